@@ -1,0 +1,106 @@
+#include "base/buf.h"
+
+#include <assert.h>
+#include <endian.h>
+
+void buf_done(Buf *buf)
+{
+    if (buf == NULL) {
+        return;
+    }
+    mem_free(buf->ptr);
+    *buf = (Buf){.max = buf->max};
+}
+
+bool buf_reserve(Buf *buf, size_t extra)
+{
+    assert(buf->len <= buf->capacity);
+    if (buf->overflowed || extra > buf->max - buf->len) {
+        buf->overflowed = true;
+        return false;
+    }
+    size_t wanted = buf->len + extra;
+    if (wanted <= buf->capacity) {
+        return true;
+    }
+    size_t grown = MAX(buf->capacity * 2, (size_t)256);
+    buf->capacity = MIN(MAX(grown, wanted), buf->max);
+    buf->ptr = mem_resize(buf->ptr, buf->capacity);
+    return true;
+}
+
+void buf_uint64(Buf *buf, uint64_t value)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    buf_bytes(buf, digits + at, sizeof(digits) - at);
+}
+
+void buf_int64(Buf *buf, int64_t value)
+{
+    if (value < 0) {
+        buf_char(buf, '-');
+        buf_uint64(buf, 0 - (uint64_t)value);
+    } else {
+        buf_uint64(buf, (uint64_t)value);
+    }
+}
+
+void buf_be16(Buf *buf, uint16_t value)
+{
+    uint16_t wire = htobe16(value);
+    buf_bytes(buf, &wire, sizeof(wire));
+}
+
+void buf_be32(Buf *buf, uint32_t value)
+{
+    uint32_t wire = htobe32(value);
+    buf_bytes(buf, &wire, sizeof(wire));
+}
+
+void buf_be64(Buf *buf, uint64_t value)
+{
+    uint64_t wire = htobe64(value);
+    buf_bytes(buf, &wire, sizeof(wire));
+}
+
+void buf_printf(Buf *buf, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int len = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    assert(len >= 0);
+    // One byte more for the NUL of vsnprintf, which is not counted in len.
+    if (!buf_reserve(buf, (size_t)len + 1)) {
+        return;
+    }
+    va_start(args, format);
+    (void)vsnprintf(buf->ptr + buf->len, (size_t)len + 1, format, args);
+    va_end(args);
+    buf->len += (size_t)len;
+}
+
+const char *buf_cstring(Buf *buf)
+{
+    // Past the ceiling by one byte at the most: the terminator is not content.
+    if (buf->len == buf->capacity) {
+        buf->capacity = buf->len + 1;
+        buf->ptr = mem_resize(buf->ptr, buf->capacity);
+    }
+    buf->ptr[buf->len] = '\0';
+    return buf->ptr;
+}
+
+Status buf_check(const Buf *buf, const char *what, Error *err)
+{
+    if (buf->overflowed) {
+        return error_set(err, ERROR_DATA, "%s is larger than the limit of %zu bytes", what,
+                         buf->max);
+    }
+    return STATUS_OK;
+}

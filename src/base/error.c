@@ -1,0 +1,85 @@
+#include "base/error.h"
+
+#include <assert.h>
+#include <stdarg.h>
+
+// Messages are cut at the end of the buffer rather than refused: an error must always get through.
+static void format_into(char *target, size_t size, const char *format, va_list args)
+{
+    int len = vsnprintf(target, size, format, args);
+    if (len < 0) {
+        target[0] = '\0';
+    }
+}
+
+Status error_set_at(Error *err, ErrorKind kind, int os_errno, const char *file, int line,
+                    const char *format, ...)
+{
+    assert(format != NULL);
+    if (err == NULL) {
+        return STATUS_FAIL;
+    }
+    *err = (Error){.kind = kind, .os_errno = os_errno, .file = file, .line = line};
+    va_list args;
+    va_start(args, format);
+    format_into(err->message, sizeof(err->message), format, args);
+    va_end(args);
+    if (os_errno != 0) {
+        size_t used = strlen(err->message);
+        char text[128];
+        // The GNU strerror_r, which may return a constant instead of filling the buffer.
+        const char *reason = strerror_r(os_errno, text, sizeof(text));
+        (void)snprintf(err->message + used, sizeof(err->message) - used, ": %s", reason);
+    }
+    return STATUS_FAIL;
+}
+
+Status error_wrap(Error *err, const char *format, ...)
+{
+    assert(format != NULL);
+    if (err == NULL) {
+        return STATUS_FAIL;
+    }
+    char context[ERROR_MESSAGE_MAX];
+    va_list args;
+    va_start(args, format);
+    format_into(context, sizeof(context), format, args);
+    va_end(args);
+
+    char whole[ERROR_MESSAGE_MAX * 2 + 4];
+    (void)snprintf(whole, sizeof(whole), "%s: %s", context, err->message);
+    size_t len = MIN(strlen(whole), sizeof(err->message) - 1);
+    memcpy(err->message, whole, len);
+    err->message[len] = '\0';
+    return STATUS_FAIL;
+}
+
+Status error_hint(Error *err, const char *format, ...)
+{
+    assert(format != NULL);
+    if (err == NULL) {
+        return STATUS_FAIL;
+    }
+    va_list args;
+    va_start(args, format);
+    format_into(err->hint, sizeof(err->hint), format, args);
+    va_end(args);
+    return STATUS_FAIL;
+}
+
+const char *error_kind_name(ErrorKind kind)
+{
+    switch (kind) {
+    case ERROR_TRANSIENT:
+        return "transient";
+    case ERROR_DATA:
+        return "data";
+    case ERROR_CONFIG:
+        return "config";
+    case ERROR_FATAL:
+        return "fatal";
+    case ERROR_CANCELLED:
+        return "cancelled";
+    }
+    return "unknown";
+}

@@ -1,0 +1,22 @@
+// Every limit of the program in one place. A size that comes from outside is compared with one of
+// these before memory is taken for it.
+#pragma once
+
+#include <stddef.h>
+
+enum {
+    LIMIT_COLUMNS = 1664,         // MaxTupleAttributeNumber in Postgres's htup_details.h is 1664
+    LIMIT_NAME_BYTES = 1024,      // identifiers; Postgres's own limit is 63
+    LIMIT_URL_BYTES = 16 * 1024,  // a connection on the command line
+    LIMIT_CONFIG_BYTES = 4 << 20, // a configuration file
+    LIMIT_TABLES = 100000,        // tables in one pipeline
+    LIMIT_CHECKPOINT_VALUE = 16 << 20, // one value of a checkpoint
+    LIMIT_IDENTIFIER_SLOT = 63,        // NAMEDATALEN - 1: slots and publications
+};
+
+// A pgoutput message holds at most one old and one new row, each limited by Postgres's
+// MaxAllocSize.
+#define LIMIT_MESSAGE_BYTES ((size_t)2 << 30)
+
+// A text buffer that has no tighter limit of its own: one row as JSON, with every byte escaped.
+#define LIMIT_TEXT_BYTES ((size_t)8 << 30)

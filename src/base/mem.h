@@ -1,0 +1,20 @@
+// Memory that cannot fail. Running out of memory ends the process: every pipeline can be restarted
+// from its checkpoint at any moment, so a branch for it would only be code that is never tested.
+// Sizes that come from outside are checked against base/limits.h before they get here.
+#pragma once
+
+#include <stddef.h>
+
+#include "base/macros.h"
+
+/** @size bytes, not zeroed. Free with mem_free(). */
+RETURNS_NONNULL void *mem_alloc(size_t size);
+
+/** @size bytes, zeroed. Free with mem_free(). */
+RETURNS_NONNULL void *mem_alloc_zero(size_t size);
+
+/** Grow or shrink @ptr (NULL: allocate) to @size bytes. */
+RETURNS_NONNULL void *mem_resize(void *ptr, size_t size);
+
+/** Accepts NULL. */
+void mem_free(void *ptr);

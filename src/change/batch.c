@@ -1,0 +1,111 @@
+#include "change/batch.h"
+
+#include <assert.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+enum { BATCH_CHUNK = 256 * 1024 };
+
+Batch *batch_new(void)
+{
+    Batch *batch = mem_alloc_zero(sizeof(*batch));
+    batch->arena.chunk_size = BATCH_CHUNK;
+    atomic_init(&batch->references, 1);
+    return batch;
+}
+
+Change *batch_add(Batch *batch)
+{
+    assert(!batch->is_sealed);
+    if (batch->count == batch->capacity) {
+        batch->capacity = MAX(batch->capacity * 2, (size_t)64);
+        batch->changes = mem_resize(batch->changes, batch->capacity * sizeof(Change));
+    }
+    Change *change = &batch->changes[batch->count++];
+    *change = (Change){0};
+    batch->bytes += sizeof(*change);
+    return change;
+}
+
+Value *batch_row(Batch *batch, size_t count)
+{
+    assert(!batch->is_sealed);
+    static_assert(VALUE_ABSENT == 0, "zeroed values are absent");
+    batch->bytes += count * sizeof(Value);
+    return ARENA_ARRAY(&batch->arena, Value, count);
+}
+
+const char *batch_bytes(Batch *batch, const void *data, size_t len)
+{
+    assert(!batch->is_sealed);
+    batch->bytes += len;
+    char *copy = arena_alloc_bytes(&batch->arena, len);
+    if (len > 0) {
+        memcpy(copy, data, len);
+    }
+    return copy;
+}
+
+static const Value *copy_row(Batch *batch, const Value *row, size_t count)
+{
+    if (row == NULL) {
+        return NULL;
+    }
+    Value *copy = batch_row(batch, count);
+    for (size_t i = 0; i < count; i++) {
+        copy[i] = row[i];
+        if (value_is_data(row[i])) {
+            copy[i].ptr = batch_bytes(batch, row[i].ptr, row[i].len);
+        }
+    }
+    return copy;
+}
+
+void batch_add_copy(Batch *batch, const Change *change, const Transaction *transaction)
+{
+    Change *copy = batch_add(batch);
+    *copy = *change;
+    copy->transaction = transaction;
+    if (change->relation != NULL) {
+        copy->old_row = copy_row(batch, change->old_row, change->relation->column_count);
+        copy->new_row = copy_row(batch, change->new_row, change->relation->column_count);
+    }
+    if (change->message != NULL) {
+        LogicalMessage *message = arena_alloc(&batch->arena, sizeof(*message));
+        *message = *change->message;
+        message->prefix.ptr = batch_bytes(batch, message->prefix.ptr, message->prefix.len);
+        message->content.ptr = batch_bytes(batch, message->content.ptr, message->content.len);
+        copy->message = message;
+    }
+}
+
+void batch_seal(Batch *batch, Position end, bool ends_transaction)
+{
+    assert(!batch->is_sealed);
+    batch->end = end;
+    batch->ends_transaction = ends_transaction;
+    batch->sealed_us = clock_monotonic_us();
+    batch->is_sealed = true;
+}
+
+Batch *batch_ref(Batch *batch)
+{
+    int before = atomic_fetch_add(&batch->references, 1);
+    assert(before > 0);
+    return batch;
+}
+
+void batch_unref(Batch *batch)
+{
+    if (batch == NULL) {
+        return;
+    }
+    int before = atomic_fetch_sub(&batch->references, 1);
+    assert(before > 0);
+    if (before == 1) {
+        arena_done(&batch->arena);
+        mem_free(batch->changes);
+        mem_free(batch);
+    }
+}

@@ -1,0 +1,48 @@
+// A run of changes with one arena for all their bytes. Filled by one thread, sealed, then immutable
+// and reference-counted, so that several routes can share it.
+//
+// A batch holds whole transactions. Only a transaction larger than the budget is cut: then
+// `ends_transaction` is false on every part but the last, and a sink must not commit between them.
+#pragma once
+
+#include <stdatomic.h>
+#include <stddef.h>
+
+#include "base/arena.h"
+#include "change/change.h"
+
+typedef struct Batch {
+    Arena arena;
+    Change *changes;
+    size_t count;
+    size_t capacity;
+    size_t bytes;          // payload taken in so far: the measure of budgets
+    Position end;          // set by batch_seal(): everything at or before it is here or was earlier
+    bool ends_transaction; // no transaction is open behind the last change
+    int64_t sealed_us;     // clock_monotonic_us() at sealing: for latency figures
+    bool is_sealed;
+    atomic_int references;
+} Batch;
+
+/** An empty batch with one reference. */
+RETURNS_NONNULL Batch *batch_new(void);
+
+/** The next change, zeroed, to be filled in. Moves earlier ones: keep no pointers to changes. */
+RETURNS_NONNULL Change *batch_add(Batch *batch);
+
+/** Row image of @count values in the batch, all VALUE_ABSENT. */
+RETURNS_NONNULL Value *batch_row(Batch *batch, size_t count);
+
+/** A copy of the bytes in the batch, counted in its size. */
+RETURNS_NONNULL const char *batch_bytes(Batch *batch, const void *data, size_t len);
+
+/** Deep copy of @change, except its relation. @transaction: its transaction's copy in @batch. */
+void batch_add_copy(Batch *batch, const Change *change, const Transaction *transaction);
+
+void batch_seal(Batch *batch, Position end, bool ends_transaction);
+
+/** Thread: any. */
+Batch *batch_ref(Batch *batch);
+
+/** Accepts NULL. Thread: any. */
+void batch_unref(Batch *batch);

@@ -1,0 +1,153 @@
+#include "change/relation.h"
+
+#include <assert.h>
+
+int relation_find_column(const Relation *relation, Str name)
+{
+    for (uint16_t i = 0; i < relation->column_count; i++) {
+        if (str_equal(relation->columns[i].name, name)) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+int relation_find_attnum(const Relation *relation, int16_t attnum)
+{
+    assert(attnum > 0);
+    for (uint16_t i = 0; i < relation->column_count; i++) {
+        if (relation->columns[i].attnum == attnum) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+bool relation_is_key(const Relation *relation, uint16_t column)
+{
+    for (uint16_t i = 0; i < relation->key_count; i++) {
+        if (relation->key[i] == column) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool column_equal(const Column *a, const Column *b)
+{
+    return str_equal(a->name, b->name) && a->attnum == b->attnum && a->type_oid == b->type_oid &&
+           a->typmod == b->typmod && str_equal(a->type_name, b->type_name) &&
+           a->base_type_oid == b->base_type_oid && a->base_typmod == b->base_typmod &&
+           a->kind == b->kind && a->is_identity == b->is_identity && a->not_null == b->not_null;
+}
+
+bool relation_equal(const Relation *a, const Relation *b)
+{
+    if (a->oid != b->oid || !str_equal(a->schema, b->schema) || !str_equal(a->name, b->name) ||
+        a->identity != b->identity || a->column_count != b->column_count ||
+        a->key_count != b->key_count || a->key_is_primary != b->key_is_primary) {
+        return false;
+    }
+    for (uint16_t i = 0; i < a->column_count; i++) {
+        if (!column_equal(&a->columns[i], &b->columns[i])) {
+            return false;
+        }
+    }
+    return a->key_count == 0 || memcmp(a->key, b->key, a->key_count * sizeof(a->key[0])) == 0;
+}
+
+Relation *relation_copy(Arena *arena, const Relation *relation)
+{
+    Relation *copy = arena_alloc(arena, sizeof(*copy));
+    *copy = *relation;
+    copy->schema = str_copy(arena, relation->schema);
+    copy->name = str_copy(arena, relation->name);
+    copy->columns = ARENA_ARRAY(arena, Column, relation->column_count);
+    for (uint16_t i = 0; i < relation->column_count; i++) {
+        copy->columns[i] = relation->columns[i];
+        copy->columns[i].name = str_copy(arena, relation->columns[i].name);
+        copy->columns[i].type_name = str_copy(arena, relation->columns[i].type_name);
+        copy->columns[i].base_type_name = str_copy(arena, relation->columns[i].base_type_name);
+        if (relation->columns[i].missing_value.ptr != NULL) {
+            copy->columns[i].missing_value = str_copy(arena, relation->columns[i].missing_value);
+        }
+    }
+    copy->key = ARENA_ARRAY(arena, uint16_t, relation->key_count);
+    if (relation->key_count > 0) {
+        memcpy(copy->key, relation->key, relation->key_count * sizeof(copy->key[0]));
+    }
+    return copy;
+}
+
+static int find_same(const Relation *relation, const Column *column)
+{
+    if (column->attnum > 0) {
+        int found = relation_find_attnum(relation, column->attnum);
+        if (found >= 0) {
+            return found;
+        }
+    }
+    int found = relation_find_column(relation, column->name);
+    // A column of the same name with another attnum was dropped and added again: not the same.
+    bool other = found >= 0 && column->attnum > 0 && relation->columns[found].attnum > 0;
+    return other ? -1 : found;
+}
+
+static bool same_type(const Column *a, const Column *b)
+{
+    return a->type_oid == b->type_oid && a->typmod == b->typmod &&
+           a->base_type_oid == b->base_type_oid && a->base_typmod == b->base_typmod;
+}
+
+static bool same_key(const Relation *was, const Relation *now)
+{
+    if (was->key_count != now->key_count || was->identity != now->identity) {
+        return false;
+    }
+    for (uint16_t i = 0; i < was->key_count; i++) {
+        if (find_same(now, &was->columns[was->key[i]]) != now->key[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+size_t relation_diff(const Relation *was, const Relation *now, Arena *arena, SchemaChange **ret)
+{
+    size_t most = (size_t)was->column_count * 3 + now->column_count + 2;
+    SchemaChange *list = ARENA_ARRAY(arena, SchemaChange, most);
+    size_t count = 0;
+    if (!str_equal(was->schema, now->schema) || !str_equal(was->name, now->name)) {
+        list[count++] = (SchemaChange){.edit = SCHEMA_RENAME_TABLE};
+    }
+    for (uint16_t i = 0; i < was->column_count; i++) {
+        if (find_same(now, &was->columns[i]) < 0) {
+            list[count++] = (SchemaChange){SCHEMA_DROP_COLUMN, &was->columns[i], NULL};
+        }
+    }
+    for (uint16_t i = 0; i < was->column_count; i++) {
+        int same = find_same(now, &was->columns[i]);
+        if (same >= 0 && !str_equal(was->columns[i].name, now->columns[same].name)) {
+            list[count++] =
+                (SchemaChange){SCHEMA_RENAME_COLUMN, &was->columns[i], &now->columns[same]};
+        }
+    }
+    for (uint16_t i = 0; i < was->column_count; i++) {
+        int same = find_same(now, &was->columns[i]);
+        if (same >= 0 && !same_type(&was->columns[i], &now->columns[same])) {
+            list[count++] =
+                (SchemaChange){SCHEMA_CHANGE_TYPE, &was->columns[i], &now->columns[same]};
+        }
+    }
+    for (uint16_t i = 0; i < now->column_count; i++) {
+        if (find_same(was, &now->columns[i]) < 0) {
+            list[count++] = (SchemaChange){SCHEMA_ADD_COLUMN, NULL, &now->columns[i]};
+        }
+    }
+    if (!same_key(was, now)) {
+        list[count++] = (SchemaChange){.edit = SCHEMA_CHANGE_KEY};
+    }
+    assert(count <= most);
+    *ret = list;
+    return count;
+}

@@ -1,0 +1,99 @@
+// What a table looks like at one moment of the stream. Immutable; every RELATION message that says
+// something new makes a new one. Lives as long as the pipeline.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/str.h"
+#include "change/types.h"
+
+/** pg_class.relreplident: what an UPDATE or DELETE says about the old row. */
+typedef enum ReplicaIdentity {
+    IDENTITY_DEFAULT = 'd', // the primary key, when there is one
+    IDENTITY_NOTHING = 'n',
+    IDENTITY_FULL = 'f',
+    IDENTITY_INDEX = 'i',
+} ReplicaIdentity;
+
+/** pg_type.typtype, and arrays told apart. */
+typedef enum TypeKind {
+    TYPE_KIND_BASE,
+    TYPE_KIND_ARRAY,
+    TYPE_KIND_ENUM,
+    TYPE_KIND_COMPOSITE,
+    TYPE_KIND_RANGE,
+    TYPE_KIND_MULTIRANGE,
+    TYPE_KIND_OTHER, // pseudo types, and types that are gone from the catalog
+} TypeKind;
+
+typedef struct Column {
+    Str name;
+    int16_t attnum;         // pg_attribute.attnum: survives a rename; 0 when it is not known
+    uint32_t type_oid;      // as declared, which may be a domain
+    int32_t typmod;         // -1: none
+    Str type_name;          // format_type(): "character varying(30)", "shop.mood", "integer[]"
+    uint32_t base_type_oid; // domains resolved; equal to type_oid otherwise
+    int32_t base_typmod;
+    Str base_type_name;
+    TypeKind kind;    // of the base type
+    TypeClass type;   // of the base type
+    bool is_identity; // part of the replica identity: present in key-only old rows
+    bool not_null;
+    // Rows written before an ALTER TABLE … ADD COLUMN … DEFAULT read this value, and no UPDATE ever
+    // says so: pg_attribute.attmissingval as text. ptr NULL: none, such rows read NULL.
+    Str missing_value;
+} Column;
+
+typedef struct Relation {
+    uint32_t oid;
+    Str schema;
+    Str name;
+    ReplicaIdentity identity;
+    uint16_t column_count;
+    Column *columns; // published columns in the order of the row images
+    // Columns that name one row in the target, in key order: the replica identity's index columns;
+    // with identity FULL or NOTHING the primary key, if all of it is published. 0: no key; then old
+    // rows (identity FULL) name a row by all their columns, and without those only inserts work.
+    uint16_t key_count;
+    uint16_t *key;       // indexes into columns
+    bool key_is_primary; // the key is the primary key
+} Relation;
+
+/** Index of the column of that name, or -1. */
+int relation_find_column(const Relation *relation, Str name);
+
+/** Index of the column with that attnum, or -1. */
+int relation_find_attnum(const Relation *relation, int16_t attnum);
+
+bool relation_is_key(const Relation *relation, uint16_t column);
+
+/** Same table name, columns (name, attnum, types, not-null), identity and key. */
+bool relation_equal(const Relation *a, const Relation *b);
+
+/** A deep copy in @arena. */
+Relation *relation_copy(Arena *arena, const Relation *relation);
+
+typedef enum SchemaEdit {
+    SCHEMA_RENAME_TABLE,  // schema or name
+    SCHEMA_ADD_COLUMN,    // now
+    SCHEMA_DROP_COLUMN,   // was
+    SCHEMA_RENAME_COLUMN, // was, now: the same attnum under another name
+    SCHEMA_CHANGE_TYPE,   // was, now (named as now: renames come first)
+    SCHEMA_CHANGE_KEY,    // other key columns, or the replica identity
+} SchemaEdit;
+
+typedef struct SchemaChange {
+    SchemaEdit edit;
+    const Column *was;
+    const Column *now;
+} SchemaChange;
+
+/**
+ * What turns table @was into @now, in the order in which a target can do it: table rename, drops,
+ * renames, type changes, additions, key. Columns are matched by attnum; a column whose attnum is
+ * not known (0) by name. The array is in @arena. Renames that exchange names (a -> b, b -> a) need
+ * a temporary name at the target.
+ */
+size_t relation_diff(const Relation *was, const Relation *now, Arena *arena, SchemaChange **ret);

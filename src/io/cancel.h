@@ -1,0 +1,24 @@
+// A request to give up, visible to blocking code in other threads: a flag to test between steps and
+// a file descriptor to wait on beside one's own.
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "base/error.h"
+
+typedef struct Cancel {
+    atomic_bool is_set;
+    int fd; // an eventfd, readable once set; never read it
+} Cancel;
+
+MUST_CHECK Status cancel_init(Cancel *cancel, Error *err);
+void cancel_done(Cancel *cancel);
+
+/** Thread: any. Async-signal-safe. */
+void cancel_set(Cancel *cancel);
+
+static inline bool cancel_is_set(const Cancel *cancel)
+{
+    return cancel != NULL && atomic_load_explicit(&cancel->is_set, memory_order_relaxed);
+}

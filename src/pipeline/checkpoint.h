@@ -1,0 +1,39 @@
+// What a pipeline has to remember to continue after a crash: a small map from text to text.
+//
+//   position           "16/B374D848:0": everything at or before it is in the target
+//   source             the cluster, database and slot it was read from
+//   table:<oid>        copy state and columns of one table (src/pipeline/table_state.h)
+//   sink:<anything>    what a sink needs for itself (the file sink's length)
+//
+// It is stored with the data, in the same transaction, by every sink that can; by the runner in the
+// local state directory for the others. Only what changed is handed to commit().
+#pragma once
+
+#include <stddef.h>
+
+#include "base/arena.h"
+#include "base/str.h"
+
+typedef struct CheckpointEntry {
+    Str key;
+    Str value; // ptr NULL: the entry is to be removed
+} CheckpointEntry;
+
+/** Owns its memory. Zero-initialised is empty. */
+typedef struct Checkpoint {
+    Arena arena;
+    CheckpointEntry *entries;
+    size_t count;
+    size_t capacity;
+} Checkpoint;
+
+/** Insert or replace; copies both. A @value with ptr NULL marks the entry as removed. */
+void checkpoint_set(Checkpoint *checkpoint, Str key, Str value);
+
+/** NULL when there is no such entry. */
+const CheckpointEntry *checkpoint_get(const Checkpoint *checkpoint, Str key);
+
+/** Empty it, keep memory. */
+void checkpoint_reset(Checkpoint *checkpoint);
+
+void checkpoint_done(Checkpoint *checkpoint);

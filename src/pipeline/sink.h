@@ -1,0 +1,123 @@
+// A sink makes changes durable somewhere else. This is the whole contract for writing one;
+// docs/adding-a-sink.md walks through a complete example.
+//
+//   open -> resume -> { prepare | clear | write | commit }* -> close
+//
+// All calls of one instance come from one thread, may block, and should give up soon after
+// context->cancel is set (ERROR_CANCELLED). Changes arrive in commit order and are borrowed: copy
+// what you keep. After a failure the runner closes the instance, opens a new one, asks it where to
+// resume and sends everything behind that again; what is at or before the resumed position it skips
+// itself.
+#pragma once
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "change/change.h"
+#include "config/option.h"
+#include "io/cancel.h"
+#include "pipeline/checkpoint.h"
+#include "pipeline/report.h"
+
+typedef struct Sink Sink;
+
+typedef enum SinkGuarantee {
+    GUARANTEE_NONE,          // null: nothing is kept
+    GUARANTEE_AT_LEAST_ONCE, // a change may arrive again after a crash
+    GUARANTEE_IDEMPOTENT,    // it may be written again, and that changes nothing
+    GUARANTEE_EXACTLY_ONCE,  // the checkpoint is stored with the data, in one transaction
+} SinkGuarantee;
+
+typedef struct SinkContext {
+    const char *pipeline; // its name: the key under which checkpoints are stored
+    Cancel *cancel;
+    bool is_lane; // a second instance for copying a table beside the first
+    // Tell the user something that is not an error. Thread: the sink's.
+    void (*notice)(void *notice_context, const char *message);
+    void *notice_context;
+} SinkContext;
+
+typedef struct SinkOps {
+    const char *name;      // the scheme in a URL and `type:` in a file
+    const char *summary;   // one line for --help
+    const Option *options; // parsed into the instance before open()
+    size_t instance_size;
+    SinkGuarantee guarantee;
+    // commit() keeps the checkpoint and resume() gives it back. Otherwise the runner keeps it in
+    // the local state directory once commit() has returned.
+    bool stores_checkpoint;
+    // Has tables that prepare() shapes and clear() empties. Otherwise it is a stream of events:
+    // tables are copied one at a time, between the changes.
+    bool has_tables;
+    // Several instances may write different tables at the same time: parallel copy.
+    bool is_parallel;
+
+    /** Look at the parsed options before anything is opened. NULL: nothing to look at. */
+    Status (*validate)(Sink *sink, Error *err);
+
+    /** Connect, or open the file. Creates nothing but the place where checkpoints are stored. */
+    Status (*open)(Sink *sink, Error *err);
+
+    /**
+     * Bring the target to the last committed state (truncate a torn tail, roll back) and fill
+     * @checkpoint with what was stored under context->pipeline. When the runner stores it,
+     * @checkpoint already holds it, and resume() only reads its own "sink:" entries.
+     */
+    Status (*resume)(Sink *sink, Checkpoint *checkpoint, Error *err);
+
+    /**
+     * Create the target table of @now, or turn the one that was made for @was (NULL: none known)
+     * into it. Called before the first change of each relation version, also after every open(), so
+     * it has to accept a table that is right already. Part of the open transaction where the target
+     * can. An existing table that does not fit is ERROR_CONFIG with what differs and what to do.
+     */
+    Status (*prepare)(Sink *sink, const Relation *was, const Relation *now, Error *err);
+
+    /** Remove all rows of the table: its copy starts, perhaps again. Only with has_tables. */
+    Status (*clear)(Sink *sink, const Relation *relation, Error *err);
+
+    /**
+     * Take @changes. They may become visible at the target only together with commit(): a
+     * transaction that is larger than a batch arrives in several writes.
+     */
+    Status (*write)(Sink *sink, const Change *changes, size_t count, Error *err);
+
+    /**
+     * Make everything written so far durable, together with the entries of @changed. When it
+     * returns, the source may forget these changes. A sink without stores_checkpoint may add
+     * "sink:" entries.
+     */
+    Status (*commit)(Sink *sink, Checkpoint *changed, Error *err);
+
+    /** Also called after a failed open(). Uncommitted work is dropped. Never fails. */
+    void (*close)(Sink *sink);
+
+    /** For `weir check`: the target's type of a column, and where the table goes. May be NULL. */
+    void (*describe_column)(Sink *sink, const Column *column, Buf *ret_type);
+    void (*describe_table)(Sink *sink, const Relation *relation, Buf *ret_name);
+
+    /** For `weir check`: report what prepare() would refuse. Changes nothing. May be NULL. */
+    Status (*check)(Sink *sink, const Relation *relation, Report *report, Error *err);
+} SinkOps;
+
+/** Every instance starts with this. */
+struct Sink {
+    const SinkOps *ops;
+    SinkContext context;
+    Arena options_arena; // text of the parsed options
+};
+
+/** NULL-terminated: sinks/registry.c */
+extern const SinkOps *const sink_registry[];
+
+/** By name, or NULL. */
+const SinkOps *sink_find(Str name);
+
+/** The name shown to users: "exactly-once", … */
+const char *sink_guarantee_name(SinkGuarantee guarantee);
+
+/** A new instance with its options parsed and validated; not opened. NULL and @err on failure. */
+MUST_CHECK Status sink_new(const SinkOps *ops, Settings *settings, const SinkContext *context,
+                           Sink **ret, Error *err);
+
+/** close() and free. Accepts NULL. */
+void sink_free(Sink *sink);

@@ -1,0 +1,5 @@
+#include "pipeline/sink.h"
+
+const SinkOps *const sink_registry[] = {
+    NULL,
+};
