@@ -1,0 +1,103 @@
+// Runs one pipeline: copy, stream, confirm, retry, stop. What the commands talk to.
+#pragma once
+
+#include "base/log.h"
+#include "pipeline/sink.h"
+#include "pipeline/source.h"
+
+typedef enum UntilKind {
+    UNTIL_FOREVER,
+    UNTIL_NOW,  // everything committed before the runner was started
+    UNTIL_LSN,  // everything committed before an LSN
+    UNTIL_COPY, // the copy alone: no slot, no stream, no state (`weir copy`)
+} UntilKind;
+
+/** What is to be run. Everything is borrowed and must outlive the runner. */
+typedef struct Pipeline {
+    Str name; // [A-Za-z0-9_.-]+: names the state directory and, by default, the slot
+    const SourceOps *source;
+    Settings
+        *source_settings; // with everything from the command line: tables, publication, slot, copy
+    Str source_id; // the source as the user wrote it, without secrets: to tell pipelines apart
+    const SinkOps *sink;
+    Settings *sink_settings;
+    Str sink_id;
+    Str state_dir; // where state directories are; created when missing
+    UntilKind until;
+    Lsn until_lsn;
+    int64_t jobs; // tables copied at the same time
+} Pipeline;
+
+typedef enum RunnerPhase {
+    PHASE_STARTING,
+    PHASE_COPYING,
+    PHASE_STREAMING,
+    PHASE_RETRYING, // waiting after a transient error
+    PHASE_DRAINING, // asked to stop, or `until` reached: delivering what is in flight
+    PHASE_DONE,
+} RunnerPhase;
+
+const char *runner_phase_name(RunnerPhase phase);
+
+/** Figures for a progress display, taken at one moment. */
+typedef struct RunnerStats {
+    RunnerPhase phase;
+    // The copy.
+    int64_t tables_total;
+    int64_t tables_done;
+    int64_t copy_rows;
+    int64_t copy_rows_estimate; // of all tables; -1: not known
+    int64_t copy_bytes;
+    char copy_table[256]; // one that is being copied now: "public.orders"
+    // The stream.
+    int64_t changes; // delivered to the sink
+    int64_t transactions;
+    int64_t bytes;
+    int64_t commits;
+    Lsn head;            // end of the source's history as far as it is known
+    Lsn received;        // taken in from the source
+    Lsn durable;         // durable at the sink
+    int64_t lag_ms;      // age of the oldest change that is not durable; 0 when caught up
+    int64_t retries;     // restarts after a transient error
+    int64_t retry_in_ms; // in PHASE_RETRYING
+    char last_error[512];
+} RunnerStats;
+
+typedef struct Runner Runner;
+
+/** Nothing is opened yet. @scope: fields for its log lines (NULL: none). */
+MUST_CHECK Status runner_new(const Pipeline *pipeline, const LogScope *scope, Runner **ret,
+                             Error *err);
+
+/** Run to the end. STATUS_OK: `until` was reached, or a drain was asked for and is complete. */
+MUST_CHECK Status runner_run(Runner *runner, Error *err);
+
+/** Ask it to stop. First call: deliver what was received, commit, confirm, return STATUS_OK.
+ *  @now: give up at once (ERROR_CANCELLED). Thread: any. Async-signal-safe. */
+void runner_stop(Runner *runner, bool now);
+
+/** Thread: any. */
+void runner_stats(Runner *runner, RunnerStats *ret);
+
+/** Accepts NULL. */
+void runner_free(Runner *runner);
+
+/** One row of `weir check`. */
+typedef struct CheckTable {
+    SourceTable source;
+    Str target;        // where it goes
+    Str *column_types; // the target's types, by column
+} CheckTable;
+
+typedef struct CheckResult {
+    Arena arena;
+    CheckTable *tables;
+    size_t table_count;
+    Report report; // problems, those of the source first
+} CheckResult;
+
+/** Look at both ends and change nothing. Fails only when an end cannot be looked at at all;
+ * problems found are in the report. pipeline->sink NULL: the source alone. */
+MUST_CHECK Status runner_check(const Pipeline *pipeline, CheckResult *ret, Error *err);
+
+void check_result_done(CheckResult *result);

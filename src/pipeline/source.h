@@ -1,0 +1,118 @@
+// A source produces changes: first the rows that are there, then everything that happens.
+//
+//   open -> check | resume -> { snapshot, copies } -> { poll | confirm }* -> close
+//
+// open, resume, poll, confirm and close come from the source's thread, one at a time. Copies run in
+// threads of their own beside it and only read what resume() has fixed.
+#pragma once
+
+#include "base/error.h"
+#include "change/batch.h"
+#include "config/option.h"
+#include "io/cancel.h"
+#include "pipeline/checkpoint.h"
+#include "pipeline/report.h"
+
+typedef struct Source Source;
+typedef struct Snapshot Snapshot; // a consistent view of the source; the source's own struct
+typedef struct CopyReader CopyReader;
+
+/** A table that the source publishes. */
+typedef struct SourceTable {
+    const Relation *relation;
+    int64_t row_estimate;  // -1: not known
+    int64_t byte_estimate; // -1: not known
+} SourceTable;
+
+typedef struct SourceTables {
+    SourceTable *items;
+    size_t count;
+} SourceTables;
+
+typedef struct SourceContext {
+    const char *pipeline;
+    Cancel *cancel;
+    bool copy_only; // no stream will follow: `weir copy`
+    void (*notice)(void *notice_context, const char *message);
+    void *notice_context;
+} SourceContext;
+
+typedef struct SourceOps {
+    const char *name;
+    const char *summary;
+    const Option *options;
+    size_t instance_size;
+
+    /** Look at the parsed options before anything is opened. May be NULL. */
+    Status (*validate)(Source *source, Error *err);
+
+    /** Connect and look: version, settings, permissions, tables. Changes nothing on the server. */
+    Status (*open)(Source *source, Error *err);
+
+    /** Report what resume() would make and what would stop it. Changes nothing on the server. */
+    Status (*check)(Source *source, Report *report, Error *err);
+
+    /**
+     * Get ready to continue behind the position in @checkpoint (none: from the beginning). Makes
+     * what is missing (slot, publication), and refuses a checkpoint that is not of this source or
+     * that the source can no longer continue from. Entries that must be stored before the first
+     * change is delivered are put into @changed, the position to start from among them.
+     */
+    Status (*resume)(Source *source, const Checkpoint *checkpoint, Checkpoint *changed, Error *err);
+
+    /** The tables published now; valid until close(). */
+    Status (*tables)(Source *source, const SourceTables **ret, Error *err);
+
+    /**
+     * A consistent view for copies. Every change committed before *ret_at is in it, none at or
+     * after *ret_at is. It holds until snapshot_close(). Thread: any; several at a time are fine.
+     */
+    Status (*snapshot_open)(Source *source, Snapshot **ret, Lsn *ret_at, Error *err);
+    void (*snapshot_close)(Snapshot *snapshot);
+
+    /** Read a table in @snapshot. Thread: any. @cancel: of the caller's thread. */
+    Status (*copy_open)(Source *source, Snapshot *snapshot, const Relation *relation,
+                        Cancel *cancel, CopyReader **ret, Error *err);
+
+    /** The next CHANGE_READ batch, or *ret NULL at the end. */
+    Status (*copy_read)(CopyReader *reader, Batch **ret, Error *err);
+    void (*copy_close)(CopyReader *reader);
+
+    /**
+     * The next sealed batch, waiting up to @timeout_ms or until @wake_fd is readable (it is not
+     * read); STATUS_AGAIN when there is none. @ret NULL: take nothing in, only keep the connection
+     * alive while the pipeline is full. A batch without changes says that the source's position
+     * moved.
+     */
+    Status (*poll)(Source *source, int timeout_ms, int wake_fd, Batch **ret, Error *err);
+
+    /** Everything at or before @position is durable wherever it must be: the source may forget it.
+     */
+    void (*confirm)(Source *source, Position position);
+
+    /** Where the source's history ends now: what `--until now` waits for. Thread: before poll(). */
+    Status (*now)(Source *source, Lsn *ret, Error *err);
+
+    /** Head of the source's history as far as it has told us; LSN_NONE: not known. Thread: any. */
+    Lsn (*head)(const Source *source);
+
+    /** Send the last confirmation and part. Also called after a failed open(). Never fails. */
+    void (*close)(Source *source);
+} SourceOps;
+
+struct Source {
+    const SourceOps *ops;
+    SourceContext context;
+    Arena options_arena;
+};
+
+/** NULL-terminated: sources/registry.c */
+extern const SourceOps *const source_registry[];
+
+const SourceOps *source_find(Str name);
+
+MUST_CHECK Status source_new(const SourceOps *ops, Settings *settings, const SourceContext *context,
+                             Source **ret, Error *err);
+
+/** close() and free. Accepts NULL. */
+void source_free(Source *source);

@@ -1,0 +1,5 @@
+#include "pipeline/source.h"
+
+const SourceOps *const source_registry[] = {
+    NULL,
+};
