@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/buf.h"
+#include "base/map.h"
 #include "change/change.h"
 #include "config/option.h"
 
@@ -31,8 +32,15 @@ typedef struct SqlTable {
 
 typedef struct SqlDialect {
     const char *name;
-    /** The column's type in the target, in the order of CREATE TABLE. */
+    /** The column's type in the target, as in CREATE TABLE. */
     void (*type)(const Column *column, Buf *sql);
+    /** A constant of the column's type, from Postgres's text. NULL: sql_literal(). */
+    void (*literal)(const Column *column, Str text, Buf *sql);
+    const char *text_type;    // of history and checkpoint columns
+    const char *integer_type; // 64 bits
+    const char *time_type;    // of _weir_commit_time
+    bool declares_not_null;   // mirror: what is NOT NULL in the source is so in the target
+    bool folds_case;          // "Id" and "id" are one name (ASCII letters)
 } SqlDialect;
 
 /** "a ""quoted"" name" — always quoted. */
@@ -44,18 +52,38 @@ void sql_literal(Buf *sql, Str text);
 /** "schema"."name", or "name". */
 void sql_table_name(Buf *sql, SqlTable table);
 
-/** "a", "b": the columns' names; of the key columns only when @key_only. */
+/** "a", "b": the columns' names; of the key columns only, in key order, when @key_only. */
 void sql_column_list(Buf *sql, const Relation *relation, bool key_only);
 
 /**
  * Columns that a history table has behind the source's own:
- *   _weir_op           text       read, insert, update, delete, truncate
- *   _weir_lsn          text       commit LSN, 16 hexadecimal digits, so that text order is stream
- * order _weir_ordinal      bigint _weir_xid          bigint _weir_commit_time  timestamp with time
- * zone (text where there is none) It has no key, and no column is NOT NULL: a delete has only the
- * key columns.
+ *
+ *   _weir_op           text        read, insert, update, delete, truncate
+ *   _weir_lsn          text        commit LSN, 16 hexadecimal digits: text order is stream order
+ *   _weir_ordinal      bigint      of the change in its transaction
+ *   _weir_xid          bigint      NULL when there is none
+ *   _weir_commit_time  timestamp with time zone (text where there is none), NULL of a copied row
+ *
+ * Such a table has no key, and no column is NOT NULL: a delete has only the key columns.
  */
 extern const char *const sql_history_columns[]; // names, NULL-terminated
+
+enum {
+    SQL_HISTORY_OP,
+    SQL_HISTORY_LSN,
+    SQL_HISTORY_ORDINAL,
+    SQL_HISTORY_XID,
+    SQL_HISTORY_COMMIT_TIME,
+    SQL_HISTORY_COLUMN_COUNT,
+};
+
+/** The target's type of history column @which (SQL_HISTORY_OP…). */
+const char *sql_history_type(const SqlDialect *dialect, int which);
+
+enum { SQL_LSN_TEXT_SIZE = 17 };
+
+/** 16 upper-case hexadecimal digits. */
+void sql_history_lsn(Lsn lsn, char ret[static SQL_LSN_TEXT_SIZE]);
 
 /** CREATE TABLE IF NOT EXISTS with the key as PRIMARY KEY (mirror). */
 void sql_create_table(Buf *sql, const SqlDialect *dialect, SqlTable table, const Relation *relation,
@@ -65,3 +93,44 @@ void sql_create_table(Buf *sql, const SqlDialect *dialect, SqlTable table, const
 void sql_add_column(Buf *sql, const SqlDialect *dialect, SqlTable table, const Column *column);
 void sql_drop_column(Buf *sql, SqlTable table, Str column);
 void sql_rename_column(Buf *sql, SqlTable table, Str from, Str to);
+
+/**
+ * A relation that the target cannot hold as it is: two columns that the target takes for one
+ * (dialect->folds_case), or a column named like one of the history columns (@mode history). Then
+ * ERROR_CONFIG naming them.
+ */
+MUST_CHECK Status sql_check_columns(const SqlDialect *dialect, const Relation *relation,
+                                    SqlMode mode, Error *err);
+
+/** Which relation owns which target table. Zero-initialised is empty. */
+typedef struct SqlTargets {
+    Arena arena;
+    Map by_table;    // "schema\0name", folded when the dialect folds
+    Map by_relation; // oid
+} SqlTargets;
+
+/**
+ * @relation goes to @table from now on; the table it went to before is given up. When another
+ * relation goes there already, or it is the checkpoint table: ERROR_CONFIG naming both, and nothing
+ * is claimed. Relations are told apart by oid.
+ */
+MUST_CHECK Status sql_targets_claim(SqlTargets *targets, const SqlDialect *dialect,
+                                    const Relation *relation, SqlTable table, Error *err);
+
+void sql_targets_done(SqlTargets *targets);
+
+// The checkpoint table: (pipeline, key, value), primary key (pipeline, key). Parameters are $1, $2,
+// $3, which all three databases take, in the order of the comment.
+#define SQL_CHECKPOINT_TABLE "weir_checkpoint"
+
+/** CREATE TABLE IF NOT EXISTS. */
+void sql_checkpoint_create(Buf *sql, const SqlDialect *dialect, SqlTable table);
+
+/** SELECT key, value: pipeline. */
+void sql_checkpoint_select(Buf *sql, SqlTable table);
+
+/** INSERT or replace: pipeline, key, value. */
+void sql_checkpoint_store(Buf *sql, SqlTable table);
+
+/** DELETE: pipeline, key. */
+void sql_checkpoint_remove(Buf *sql, SqlTable table);

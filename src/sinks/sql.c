@@ -1,0 +1,299 @@
+#include "sinks/sql.h"
+
+#include <assert.h>
+
+const char *const sql_mode_choices[] = {"mirror", "history", NULL};
+const char *const sql_existing_choices[] = {"fail", "truncate", "keep", NULL};
+
+const char *const sql_history_columns[] = {
+    [SQL_HISTORY_OP] = "_weir_op",
+    [SQL_HISTORY_LSN] = "_weir_lsn",
+    [SQL_HISTORY_ORDINAL] = "_weir_ordinal",
+    [SQL_HISTORY_XID] = "_weir_xid",
+    [SQL_HISTORY_COMMIT_TIME] = "_weir_commit_time",
+    [SQL_HISTORY_COLUMN_COUNT] = NULL,
+};
+
+// The quote is doubled and nothing else is special: neither an identifier nor a string constant of
+// standard SQL knows an escape character.
+static void quoted(Buf *sql, Str text, char quote)
+{
+    buf_char(sql, quote);
+    for (size_t i = 0; i < text.len; i++) {
+        assert(text.ptr[i] != '\0');
+        if (text.ptr[i] == quote) {
+            buf_char(sql, quote);
+        }
+        buf_char(sql, text.ptr[i]);
+    }
+    buf_char(sql, quote);
+}
+
+void sql_identifier(Buf *sql, Str name)
+{
+    assert(name.len > 0);
+    quoted(sql, name, '"');
+}
+
+void sql_literal(Buf *sql, Str text)
+{
+    quoted(sql, text, '\'');
+}
+
+void sql_table_name(Buf *sql, SqlTable table)
+{
+    if (table.schema.len > 0) {
+        sql_identifier(sql, table.schema);
+        buf_char(sql, '.');
+    }
+    sql_identifier(sql, table.name);
+}
+
+void sql_column_list(Buf *sql, const Relation *relation, bool key_only)
+{
+    uint16_t count = key_only ? relation->key_count : relation->column_count;
+    for (uint16_t i = 0; i < count; i++) {
+        if (i > 0) {
+            buf_cstr(sql, ", ");
+        }
+        sql_identifier(sql, relation->columns[key_only ? relation->key[i] : i].name);
+    }
+}
+
+const char *sql_history_type(const SqlDialect *dialect, int which)
+{
+    switch (which) {
+    case SQL_HISTORY_ORDINAL:
+    case SQL_HISTORY_XID:
+        return dialect->integer_type;
+    case SQL_HISTORY_COMMIT_TIME:
+        return dialect->time_type;
+    default:
+        return dialect->text_type;
+    }
+}
+
+void sql_history_lsn(Lsn lsn, char ret[static SQL_LSN_TEXT_SIZE])
+{
+    (void)snprintf(ret, SQL_LSN_TEXT_SIZE, "%016" PRIX64, lsn);
+}
+
+static void column_definition(Buf *sql, const SqlDialect *dialect, const Column *column)
+{
+    sql_identifier(sql, column->name);
+    buf_char(sql, ' ');
+    dialect->type(column, sql);
+}
+
+void sql_create_table(Buf *sql, const SqlDialect *dialect, SqlTable table, const Relation *relation,
+                      SqlMode mode)
+{
+    const char *comma = "";
+    buf_cstr(sql, "CREATE TABLE IF NOT EXISTS ");
+    sql_table_name(sql, table);
+    buf_cstr(sql, " (");
+    for (uint16_t i = 0; i < relation->column_count; i++) {
+        buf_cstr(sql, comma);
+        column_definition(sql, dialect, &relation->columns[i]);
+        if (mode == SQL_MIRROR && dialect->declares_not_null && relation->columns[i].not_null) {
+            buf_cstr(sql, " NOT NULL");
+        }
+        comma = ", ";
+    }
+    if (mode == SQL_HISTORY) {
+        for (int i = 0; i < SQL_HISTORY_COLUMN_COUNT; i++) {
+            buf_printf(sql, "%s\"%s\" %s", comma, sql_history_columns[i],
+                       sql_history_type(dialect, i));
+            comma = ", ";
+        }
+    } else if (relation->key_count > 0) {
+        buf_cstr(sql, ", PRIMARY KEY (");
+        sql_column_list(sql, relation, true);
+        buf_char(sql, ')');
+    }
+    buf_char(sql, ')');
+}
+
+static void alter_table(Buf *sql, SqlTable table, const char *what)
+{
+    buf_cstr(sql, "ALTER TABLE ");
+    sql_table_name(sql, table);
+    buf_cstr(sql, what);
+}
+
+void sql_add_column(Buf *sql, const SqlDialect *dialect, SqlTable table, const Column *column)
+{
+    alter_table(sql, table, " ADD COLUMN ");
+    column_definition(sql, dialect, column);
+    if (column->missing_value.ptr != NULL) {
+        buf_cstr(sql, " DEFAULT ");
+        if (dialect->literal != NULL) {
+            dialect->literal(column, column->missing_value, sql);
+        } else {
+            sql_literal(sql, column->missing_value);
+        }
+    }
+}
+
+void sql_drop_column(Buf *sql, SqlTable table, Str column)
+{
+    alter_table(sql, table, " DROP COLUMN ");
+    sql_identifier(sql, column);
+}
+
+void sql_rename_column(Buf *sql, SqlTable table, Str from, Str to)
+{
+    alter_table(sql, table, " RENAME COLUMN ");
+    sql_identifier(sql, from);
+    buf_cstr(sql, " TO ");
+    sql_identifier(sql, to);
+}
+
+// A name as the target compares it, in @arena.
+static Str folded(const SqlDialect *dialect, Arena *arena, Str name)
+{
+    char *copy = arena_copy(arena, name.ptr, name.len);
+    for (size_t i = 0; i < name.len && dialect->folds_case; i++) {
+        if (copy[i] >= 'A' && copy[i] <= 'Z') {
+            copy[i] = (char)(copy[i] - 'A' + 'a');
+        }
+    }
+    return (Str){copy, name.len};
+}
+
+static Status check_history_names(const Relation *relation, Str name, Error *err)
+{
+    for (int i = 0; i < SQL_HISTORY_COLUMN_COUNT; i++) {
+        if (str_is(name, sql_history_columns[i])) {
+            error_set(err, ERROR_CONFIG,
+                      "table \"%" STR_FMT ".%" STR_FMT "\" has a column \"%" STR_FMT
+                      "\", a name that history tables need for themselves",
+                      STR_ARG(relation->schema), STR_ARG(relation->name), STR_ARG(name));
+            return error_hint(err, "Rename the column in the source, or use mode=mirror.");
+        }
+    }
+    return STATUS_OK;
+}
+
+Status sql_check_columns(const SqlDialect *dialect, const Relation *relation, SqlMode mode,
+                         Error *err)
+{
+    Arena scratch = {0};
+    Map seen = {0};
+    Status status = STATUS_OK;
+    for (uint16_t i = 0; i < relation->column_count && status == STATUS_OK; i++) {
+        Column *column = &relation->columns[i];
+        Str name = folded(dialect, &scratch, column->name);
+        Column *other = map_put(&seen, name, column);
+        if (other != NULL) {
+            error_set(err, ERROR_CONFIG,
+                      "columns \"%" STR_FMT "\" and \"%" STR_FMT "\" of table \"%" STR_FMT
+                      ".%" STR_FMT "\" are one name in %s",
+                      STR_ARG(other->name), STR_ARG(column->name), STR_ARG(relation->schema),
+                      STR_ARG(relation->name), dialect->name);
+            status = error_hint(err, "Rename one of them in the source, or leave one out of the "
+                                     "publication's column list.");
+        } else if (mode == SQL_HISTORY) {
+            status = check_history_names(relation, name, err);
+        }
+    }
+    map_done(&seen);
+    arena_done(&scratch);
+    return status;
+}
+
+// One claim: a relation and the table it goes to.
+typedef struct Target {
+    uint32_t oid;
+    Str schema; // the relation's, for messages
+    Str name;
+    Str key; // in by_table
+} Target;
+
+static Str table_key(const SqlDialect *dialect, Arena *arena, SqlTable table)
+{
+    char *text = arena_printf(arena, "%" STR_FMT "%c%" STR_FMT, STR_ARG(table.schema), 0,
+                              STR_ARG(table.name));
+    return folded(dialect, arena, (Str){text, table.schema.len + 1 + table.name.len});
+}
+
+static bool is_checkpoint_table(const SqlDialect *dialect, Arena *arena, SqlTable table)
+{
+    return str_is(folded(dialect, arena, table.name), SQL_CHECKPOINT_TABLE);
+}
+
+Status sql_targets_claim(SqlTargets *targets, const SqlDialect *dialect, const Relation *relation,
+                         SqlTable table, Error *err)
+{
+    if (is_checkpoint_table(dialect, &targets->arena, table)) {
+        error_set(err, ERROR_CONFIG,
+                  "table \"%" STR_FMT ".%" STR_FMT "\" has the name of the target's checkpoint "
+                  "table \"" SQL_CHECKPOINT_TABLE "\"",
+                  STR_ARG(relation->schema), STR_ARG(relation->name));
+        return error_hint(err, "Leave the table out of the pipeline, or rename it.");
+    }
+    Str key = table_key(dialect, &targets->arena, table);
+    const Target *owner = map_get(&targets->by_table, key);
+    if (owner != NULL && owner->oid != relation->oid) {
+        error_set(err, ERROR_CONFIG,
+                  "tables \"%" STR_FMT ".%" STR_FMT "\" and \"%" STR_FMT ".%" STR_FMT
+                  "\" would both go to table \"%" STR_FMT "\" of the target",
+                  STR_ARG(owner->schema), STR_ARG(owner->name), STR_ARG(relation->schema),
+                  STR_ARG(relation->name), STR_ARG(table.name));
+        return error_hint(err, "Leave one of them out of this pipeline, or rename one.");
+    }
+    Target *target = map_get_u64(&targets->by_relation, relation->oid);
+    if (target == NULL) {
+        target = arena_alloc_zero(&targets->arena, sizeof(*target));
+        target->oid = relation->oid;
+        map_put_u64(&targets->by_relation, relation->oid, target);
+    } else {
+        map_remove(&targets->by_table, target->key);
+    }
+    target->schema = str_copy(&targets->arena, relation->schema);
+    target->name = str_copy(&targets->arena, relation->name);
+    target->key = key;
+    map_put(&targets->by_table, key, target);
+    return STATUS_OK;
+}
+
+void sql_targets_done(SqlTargets *targets)
+{
+    map_done(&targets->by_table);
+    map_done(&targets->by_relation);
+    arena_done(&targets->arena);
+}
+
+void sql_checkpoint_create(Buf *sql, const SqlDialect *dialect, SqlTable table)
+{
+    const char *text = dialect->text_type;
+    buf_cstr(sql, "CREATE TABLE IF NOT EXISTS ");
+    sql_table_name(sql, table);
+    buf_printf(sql,
+               " (\"pipeline\" %s NOT NULL, \"key\" %s NOT NULL, \"value\" %s NOT NULL, "
+               "PRIMARY KEY (\"pipeline\", \"key\"))",
+               text, text, text);
+}
+
+void sql_checkpoint_select(Buf *sql, SqlTable table)
+{
+    buf_cstr(sql, "SELECT \"key\", \"value\" FROM ");
+    sql_table_name(sql, table);
+    buf_cstr(sql, " WHERE \"pipeline\" = $1");
+}
+
+void sql_checkpoint_store(Buf *sql, SqlTable table)
+{
+    buf_cstr(sql, "INSERT INTO ");
+    sql_table_name(sql, table);
+    buf_cstr(sql,
+             " (\"pipeline\", \"key\", \"value\") VALUES ($1, $2, $3) "
+             "ON CONFLICT (\"pipeline\", \"key\") DO UPDATE SET \"value\" = excluded.\"value\"");
+}
+
+void sql_checkpoint_remove(Buf *sql, SqlTable table)
+{
+    buf_cstr(sql, "DELETE FROM ");
+    sql_table_name(sql, table);
+    buf_cstr(sql, " WHERE \"pipeline\" = $1 AND \"key\" = $2");
+}
