@@ -1,0 +1,179 @@
+#include "pipeline/core.h"
+
+#include <assert.h>
+
+void core_init(Core *core, const CoreOptions *options)
+{
+    assert(options->route_count >= 1);
+    assert(options->route_count <= CORE_ROUTES_MAX);
+    assert(options->retry_ms_min > 0);
+    *core = (Core){.options = *options, .state = CORE_OPENING};
+}
+
+static Position slowest(const Core *core)
+{
+    Position least = core->durable[0];
+    for (uint32_t i = 1; i < core->options.route_count; i++) {
+        least = position_min(least, core->durable[i]);
+    }
+    return least;
+}
+
+static bool until_reached(const Core *core)
+{
+    Position until = core->options.until;
+    return until.lsn != LSN_NONE && position_compare(slowest(core), until) >= 0;
+}
+
+static bool drained(const Core *core)
+{
+    return core->stop == CORE_STOP_DRAIN && position_compare(slowest(core), core->received) >= 0;
+}
+
+// Acknowledge last: only what every route has made durable, and never backwards.
+static void advance(Core *core)
+{
+    core->confirmed = position_max(core->confirmed, slowest(core));
+    if (core->state == CORE_RUNNING && (until_reached(core) || drained(core))) {
+        core->finished = true;
+        core->state = CORE_CLOSING;
+    }
+}
+
+static void on_opened(Core *core, const CoreEvent *event)
+{
+    assert(core->state == CORE_OPENING);
+    core->state = CORE_RUNNING;
+    core->received = event->position;
+    for (uint32_t i = 0; i < core->options.route_count; i++) {
+        core->durable[i] = event->position;
+    }
+    advance(core);
+}
+
+static void on_sealed(Core *core, const CoreEvent *event)
+{
+    if (core->state == CORE_RUNNING && event->ends_transaction) {
+        assert(position_compare(event->position, core->received) >= 0);
+        core->received = event->position;
+    }
+}
+
+static void on_durable(Core *core, const CoreEvent *event)
+{
+    assert(event->route < core->options.route_count);
+    // A commit that returns while the others are already being stopped is still a fact.
+    if (core->state != CORE_RUNNING && core->state != CORE_CLOSING) {
+        return;
+    }
+    assert(position_compare(event->position, core->durable[event->route]) >= 0);
+    core->progressed = true;
+    core->durable[event->route] = event->position;
+    advance(core);
+}
+
+static void on_failed(Core *core, const CoreEvent *event)
+{
+    bool first = !core->failed && !core->finished;
+    bool running = core->state == CORE_OPENING || core->state == CORE_RUNNING;
+    if (running && first) {
+        core->failed = true;
+        core->error = event->error;
+        core->state = CORE_CLOSING;
+    }
+}
+
+static int64_t retry_delay(const Core *core)
+{
+    int64_t delay = core->options.retry_ms_min;
+    for (int64_t i = 0; i < core->retries && delay < core->options.retry_ms_max; i++) {
+        delay *= 2;
+    }
+    return delay < core->options.retry_ms_max ? delay : core->options.retry_ms_max;
+}
+
+// Only a transient error is worth another try, and only when nobody has asked to stop.
+static void on_closed(Core *core, const CoreEvent *event)
+{
+    assert(core->state == CORE_CLOSING);
+    bool retry = core->failed && core->error == ERROR_TRANSIENT && core->stop == CORE_STOP_NONE;
+    if (!retry) {
+        core->state = CORE_DONE;
+        return;
+    }
+    core->retries = core->progressed ? 0 : core->retries;
+    core->retry_at_ms = event->now_ms + retry_delay(core);
+    core->retries++;
+    core->restarts++;
+    core->progressed = false;
+    core->failed = false;
+    core->state = CORE_WAITING;
+}
+
+static void on_stop(Core *core, const CoreEvent *event)
+{
+    if (event->stop <= core->stop) {
+        return;
+    }
+    core->stop = event->stop;
+    if (core->state == CORE_WAITING) {
+        // Nothing is open: there is nothing to drain, and nothing unconfirmed that was promised.
+        core->state = CORE_DONE;
+        core->finished = event->stop == CORE_STOP_DRAIN;
+    } else if (core->stop == CORE_STOP_NOW && core->state != CORE_DONE) {
+        core->failed = core->failed || !core->finished;
+        core->error = ERROR_CANCELLED;
+        core->state = CORE_CLOSING;
+    } else if (core->state == CORE_OPENING) {
+        // The copy is interrupted. It continues with the next start, but it has not ended well.
+        core->failed = true;
+        core->error = ERROR_CANCELLED;
+        core->state = CORE_CLOSING;
+    } else {
+        advance(core);
+    }
+}
+
+static void on_tick(Core *core, const CoreEvent *event)
+{
+    if (core->state == CORE_WAITING && event->now_ms >= core->retry_at_ms) {
+        core->state = CORE_OPENING;
+    }
+}
+
+void core_step(Core *core, const CoreEvent *event)
+{
+    switch (event->kind) {
+    case CORE_OPENED:
+        on_opened(core, event);
+        break;
+    case CORE_SEALED:
+        on_sealed(core, event);
+        break;
+    case CORE_DURABLE:
+        on_durable(core, event);
+        break;
+    case CORE_FAILED:
+        on_failed(core, event);
+        break;
+    case CORE_CLOSED:
+        on_closed(core, event);
+        break;
+    case CORE_STOP:
+        on_stop(core, event);
+        break;
+    case CORE_TICK:
+        on_tick(core, event);
+        break;
+    }
+}
+
+bool core_is_draining(const Core *core)
+{
+    return core->stop != CORE_STOP_NONE || core->state == CORE_CLOSING;
+}
+
+bool core_succeeded(const Core *core)
+{
+    return core->state == CORE_DONE && core->finished && !core->failed;
+}

@@ -1,0 +1,94 @@
+// The runner's decisions as a state machine without I/O, threads or clocks: events go in, what to
+// do comes out. Everything that could lose or double a change is decided here, so that it can be
+// driven through any order of completions and failures by a test.
+//
+//            OPENED                    FAILED / until reached / stop
+//   OPENING ────────► RUNNING ───────────────────────────────► CLOSING
+//      ▲                 │ SEALED, DURABLE: what to confirm        │ CLOSED
+//      │      delay over │                                         ▼
+//      └──────────── WAITING ◄──────────── transient ───────── (decide) ──► DONE
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "change/position.h"
+
+enum { CORE_ROUTES_MAX = 64 };
+
+typedef enum CoreState {
+    CORE_OPENING, // the shell opens both ends and copies
+    CORE_RUNNING,
+    CORE_CLOSING, // waiting for every thread to end
+    CORE_WAITING, // until `retry_at_ms`
+    CORE_DONE,
+} CoreState;
+
+typedef enum CoreStop {
+    CORE_STOP_NONE,
+    CORE_STOP_DRAIN, // deliver and confirm what was received, then end well
+    CORE_STOP_NOW,
+} CoreStop;
+
+typedef struct CoreOptions {
+    uint32_t route_count;
+    Position until; // end well when every route is durable here; lsn LSN_NONE: never
+    int64_t retry_ms_min;
+    int64_t retry_ms_max;
+} CoreOptions;
+
+typedef enum CoreEventKind {
+    CORE_OPENED,  // position: where every route continues; all of it is durable
+    CORE_SEALED,  // position: the end of a batch taken in; ends_transaction
+    CORE_DURABLE, // route, position: durable at that route
+    CORE_FAILED,  // error: something broke (also while opening)
+    CORE_CLOSED,  // everything is down after CORE_CLOSING
+    CORE_STOP,    // stop
+    CORE_TICK,    // time passes
+} CoreEventKind;
+
+typedef struct CoreEvent {
+    CoreEventKind kind;
+    int64_t now_ms; // of a clock that never goes back
+    uint32_t route;
+    Position position;
+    bool ends_transaction;
+    ErrorKind error;
+    CoreStop stop;
+} CoreEvent;
+
+typedef struct Core {
+    CoreOptions options;
+    CoreState state;
+    CoreStop stop;
+    // The last end of a whole transaction taken in: what routes can become durable up to.
+    Position received;
+    Position durable[CORE_ROUTES_MAX];
+    Position confirmed; // what the source may be told; moves forward only
+    bool failed;        // the outcome of the attempt
+    bool finished;      // `until` was reached, or a drain is complete
+    ErrorKind error;    // of the first failure of the attempt
+    bool progressed;    // something became durable since the last (re)start
+    int64_t retries;    // in a row, without progress
+    int64_t restarts;   // in all
+    int64_t retry_at_ms;
+} Core;
+
+void core_init(Core *core, const CoreOptions *options);
+
+/**
+ * Take one event. The decision is in the state afterwards:
+ * - `state` CORE_OPENING: open and copy, then send CORE_OPENED or CORE_FAILED;
+ * - `confirmed`: tell the source;
+ * - `state` CORE_CLOSING: stop every thread, close both ends, send CORE_CLOSED;
+ * - `state` CORE_WAITING: send CORE_TICK at retry_at_ms;
+ * - `state` CORE_DONE: the end; core_succeeded() says how.
+ */
+void core_step(Core *core, const CoreEvent *event);
+
+/** Nothing more is to be taken in from the source. */
+bool core_is_draining(const Core *core);
+
+/** In CORE_DONE: it ended as it was asked to. */
+bool core_succeeded(const Core *core);
