@@ -23,24 +23,25 @@ enum {
     PGOUTPUT_VERSION_MAX = 4,
 };
 
+/** The byte that names the message on the wire. */
 typedef enum PgoutputKind {
-    PGOUTPUT_BEGIN,
-    PGOUTPUT_COMMIT,
-    PGOUTPUT_ORIGIN,
-    PGOUTPUT_RELATION,
-    PGOUTPUT_TYPE,
-    PGOUTPUT_INSERT,
-    PGOUTPUT_UPDATE,
-    PGOUTPUT_DELETE,
-    PGOUTPUT_TRUNCATE,
-    PGOUTPUT_MESSAGE,
-    PGOUTPUT_STREAM_START,
-    PGOUTPUT_STREAM_STOP, // has no fields
-    PGOUTPUT_STREAM_COMMIT,
-    PGOUTPUT_STREAM_ABORT,
+    PGOUTPUT_BEGIN = 'B',
+    PGOUTPUT_COMMIT = 'C',
+    PGOUTPUT_ORIGIN = 'O',
+    PGOUTPUT_RELATION = 'R',
+    PGOUTPUT_TYPE = 'Y',
+    PGOUTPUT_INSERT = 'I',
+    PGOUTPUT_UPDATE = 'U',
+    PGOUTPUT_DELETE = 'D',
+    PGOUTPUT_TRUNCATE = 'T',
+    PGOUTPUT_MESSAGE = 'M',
+    PGOUTPUT_STREAM_START = 'S',
+    PGOUTPUT_STREAM_STOP = 'E', // has no fields
+    PGOUTPUT_STREAM_COMMIT = 'c',
+    PGOUTPUT_STREAM_ABORT = 'A',
 } PgoutputKind;
 
-/** "begin", "stream start", … */
+/** "begin", "stream start", …; NULL for a byte that is no kind. */
 const char *pgoutput_kind_name(PgoutputKind kind);
 
 // All times are microseconds since 1970-01-01 UTC.
