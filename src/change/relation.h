@@ -41,6 +41,7 @@ typedef struct Column {
     TypeClass type;   // of the base type
     bool is_identity; // part of the replica identity: present in key-only old rows
     bool not_null;
+    bool has_default;        // has a DEFAULT (or identity) in the catalog: see missing_value
     // Rows written before an ALTER TABLE … ADD COLUMN … DEFAULT read this value, and no UPDATE ever
     // says so: pg_attribute.attmissingval as text. ptr NULL: none, such rows read NULL.
     Str missing_value;

@@ -1,0 +1,55 @@
+// Copies tables from a snapshot of the source into the sink.
+#pragma once
+
+#include "pipeline/meter.h"
+#include "pipeline/sink.h"
+#include "pipeline/source.h"
+#include "pipeline/state.h"
+#include "pipeline/tables.h"
+
+/** What every copy of one snapshot shares. */
+typedef struct CopyJob {
+    Source *source;
+    Snapshot *snapshot;
+    Lsn snapshot_lsn;
+    Tables *tables;
+    State *state;    // where checkpoints go when the sink does not store them; may be NULL
+    bool persistent; // table states are stored; false for `weir copy`
+    Cancel *cancel;
+    Meter *meter;
+} CopyJob;
+
+/** How a lane gets its own instance of the sink. */
+typedef struct SinkRecipe {
+    const SinkOps *ops;
+    Settings *settings;
+    SinkContext context;
+} SinkRecipe;
+
+/**
+ * Give the target its table and note in the checkpoint that a copy begins, so that its rows are
+ * known as ours after a crash. Not committed.
+ */
+MUST_CHECK Status copy_prepare(const CopyJob *job, Sink *sink, Table *table,
+                               const Relation *relation, Checkpoint *changed, Error *err);
+
+/**
+ * Copy one table that copy_prepare() was called for, and commit. @is_final: the table is ready with
+ * that commit; otherwise the caller says so later, with the changes it held back meanwhile.
+ */
+MUST_CHECK Status copy_table(const CopyJob *job, Sink *sink, Table *table, const Relation *relation,
+                             bool is_final, Error *err);
+
+/** Store @changed with the data: commit at the sink, and in the local state if need be. */
+MUST_CHECK Status copy_commit(const CopyJob *job, Sink *sink, Checkpoint *changed, Error *err);
+
+/** Prepare and copy @count tables, up to @lanes at a time where the sink can. */
+MUST_CHECK Status copy_tables(const CopyJob *job, Sink *sink, const SinkRecipe *recipe,
+                              const SourceTable *tables, size_t count, size_t lanes, Error *err);
+
+/** An opened instance for a lane; free with sink_free(). Thread: not while another lane is made. */
+MUST_CHECK Status sink_open_lane(const SinkRecipe *recipe, Sink **ret, Error *err);
+
+/** The schema event that a sink without tables gets before the first row of a relation version. */
+MUST_CHECK Status write_schema_event(Sink *sink, const Relation *relation,
+                                     const Transaction *transaction, uint64_t ordinal, Error *err);

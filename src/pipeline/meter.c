@@ -1,0 +1,20 @@
+#include "pipeline/meter.h"
+
+void meter_init(Meter *meter)
+{
+    memset(meter, 0, sizeof(*meter));
+    (void)pthread_mutex_init(&meter->name_lock, NULL);
+}
+
+void meter_done(Meter *meter)
+{
+    (void)pthread_mutex_destroy(&meter->name_lock);
+}
+
+void meter_set_table(Meter *meter, Str schema, Str name)
+{
+    (void)pthread_mutex_lock(&meter->name_lock);
+    (void)snprintf(meter->copy_table, sizeof(meter->copy_table), "%" STR_FMT ".%" STR_FMT,
+                   STR_ARG(schema), STR_ARG(name));
+    (void)pthread_mutex_unlock(&meter->name_lock);
+}

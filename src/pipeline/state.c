@@ -1,0 +1,257 @@
+#include "pipeline/state.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <sqlite3.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+struct State {
+    Arena arena;
+    const char *path; // of the directory
+    int lock_fd;
+    pthread_mutex_t lock; // of a save: copies in several threads store their tables
+    sqlite3 *db;
+    sqlite3_stmt *put;
+    sqlite3_stmt *remove;
+};
+
+static Status sqlite_failed(const State *state, int code, const char *what, Error *err)
+{
+    ErrorKind kind = ERROR_TRANSIENT;
+    if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB) {
+        kind = ERROR_CONFIG;
+    } else if (code == SQLITE_READONLY || code == SQLITE_CANTOPEN || code == SQLITE_PERM) {
+        kind = ERROR_CONFIG;
+    }
+    error_set(err, kind, "%s in the state directory \"%s\": %s", what, state->path,
+              state->db == NULL ? sqlite3_errstr(code) : sqlite3_errmsg(state->db));
+    if (code == SQLITE_FULL) {
+        return error_hint(err,
+                          "The disk is full: free some space, or use --state on another disk.");
+    }
+    if (kind == ERROR_CONFIG) {
+        return error_hint(err,
+                          "Check the permissions of the directory, or give another with --state.");
+    }
+    return STATUS_FAIL;
+}
+
+static Status make_dirs(const char *path, Error *err)
+{
+    char copy[4096];
+    size_t len = strlen(path);
+    if (len >= sizeof(copy)) {
+        return error_set(err, ERROR_CONFIG, "the state directory's path is too long");
+    }
+    memcpy(copy, path, len + 1);
+    for (size_t i = 1; i <= len; i++) {
+        if (copy[i] != '/' && copy[i] != '\0') {
+            continue;
+        }
+        char kept = copy[i];
+        copy[i] = '\0';
+        if (mkdir(copy, 0700) != 0 && errno != EEXIST) {
+            error_set_errno(err, ERROR_CONFIG, errno, "create the state directory \"%s\"", copy);
+            return error_hint(err, "Give a directory that can be written with --state.");
+        }
+        copy[i] = kept;
+    }
+    return STATUS_OK;
+}
+
+static Status take_lock(State *state, Error *err)
+{
+    const char *path = arena_printf(&state->arena, "%s/lock", state->path);
+    state->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (state->lock_fd < 0) {
+        error_set_errno(err, ERROR_CONFIG, errno, "open \"%s\"", path);
+        return error_hint(err, "Give a directory that can be written with --state.");
+    }
+    if (flock(state->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        error_set(err, ERROR_CONFIG,
+                  "the pipeline is already running: \"%s\" is locked by another process",
+                  state->path);
+        return error_hint(err,
+                          "Stop the other weir process, or give this pipeline another --name.");
+    }
+    return STATUS_OK;
+}
+
+static Status execute(State *state, const char *sql, Error *err)
+{
+    int code = sqlite3_exec(state->db, sql, NULL, NULL, NULL);
+    return code == SQLITE_OK ? STATUS_OK : sqlite_failed(state, code, "write", err);
+}
+
+static Status open_database(State *state, Error *err)
+{
+    const char *path = arena_printf(&state->arena, "%s/state.db", state->path);
+    int code = sqlite3_open(path, &state->db);
+    if (code != SQLITE_OK) {
+        return sqlite_failed(state, code, "open the database", err);
+    }
+    // FULL: when save() returns, a power cut does not take it back.
+    const char *setup = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+                        "CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT);"
+                        "CREATE TABLE IF NOT EXISTS checkpoint (key TEXT PRIMARY KEY, value TEXT);";
+    if (execute(state, setup, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    code = sqlite3_prepare_v2(state->db, "INSERT OR REPLACE INTO checkpoint VALUES (?1, ?2)", -1,
+                              &state->put, NULL);
+    if (code == SQLITE_OK) {
+        code = sqlite3_prepare_v2(state->db, "DELETE FROM checkpoint WHERE key = ?1", -1,
+                                  &state->remove, NULL);
+    }
+    return code == SQLITE_OK ? STATUS_OK : sqlite_failed(state, code, "prepare", err);
+}
+
+static Status bind_text(State *state, sqlite3_stmt *statement, int at, Str text, Error *err)
+{
+    int code = sqlite3_bind_text64(statement, at, text.ptr == NULL ? "" : text.ptr, text.len,
+                                   SQLITE_TRANSIENT, SQLITE_UTF8);
+    return code == SQLITE_OK ? STATUS_OK : sqlite_failed(state, code, "bind", err);
+}
+
+// Remember @value under @key the first time; later it has to be the same.
+static Status check_owner(State *state, const char *key, Str value, Error *err)
+{
+    sqlite3_stmt *statement = NULL;
+    int code = sqlite3_prepare_v2(state->db, "SELECT value FROM meta WHERE key = ?1", -1,
+                                  &statement, NULL);
+    if (code != SQLITE_OK) {
+        return sqlite_failed(state, code, "read", err);
+    }
+    (void)sqlite3_bind_text(statement, 1, key, -1, SQLITE_STATIC);
+    code = sqlite3_step(statement);
+    Str stored = {NULL, 0};
+    if (code == SQLITE_ROW) {
+        stored = str_copy(&state->arena, str_from((const char *)sqlite3_column_text(statement, 0)));
+    }
+    (void)sqlite3_finalize(statement);
+    if (code == SQLITE_ROW) {
+        if (str_equal(stored, value)) {
+            return STATUS_OK;
+        }
+        error_set(err, ERROR_CONFIG,
+                  "the state directory \"%s\" belongs to another pipeline: its %s is \"%" STR_FMT
+                  "\", not \"%" STR_FMT "\"",
+                  state->path, key, STR_ARG(stored), STR_ARG(value));
+        return error_hint(err,
+                          "Give this pipeline another --name, or another directory with --state.");
+    }
+    if (code != SQLITE_DONE) {
+        return sqlite_failed(state, code, "read", err);
+    }
+    code = sqlite3_prepare_v2(state->db, "INSERT INTO meta VALUES (?1, ?2)", -1, &statement, NULL);
+    if (code != SQLITE_OK) {
+        return sqlite_failed(state, code, "write", err);
+    }
+    (void)sqlite3_bind_text(statement, 1, key, -1, SQLITE_STATIC);
+    (void)sqlite3_bind_text64(statement, 2, value.ptr, value.len, SQLITE_STATIC, SQLITE_UTF8);
+    code = sqlite3_step(statement);
+    (void)sqlite3_finalize(statement);
+    return code == SQLITE_DONE ? STATUS_OK : sqlite_failed(state, code, "write", err);
+}
+
+Status state_open(Str dir, Str name, Str source_id, Str sink_id, State **ret, Error *err)
+{
+    State *state = mem_alloc_zero(sizeof(*state));
+    state->lock_fd = -1;
+    (void)pthread_mutex_init(&state->lock, NULL);
+    state->path =
+        arena_printf(&state->arena, "%" STR_FMT "/%" STR_FMT, STR_ARG(dir), STR_ARG(name));
+    if (make_dirs(state->path, err) != STATUS_OK || take_lock(state, err) != STATUS_OK ||
+        open_database(state, err) != STATUS_OK ||
+        check_owner(state, "source", source_id, err) != STATUS_OK ||
+        check_owner(state, "sink", sink_id, err) != STATUS_OK) {
+        state_close(state);
+        return STATUS_FAIL;
+    }
+    *ret = state;
+    return STATUS_OK;
+}
+
+static Str column_str(sqlite3_stmt *statement, int column)
+{
+    const char *text = (const char *)sqlite3_column_text(statement, column);
+    return (Str){text == NULL ? "" : text, (size_t)sqlite3_column_bytes(statement, column)};
+}
+
+Status state_load(State *state, Checkpoint *checkpoint, Error *err)
+{
+    sqlite3_stmt *statement = NULL;
+    int code =
+        sqlite3_prepare_v2(state->db, "SELECT key, value FROM checkpoint", -1, &statement, NULL);
+    while (code == SQLITE_OK || code == SQLITE_ROW) {
+        code = sqlite3_step(statement);
+        if (code == SQLITE_ROW) {
+            checkpoint_set(checkpoint, column_str(statement, 0), column_str(statement, 1));
+        }
+    }
+    Status status =
+        code == SQLITE_DONE ? STATUS_OK : sqlite_failed(state, code, "read the checkpoint", err);
+    (void)sqlite3_finalize(statement);
+    return status;
+}
+
+static Status save_entry(State *state, const CheckpointEntry *entry, Error *err)
+{
+    bool remove = entry->value.ptr == NULL;
+    sqlite3_stmt *statement = remove ? state->remove : state->put;
+    if (bind_text(state, statement, 1, entry->key, err) != STATUS_OK ||
+        (!remove && bind_text(state, statement, 2, entry->value, err) != STATUS_OK)) {
+        return STATUS_FAIL;
+    }
+    int code = sqlite3_step(statement);
+    Status status =
+        code == SQLITE_DONE ? STATUS_OK : sqlite_failed(state, code, "store the checkpoint", err);
+    (void)sqlite3_reset(statement);
+    return status;
+}
+
+static Status save_locked(State *state, const Checkpoint *changed, Error *err)
+{
+    if (execute(state, "BEGIN IMMEDIATE", err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    for (size_t i = 0; i < changed->count; i++) {
+        if (save_entry(state, &changed->entries[i], err) != STATUS_OK) {
+            (void)sqlite3_exec(state->db, "ROLLBACK", NULL, NULL, NULL);
+            return STATUS_FAIL;
+        }
+    }
+    if (execute(state, "COMMIT", err) != STATUS_OK) {
+        (void)sqlite3_exec(state->db, "ROLLBACK", NULL, NULL, NULL);
+        return STATUS_FAIL;
+    }
+    return STATUS_OK;
+}
+
+Status state_save(State *state, const Checkpoint *changed, Error *err)
+{
+    (void)pthread_mutex_lock(&state->lock);
+    Status status = save_locked(state, changed, err);
+    (void)pthread_mutex_unlock(&state->lock);
+    return status;
+}
+
+void state_close(State *state)
+{
+    if (state == NULL) {
+        return;
+    }
+    (void)sqlite3_finalize(state->put);
+    (void)sqlite3_finalize(state->remove);
+    (void)sqlite3_close(state->db);
+    if (state->lock_fd >= 0) {
+        (void)close(state->lock_fd);
+    }
+    (void)pthread_mutex_destroy(&state->lock);
+    arena_done(&state->arena);
+    mem_free(state);
+}

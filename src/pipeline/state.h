@@ -1,0 +1,24 @@
+// The local state of one pipeline: a directory with a lock and a small SQLite database. It says
+// whose state it is, and keeps the checkpoint for sinks that cannot store it with the data.
+#pragma once
+
+#include "base/error.h"
+#include "pipeline/checkpoint.h"
+
+typedef struct State State;
+
+/**
+ * Open @dir/@name, creating it when missing, and lock it for this process. ERROR_CONFIG when
+ * another process has it, or when it belongs to a pipeline with another source or sink.
+ */
+MUST_CHECK Status state_open(Str dir, Str name, Str source_id, Str sink_id, State **ret,
+                             Error *err);
+
+/** The stored checkpoint, added to @checkpoint. */
+MUST_CHECK Status state_load(State *state, Checkpoint *checkpoint, Error *err);
+
+/** Merge @changed into what is stored. Durable when it returns STATUS_OK. Thread: any. */
+MUST_CHECK Status state_save(State *state, const Checkpoint *changed, Error *err);
+
+/** Unlock and close. Accepts NULL. */
+void state_close(State *state);

@@ -1,0 +1,282 @@
+// The stored form of a table is lines of tab-separated fields in COPY's text escaping: one line for
+// the table, one for each column.
+//
+//   1 state copied_at oid schema name identity key_is_primary key-indexes
+//   name attnum type typmod type_name base_type base_typmod base_name kind identity not_null
+#include "pipeline/tables.h"
+
+#include <assert.h>
+
+#include "base/limits.h"
+#include "pg/copy_text.h"
+
+enum { FORMAT_VERSION = 1, TABLE_FIELDS = 9, COLUMN_FIELDS = 11 };
+
+static const char *const state_names[] = {"pending", "copying", "ready"};
+
+void tables_init(Tables *tables)
+{
+    *tables = (Tables){0};
+    (void)pthread_mutex_init(&tables->lock, NULL);
+}
+
+void tables_done(Tables *tables)
+{
+    (void)pthread_mutex_destroy(&tables->lock);
+    map_done(&tables->by_oid);
+    arena_done(&tables->arena);
+}
+
+Table *tables_find(const Tables *tables, uint32_t oid)
+{
+    return map_get_u64(&tables->by_oid, oid);
+}
+
+Table *tables_get(Tables *tables, uint32_t oid)
+{
+    Table *table = tables_find(tables, oid);
+    if (table == NULL) {
+        table = arena_alloc_zero(&tables->arena, sizeof(*table));
+        table->oid = oid;
+        (void)map_put_u64(&tables->by_oid, oid, table);
+    }
+    return table;
+}
+
+void tables_set_target(Tables *tables, Table *table, const Relation *relation)
+{
+    (void)pthread_mutex_lock(&tables->lock);
+    table->target = relation_copy(&tables->arena, relation);
+    (void)pthread_mutex_unlock(&tables->lock);
+    table->is_dirty = true;
+}
+
+static void field(Buf *out, Str text)
+{
+    copy_text_encode(out, text);
+    buf_char(out, '\t');
+}
+
+static void number(Buf *out, int64_t value)
+{
+    buf_int64(out, value);
+    buf_char(out, '\t');
+}
+
+static void save_column(Buf *out, const Column *column)
+{
+    buf_char(out, '\n');
+    field(out, column->name);
+    number(out, column->attnum);
+    number(out, column->type_oid);
+    number(out, column->typmod);
+    field(out, column->type_name);
+    number(out, column->base_type_oid);
+    number(out, column->base_typmod);
+    field(out, column->base_type_name);
+    number(out, column->kind);
+    number(out, column->is_identity);
+    buf_int64(out, column->not_null);
+}
+
+static void save_relation(Buf *out, const Relation *relation)
+{
+    field(out, relation->schema);
+    field(out, relation->name);
+    number(out, (int64_t)relation->identity);
+    number(out, relation->key_is_primary);
+    for (uint16_t i = 0; i < relation->key_count; i++) {
+        buf_printf(out, i == 0 ? "%u" : ",%u", relation->key[i]);
+    }
+    for (uint16_t i = 0; i < relation->column_count; i++) {
+        save_column(out, &relation->columns[i]);
+    }
+}
+
+void table_save(Table *table, Checkpoint *changed)
+{
+    assert(table->target != NULL);
+    CLEANUP(buf_done) Buf out;
+    buf_init(&out, LIMIT_CHECKPOINT_VALUE);
+    TableState stored = table->state;
+    if (stored == TABLE_PENDING && table->copy_begun) {
+        stored = TABLE_COPYING;
+    }
+    number(&out, FORMAT_VERSION);
+    field(&out, str_from(state_names[stored]));
+    buf_printf(&out, LSN_FMT "\t", LSN_ARG(table->copied_at));
+    number(&out, table->oid);
+    save_relation(&out, table->target);
+    // 1664 columns with names of at most 63 bytes: far below the limit.
+    assert(!out.overflowed);
+
+    char key[32];
+    (void)snprintf(key, sizeof(key), "table:%u", table->oid);
+    checkpoint_set(changed, str_from(key), buf_view(&out));
+    table->is_dirty = false;
+}
+
+void tables_save(Tables *tables, Checkpoint *changed)
+{
+    size_t cursor = 0;
+    void *value;
+    while (map_next(&tables->by_oid, &cursor, &value)) {
+        Table *table = value;
+        if (table->is_dirty && table->target != NULL) {
+            table_save(table, changed);
+        }
+    }
+}
+
+static bool get_number(Value value, int64_t min, int64_t max, int64_t *ret)
+{
+    int64_t parsed;
+    if (!value_to_int64(value, &parsed) || parsed < min || parsed > max) {
+        return false;
+    }
+    *ret = parsed;
+    return true;
+}
+
+static bool load_column(char *line, size_t len, Column *ret)
+{
+    Value fields[COLUMN_FIELDS];
+    int64_t numbers[COLUMN_FIELDS] = {0};
+    if (copy_text_decode(line, len, fields, COLUMN_FIELDS, NULL) != STATUS_OK) {
+        return false;
+    }
+    bool valid = get_number(fields[1], 0, INT16_MAX, &numbers[1]) &&
+                 get_number(fields[2], 0, UINT32_MAX, &numbers[2]) &&
+                 get_number(fields[3], INT32_MIN, INT32_MAX, &numbers[3]) &&
+                 get_number(fields[5], 0, UINT32_MAX, &numbers[5]) &&
+                 get_number(fields[6], INT32_MIN, INT32_MAX, &numbers[6]) &&
+                 get_number(fields[8], 0, TYPE_KIND_OTHER, &numbers[8]) &&
+                 get_number(fields[9], 0, 1, &numbers[9]) &&
+                 get_number(fields[10], 0, 1, &numbers[10]);
+    if (!valid) {
+        return false;
+    }
+    *ret = (Column){
+        .name = value_str(fields[0]),
+        .attnum = (int16_t)numbers[1],
+        .type_oid = (uint32_t)numbers[2],
+        .typmod = (int32_t)numbers[3],
+        .type_name = value_str(fields[4]),
+        .base_type_oid = (uint32_t)numbers[5],
+        .base_typmod = (int32_t)numbers[6],
+        .base_type_name = value_str(fields[7]),
+        .kind = (TypeKind)numbers[8],
+        .type = type_class((uint32_t)numbers[5]),
+        .is_identity = numbers[9] == 1,
+        .not_null = numbers[10] == 1,
+    };
+    return true;
+}
+
+static bool load_key(Str list, Arena *arena, Relation *relation)
+{
+    relation->key = ARENA_ARRAY(arena, uint16_t, relation->column_count);
+    Str rest = list.len == 0 ? (Str){NULL, 0} : list;
+    Str item;
+    while (str_split(&rest, ',', &item)) {
+        uint64_t index;
+        if (!str_to_uint64(item, &index) || index >= relation->column_count ||
+            relation->key_count == relation->column_count) {
+            return false;
+        }
+        relation->key[relation->key_count++] = (uint16_t)index;
+    }
+    return true;
+}
+
+static bool load_columns(Str rest, Arena *arena, Relation *relation)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < rest.len; i++) {
+        count += rest.ptr[i] == '\n';
+    }
+    count += rest.ptr != NULL ? 1 : 0;
+    if (count > LIMIT_COLUMNS) {
+        return false;
+    }
+    relation->column_count = (uint16_t)count;
+    relation->columns = ARENA_ARRAY(arena, Column, count);
+    Str line;
+    for (size_t i = 0; str_split(&rest, '\n', &line); i++) {
+        char *copy = arena_copy(arena, line.ptr, line.len);
+        if (!load_column(copy, line.len, &relation->columns[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool load_state(Str name, TableState *ret)
+{
+    for (size_t i = 0; i < ARRAY_LEN(state_names); i++) {
+        if (str_is(name, state_names[i])) {
+            *ret = (TableState)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool load_table(Tables *tables, Str value)
+{
+    Arena *arena = &tables->arena;
+    Str rest = value;
+    Str line;
+    Value fields[TABLE_FIELDS];
+    int64_t version;
+    int64_t oid;
+    int64_t identity;
+    int64_t key_is_primary;
+    TableState state;
+    Lsn copied_at;
+    if (!str_split(&rest, '\n', &line)) {
+        return false;
+    }
+    char *copy = arena_copy(arena, line.ptr, line.len);
+    if (copy_text_decode(copy, line.len, fields, TABLE_FIELDS, NULL) != STATUS_OK ||
+        !get_number(fields[0], FORMAT_VERSION, FORMAT_VERSION, &version) ||
+        !load_state(value_str(fields[1]), &state) || !lsn_parse(value_str(fields[2]), &copied_at) ||
+        !get_number(fields[3], 1, UINT32_MAX, &oid) || !get_number(fields[6], 0, 255, &identity) ||
+        !get_number(fields[7], 0, 1, &key_is_primary)) {
+        return false;
+    }
+    Relation *relation = arena_alloc_zero(arena, sizeof(*relation));
+    relation->oid = (uint32_t)oid;
+    relation->schema = value_str(fields[4]);
+    relation->name = value_str(fields[5]);
+    relation->identity = (ReplicaIdentity)identity;
+    relation->key_is_primary = key_is_primary == 1;
+    if (!load_columns(rest, arena, relation) || !load_key(value_str(fields[8]), arena, relation)) {
+        return false;
+    }
+    Table *table = tables_get(tables, relation->oid);
+    // A copy that was under way has lost its snapshot: it starts again from an empty table.
+    *table = (Table){
+        .oid = relation->oid,
+        .state = state == TABLE_READY ? TABLE_READY : TABLE_PENDING,
+        .copy_begun = state == TABLE_COPYING,
+        .copied_at = copied_at,
+        .target = relation,
+    };
+    return true;
+}
+
+Status tables_load(Tables *tables, const Checkpoint *checkpoint, Error *err)
+{
+    for (size_t i = 0; i < checkpoint->count; i++) {
+        const CheckpointEntry *entry = &checkpoint->entries[i];
+        if (entry->value.ptr == NULL || !str_starts_with(entry->key, STR("table:"))) {
+            continue;
+        }
+        if (!load_table(tables, entry->value)) {
+            return error_set(err, ERROR_FATAL, "the checkpoint's entry \"%" STR_FMT "\" is damaged",
+                             STR_ARG(entry->key));
+        }
+    }
+    return STATUS_OK;
+}

@@ -1,0 +1,56 @@
+// What a route knows of each table: whether it was copied, at which snapshot, and how the target's
+// table looks now. Kept in the checkpoint, so that a rename is still a rename after a restart.
+#pragma once
+
+#include <pthread.h>
+
+#include "base/error.h"
+#include "base/map.h"
+#include "change/position.h"
+#include "change/relation.h"
+#include "pipeline/checkpoint.h"
+
+typedef enum TableState {
+    TABLE_PENDING, // to be copied; its changes are dropped: the copy will have them
+    TABLE_COPYING, // being copied beside the stream; its changes are held
+    TABLE_READY,   // its changes at or behind `copied_at` are delivered
+} TableState;
+
+typedef struct Table {
+    uint32_t oid;
+    TableState state;
+    bool copy_begun;          // the target's table may have rows of an unfinished copy of ours
+    Lsn copied_at;            // LSN of the copy's snapshot; LSN_NONE: never copied, only followed
+    const Relation *target;   // shape that prepare() last gave the target; NULL: none
+    const Relation *prepared; // the relation version prepared since open(), by pointer; or NULL
+    bool is_dirty;            // differs from the stored checkpoint
+} Table;
+
+/** Owns its tables. A Table belongs to the thread that copies it or, otherwise, to the route. */
+typedef struct Tables {
+    Arena arena;
+    Map by_oid;
+    pthread_mutex_t lock; // of the arena: copies in several threads set targets
+} Tables;
+
+void tables_init(Tables *tables);
+void tables_done(Tables *tables);
+
+/** NULL when it is not known. */
+Table *tables_find(const Tables *tables, uint32_t oid);
+
+/** Find or add (TABLE_PENDING). */
+Table *tables_get(Tables *tables, uint32_t oid);
+
+/** The target now looks like @relation, which is copied. Thread: the owner of @table. */
+void tables_set_target(Tables *tables, Table *table, const Relation *relation);
+
+/** Read the "table:" entries. ERROR_FATAL when one is damaged. */
+MUST_CHECK Status tables_load(Tables *tables, const Checkpoint *checkpoint, Error *err);
+
+/** Put the entries of the dirty tables into @changed and mark them clean. A crash between this and
+ *  the commit is harmless: the attempt ends, and the next one loads what was stored. */
+void tables_save(Tables *tables, Checkpoint *changed);
+
+/** Only @table's entry. */
+void table_save(Table *table, Checkpoint *changed);
