@@ -18,6 +18,7 @@ typedef struct Meter {
     atomic_int_fast64_t transactions;
     atomic_int_fast64_t bytes;
     atomic_int_fast64_t commits;
+    atomic_uint_fast64_t head;     // Lsn: end of the source's history as far as it is known
     atomic_uint_fast64_t received; // Lsn
     atomic_uint_fast64_t durable;  // Lsn
     atomic_int_fast64_t

@@ -14,7 +14,8 @@ typedef enum UntilKind {
 
 /** What is to be run. Everything is borrowed and must outlive the runner. */
 typedef struct Pipeline {
-    Str name; // [A-Za-z0-9_.-]+: names the state directory and, by default, the slot
+    Str name; // [A-Za-z0-9_.-]+, NUL-terminated: names the state directory and, by default, the
+              // slot
     const SourceOps *source;
     Settings
         *source_settings; // with everything from the command line: tables, publication, slot, copy

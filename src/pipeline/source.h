@@ -104,6 +104,7 @@ struct Source {
     const SourceOps *ops;
     SourceContext context;
     Arena options_arena;
+    bool copies; // set by validate() or open(): tables are copied before they are followed
 };
 
 /** NULL-terminated: sources/registry.c */

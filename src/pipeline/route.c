@@ -1,0 +1,617 @@
+// A table that appears while the stream runs (it was added to the publication, or its rows were
+// rewritten by an ALTER TABLE) is copied from a snapshot of its own, taken at LSN X:
+//
+//   PENDING   its changes are dropped: they were committed before X, so the copy has them
+//   COPYING   beside the stream, by a thread with a sink instance of its own. Changes committed
+//   before
+//             X are in the copy, later ones are not, and X is not known until the snapshot exists:
+//             all are held back, in memory up to HELD_MAX, then the stream waits
+//   READY     those at or behind X are delivered; this and `copied_at` are committed together with
+//             the held changes, so that a crash at any point either copies again or has it all
+//
+// A sink without parallel instances is copied to between two transactions, while the stream waits.
+#include "pipeline/route.h"
+
+#include <assert.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+enum {
+    COMMIT_BYTES = 16 << 20, // commit at the latest when this much is written,
+    COMMIT_MS = 500,         // or the oldest uncommitted change is this old
+    IDLE_COMMIT_MS = 8000,   // how often a position that moved without changes is stored
+    HELD_MAX = 16 << 20,
+    LANE_POLL_MS = 50,
+};
+
+// The copy of one table beside the stream.
+typedef struct SideCopy {
+    CopyJob job;
+    Sink *sink;
+    Table *table;
+    const Relation *relation;
+    pthread_t thread;
+    atomic_bool is_finished;
+    Status status;
+    Error error;
+    Batch *held; // its changes since the copy began
+    const Transaction *held_transaction;
+    const Transaction *held_original;
+} SideCopy;
+
+struct Route {
+    RouteOptions options;
+    Sink *sink;
+    Checkpoint checkpoint; // as stored when the route was opened
+    Tables tables;
+    Position durable;
+    Position resumed; // changes at or before it are already in the sink
+    Position written; // end of the last batch delivered
+    bool in_transaction;
+    bool has_changes; // written but not committed
+    size_t uncommitted_bytes;
+    int64_t uncommitted_since_ms;
+    int64_t committed_at_ms;
+    Lsn last_commit_lsn; // for counting transactions only
+    Table *last_table;   // cache of the table of `last_relation`
+    const Relation *last_relation;
+    bool has_pending; // some table waits for its copy
+    SideCopy *side;
+    CopyJob job;
+};
+
+static Status load_checkpoint(Route *route, Error *err)
+{
+    Sink *sink = route->sink;
+    bool local = !sink->ops->stores_checkpoint && route->options.state != NULL;
+    if (local && state_load(route->options.state, &route->checkpoint, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (sink->ops->resume(sink, &route->checkpoint, err) != STATUS_OK ||
+        tables_load(&route->tables, &route->checkpoint, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    const CheckpointEntry *entry = checkpoint_get(&route->checkpoint, STR("position"));
+    if (entry != NULL && !position_parse(entry->value, &route->durable)) {
+        return error_set(err, ERROR_FATAL, "the checkpoint's position \"%" STR_FMT "\" is damaged",
+                         STR_ARG(entry->value));
+    }
+    return STATUS_OK;
+}
+
+Status route_open(const RouteOptions *options, Route **ret, Error *err)
+{
+    Route *route = mem_alloc_zero(sizeof(*route));
+    route->options = *options;
+    tables_init(&route->tables);
+    Status status = sink_new(options->sink.ops, options->sink.settings, &options->sink.context,
+                             &route->sink, err);
+    if (status == STATUS_OK) {
+        status = route->sink->ops->open(route->sink, err);
+    }
+    if (status != STATUS_OK || load_checkpoint(route, err) != STATUS_OK) {
+        route_close(route);
+        return STATUS_FAIL;
+    }
+    route->job = (CopyJob){
+        .source = options->source,
+        .tables = &route->tables,
+        .state = options->state,
+        .persistent = options->persistent,
+        .cancel = options->cancel,
+        .meter = options->meter,
+    };
+    *ret = route;
+    return STATUS_OK;
+}
+
+const Checkpoint *route_checkpoint(const Route *route)
+{
+    return &route->checkpoint;
+}
+
+Position route_durable(const Route *route)
+{
+    return route->durable;
+}
+
+Status route_store(Route *route, Checkpoint *changed, Error *err)
+{
+    return changed->count == 0 ? STATUS_OK : copy_commit(&route->job, route->sink, changed, err);
+}
+
+// Without copies a table is ready as soon as it is known: only what happens from now on counts.
+static void adopt(Route *route, Table *table)
+{
+    if (!route->options.copies && table->state == TABLE_PENDING) {
+        table->state = TABLE_READY;
+        table->copied_at = LSN_NONE;
+        table->is_dirty = true;
+    }
+}
+
+static SourceTables missing_tables(Route *route, const SourceTables *tables, Arena *arena)
+{
+    SourceTables missing = {.items = ARENA_ARRAY(arena, SourceTable, tables->count)};
+    int64_t rows = 0;
+    for (size_t i = 0; i < tables->count; i++) {
+        Table *table = tables_get(&route->tables, tables->items[i].relation->oid);
+        adopt(route, table);
+        if (table->state != TABLE_READY) {
+            missing.items[missing.count++] = tables->items[i];
+            rows += MAX(tables->items[i].row_estimate, (int64_t)0);
+        }
+    }
+    atomic_store(&route->options.meter->tables_total, (int64_t)missing.count);
+    atomic_store(&route->options.meter->tables_done, 0);
+    atomic_store(&route->options.meter->copy_rows, 0);
+    atomic_store(&route->options.meter->copy_bytes, 0);
+    atomic_store(&route->options.meter->copy_rows_estimate, rows);
+    return missing;
+}
+
+static Status in_snapshot(Route *route, const SourceTable *tables, size_t count, Error *err)
+{
+    Source *source = route->options.source;
+    CopyJob *job = &route->job;
+    if (source->ops->snapshot_open(source, &job->snapshot, &job->snapshot_lsn, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    Status status = copy_tables(job, route->sink, &route->options.sink, tables, count,
+                                route->options.lanes, err);
+    source->ops->snapshot_close(job->snapshot);
+    job->snapshot = NULL;
+    return status;
+}
+
+Status route_copy(Route *route, const SourceTables *tables, Error *err)
+{
+    Arena scratch = {0};
+    SourceTables missing = missing_tables(route, tables, &scratch);
+    Status status =
+        missing.count == 0 ? STATUS_OK : in_snapshot(route, missing.items, missing.count, err);
+    arena_done(&scratch);
+    return status;
+}
+
+void route_start(Route *route, Position position)
+{
+    route->durable = position;
+    route->resumed = position;
+    route->written = position;
+    route->committed_at_ms = clock_monotonic_ms();
+}
+
+// ---------------------------------------------------------------------------------------------
+// Tables and their shapes
+// ---------------------------------------------------------------------------------------------
+
+static Table *find_table(Route *route, const Relation *relation)
+{
+    if (relation == route->last_relation) {
+        return route->last_table;
+    }
+    Table *table = tables_get(&route->tables, relation->oid);
+    adopt(route, table);
+    route->last_relation = relation;
+    route->last_table = table;
+    return table;
+}
+
+// Rows that were there before the change may have got values that no event will ever tell: a column
+// added with a volatile default, a type changed through an expression. Then the table is copied
+// anew.
+static bool was_rewritten(const Relation *was, const Relation *now)
+{
+    Arena scratch = {0};
+    SchemaChange *changes;
+    size_t count = relation_diff(was, now, &scratch, &changes);
+    bool rewritten = false;
+    for (size_t i = 0; i < count; i++) {
+        const SchemaChange *change = &changes[i];
+        rewritten = rewritten || change->edit == SCHEMA_CHANGE_TYPE ||
+                    (change->edit == SCHEMA_ADD_COLUMN && change->now->has_default &&
+                     change->now->missing_value.ptr == NULL);
+    }
+    arena_done(&scratch);
+    return rewritten;
+}
+
+static Status reshape(Route *route, Table *table, const Change *change, Error *err)
+{
+    Sink *sink = route->sink;
+    const Relation *was = table->target;
+    const Relation *now = change->relation;
+    bool differs = was == NULL || !relation_equal(was, now);
+    if (differs && was != NULL && sink->ops->has_tables && route->options.copies &&
+        was_rewritten(was, now)) {
+        table->state = TABLE_PENDING;
+        table->copy_begun = true;
+        table->is_dirty = true;
+        table->prepared = NULL;
+        route->has_pending = true;
+        return STATUS_OK;
+    }
+    if (sink->ops->prepare(sink, was, now, err) != STATUS_OK) {
+        return error_wrap(err, "table \"%" STR_FMT ".%" STR_FMT "\"", STR_ARG(now->schema),
+                          STR_ARG(now->name));
+    }
+    route->has_changes = true;
+    table->prepared = now;
+    if (!differs) {
+        return STATUS_OK;
+    }
+    tables_set_target(&route->tables, table, now);
+    return sink->ops->has_tables
+               ? STATUS_OK
+               : write_schema_event(sink, now, change->transaction, change->ordinal, err);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Delivery
+// ---------------------------------------------------------------------------------------------
+
+static void hold(SideCopy *side, const Change *change)
+{
+    if (change->transaction != side->held_original) {
+        Transaction *copy = arena_alloc(&side->held->arena, sizeof(*copy));
+        *copy = *change->transaction;
+        copy->origin = str_copy(&side->held->arena, copy->origin);
+        side->held_transaction = copy;
+        side->held_original = change->transaction;
+    }
+    batch_add_copy(side->held, change, side->held_transaction);
+}
+
+typedef enum Verdict { DELIVER, DROP } Verdict;
+
+static Verdict judge(Route *route, Table *table, const Change *change)
+{
+    switch (table->state) {
+    case TABLE_PENDING:
+        route->has_pending = true;
+        return DROP;
+    case TABLE_COPYING:
+        hold(route->side, change);
+        return DROP;
+    case TABLE_READY:
+        break;
+    }
+    return change->transaction->commit_lsn < table->copied_at ? DROP : DELIVER;
+}
+
+static Status take_one(Route *route, const Change *change, bool *ret_deliver, Error *err)
+{
+    *ret_deliver = false;
+    if (position_compare(change_position(change), route->resumed) <= 0) {
+        return STATUS_OK;
+    }
+    if (change->relation == NULL) {
+        *ret_deliver = true;
+        return STATUS_OK;
+    }
+    Table *table = find_table(route, change->relation);
+    if (table->target == NULL && change->op == CHANGE_SCHEMA && table->state == TABLE_PENDING) {
+        route->has_pending = true;
+        table->prepared = change->relation; // the shape to start the copy with
+        return STATUS_OK;
+    }
+    if (judge(route, table, change) == DROP) {
+        if (table->state == TABLE_PENDING) {
+            table->prepared = change->relation;
+        }
+        return STATUS_OK;
+    }
+    if (table->prepared != change->relation) {
+        if (reshape(route, table, change, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        if (table->state != TABLE_READY) {
+            table->prepared = change->relation;
+            return STATUS_OK;
+        }
+    }
+    *ret_deliver = change->op != CHANGE_SCHEMA;
+    return STATUS_OK;
+}
+
+static Status write_run(Route *route, const Change *changes, size_t count, Error *err)
+{
+    if (count == 0) {
+        return STATUS_OK;
+    }
+    Meter *meter = route->options.meter;
+    for (size_t i = 0; i < count; i++) {
+        if (changes[i].transaction->commit_lsn != route->last_commit_lsn) {
+            route->last_commit_lsn = changes[i].transaction->commit_lsn;
+            atomic_fetch_add(&meter->transactions, 1);
+        }
+    }
+    atomic_fetch_add(&meter->changes, (int64_t)count);
+    route->has_changes = true;
+    return route->sink->ops->write(route->sink, changes, count, err);
+}
+
+// Nothing to decide: the table is ready in just this shape, and the change is new to it.
+static bool is_plain(Route *route, const Change *change)
+{
+    if (change->relation == NULL || change->op == CHANGE_SCHEMA) {
+        return false;
+    }
+    const Table *table = find_table(route, change->relation);
+    Lsn lsn = change->transaction->commit_lsn;
+    return table->state == TABLE_READY && table->prepared == change->relation &&
+           lsn >= table->copied_at && lsn > route->resumed.lsn;
+}
+
+// Hand the sink the longest runs of changes it is to have: what is skipped, held or reshaped ends
+// one.
+static Status deliver_changes(Route *route, const Change *changes, size_t count, Error *err)
+{
+    size_t start = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (is_plain(route, &changes[i])) {
+            continue;
+        }
+        // What was written before comes first: a reshape may follow.
+        if (write_run(route, changes + start, i - start, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        bool deliver;
+        if (take_one(route, &changes[i], &deliver, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        start = deliver ? i : i + 1;
+    }
+    return write_run(route, changes + start, count - start, err);
+}
+
+Status route_deliver(Route *route, const Batch *batch, Error *err)
+{
+    assert(batch->is_sealed);
+    if (!route->has_changes) {
+        route->uncommitted_since_ms = clock_monotonic_ms();
+    }
+    if (deliver_changes(route, batch->changes, batch->count, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    assert(position_compare(batch->end, route->written) >= 0 ||
+           position_compare(batch->end, route->resumed) <= 0);
+    route->written = position_max(route->written, batch->end);
+    if (batch->count > 0 && atomic_load(&route->options.meter->waiting_us) == 0) {
+        atomic_store(&route->options.meter->waiting_us, batch->sealed_us);
+    }
+    route->in_transaction = !batch->ends_transaction;
+    route->uncommitted_bytes += batch->bytes;
+    atomic_fetch_add(&route->options.meter->bytes, (int64_t)batch->bytes);
+    return STATUS_OK;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Commits
+// ---------------------------------------------------------------------------------------------
+
+static Status commit(Route *route, Error *err)
+{
+    assert(!route->in_transaction);
+    Checkpoint changed = {0};
+    char text[POSITION_TEXT_SIZE];
+    position_format(route->written, text);
+    checkpoint_set(&changed, STR("position"), str_from(text));
+    tables_save(&route->tables, &changed);
+    Status status = copy_commit(&route->job, route->sink, &changed, err);
+    checkpoint_done(&changed);
+    if (status != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    route->durable = route->written;
+    route->has_changes = false;
+    route->uncommitted_bytes = 0;
+    route->committed_at_ms = clock_monotonic_ms();
+    Meter *meter = route->options.meter;
+    atomic_store(&meter->durable, route->durable.lsn);
+    atomic_fetch_add(&meter->commits, 1);
+    atomic_store(&meter->waiting_us, 0);
+    return STATUS_OK;
+}
+
+static bool until_is_written(const Route *route)
+{
+    Position until = route->options.until;
+    return until.lsn != LSN_NONE && position_compare(route->written, until) >= 0;
+}
+
+static bool is_time(const Route *route, bool idle, bool draining, int64_t now_ms)
+{
+    if (position_compare(route->written, route->durable) <= 0 && !route->has_changes) {
+        return false;
+    }
+    if (idle && (draining || until_is_written(route))) {
+        return true;
+    }
+    if (!route->has_changes) {
+        return now_ms - route->committed_at_ms >= IDLE_COMMIT_MS;
+    }
+    return idle || route->uncommitted_bytes >= COMMIT_BYTES ||
+           now_ms - route->uncommitted_since_ms >= COMMIT_MS;
+}
+
+int64_t route_patience_ms(const Route *route, int64_t now_ms)
+{
+    if (route->side != NULL) {
+        return LANE_POLL_MS;
+    }
+    if (position_compare(route->written, route->durable) > 0) {
+        int64_t left = route->committed_at_ms + IDLE_COMMIT_MS - now_ms;
+        return MIN(MAX(left, (int64_t)1), (int64_t)200);
+    }
+    return 200;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Copies while the stream runs
+// ---------------------------------------------------------------------------------------------
+
+static void *side_main(void *argument)
+{
+    SideCopy *side = argument;
+    side->status =
+        copy_table(&side->job, side->sink, side->table, side->relation, false, &side->error);
+    atomic_store(&side->is_finished, true);
+    return NULL;
+}
+
+static void side_free(SideCopy *side)
+{
+    if (side == NULL) {
+        return;
+    }
+    sink_free(side->sink);
+    if (side->job.snapshot != NULL) {
+        side->job.source->ops->snapshot_close(side->job.snapshot);
+    }
+    batch_unref(side->held);
+    mem_free(side);
+}
+
+static Status side_begin(Route *route, Table *table, const Relation *relation, Error *err)
+{
+    Checkpoint changed = {0};
+    Status status = copy_prepare(&route->job, route->sink, table, relation, &changed, err);
+    if (status == STATUS_OK) {
+        status = copy_commit(&route->job, route->sink, &changed, err);
+    }
+    checkpoint_done(&changed);
+    if (status != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    SideCopy *side = mem_alloc_zero(sizeof(*side));
+    side->job = route->job;
+    side->table = table;
+    side->relation = relation;
+    side->held = batch_new();
+    Source *source = route->options.source;
+    if (sink_open_lane(&route->options.sink, &side->sink, err) != STATUS_OK ||
+        source->ops->snapshot_open(source, &side->job.snapshot, &side->job.snapshot_lsn, err) !=
+            STATUS_OK) {
+        side_free(side);
+        return STATUS_FAIL;
+    }
+    table->state = TABLE_COPYING;
+    int code = pthread_create(&side->thread, NULL, side_main, side);
+    if (code != 0) {
+        side_free(side);
+        return error_set_errno(err, ERROR_TRANSIENT, code, "start a thread");
+    }
+    route->side = side;
+    return STATUS_OK;
+}
+
+static Status side_end(Route *route, Error *err)
+{
+    SideCopy *side = route->side;
+    (void)pthread_join(side->thread, NULL);
+    route->side = NULL;
+    if (side->status != STATUS_OK) {
+        *err = side->error;
+        side_free(side);
+        return STATUS_FAIL;
+    }
+    Table *table = side->table;
+    table->state = TABLE_READY;
+    table->copied_at = side->job.snapshot_lsn;
+    table->copy_begun = false;
+    table->is_dirty = true;
+    table->prepared = NULL;
+    route->has_changes = true;
+    // What was held has positions behind `written`; the target does not have it all the same.
+    Position resumed = route->resumed;
+    route->resumed = (Position){0};
+    Status status = deliver_changes(route, side->held->changes, side->held->count, err);
+    route->resumed = resumed;
+    side_free(side);
+    route->last_relation = NULL;
+    return status == STATUS_OK ? commit(route, err) : STATUS_FAIL;
+}
+
+static Status copy_now(Route *route, Table *table, const Relation *relation, Error *err)
+{
+    SourceTable one = {.relation = relation, .row_estimate = -1, .byte_estimate = -1};
+    Status status = in_snapshot(route, &one, 1, err);
+    table->prepared = NULL;
+    route->last_relation = NULL;
+    return status;
+}
+
+static Table *next_pending(const Route *route)
+{
+    size_t cursor = 0;
+    void *value;
+    while (map_next(&route->tables.by_oid, &cursor, &value)) {
+        Table *table = value;
+        if (table->state == TABLE_PENDING && table->prepared != NULL) {
+            return table;
+        }
+    }
+    return NULL;
+}
+
+static Status serve_copies(Route *route, Error *err)
+{
+    SideCopy *side = route->side;
+    if (side != NULL && (atomic_load(&side->is_finished) || side->held->bytes >= HELD_MAX)) {
+        if (side_end(route, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    if (route->side != NULL || !route->has_pending) {
+        return STATUS_OK;
+    }
+    Table *table = next_pending(route);
+    if (table == NULL) {
+        route->has_pending = false;
+        return STATUS_OK;
+    }
+    // A commit first: the copy commits by itself, and must not do so for half of what was written.
+    if (route->has_changes && commit(route, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    const Relation *relation = table->prepared;
+    route->last_relation = NULL;
+    atomic_fetch_add(&route->options.meter->tables_total, 1);
+    if (route->sink->ops->is_parallel) {
+        return side_begin(route, table, relation, err);
+    }
+    return copy_now(route, table, relation, err);
+}
+
+Status route_flush(Route *route, bool idle, bool draining, Error *err)
+{
+    if (route->in_transaction) {
+        return STATUS_OK;
+    }
+    if (!draining && serve_copies(route, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (is_time(route, idle, draining, clock_monotonic_ms())) {
+        return commit(route, err);
+    }
+    return STATUS_OK;
+}
+
+void route_close(Route *route)
+{
+    if (route == NULL) {
+        return;
+    }
+    if (route->side != NULL) {
+        cancel_set(route->options.cancel);
+        (void)pthread_join(route->side->thread, NULL);
+        side_free(route->side);
+    }
+    sink_free(route->sink);
+    checkpoint_done(&route->checkpoint);
+    tables_done(&route->tables);
+    mem_free(route);
+}
