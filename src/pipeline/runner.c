@@ -364,7 +364,7 @@ static void on_opening(Runner *runner)
     Position start = {0};
     Error err = {0};
     atomic_store(&runner->is_opening, true);
-    if (atomic_load(&runner->stop_wanted) != core_now(runner).stop) {
+    if (atomic_load(&runner->stop_wanted) != (int)core_now(runner).stop) {
         return; // asked to stop meanwhile: runner_stop() did not know that there is much to cancel
     }
     Status status = attempt_open(runner, &start, &err);
@@ -437,7 +437,8 @@ static void log_retry(Runner *runner)
         return;
     }
     (void)pthread_mutex_lock(&runner->lock);
-    (void)snprintf(runner->last_error, sizeof(runner->last_error), "%s", runner->failure.message);
+    (void)snprintf(runner->last_error, sizeof(runner->last_error), "%.500s",
+                   runner->failure.message);
     (void)pthread_mutex_unlock(&runner->lock);
     log_warn(&runner->scope, "retrying", LOG_CSTR("error", runner->failure.message),
              LOG_INT("in_ms", MAX(core.retry_at_ms - clock_monotonic_ms(), (int64_t)0)),
