@@ -118,6 +118,7 @@ char *arena_copy(Arena *arena, const void *data, size_t len)
 
 char *arena_printf(Arena *arena, const char *format, ...)
 {
+    assert(format != NULL);
     va_list args;
     va_start(args, format);
     int len = vsnprintf(NULL, 0, format, args);

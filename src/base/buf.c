@@ -70,6 +70,7 @@ void buf_be64(Buf *buf, uint64_t value)
 
 void buf_printf(Buf *buf, const char *format, ...)
 {
+    assert(format != NULL);
     va_list args;
     va_start(args, format);
     int len = vsnprintf(NULL, 0, format, args);
