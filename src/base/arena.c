@@ -69,7 +69,8 @@ char *arena_alloc_bytes(Arena *arena, size_t size)
 {
     assert(arena != NULL);
     arena->total += size;
-    if (size <= (size_t)(arena->end - arena->next)) {
+    // An empty arena has no space at all, not even for nothing: the result is never NULL.
+    if (size <= (size_t)(arena->end - arena->next) && arena->next != NULL) {
         char *result = arena->next;
         arena->next += size;
         return result;
@@ -87,8 +88,9 @@ void *arena_alloc(Arena *arena, size_t size)
     } else {
         arena->next = arena->end;
     }
-    // Rounded up, so that text behind it does not cost the next allocation its alignment.
-    size_t rounded = (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    // Rounded up, so that text behind it does not cost the next allocation its alignment. Nothing
+    // counts as one byte: the end of a chunk, which is free for nothing, need not be aligned.
+    size_t rounded = (MAX(size, (size_t)1) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     char *result = arena_alloc_bytes(arena, rounded);
     assert((uintptr_t)result % ALIGNMENT == 0);
     return result;

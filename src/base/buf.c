@@ -25,7 +25,7 @@ bool buf_reserve(Buf *buf, size_t extra)
     }
     size_t grown = MAX(buf->capacity * 2, (size_t)256);
     buf->capacity = MIN(MAX(grown, wanted), buf->max);
-    buf->ptr = mem_resize(buf->ptr, buf->capacity);
+    buf->ptr = mem_resize(buf->ptr, buf->capacity + 1); // a NUL always fits behind the contents
     return true;
 }
 
@@ -76,8 +76,7 @@ void buf_printf(Buf *buf, const char *format, ...)
     int len = vsnprintf(NULL, 0, format, args);
     va_end(args);
     assert(len >= 0);
-    // One byte more for the NUL of vsnprintf, which is not counted in len.
-    if (!buf_reserve(buf, (size_t)len + 1)) {
+    if (len == 0 || !buf_reserve(buf, (size_t)len)) {
         return;
     }
     va_start(args, format);
@@ -88,10 +87,8 @@ void buf_printf(Buf *buf, const char *format, ...)
 
 const char *buf_cstring(Buf *buf)
 {
-    // Past the ceiling by one byte at the most: the terminator is not content.
-    if (buf->len == buf->capacity) {
-        buf->capacity = buf->len + 1;
-        buf->ptr = mem_resize(buf->ptr, buf->capacity);
+    if (buf->ptr == NULL) {
+        buf->ptr = mem_alloc(1);
     }
     buf->ptr[buf->len] = '\0';
     return buf->ptr;
