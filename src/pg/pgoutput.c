@@ -570,18 +570,18 @@ static Status decode_stream_commit(Decoder *decoder, PgoutputMessage *ret)
 static Status decode_stream_abort(Decoder *decoder, PgoutputMessage *ret)
 {
     PgoutputMessage message = {.kind = PGOUTPUT_STREAM_ABORT};
-    PgoutputStreamAbort *abort = &message.stream_abort;
-    if (read_xid(decoder, &abort->xid) != STATUS_OK ||
-        read_xid(decoder, &abort->subxid) != STATUS_OK) {
+    PgoutputStreamAbort *aborted = &message.stream_abort;
+    if (read_xid(decoder, &aborted->xid) != STATUS_OK ||
+        read_xid(decoder, &aborted->subxid) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (decoder->context->streaming_parallel) {
         uint64_t time;
         // No position is right: a transaction that a crash ended has no abort record.
-        if (!reader_u64(&decoder->in, &abort->abort_lsn) || !reader_u64(&decoder->in, &time)) {
+        if (!reader_u64(&decoder->in, &aborted->abort_lsn) || !reader_u64(&decoder->in, &time)) {
             return truncated(decoder);
         }
-        if (!time_from_wire(time, &abort->abort_time_us)) {
+        if (!time_from_wire(time, &aborted->abort_time_us)) {
             return bad(decoder, "the abort time is out of range");
         }
     }
