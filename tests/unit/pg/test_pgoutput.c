@@ -590,6 +590,8 @@ static void test_hostile_counts(void **state)
            'T', 0x80, 0, 0, 0, 0, 0, 0, 0, 1);
     REFUSE(plain, "pgoutput message \"truncate\": 1073741825 tables in 4 bytes, at byte 6 of 10",
            'T', 0x40, 0, 0, 1, 0, 0, 0, 0, 1);
+    REFUSE(plain, "pgoutput message \"truncate\": 2 tables in 7 bytes, at byte 6 of 13", 'T', 0, 0,
+           0, 2, 0, 0, 0, 0, 1, 0, 0, 0);
     // Nothing was allocated for any of them.
     assert_int_equal(arena.total, 0);
 }
