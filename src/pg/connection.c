@@ -1,0 +1,482 @@
+#include "pg/connection.h"
+
+#include <assert.h>
+#include <poll.h>
+
+#include "base/clock.h"
+
+enum { CONNECT_TIMEOUT_MS = 30000, MAX_KEYWORDS = 64 };
+
+// Set for the session at connect time, so that no later statement can come before them. Rows must
+// come out as text that means the same everywhere, and no timeout of the server may cut a long
+// copy.
+static const char session_options[] =
+    "-c client_encoding=UTF8 -c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC"
+    " -c extra_float_digits=3 -c bytea_output=hex -c standard_conforming_strings=on"
+    " -c lc_monetary=C -c xmloption=content -c search_path="
+    " -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0";
+
+void pg_result_clear(PGresult **result)
+{
+    PQclear(*result);
+    *result = NULL;
+}
+
+void pg_close(PGconn **conn)
+{
+    PQfinish(*conn);
+    *conn = NULL;
+}
+
+void pg_identifier(Buf *sql, Str name)
+{
+    buf_char(sql, '"');
+    for (size_t i = 0; i < name.len; i++) {
+        if (name.ptr[i] == '"') {
+            buf_char(sql, '"');
+        }
+        buf_char(sql, name.ptr[i]);
+    }
+    buf_char(sql, '"');
+}
+
+void pg_literal(Buf *sql, Str text)
+{
+    bool escaped = str_find(text, '\\') >= 0;
+    buf_cstr(sql, escaped ? " E'" : "'");
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        if (c == '\'' || c == '\\') {
+            buf_char(sql, c);
+        }
+        buf_char(sql, c);
+    }
+    buf_char(sql, '\'');
+}
+
+// ---------------------------------------------------------------------------------------------
+// Errors
+// ---------------------------------------------------------------------------------------------
+
+static bool in_class(const char *sqlstate, const char *class)
+{
+    return strncmp(sqlstate, class, strlen(class)) == 0;
+}
+
+// Appendix A of the manual, "PostgreSQL Error Codes".
+ErrorKind pg_error_kind(const char *sqlstate)
+{
+    static const char *const transient[] = {
+        "08",                               // connection
+        "40001",                            // serialization failure
+        "40P01",                            // deadlock
+        "53000", "53100", "53200", "53300", // disk full, out of memory, too many connections
+        "55006",                            // object in use
+        "55P03",                            // lock not available
+        "57P0",                             // shutdown, crash, cannot connect now
+        "57014",                            // query cancelled by an administrator
+        "58030",                            // I/O error
+    };
+    static const char *const data[] = {"21", "22", "23", "44"};
+    static const char *const broken[] = {"XX"};
+    for (size_t i = 0; i < ARRAY_LEN(transient); i++) {
+        if (in_class(sqlstate, transient[i])) {
+            return ERROR_TRANSIENT;
+        }
+    }
+    for (size_t i = 0; i < ARRAY_LEN(data); i++) {
+        if (in_class(sqlstate, data[i])) {
+            return ERROR_DATA;
+        }
+    }
+    for (size_t i = 0; i < ARRAY_LEN(broken); i++) {
+        if (in_class(sqlstate, broken[i])) {
+            return ERROR_FATAL;
+        }
+    }
+    return ERROR_CONFIG;
+}
+
+static Str result_field(const PGresult *result, int code)
+{
+    return str_trim(str_from(result == NULL ? NULL : PQresultErrorField(result, code)));
+}
+
+Status pg_result_error(PGconn *conn, const PGresult *result, const char *what, Error *err)
+{
+    Str primary = result_field(result, PG_DIAG_MESSAGE_PRIMARY);
+    if (primary.len == 0 || PQstatus(conn) == CONNECTION_BAD) {
+        Str text = primary.len > 0 ? primary : str_trim(str_from(PQerrorMessage(conn)));
+        return error_set(err, ERROR_TRANSIENT, "%s: the connection was lost: %" STR_FMT, what,
+                         STR_ARG(text));
+    }
+    Str detail = result_field(result, PG_DIAG_MESSAGE_DETAIL);
+    Str hint = result_field(result, PG_DIAG_MESSAGE_HINT);
+    Str sqlstate = result_field(result, PG_DIAG_SQLSTATE);
+    char code[6] = "";
+    memcpy(code, sqlstate.ptr, MIN(sqlstate.len, sizeof(code) - 1));
+    error_set(err, pg_error_kind(code), "%s: %" STR_FMT "%s%" STR_FMT, what, STR_ARG(primary),
+              detail.len > 0 ? " — " : "", STR_ARG(detail));
+    if (err != NULL) {
+        memcpy(err->sqlstate, code, sizeof(code));
+    }
+    if (hint.len > 0) {
+        error_hint(err, "%" STR_FMT, STR_ARG(hint));
+    }
+    return STATUS_FAIL;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Waiting
+// ---------------------------------------------------------------------------------------------
+
+static Status cancelled(Error *err)
+{
+    return error_set(err, ERROR_CANCELLED, "interrupted");
+}
+
+static void ask_server_to_stop(PGconn *conn)
+{
+    PGcancel *request = PQgetCancel(conn);
+    if (request != NULL) {
+        char text[256];
+        (void)PQcancel(request, text, sizeof(text));
+        PQfreeCancel(request);
+    }
+}
+
+// Wait for @events on the connection's socket; STATUS_AGAIN when @until_ms (0: never) has passed.
+static Status wait_socket(PGconn *conn, const PgWait *wait, short events, int64_t until_ms,
+                          Error *err)
+{
+    Cancel *cancel = wait == NULL ? NULL : wait->cancel;
+    bool ticks = wait != NULL && wait->tick != NULL;
+    struct pollfd waits[] = {
+        {.fd = PQsocket(conn), .events = events},
+        {.fd = cancel == NULL ? -1 : cancel->fd, .events = POLLIN},
+    };
+    for (;;) {
+        int timeout_ms = ticks ? wait->tick_ms : 1000;
+        if (until_ms > 0) {
+            int64_t left = until_ms - clock_monotonic_ms();
+            if (left <= 0) {
+                return STATUS_AGAIN;
+            }
+            timeout_ms = (int)MIN(left, (int64_t)timeout_ms);
+        }
+        int ready = poll(waits, ARRAY_LEN(waits), timeout_ms);
+        if (cancel_is_set(cancel)) {
+            return cancelled(err);
+        }
+        if (ready < 0 && errno != EINTR) {
+            return error_set_errno(err, ERROR_TRANSIENT, errno, "wait for the server");
+        }
+        if (ready > 0) {
+            return STATUS_OK;
+        }
+        if (ticks) {
+            wait->tick(wait->tick_context);
+        }
+    }
+}
+
+Status pg_wait(PGconn *conn, const PgWait *wait, bool writing, Error *err)
+{
+    short events = (short)(POLLIN | (writing ? POLLOUT : 0));
+    if (wait_socket(conn, wait, events, 0, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (PQconsumeInput(conn) != 1) {
+        return pg_result_error(conn, NULL, "read from the server", err);
+    }
+    return STATUS_OK;
+}
+
+// Everything that was sent is on its way, and a result can be taken without blocking.
+static Status wait_result(PGconn *conn, const PgWait *wait, Error *err)
+{
+    for (;;) {
+        int unsent = PQflush(conn);
+        if (unsent < 0) {
+            return pg_result_error(conn, NULL, "write to the server", err);
+        }
+        if (unsent == 0 && PQisBusy(conn) == 0) {
+            return STATUS_OK;
+        }
+        if (pg_wait(conn, wait, unsent > 0, err) != STATUS_OK) {
+            if (wait != NULL && cancel_is_set(wait->cancel)) {
+                ask_server_to_stop(conn);
+            }
+            return STATUS_FAIL;
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Connecting
+// ---------------------------------------------------------------------------------------------
+
+typedef struct Keywords {
+    const char *names[MAX_KEYWORDS + 8];
+    const char *values[MAX_KEYWORDS + 8];
+    int count;
+} Keywords;
+
+static void keyword(Keywords *keywords, const char *name, const char *value)
+{
+    keywords->names[keywords->count] = name;
+    keywords->values[keywords->count] = value;
+    keywords->count++;
+}
+
+// The URL's own keywords come first, ours behind them: libpq lets the later one win.
+static Status build_keywords(const PgConnect *options, const PQconninfoOption *parsed, Arena *arena,
+                             Keywords *keywords, Error *err)
+{
+    const char *own = "";
+    for (const PQconninfoOption *option = parsed; option->keyword != NULL; option++) {
+        if (option->val == NULL || option->val[0] == '\0') {
+            continue;
+        }
+        if (keywords->count >= MAX_KEYWORDS) {
+            return error_set(err, ERROR_CONFIG, "the connection has more than %d keywords",
+                             MAX_KEYWORDS);
+        }
+        if (strcmp(option->keyword, "options") == 0) {
+            own = option->val;
+            continue;
+        }
+        keyword(keywords, option->keyword, option->val);
+    }
+    if (own[0] == '\0' && getenv("PGOPTIONS") != NULL) {
+        own = getenv("PGOPTIONS");
+    }
+    keyword(keywords, "options", arena_printf(arena, "%s %s", own, session_options));
+    keyword(keywords, "fallback_application_name", options->application_name);
+    if (options->replication) {
+        keyword(keywords, "replication", "database");
+    }
+    return STATUS_OK;
+}
+
+static int64_t connect_deadline(const Keywords *keywords)
+{
+    int64_t seconds = 0;
+    for (int i = 0; i < keywords->count; i++) {
+        if (strcmp(keywords->names[i], "connect_timeout") == 0 &&
+            !str_to_int64(str_from(keywords->values[i]), &seconds)) {
+            seconds = 0;
+        }
+    }
+    return clock_monotonic_ms() + (seconds > 0 ? seconds * 1000 : CONNECT_TIMEOUT_MS);
+}
+
+static Status drive_connect(PGconn *conn, const PgWait *wait, int64_t until_ms, Error *err)
+{
+    PostgresPollingStatusType next = PGRES_POLLING_WRITING;
+    while (next != PGRES_POLLING_OK) {
+        if (next == PGRES_POLLING_FAILED) {
+            return STATUS_FAIL;
+        }
+        short events = next == PGRES_POLLING_READING ? POLLIN : POLLOUT;
+        Status status = wait_socket(conn, wait, events, until_ms, err);
+        if (status != STATUS_OK) {
+            return status;
+        }
+        next = PQconnectPoll(conn);
+    }
+    return STATUS_OK;
+}
+
+// libpq has no SQLSTATE for a failed connection. Its text is all there is: what only a person can
+// mend is told apart from what time may mend.
+static ErrorKind connect_error_kind(const char *text)
+{
+    static const char *const config[] = {
+        "authentication failed", "does not exist", "no pg_hba.conf entry", "is not permitted",
+        "permission denied",     "no password",    "could not translate",  "invalid",
+        "not supported",         "must be",        "certificate",          "peer authentication",
+        "unrecognized",          "missing \"=\"",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(config); i++) {
+        if (strstr(text, config[i]) != NULL) {
+            return ERROR_CONFIG;
+        }
+    }
+    return ERROR_TRANSIENT;
+}
+
+static Str conn_value(const char *value)
+{
+    return str_from(value == NULL || value[0] == '\0' ? "?" : value);
+}
+
+Str pg_describe(const PGconn *conn, Arena *arena)
+{
+    Str host = conn_value(PQhost(conn));
+    Str port = conn_value(PQport(conn));
+    Str name = conn_value(PQdb(conn));
+    Str user = conn_value(PQuser(conn));
+    return str_from(arena_printf(
+        arena, "database \"%" STR_FMT "\" on %" STR_FMT ":%" STR_FMT " as \"%" STR_FMT "\"",
+        STR_ARG(name), STR_ARG(host), STR_ARG(port), STR_ARG(user)));
+}
+
+static Status connect_failed(PGconn *conn, Status status, Arena *arena, Error *err)
+{
+    if (status == STATUS_FAIL && err != NULL && err->kind == ERROR_CANCELLED) {
+        return STATUS_FAIL;
+    }
+    Str where = pg_describe(conn, arena);
+    if (status == STATUS_AGAIN) {
+        return error_set(err, ERROR_TRANSIENT, "connect to %" STR_FMT ": no answer in time",
+                         STR_ARG(where));
+    }
+    Str text = str_trim(str_from(PQerrorMessage(conn)));
+    return error_set(err, connect_error_kind(PQerrorMessage(conn)),
+                     "connect to %" STR_FMT ": %" STR_FMT, STR_ARG(where), STR_ARG(text));
+}
+
+static void ignore_notice(void *context, const PGresult *result)
+{
+    (void)context;
+    (void)result;
+}
+
+static Status open_connection(const PgConnect *options, const PgWait *wait, Arena *arena,
+                              const PQconninfoOption *parsed, PGconn **ret, Error *err)
+{
+    Keywords keywords = {0};
+    if (build_keywords(options, parsed, arena, &keywords, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    PGconn *conn = PQconnectStartParams(keywords.names, keywords.values, 0);
+    if (conn == NULL) {
+        return error_set(err, ERROR_TRANSIENT, "libpq is out of memory");
+    }
+    Status status = STATUS_FAIL;
+    if (PQstatus(conn) != CONNECTION_BAD) {
+        status = drive_connect(conn, wait, connect_deadline(&keywords), err);
+    }
+    if (status != STATUS_OK) {
+        status = connect_failed(conn, status, arena, err);
+        PQfinish(conn);
+        return status;
+    }
+    (void)PQsetNoticeReceiver(conn, ignore_notice, NULL);
+    (void)PQsetnonblocking(conn, 1);
+    *ret = conn;
+    return STATUS_OK;
+}
+
+Status pg_connect(const PgConnect *options, const PgWait *wait, PGconn **ret, Error *err)
+{
+    Arena arena = {0};
+    Error failure = {0};
+    char *message = NULL;
+    PQconninfoOption *parsed = PQconninfoParse(str_to_cstr(&arena, options->url), &message);
+    Status status;
+    if (parsed == NULL) {
+        // libpq quotes the part it does not understand, which may hold the password: do not repeat
+        // it.
+        status = error_set(&failure, ERROR_CONFIG, "the connection URL cannot be parsed");
+        error_hint(&failure,
+                   "Write it as postgres://user:password@host:port/database, with %%40 for "
+                   "@, %%3A for :, %%2F for / and %%25 for %% inside the password.");
+    } else {
+        status = open_connection(options, wait, &arena, parsed, ret, &failure);
+    }
+    PQfreemem(message);
+    PQconninfoFree(parsed);
+    arena_done(&arena);
+    if (status != STATUS_OK && err != NULL) {
+        *err = failure;
+    }
+    return status;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Statements
+// ---------------------------------------------------------------------------------------------
+
+static bool is_success(ExecStatusType status)
+{
+    return status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK || status == PGRES_EMPTY_QUERY;
+}
+
+// Take every result of what was sent; the last good one is returned, the first bad one is the
+// error.
+static Status take_results(PGconn *conn, const PgWait *wait, PGresult **ret, Error *err)
+{
+    PGresult *last = NULL;
+    Status status = STATUS_OK;
+    for (;;) {
+        if (wait_result(conn, wait, err) != STATUS_OK) {
+            PQclear(last);
+            return STATUS_FAIL;
+        }
+        PGresult *result = PQgetResult(conn);
+        if (result == NULL) {
+            break;
+        }
+        if (!is_success(PQresultStatus(result)) && status == STATUS_OK) {
+            status = pg_result_error(conn, result, "the server refused a statement", err);
+        }
+        PQclear(last);
+        last = result;
+        ExecStatusType state = PQresultStatus(result);
+        if (state == PGRES_COPY_IN || state == PGRES_COPY_OUT || state == PGRES_COPY_BOTH) {
+            break;
+        }
+    }
+    if (status == STATUS_OK && last == NULL) {
+        status = pg_result_error(conn, NULL, "the server gave no result", err);
+    }
+    if (status != STATUS_OK) {
+        PQclear(last);
+        return STATUS_FAIL;
+    }
+    *ret = last;
+    return STATUS_OK;
+}
+
+Status pg_query(PGconn *conn, const PgWait *wait, const char *sql, int count,
+                const char *const *parameters, PGresult **ret, Error *err)
+{
+    assert(*ret == NULL);
+    if (PQsendQueryParams(conn, sql, count, NULL, parameters, NULL, NULL, 0) != 1) {
+        return pg_result_error(conn, NULL, "send a statement", err);
+    }
+    return take_results(conn, wait, ret, err);
+}
+
+Status pg_run_result(PGconn *conn, const PgWait *wait, const char *sql, PGresult **ret, Error *err)
+{
+    assert(*ret == NULL);
+    if (PQsendQuery(conn, sql) != 1) {
+        return pg_result_error(conn, NULL, "send a statement", err);
+    }
+    return take_results(conn, wait, ret, err);
+}
+
+Status pg_run(PGconn *conn, const PgWait *wait, const char *sql, Error *err)
+{
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    return pg_run_result(conn, wait, sql, &result, err);
+}
+
+Status pg_start_copy(PGconn *conn, const PgWait *wait, const char *sql, ExecStatusType expected,
+                     Error *err)
+{
+    if (PQsendQuery(conn, sql) != 1) {
+        return pg_result_error(conn, NULL, "send a statement", err);
+    }
+    if (wait_result(conn, wait, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    CLEANUP(pg_result_clear) PGresult *result = PQgetResult(conn);
+    if (PQresultStatus(result) == expected) {
+        return STATUS_OK;
+    }
+    return pg_result_error(conn, result, "the server refused to copy", err);
+}

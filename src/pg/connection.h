@@ -1,0 +1,79 @@
+// libpq without surprises: connections and statements that can be cancelled, that do not block the
+// caller's other duties, and whose failures say what to do.
+#pragma once
+
+#include <libpq-fe.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/error.h"
+#include "io/cancel.h"
+
+/** How a call waits for the server. Zeroed: until it answers. */
+typedef struct PgWait {
+    Cancel *cancel; // gives up with ERROR_CANCELLED; may be NULL
+    // Called every @tick_ms while waiting, for duties that cannot wait as long; may be NULL.
+    void (*tick)(void *context);
+    void *tick_context;
+    int tick_ms;
+} PgWait;
+
+typedef struct PgConnect {
+    Str url;                      // URL or keyword string, as libpq takes it
+    const char *application_name; // shown in pg_stat_activity
+    bool replication;             // a walsender of the database
+} PgConnect;
+
+/**
+ * Connect, with every setting that decides about text output fixed: UTF-8, ISO dates, UTC, hex
+ * bytea, shortest exact floats, empty search_path; and without the server's own timeouts. Gives up
+ * after 30 s unless the URL has a connect_timeout. The error names host, port, database and user,
+ * never the password. Close with pg_close().
+ */
+MUST_CHECK Status pg_connect(const PgConnect *options, const PgWait *wait, PGconn **ret,
+                             Error *err);
+
+/** "database \"shop\" on db.example:5432 as \"weir\"": for messages. In @arena. */
+Str pg_describe(const PGconn *conn, Arena *arena);
+
+/** Run one statement with text parameters (NULL: SQL NULL). Any result but rows, no rows and an
+ *  empty query is a failure. */
+MUST_CHECK Status pg_query(PGconn *conn, const PgWait *wait, const char *sql, int count,
+                           const char *const *parameters, PGresult **ret, Error *err);
+
+/** Run statements for their effect; the simple protocol, so several separated by semicolons are
+ *  fine, and replication commands too. */
+MUST_CHECK Status pg_run(PGconn *conn, const PgWait *wait, const char *sql, Error *err);
+
+/** The same, with the last result. */
+MUST_CHECK Status pg_run_result(PGconn *conn, const PgWait *wait, const char *sql, PGresult **ret,
+                                Error *err);
+
+/** Run a statement that has to enter the COPY state @expected. */
+MUST_CHECK Status pg_start_copy(PGconn *conn, const PgWait *wait, const char *sql,
+                                ExecStatusType expected, Error *err);
+
+static inline Status pg_start_copy_both(PGconn *conn, const PgWait *wait, const char *sql,
+                                        Error *err)
+{
+    return pg_start_copy(conn, wait, sql, PGRES_COPY_BOTH, err);
+}
+
+/** Wait for the socket: readable and, with @writing, writable. Consumes what has arrived. */
+MUST_CHECK Status pg_wait(PGconn *conn, const PgWait *wait, bool writing, Error *err);
+
+/** Turn a failed result (NULL: the connection's last error) into @err; "<what>: " in front. */
+Status pg_result_error(PGconn *conn, const PGresult *result, const char *what, Error *err);
+
+/** What to do about an SQLSTATE. */
+ErrorKind pg_error_kind(const char *sqlstate);
+
+/** "a ""quoted"" name" — always quoted. */
+void pg_identifier(Buf *sql, Str name);
+
+/** 'it''s'; right whatever standard_conforming_strings says. */
+void pg_literal(Buf *sql, Str text);
+
+/** For CLEANUP; accept NULL inside. */
+void pg_result_clear(PGresult **result);
+void pg_close(PGconn **conn);

@@ -1,0 +1,245 @@
+#include "pg/replication.h"
+
+#include <assert.h>
+#include <poll.h>
+
+#include "base/clock.h"
+#include "base/reader.h"
+
+enum {
+    INTERVAL_MS_MAX = 10000,
+    INTERVAL_MS_MIN = 250,
+    PING_AFTER_MS = 20000,
+    LOST_AFTER_MS = 60000,
+    STOP_MS_MAX = 5000,
+};
+
+// Postgres counts microseconds from 2000-01-01.
+static const int64_t postgres_epoch_us = INT64_C(946684800000000);
+
+void replication_init(Replication *replication, PGconn *conn, int64_t wal_sender_timeout_ms)
+{
+    int64_t interval = INTERVAL_MS_MAX;
+    if (wal_sender_timeout_ms > 0) {
+        interval = MIN(interval, wal_sender_timeout_ms / 4);
+    }
+    *replication = (Replication){
+        .conn = conn,
+        .interval_ms = MAX(interval, (int64_t)INTERVAL_MS_MIN),
+        .last_received_ms = clock_monotonic_ms(),
+    };
+}
+
+static Status lost(const Replication *replication, const char *what, Error *err)
+{
+    return error_set(err, ERROR_TRANSIENT, "%s: %" STR_FMT, what,
+                     STR_ARG(str_trim(str_from(PQerrorMessage(replication->conn)))));
+}
+
+Status replication_start(Replication *replication, const PgWait *wait, Str slot, Lsn start,
+                         const char *options, Error *err)
+{
+    CLEANUP(buf_done) Buf sql;
+    buf_init(&sql, 64 * 1024);
+    buf_printf(&sql, "START_REPLICATION SLOT \"%" STR_FMT "\" LOGICAL " LSN_FMT " (%s)",
+               STR_ARG(slot), LSN_ARG(start), options);
+    replication->received = start;
+    replication->confirmed = start;
+    replication->last_status_confirmed = start;
+    replication->last_received_ms = replication->last_status_ms = clock_monotonic_ms();
+    return pg_start_copy_both(replication->conn, wait, buf_cstring(&sql), err);
+}
+
+// 'w': WAL start, WAL end, send time (8 bytes each), then the plugin's message.
+static Status read_data(Replication *replication, Reader *in, Frame *ret, Error *err)
+{
+    uint64_t start;
+    uint64_t end;
+    uint64_t sent;
+    if (!reader_u64(in, &start) || !reader_u64(in, &end) || !reader_u64(in, &sent)) {
+        return error_set(err, ERROR_DATA, "a replication data frame is cut short");
+    }
+    replication->head = MAX(replication->head, end);
+    replication->received = MAX(replication->received, start);
+    ret->kind = FRAME_DATA;
+    ret->start = start;
+    ret->end = end;
+    ret->data = (Str){(const char *)in->at, reader_left(in)};
+    return STATUS_OK;
+}
+
+// 'k': WAL end, send time, whether an answer is wanted.
+static Status read_keepalive(Replication *replication, Reader *in, Frame *ret, Error *err)
+{
+    uint64_t end;
+    uint64_t sent;
+    uint8_t reply;
+    if (!reader_u64(in, &end) || !reader_u64(in, &sent) || !reader_u8(in, &reply)) {
+        return error_set(err, ERROR_DATA, "a replication keepalive is cut short");
+    }
+    replication->head = MAX(replication->head, end);
+    replication->received = MAX(replication->received, end);
+    replication->reply_wanted = replication->reply_wanted || reply != 0;
+    ret->kind = FRAME_KEEPALIVE;
+    ret->end = end;
+    return STATUS_OK;
+}
+
+static Status stream_ended(Replication *replication, Error *err)
+{
+    PGresult *result = PQgetResult(replication->conn);
+    Status status = STATUS_FAIL;
+    if (result != NULL && PQresultStatus(result) == PGRES_FATAL_ERROR) {
+        pg_result_error(replication->conn, result, "the replication stream was ended", err);
+    } else {
+        status = error_set(err, ERROR_TRANSIENT, "the server ended the replication stream");
+    }
+    PQclear(result);
+    return status;
+}
+
+Status replication_next(Replication *replication, Frame *ret, Error *err)
+{
+    char *buffer = NULL;
+    int len = PQgetCopyData(replication->conn, &buffer, 1);
+    if (len == 0) {
+        return STATUS_AGAIN;
+    }
+    if (len == -1) {
+        return stream_ended(replication, err);
+    }
+    if (len < 0) {
+        return lost(replication, "the replication stream broke", err);
+    }
+    // The clock is read once a wake-up, in replication_wait(); this only says that something came.
+    replication->ping_sent = false;
+    *ret = (Frame){.buffer = buffer};
+    Reader in = reader_from(buffer, (size_t)len);
+    uint8_t kind = 0;
+    Status status;
+    if (reader_u8(&in, &kind) && kind == 'w') {
+        status = read_data(replication, &in, ret, err);
+    } else if (kind == 'k') {
+        status = read_keepalive(replication, &in, ret, err);
+    } else {
+        status = error_set(err, ERROR_DATA, "unknown replication frame 0x%02x", kind);
+    }
+    if (status != STATUS_OK) {
+        replication_release(ret);
+    }
+    return status;
+}
+
+void replication_release(Frame *frame)
+{
+    PQfreemem(frame->buffer);
+    frame->buffer = NULL;
+}
+
+// 'r': written, flushed, applied, time, whether we want an answer.
+static Status send_status(Replication *replication, bool ping, int64_t now_ms, Error *err)
+{
+    CLEANUP(buf_done) Buf message;
+    buf_init(&message, 64);
+    buf_char(&message, 'r');
+    buf_be64(&message, replication->received);
+    buf_be64(&message, replication->confirmed);
+    buf_be64(&message, replication->confirmed);
+    buf_be64(&message, (uint64_t)(clock_wall_us() - postgres_epoch_us));
+    buf_char(&message, ping ? 1 : 0);
+    if (PQputCopyData(replication->conn, message.ptr, (int)message.len) != 1 ||
+        PQflush(replication->conn) < 0) {
+        return lost(replication, "a status update could not be sent", err);
+    }
+    replication->last_status_ms = now_ms;
+    replication->last_status_confirmed = replication->confirmed;
+    replication->reply_wanted = false;
+    return STATUS_OK;
+}
+
+Status replication_status(Replication *replication, int64_t eager_ms, Error *err)
+{
+    int64_t now_ms = clock_monotonic_ms();
+    int64_t since = now_ms - replication->last_status_ms;
+    bool moved = replication->confirmed > replication->last_status_confirmed;
+    if (replication->reply_wanted || since >= replication->interval_ms ||
+        (moved && since >= eager_ms)) {
+        return send_status(replication, false, now_ms, err);
+    }
+    return STATUS_OK;
+}
+
+static Status check_silence(Replication *replication, int64_t now_ms, Error *err)
+{
+    int64_t silent = now_ms - replication->last_received_ms;
+    if (silent >= LOST_AFTER_MS) {
+        return error_set(err, ERROR_TRANSIENT, "the server has been silent for %d seconds",
+                         (int)(silent / 1000));
+    }
+    if (silent >= PING_AFTER_MS && !replication->ping_sent) {
+        replication->ping_sent = true;
+        return send_status(replication, true, now_ms, err);
+    }
+    return STATUS_OK;
+}
+
+Status replication_wait(Replication *replication, bool reading, int wake_fd, int timeout_ms,
+                        Error *err)
+{
+    if (replication_status(replication, 200, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    int64_t left = replication->last_status_ms + replication->interval_ms - clock_monotonic_ms();
+    int wait_ms = (int)MIN((int64_t)timeout_ms, MAX(left, (int64_t)0));
+    // Bytes of ours that the socket did not take yet go out as soon as it takes some.
+    bool unsent = PQflush(replication->conn) > 0;
+    struct pollfd waits[] = {
+        {.fd = reading || unsent ? PQsocket(replication->conn) : -1,
+         .events = (short)((reading ? POLLIN : 0) | (unsent ? POLLOUT : 0))},
+        {.fd = wake_fd, .events = POLLIN},
+    };
+    int ready = poll(waits, ARRAY_LEN(waits), wait_ms);
+    if (ready < 0 && errno != EINTR) {
+        return error_set_errno(err, ERROR_TRANSIENT, errno, "wait for the server");
+    }
+    int64_t now_ms = clock_monotonic_ms();
+    if (!reading) {
+        // Frames may be waiting unread: this says nothing about the server.
+        replication->last_received_ms = now_ms;
+        return STATUS_OK;
+    }
+    if (ready > 0 && waits[0].revents != 0) {
+        replication->last_received_ms = now_ms;
+        if (PQconsumeInput(replication->conn) != 1) {
+            return lost(replication, "the connection to the source was lost", err);
+        }
+    }
+    return check_silence(replication, now_ms, err);
+}
+
+static bool wait_readable(const Replication *replication, int64_t until_ms)
+{
+    int64_t left = until_ms - clock_monotonic_ms();
+    struct pollfd wait = {.fd = PQsocket(replication->conn), .events = POLLIN};
+    return left > 0 && poll(&wait, 1, (int)left) > 0 && PQconsumeInput(replication->conn) == 1;
+}
+
+void replication_stop(Replication *replication)
+{
+    int64_t until_ms = clock_monotonic_ms() + STOP_MS_MAX;
+    if (replication->conn == NULL || PQstatus(replication->conn) != CONNECTION_OK ||
+        send_status(replication, false, clock_monotonic_ms(), NULL) != STATUS_OK ||
+        PQputCopyEnd(replication->conn, NULL) != 1 || PQflush(replication->conn) < 0) {
+        return;
+    }
+    // The server answers with its own end of copy after it has read everything of ours.
+    for (;;) {
+        char *buffer = NULL;
+        int len = PQgetCopyData(replication->conn, &buffer, 1);
+        if (len > 0) {
+            PQfreemem(buffer);
+        } else if (len < 0 || !wait_readable(replication, until_ms)) {
+            return;
+        }
+    }
+}
