@@ -65,6 +65,10 @@ void sql_column_list(Buf *sql, const Relation *relation, bool key_only);
  *   _weir_commit_time  timestamp with time zone (text where there is none), NULL of a copied row
  *
  * Such a table has no key, and no column is NOT NULL: a delete has only the key columns.
+ *
+ * An update that changes the key is two rows of one position: "delete" with the old key, "update"
+ * with the new row. Otherwise nobody could see that the old key is gone. A TRUNCATE is one row
+ * without values. Unchanged columns have the value that the last row of the key had, never NULL.
  */
 extern const char *const sql_history_columns[]; // names, NULL-terminated
 

@@ -1,0 +1,356 @@
+// sqlite:PATH — tables in an SQLite file, exactly once: the checkpoint is a table in the same file,
+// written in the same transaction as the rows.
+//
+// Everything between two commits is one transaction, however many writes it takes; SQLite moves
+// what does not fit into its cache to the log. A crash at any moment leaves the last commit.
+#include <assert.h>
+#include <libgen.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "sinks/sqlite_convert.h"
+#include "sinks/sqlite_sink.h"
+#include "sinks/sqlite_value.h"
+
+enum {
+    STATEMENT_MAX = 64 << 20,
+    CANCEL_CHECK_CHANGES = 1024,
+};
+
+static const char *const name_choices[] = {"auto", "qualified", "bare", NULL};
+
+static const Option options[] = {
+    {"path", OPTION_STRING(SqliteSink, path), .required = true, .is_path = true,
+     .help = "The database file. It is made if it is missing."},
+    {"mode", OPTION_CHOICE(SqliteSink, mode, sql_mode_choices), .fallback = "mirror",
+     .help = "mirror: rows as they are now. history: every change is appended."},
+    {"existing", OPTION_CHOICE(SqliteSink, existing, sql_existing_choices), .fallback = "fail",
+     .help = "What to do with a table that has rows before its first copy: refuse, remove them, or "
+             "add rows beside them."},
+    {"names", OPTION_CHOICE(SqliteSink, names, name_choices), .fallback = "auto",
+     .help = "Table names. auto: \"orders\" for public.orders, \"shop.orders\" for other schemas. "
+             "qualified: always with the schema. bare: never."},
+    {"busy_timeout", OPTION_MS(SqliteSink, busy_timeout_ms), .fallback = "10s", .max = 3600000,
+     .help = "How long to wait while another process writes to the file."},
+    {0},
+};
+
+static SqliteSink *self(Sink *sink)
+{
+    return (SqliteSink *)sink;
+}
+
+static SqlTable checkpoint_table(void)
+{
+    return (SqlTable){.name = STR(SQL_CHECKPOINT_TABLE)};
+}
+
+static Status sqlite_validate(Sink *base, Error *err)
+{
+    SqliteSink *sink = self(base);
+    if (sink->path.len == 0 || str_find(sink->path, '\0') >= 0) {
+        error_set(err, ERROR_CONFIG, "sqlite needs the path of a file");
+        return error_hint(err, "For example sqlite:shop.db");
+    }
+    return STATUS_OK;
+}
+
+static Status check_directory(SqliteSink *sink, Error *err)
+{
+    char *copy = arena_copy(&sink->arena, sink->db.path, strlen(sink->db.path));
+    const char *directory = dirname(copy);
+    struct stat info;
+    if (stat(directory, &info) != 0 || !S_ISDIR(info.st_mode)) {
+        error_set(err, ERROR_CONFIG, "there is no directory \"%s\"", directory);
+        return error_hint(err, "mkdir -p '%s'", directory);
+    }
+    if (eaccess(directory, W_OK | X_OK) != 0) {
+        error_set_errno(err, ERROR_CONFIG, errno, "make \"%s\"", sink->db.path);
+        return error_hint(err, "Give the user of this process the right to write to \"%s\".",
+                          directory);
+    }
+    return STATUS_OK;
+}
+
+// "table:<oid>": the pipeline has made that table.
+static void note_entry(SqliteSink *sink, Str key, bool is_there)
+{
+    uint64_t oid;
+    Str prefix = STR("table:");
+    if (!str_starts_with(key, prefix) ||
+        !str_to_uint64((Str){key.ptr + prefix.len, key.len - prefix.len}, &oid)) {
+        return;
+    }
+    if (is_there) {
+        map_put_u64(&sink->ours, oid, sink);
+    } else {
+        map_remove_u64(&sink->ours, oid);
+    }
+}
+
+// @checkpoint may be NULL.
+static Status read_checkpoint(SqliteSink *sink, Checkpoint *checkpoint, Error *err)
+{
+    CLEANUP(sqlite_db_finalize) sqlite3_stmt *statement = NULL;
+    sql_checkpoint_select(&sink->sql, checkpoint_table());
+    if (sqlite_db_prepare(&sink->db, &sink->sql, &statement, err) != STATUS_OK) {
+        return error_wrap(err, "read the checkpoint");
+    }
+    sqlite_db_bind_text(statement, 1, str_from(sink->base.context.pipeline));
+    for (;;) {
+        bool row;
+        if (sqlite_db_step(&sink->db, statement, &row, err) != STATUS_OK) {
+            return error_wrap(err, "read the checkpoint");
+        }
+        if (!row) {
+            return STATUS_OK;
+        }
+        Str key = sqlite_db_column(statement, 0);
+        Str value = sqlite_db_column(statement, 1);
+        if (key.len == 0 || value.len > LIMIT_CHECKPOINT_VALUE) {
+            return error_set(err, ERROR_FATAL, "\"%s\" holds a damaged checkpoint", sink->db.path);
+        }
+        if (checkpoint != NULL) {
+            checkpoint_set(checkpoint, key, value.ptr == NULL ? STR("") : value);
+        }
+        note_entry(sink, key, true);
+    }
+}
+
+static Status has_checkpoint_table(SqliteSink *sink, bool *ret, Error *err)
+{
+    CLEANUP(sqlite_db_finalize) sqlite3_stmt *statement = NULL;
+    buf_cstr(
+        &sink->sql,
+        "SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = '" SQL_CHECKPOINT_TABLE
+        "'");
+    if (sqlite_db_prepare(&sink->db, &sink->sql, &statement, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return sqlite_db_step(&sink->db, statement, ret, err);
+}
+
+// Looks, and leaves no trace: `weir check` comes this far.
+static Status sqlite_open(Sink *base, Error *err)
+{
+    SqliteSink *sink = self(base);
+    bool exists;
+    sink->sql = (Buf){.max = STATEMENT_MAX};
+    sink->message = (Buf){.max = STATEMENT_MAX};
+    sink->db = (SqliteDb){.path = str_to_cstr(&sink->arena, sink->path),
+                          .cancel = base->context.cancel,
+                          .busy_timeout_ms = sink->busy_timeout_ms};
+    if (sqlite_db_exists(&sink->db, &exists, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (!exists) {
+        return check_directory(sink, err);
+    }
+    if (sqlite_db_open(&sink->db, false, err) != STATUS_OK ||
+        has_checkpoint_table(sink, &exists, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return exists ? read_checkpoint(sink, NULL, err) : STATUS_OK;
+}
+
+static Status create_own_tables(SqliteSink *sink, Error *err)
+{
+    sql_checkpoint_create(&sink->sql, &sqlite_dialect, checkpoint_table());
+    if (sqlite_db_exec_buf(&sink->db, &sink->sql, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (sink->existing != SQL_EXISTING_KEEP) {
+        return STATUS_OK;
+    }
+    return sqlite_db_exec(&sink->db,
+                          "CREATE TABLE IF NOT EXISTS " SQLITE_COPIED_TABLE
+                          " (\"pipeline\" TEXT NOT NULL, \"oid\" INTEGER NOT NULL, "
+                          "\"row\" INTEGER NOT NULL, PRIMARY KEY (\"pipeline\", \"oid\", \"row\")) "
+                          "WITHOUT ROWID",
+                          err);
+}
+
+static Status prepare_checkpoint_statements(SqliteSink *sink, Error *err)
+{
+    sql_checkpoint_store(&sink->sql, checkpoint_table());
+    if (sqlite_db_prepare(&sink->db, &sink->sql, &sink->store, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    sql_checkpoint_remove(&sink->sql, checkpoint_table());
+    return sqlite_db_prepare(&sink->db, &sink->sql, &sink->remove, err);
+}
+
+static Status sqlite_resume(Sink *base, Checkpoint *checkpoint, Error *err)
+{
+    SqliteSink *sink = self(base);
+    if (sink->db.handle == NULL && sqlite_db_open(&sink->db, true, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    int code = sqlite_conversion_register(sink->db.handle);
+    if (code != SQLITE_OK) {
+        return sqlite_db_fail(&sink->db, code, err, "\"%s\"", sink->db.path);
+    }
+    if (sqlite_db_use_wal(&sink->db, err) != STATUS_OK ||
+        create_own_tables(sink, err) != STATUS_OK ||
+        prepare_checkpoint_statements(sink, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return read_checkpoint(sink, checkpoint, err);
+}
+
+static Status begin(SqliteSink *sink, Error *err)
+{
+    assert(sink->store != NULL); // resume() comes first
+    return sqlite_db_begin(&sink->db, err);
+}
+
+static Status sqlite_prepare_table(Sink *base, const Relation *was, const Relation *now, Error *err)
+{
+    SqliteSink *sink = self(base);
+    if (begin(sink, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (sqlite_prepare(sink, was, now, err) != STATUS_OK) {
+        return error_wrap(err, "prepare table \"%" STR_FMT ".%" STR_FMT "\"", STR_ARG(now->schema),
+                          STR_ARG(now->name));
+    }
+    return STATUS_OK;
+}
+
+static Status sqlite_clear_table(Sink *base, const Relation *relation, Error *err)
+{
+    SqliteSink *sink = self(base);
+    SqliteTable *table;
+    if (begin(sink, err) != STATUS_OK ||
+        sqlite_table_find(sink, relation, &table, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return sqlite_clear(sink, table, err);
+}
+
+static bool has_row(ChangeOp op)
+{
+    return op != CHANGE_MESSAGE && op != CHANGE_SCHEMA;
+}
+
+static Status sqlite_write(Sink *base, const Change *changes, size_t count, Error *err)
+{
+    SqliteSink *sink = self(base);
+    if (begin(sink, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (i % CANCEL_CHECK_CHANGES == 0 && cancel_is_set(base->context.cancel)) {
+            return error_set(err, ERROR_CANCELLED, "cancelled");
+        }
+        if (!has_row(changes[i].op)) {
+            continue;
+        }
+        SqliteTable *table;
+        if (sqlite_table_find(sink, changes[i].relation, &table, err) != STATUS_OK ||
+            sqlite_apply(sink, table, &changes[i], err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    return STATUS_OK;
+}
+
+static Status store_entry(SqliteSink *sink, const CheckpointEntry *entry, Error *err)
+{
+    bool is_removed = entry->value.ptr == NULL;
+    sqlite3_stmt *statement = is_removed ? sink->remove : sink->store;
+    sqlite_db_bind_text(statement, 1, str_from(sink->base.context.pipeline));
+    sqlite_db_bind_text(statement, 2, entry->key);
+    if (!is_removed) {
+        sqlite_db_bind_text(statement, 3, entry->value);
+    }
+    if (sqlite_db_run(&sink->db, statement, err) != STATUS_OK) {
+        return error_wrap(err, "store the checkpoint");
+    }
+    return STATUS_OK;
+}
+
+static Status sqlite_commit(Sink *base, Checkpoint *changed, Error *err)
+{
+    SqliteSink *sink = self(base);
+    if (changed->count == 0 && !sink->db.in_transaction) {
+        return STATUS_OK;
+    }
+    if (begin(sink, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    for (size_t i = 0; i < changed->count; i++) {
+        if (store_entry(sink, &changed->entries[i], err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    if (sqlite_db_commit(&sink->db, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    for (size_t i = 0; i < changed->count; i++) {
+        note_entry(sink, changed->entries[i].key, changed->entries[i].value.ptr != NULL);
+    }
+    return STATUS_OK;
+}
+
+static void sqlite_close(Sink *base)
+{
+    SqliteSink *sink = self(base);
+    size_t cursor = 0;
+    void *table;
+    while (map_next(&sink->tables, &cursor, &table)) {
+        sqlite_table_free(table);
+    }
+    map_done(&sink->tables);
+    map_done(&sink->ours);
+    sqlite_db_finalize(&sink->store);
+    sqlite_db_finalize(&sink->remove);
+    sqlite_db_close(&sink->db);
+    sql_targets_done(&sink->targets);
+    buf_done(&sink->sql);
+    buf_done(&sink->message);
+    arena_done(&sink->scratch);
+    arena_done(&sink->arena);
+    sink->last = NULL;
+}
+
+static void sqlite_describe_column(Sink *base, const Column *column, Buf *ret_type)
+{
+    sqlite_dialect.type(column, ret_type);
+}
+
+static void sqlite_describe_table(Sink *base, const Relation *relation, Buf *ret_name)
+{
+    Arena arena = {.chunk_size = LIMIT_NAME_BYTES};
+    sql_table_name(ret_name, sqlite_target(self(base), relation, &arena));
+    arena_done(&arena);
+}
+
+static Status sqlite_check_table(Sink *base, const Relation *relation, Report *report, Error *err)
+{
+    return sqlite_check(self(base), relation, report, err);
+}
+
+const SinkOps sqlite_sink = {
+    .name = "sqlite",
+    .summary = "Tables in an SQLite file.",
+    .options = options,
+    .instance_size = sizeof(SqliteSink),
+    .guarantee = GUARANTEE_EXACTLY_ONCE,
+    .stores_checkpoint = true,
+    .has_tables = true,
+    .is_parallel = false, // SQLite has one writer at a time
+    .validate = sqlite_validate,
+    .open = sqlite_open,
+    .resume = sqlite_resume,
+    .prepare = sqlite_prepare_table,
+    .clear = sqlite_clear_table,
+    .write = sqlite_write,
+    .commit = sqlite_commit,
+    .close = sqlite_close,
+    .describe_column = sqlite_describe_column,
+    .describe_table = sqlite_describe_table,
+    .check = sqlite_check_table,
+};
