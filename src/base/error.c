@@ -4,6 +4,7 @@
 #include <stdarg.h>
 
 // Messages are cut at the end of the buffer rather than refused: an error must always get through.
+PRINTF_LIKE(3, 0)
 static void format_into(char *target, size_t size, const char *format, va_list args)
 {
     int len = vsnprintf(target, size, format, args);

@@ -106,12 +106,20 @@ bool str_to_int64(Str text, int64_t *ret)
     return true;
 }
 
+// What strtod() takes beyond decimal numbers and names: leading space, hexadecimal, nan(…).
+static bool is_plain_number(Str text)
+{
+    return text.len > 0 && text.ptr[0] != '\0' &&
+           strchr("+-.0123456789NnIi", text.ptr[0]) != NULL && str_find(text, 'x') < 0 &&
+           str_find(text, 'X') < 0 && str_find(text, '(') < 0;
+}
+
 // Also "NaN", "Infinity" and "-Infinity", as Postgres writes them. An overflow such as 1e999 is not
 // a number here, an underflow is 0: what the C library gives for text that Postgres wrote.
 bool str_to_double(Str text, double *ret)
 {
     char copy[512];
-    if (text.len == 0 || text.len >= sizeof(copy) || is_space(text.ptr[0])) {
+    if (text.len >= sizeof(copy) || !is_plain_number(text)) {
         return false;
     }
     memcpy(copy, text.ptr, text.len);
