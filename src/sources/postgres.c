@@ -1,0 +1,326 @@
+// The Postgres source: a logical slot read with pgoutput, and copies from exported snapshots.
+//
+//   postgres.c           options, connections, the order of things
+//   postgres_setup.c     publications and the slot: made when missing, checked when there
+//   postgres_check.c     the same, only looked at
+//   postgres_copy.c      snapshots and COPY
+//   postgres_stream.c    frames → batches
+//   postgres_messages.c  pgoutput messages → changes
+//
+// Two connections: a walsender for the slot and its stream, an ordinary one for catalogs. Copies
+// open their own.
+#include "sources/postgres.h"
+
+#include <assert.h>
+
+#include "base/clock.h"
+
+static const char *const partition_choices[] = {"root", "leaf", NULL};
+
+static const Option postgres_options[] = {
+    {"url", OPTION_STRING(Postgres, url), .required = true, .secret = true, .is_path = true,
+     .help =
+         "Connection URL or keyword string, as libpq takes it; what it leaves out comes from the "
+         "PG* environment variables."},
+    {"tables", OPTION_LIST(Postgres, tables),
+     .help = "Tables to take: schema.table, schema.* or table; all tables when it is left out."},
+    {"publication", OPTION_STRING(Postgres, publication),
+     .help = "Publication to read; made when it is missing. Default: the slot's name, kept in step "
+             "with the tables."},
+    {"slot", OPTION_STRING(Postgres, slot),
+     .help = "Replication slot to read; made when it is missing. Default: weir_ and the pipeline's "
+             "name."},
+    {"copy", OPTION_BOOL(Postgres, copy), .fallback = "true",
+     .help = "Copy the rows that are there before following the changes."},
+    {"partitions", OPTION_CHOICE(Postgres, partitions, partition_choices), .fallback = "root",
+     .help = "Whether a partitioned table arrives under the name of its root or as its leaves."},
+    {"refresh", OPTION_MS(Postgres, refresh_ms), .fallback = "5s", .min = 100, .max = 3600000,
+     .help = "How often to look for tables that were added to the publication."},
+    {0},
+};
+
+static void tick(void *context)
+{
+    Postgres *postgres = context;
+    if (postgres->stream.is_started) {
+        // A failure will be met again by the next poll, which can report it.
+        Status ignored = replication_status(&postgres->replication, 1000, NULL);
+        (void)ignored;
+    }
+}
+
+PgWait postgres_wait(Postgres *postgres)
+{
+    return (PgWait){
+        .cancel = postgres->base.context.cancel,
+        .tick = tick,
+        .tick_context = postgres,
+        .tick_ms = 250,
+    };
+}
+
+Catalog postgres_catalog(Postgres *postgres)
+{
+    return (Catalog){.conn = postgres->sql, .wait = postgres_wait(postgres)};
+}
+
+Status postgres_connect(Postgres *postgres, bool replication, PGconn **ret, Error *err)
+{
+    Arena scratch = {0};
+    PgConnect options = {
+        .url = postgres->url,
+        .application_name = arena_printf(&scratch, "weir/%s", postgres->base.context.pipeline),
+        .replication = replication,
+    };
+    PgWait wait = {.cancel = postgres->base.context.cancel};
+    Status status = pg_connect(&options, &wait, ret, err);
+    arena_done(&scratch);
+    return status;
+}
+
+static Status postgres_validate(Source *source, Error *err)
+{
+    Postgres *postgres = (Postgres *)source;
+    source->copies = postgres->copy;
+    for (size_t i = 0; i < postgres->slot.len; i++) {
+        char c = postgres->slot.ptr[i];
+        bool fine = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+        if (!fine || postgres->slot.len > LIMIT_IDENTIFIER_SLOT) {
+            error_set(err, ERROR_CONFIG, "\"%" STR_FMT "\" is not a valid slot name",
+                      STR_ARG(postgres->slot));
+            return error_hint(err, "Postgres allows up to 63 lower-case letters, digits and _.");
+        }
+    }
+    return STATUS_OK;
+}
+
+static Status read_facts(Postgres *postgres, Error *err)
+{
+    PgWait wait = postgres_wait(postgres);
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (pg_query(postgres->sql, &wait,
+                 "SELECT current_database(),"
+                 "       (SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout')",
+                 0, NULL, &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    postgres->database = str_copy(&postgres->arena, str_from(PQgetvalue(result, 0, 0)));
+    if (!str_to_int64(str_from(PQgetvalue(result, 0, 1)), &postgres->wal_sender_timeout_ms)) {
+        postgres->wal_sender_timeout_ms = 0;
+    }
+    return STATUS_OK;
+}
+
+static Status postgres_open(Source *source, Error *err)
+{
+    Postgres *postgres = (Postgres *)source;
+    if (postgres_connect(postgres, false, &postgres->sql, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    postgres->server_version = PQserverVersion(postgres->sql);
+    if (postgres->server_version < MINIMUM_SERVER_VERSION) {
+        error_set(err, ERROR_CONFIG, "the server is PostgreSQL %d, which is too old",
+                  postgres->server_version / 10000);
+        return error_hint(err, "PostgreSQL 14 or later is needed.");
+    }
+    return read_facts(postgres, err) == STATUS_OK ? postgres_choose_names(postgres, err)
+                                                  : STATUS_FAIL;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Resuming
+// ---------------------------------------------------------------------------------------------
+
+// What a checkpoint belongs to: positions of one cluster mean nothing in another.
+static Str source_identity(Postgres *postgres)
+{
+    return str_from(arena_printf(&postgres->arena,
+                                 "system=%" STR_FMT " slot=%" STR_FMT " database=%" STR_FMT,
+                                 STR_ARG(postgres->system_identifier), STR_ARG(postgres->slot_name),
+                                 STR_ARG(postgres->database)));
+}
+
+static Status identify_system(Postgres *postgres, Lsn *ret_end, Error *err)
+{
+    PgWait wait = postgres_wait(postgres);
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (pg_run_result(postgres->walsender, &wait, "IDENTIFY_SYSTEM", &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (PQntuples(result) != 1 || PQnfields(result) < 3 ||
+        !lsn_parse(str_from(PQgetvalue(result, 0, 2)), ret_end)) {
+        return error_set(err, ERROR_DATA, "the server did not identify itself");
+    }
+    postgres->system_identifier = str_copy(&postgres->arena, str_from(PQgetvalue(result, 0, 0)));
+    return STATUS_OK;
+}
+
+static Status check_identity(Postgres *postgres, const Checkpoint *checkpoint, Error *err)
+{
+    const CheckpointEntry *stored = checkpoint_get(checkpoint, STR("source"));
+    Str now = source_identity(postgres);
+    if (stored == NULL || str_equal(stored->value, now)) {
+        return STATUS_OK;
+    }
+    error_set(err, ERROR_CONFIG,
+              "this source is not the one that the target was filled from: it was \"%" STR_FMT
+              "\", it is \"%" STR_FMT "\"",
+              STR_ARG(stored->value), STR_ARG(now));
+    return error_hint(
+        err, "Positions of another cluster, database or slot mean nothing here. Connect to "
+             "the old one, or start again under another --name.");
+}
+
+static Status check_server_end(Position stored, Lsn end, Error *err)
+{
+    if (stored.lsn <= end) {
+        return STATUS_OK;
+    }
+    error_set(err, ERROR_CONFIG,
+              "the server's WAL ends at " LSN_FMT ", before the position of the target, " LSN_FMT,
+              LSN_ARG(end), LSN_ARG(stored.lsn));
+    return error_hint(err, "The server seems to have been restored from a backup: the target has "
+                           "changes that it has lost. Start again under another --name.");
+}
+
+static Status open_walsender(Postgres *postgres, Error *err)
+{
+    if (postgres_connect(postgres, true, &postgres->walsender, err) != STATUS_OK) {
+        if (err != NULL && strstr(err->message, "must be") != NULL) {
+            Arena scratch = {0};
+            error_hint(err, "ALTER ROLE \"%s\" REPLICATION;", PQuser(postgres->sql));
+            arena_done(&scratch);
+        }
+        return STATUS_FAIL;
+    }
+    replication_init(&postgres->replication, postgres->walsender, postgres->wal_sender_timeout_ms);
+    return STATUS_OK;
+}
+
+static Status resume_stream(Postgres *postgres, const Checkpoint *checkpoint, Checkpoint *changed,
+                            Error *err)
+{
+    Position stored = {0};
+    const CheckpointEntry *entry = checkpoint_get(checkpoint, STR("position"));
+    if (entry != NULL && !position_parse(entry->value, &stored)) {
+        return error_set(err, ERROR_FATAL, "the stored position \"%" STR_FMT "\" is damaged",
+                         STR_ARG(entry->value));
+    }
+    Lsn end;
+    Position start;
+    if (open_walsender(postgres, err) != STATUS_OK ||
+        identify_system(postgres, &end, err) != STATUS_OK ||
+        check_identity(postgres, checkpoint, err) != STATUS_OK ||
+        check_server_end(stored, end, err) != STATUS_OK ||
+        postgres_publish(postgres, err) != STATUS_OK ||
+        postgres_slot(postgres, entry == NULL ? NULL : &stored, &start, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (entry == NULL) {
+        char text[POSITION_TEXT_SIZE];
+        position_format(start, text);
+        checkpoint_set(changed, STR("position"), str_from(text));
+    }
+    if (checkpoint_get(checkpoint, STR("source")) == NULL) {
+        checkpoint_set(changed, STR("source"), source_identity(postgres));
+    }
+    postgres->stream.end = start;
+    return STATUS_OK;
+}
+
+static Status postgres_resume(Source *source, const Checkpoint *checkpoint, Checkpoint *changed,
+                              Error *err)
+{
+    Postgres *postgres = (Postgres *)source;
+    if (source->context.copy_only) {
+        return STATUS_OK;
+    }
+    return resume_stream(postgres, checkpoint, changed, err);
+}
+
+static Status postgres_tables(Source *source, const SourceTables **ret, Error *err)
+{
+    Postgres *postgres = (Postgres *)source;
+    if (postgres_read_published(postgres, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    for (size_t i = 0; i < postgres->published.count; i++) {
+        postgres_stream_know(postgres, postgres->published.items[i].relation);
+    }
+    *ret = &postgres->published;
+    return STATUS_OK;
+}
+
+static void postgres_confirm(Source *source, Position position)
+{
+    Postgres *postgres = (Postgres *)source;
+    Lsn confirmed = postgres->replication.confirmed;
+    postgres->replication.confirmed = MAX(confirmed, position.lsn);
+}
+
+// pg_current_wal_insert_lsn() may stand behind a page header that only the next record will be
+// written after: nothing is ever sent up to there on an idle server, so such an LSN is moved back
+// to the page's start, where the last record ends. See XLogBytePosToRecPtr() in xlog.c.
+static Lsn before_page_header(Lsn lsn)
+{
+    enum { PAGE = 8192, SHORT_HEADER = 24, LONG_HEADER = 40 };
+    Lsn offset = lsn % PAGE;
+    return offset == SHORT_HEADER || offset == LONG_HEADER ? lsn - offset : lsn;
+}
+
+static Status postgres_now(Source *source, Lsn *ret, Error *err)
+{
+    Postgres *postgres = (Postgres *)source;
+    PgWait wait = postgres_wait(postgres);
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    Lsn lsn;
+    if (pg_query(postgres->sql, &wait, "SELECT pg_current_wal_insert_lsn()", 0, NULL, &result,
+                 err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (!lsn_parse(str_from(PQgetvalue(result, 0, 0)), &lsn)) {
+        return error_set(err, ERROR_DATA, "the server gave no WAL position");
+    }
+    *ret = before_page_header(lsn);
+    return STATUS_OK;
+}
+
+static Lsn postgres_head(const Source *source)
+{
+    const Postgres *postgres = (const Postgres *)source;
+    return atomic_load(&postgres->head);
+}
+
+static void postgres_close(Source *source)
+{
+    Postgres *postgres = (Postgres *)source;
+    if (postgres->stream.is_started) {
+        replication_stop(&postgres->replication);
+    }
+    postgres_stream_done(postgres);
+    pg_close(&postgres->walsender);
+    pg_close(&postgres->sql);
+    arena_done(&postgres->arena);
+}
+
+const SourceOps postgres_source = {
+    .name = "postgres",
+    .summary = "PostgreSQL 14 to 18, by logical replication",
+    .options = postgres_options,
+    .instance_size = sizeof(Postgres),
+    .validate = postgres_validate,
+    .open = postgres_open,
+    .check = postgres_check,
+    .resume = postgres_resume,
+    .tables = postgres_tables,
+    .snapshot_open = postgres_snapshot_open,
+    .snapshot_close = postgres_snapshot_close,
+    .copy_open = postgres_copy_open,
+    .copy_read = postgres_copy_read,
+    .copy_close = postgres_copy_close,
+    .poll = postgres_poll,
+    .confirm = postgres_confirm,
+    .now = postgres_now,
+    .head = postgres_head,
+    .close = postgres_close,
+};

@@ -1,0 +1,137 @@
+// The Postgres source, inside: shared by its files. See postgres.c for how they fit together.
+#pragma once
+
+#include "base/limits.h"
+#include "base/map.h"
+#include "pg/catalog.h"
+#include "pg/replication.h"
+#include "pipeline/source.h"
+
+enum { MINIMUM_SERVER_VERSION = 140000 };
+
+/** `partitions=`: how partitioned tables are published. */
+typedef enum Partitions {
+    PARTITIONS_ROOT, // under the name of the root
+    PARTITIONS_LEAF, // each partition by itself
+} Partitions;
+
+/** What the stream knows of one relation id. */
+typedef struct StreamRelation {
+    uint32_t oid;
+    const Relation *current; // NULL: not announced yet
+    bool is_ignored;         // published, but not wanted
+} StreamRelation;
+
+/** The state of the stream between two poll() calls. */
+typedef struct PostgresStream {
+    bool is_started;
+    Batch *batch; // being filled; NULL: none
+    PgoutputContext context;
+    const Transaction *transaction; // in the batch; NULL: outside a transaction
+    Transaction open;               // the one that is open, for the next batch
+    char origin[LIMIT_NAME_BYTES];
+    uint64_t ordinal; // of the last change of the open transaction
+    Position end;     // everything at or before it has been taken in
+    Lsn idle;         // the server has read and sent everything before it
+    int64_t idle_sealed_ms;
+    int64_t refreshed_ms; // when the list of published tables was last read
+    Map relations;        // oid -> StreamRelation
+    Arena scratch;        // of one message
+} PostgresStream;
+
+typedef struct Postgres {
+    Source base;
+    // Options.
+    Str url;
+    StrList tables; // patterns
+    Str publication;
+    Str slot;
+    bool copy;
+    int partitions; // Partitions
+    int64_t refresh_ms;
+
+    Arena arena; // everything below; relations, too
+    PGconn *sql; // ordinary connection: catalogs, publications
+    PGconn *walsender;
+    Replication replication;
+    int server_version; // as PQserverVersion(): 150003
+    Str database;
+    Str system_identifier;
+    int64_t wal_sender_timeout_ms;
+    Str slot_name;
+    Str publication_name;
+    Str append_publication; // for tables whose rows cannot be identified; ptr NULL: none
+    bool owns_publication;  // we make it and keep it in step with the patterns
+    Str fresh_snapshot;     // exported by the creation of the slot, still valid; ptr NULL: none
+    Lsn fresh_snapshot_lsn;
+    SourceTables published;
+    PostgresStream stream;
+    atomic_uint_fast64_t head;
+} Postgres;
+
+/** How our statements wait: cancelled by the pipeline, status updates go on meanwhile. */
+PgWait postgres_wait(Postgres *postgres);
+
+Catalog postgres_catalog(Postgres *postgres);
+
+/** Connect, with the settings that make text output exact. @replication: a walsender. */
+MUST_CHECK Status postgres_connect(Postgres *postgres, bool replication, PGconn **ret, Error *err);
+
+// postgres_setup.c: publications and the slot.
+
+/** One table that the patterns want, and how it has to be published. */
+typedef struct WantedTable {
+    const CatalogTable *table;
+    bool append_only; // rows cannot be identified: inserts and truncates only
+} WantedTable;
+
+typedef struct WantedTables {
+    WantedTable *items;
+    size_t count;
+} WantedTables;
+
+/** Tables that match the patterns. A pattern without any is ERROR_CONFIG. */
+MUST_CHECK Status postgres_wanted(Postgres *postgres, Arena *arena, WantedTables *ret, Error *err);
+
+/** Decide on names: slot, publication, whether the latter is ours. */
+MUST_CHECK Status postgres_choose_names(Postgres *postgres, Error *err);
+
+/** Make or check the publications. */
+MUST_CHECK Status postgres_publish(Postgres *postgres, Error *err);
+
+/** Read which tables are published now into postgres->published. */
+MUST_CHECK Status postgres_read_published(Postgres *postgres, Error *err);
+
+/** Make or check the slot; *ret_start: where the stream begins. @stored: position of the
+ * checkpoint, NULL when there is none. */
+MUST_CHECK Status postgres_slot(Postgres *postgres, const Position *stored, Position *ret_start,
+                                Error *err);
+
+/** `weir check`. */
+MUST_CHECK Status postgres_check(Source *source, Report *report, Error *err);
+
+/** Whether any of the patterns (none: all) matches. */
+bool postgres_matches(const Postgres *postgres, Str schema, Str name);
+
+// postgres_copy.c
+
+Status postgres_snapshot_open(Source *source, Snapshot **ret, Lsn *ret_at, Error *err);
+void postgres_snapshot_close(Snapshot *snapshot);
+Status postgres_copy_open(Source *source, Snapshot *snapshot, const Relation *relation,
+                          Cancel *cancel, CopyReader **ret, Error *err);
+Status postgres_copy_read(CopyReader *reader, Batch **ret, Error *err);
+void postgres_copy_close(CopyReader *reader);
+
+// postgres_stream.c
+
+Status postgres_poll(Source *source, int timeout_ms, int wake_fd, Batch **ret, Error *err);
+void postgres_stream_done(Postgres *postgres);
+/** Announce these relations as known: the stream will not announce them again. */
+void postgres_stream_know(Postgres *postgres, const Relation *relation);
+
+// postgres_messages.c
+
+/** Take one pgoutput message into the batch. */
+MUST_CHECK Status postgres_message(Postgres *postgres, Lsn start, Str message, Error *err);
+/** A batch to add to, with the open transaction copied into it. */
+Batch *postgres_batch(PostgresStream *stream);

@@ -1,0 +1,310 @@
+// Copies: a snapshot exported by one connection, and tables read in it by others.
+//
+// The snapshot and its LSN belong together: every transaction committed before that LSN is visible
+// in it, none that committed at or after it is. Creating a logical slot gives exactly that pair;
+// for tables that come later, a temporary slot does.
+#include <assert.h>
+
+#include "base/mem.h"
+#include "pg/copy_text.h"
+#include "sources/postgres.h"
+
+enum { COPY_BATCH_BYTES = 1 << 20 };
+
+struct Snapshot {
+    Arena arena;
+    PGconn *conn; // holds it; NULL: the source's walsender does
+    Str name;
+    Lsn lsn;
+};
+
+struct CopyReader {
+    PGconn *conn;
+    Cancel *cancel;
+    const Relation *relation;
+    Transaction transaction;
+    uint64_t ordinal;
+    bool is_done;
+};
+
+// CREATE_REPLICATION_SLOT answers with name, consistent point, snapshot, plugin.
+static Status snapshot_of_temporary_slot(Postgres *postgres, Snapshot *snapshot, Lsn *ret_at,
+                                         Error *err)
+{
+    static atomic_uint sequence;
+    if (postgres_connect(postgres, true, &snapshot->conn, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    char sql[256];
+    (void)snprintf(sql, sizeof(sql),
+                   "CREATE_REPLICATION_SLOT \"weir_copy_%d_%u\" TEMPORARY LOGICAL pgoutput "
+                   "EXPORT_SNAPSHOT",
+                   PQbackendPID(snapshot->conn), atomic_fetch_add(&sequence, 1));
+    PgWait wait = {.cancel = postgres->base.context.cancel};
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (pg_run_result(snapshot->conn, &wait, sql, &result, err) != STATUS_OK) {
+        return error_wrap(err, "create a temporary slot for a copy");
+    }
+    if (PQntuples(result) != 1 || PQnfields(result) < 3 ||
+        !lsn_parse(str_from(PQgetvalue(result, 0, 1)), ret_at)) {
+        return error_set(err, ERROR_DATA, "the server gave no consistent point for a copy");
+    }
+    snapshot->name = str_copy(&snapshot->arena, str_from(PQgetvalue(result, 0, 2)));
+    return STATUS_OK;
+}
+
+// Without a stream no slot is needed, and no wal_level either.
+static Status snapshot_alone(Postgres *postgres, Snapshot *snapshot, Lsn *ret_at, Error *err)
+{
+    PgWait wait = {.cancel = postgres->base.context.cancel};
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (postgres_connect(postgres, false, &snapshot->conn, err) != STATUS_OK ||
+        pg_run(snapshot->conn, &wait, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", err) !=
+            STATUS_OK ||
+        pg_query(snapshot->conn, &wait,
+                 "SELECT pg_export_snapshot(), CASE WHEN pg_is_in_recovery()"
+                 " THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END",
+                 0, NULL, &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (!lsn_parse(str_from(PQgetvalue(result, 0, 1)), ret_at)) {
+        return error_set(err, ERROR_DATA, "the server gave no WAL position");
+    }
+    snapshot->name = str_copy(&snapshot->arena, str_from(PQgetvalue(result, 0, 0)));
+    return STATUS_OK;
+}
+
+Status postgres_snapshot_open(Source *source, Snapshot **ret, Lsn *ret_at, Error *err)
+{
+    Postgres *postgres = (Postgres *)source;
+    Snapshot *snapshot = mem_alloc_zero(sizeof(*snapshot));
+    Status status = STATUS_OK;
+    if (source->context.copy_only) {
+        status = snapshot_alone(postgres, snapshot, ret_at, err);
+    } else if (postgres->fresh_snapshot.ptr != NULL && !postgres->stream.is_started) {
+        // The walsender created the slot and has not been used since: its snapshot still stands.
+        snapshot->name = postgres->fresh_snapshot;
+        *ret_at = postgres->fresh_snapshot_lsn;
+    } else {
+        status = snapshot_of_temporary_slot(postgres, snapshot, ret_at, err);
+    }
+    if (status != STATUS_OK) {
+        postgres_snapshot_close(snapshot);
+        return STATUS_FAIL;
+    }
+    snapshot->lsn = *ret_at;
+    *ret = snapshot;
+    return STATUS_OK;
+}
+
+void postgres_snapshot_close(Snapshot *snapshot)
+{
+    if (snapshot != NULL) {
+        pg_close(&snapshot->conn);
+        arena_done(&snapshot->arena);
+        mem_free(snapshot);
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Reading a table
+// ---------------------------------------------------------------------------------------------
+
+// A partitioned table is read through its root; a plain one without its inheritance children, which
+// are published by themselves.
+static const char facts_query[] = "SELECT c.relkind FROM pg_class c WHERE c.oid = $1::oid";
+
+static const char filter_query[] =
+    "SELECT rowfilter FROM pg_publication_tables"
+    " WHERE pubname IN ($2, $3) AND rowfilter IS NOT NULL"
+    "   AND (schemaname, tablename) = (SELECT n.nspname, c.relname FROM pg_class c"
+    "        JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1::oid)";
+
+static Status read_filter(Postgres *postgres, PGconn *conn, const PgWait *wait, const char *oid,
+                          Buf *sql, Error *err)
+{
+    if (postgres->server_version < 150000 || postgres->publication_name.ptr == NULL) {
+        return STATUS_OK;
+    }
+    Arena scratch = {0};
+    const char *parameters[] = {oid, str_to_cstr(&scratch, postgres->publication_name),
+                                postgres->append_publication.ptr == NULL
+                                    ? NULL
+                                    : str_to_cstr(&scratch, postgres->append_publication)};
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    Status status = pg_query(conn, wait, filter_query, 3, parameters, &result, err);
+    arena_done(&scratch);
+    if (status != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (PQntuples(result) > 0) {
+        buf_printf(sql, " WHERE %s", PQgetvalue(result, 0, 0));
+    }
+    return STATUS_OK;
+}
+
+static Status build_copy(Postgres *postgres, PGconn *conn, const PgWait *wait,
+                         const Relation *relation, Buf *sql, Error *err)
+{
+    char oid[16];
+    (void)snprintf(oid, sizeof(oid), "%u", relation->oid);
+    const char *parameters[] = {oid};
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (pg_query(conn, wait, facts_query, 1, parameters, &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (PQntuples(result) == 0) {
+        return error_set(err, ERROR_TRANSIENT, "the table was dropped meanwhile");
+    }
+    bool partitioned = PQgetvalue(result, 0, 0)[0] == 'p';
+    buf_cstr(sql, "COPY (SELECT ");
+    for (uint16_t i = 0; i < relation->column_count; i++) {
+        buf_cstr(sql, i == 0 ? "" : ", ");
+        pg_identifier(sql, relation->columns[i].name);
+    }
+    buf_cstr(sql, partitioned ? " FROM " : " FROM ONLY ");
+    pg_identifier(sql, relation->schema);
+    buf_char(sql, '.');
+    pg_identifier(sql, relation->name);
+    if (read_filter(postgres, conn, wait, oid, sql, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    buf_cstr(sql, ") TO STDOUT");
+    return buf_check(sql, "a COPY statement", err);
+}
+
+static Status start_reader(Postgres *postgres, const Snapshot *snapshot, CopyReader *reader,
+                           Error *err)
+{
+    PgWait wait = {.cancel = reader->cancel};
+    if (postgres_connect(postgres, false, &reader->conn, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    CLEANUP(buf_done) Buf sql;
+    buf_init(&sql, 1 << 20);
+    buf_cstr(&sql, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT ");
+    pg_literal(&sql, snapshot->name);
+    if (pg_run(reader->conn, &wait, buf_cstring(&sql), err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    buf_reset(&sql);
+    if (build_copy(postgres, reader->conn, &wait, reader->relation, &sql, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return pg_start_copy(reader->conn, &wait, buf_cstring(&sql), PGRES_COPY_OUT, err);
+}
+
+// A table that was dropped or altered since its columns were read is read anew by the next attempt.
+static void settle_kind(Error *err)
+{
+    bool changed =
+        err != NULL && (strcmp(err->sqlstate, "42P01") == 0 || strcmp(err->sqlstate, "42703") == 0);
+    if (changed) {
+        err->kind = ERROR_TRANSIENT;
+    } else if (err != NULL && strcmp(err->sqlstate, "42501") == 0) {
+        error_hint(err, "GRANT SELECT on the table to the source's user, or leave the table out.");
+    }
+}
+
+Status postgres_copy_open(Source *source, Snapshot *snapshot, const Relation *relation,
+                          Cancel *cancel, CopyReader **ret, Error *err)
+{
+    CopyReader *reader = mem_alloc_zero(sizeof(*reader));
+    reader->relation = relation;
+    reader->cancel = cancel;
+    reader->transaction = (Transaction){.commit_lsn = snapshot->lsn};
+    if (start_reader((Postgres *)source, snapshot, reader, err) != STATUS_OK) {
+        settle_kind(err);
+        postgres_copy_close(reader);
+        return STATUS_FAIL;
+    }
+    *ret = reader;
+    return STATUS_OK;
+}
+
+static Status add_row(CopyReader *reader, Batch *batch, const Transaction *transaction, char *line,
+                      int len, Error *err)
+{
+    const Relation *relation = reader->relation;
+    // The batch is not sealed: its bytes are still ours to unescape in place.
+    char *row = arena_alloc_bytes(&batch->arena, (size_t)len);
+    memcpy(row, line, (size_t)len);
+    Value *values = arena_alloc(&batch->arena, relation->column_count * sizeof(Value));
+    if (copy_text_decode(row, (size_t)len, values, relation->column_count, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    batch->bytes += (size_t)len + relation->column_count * sizeof(Value);
+    Change *change = batch_add(batch);
+    change->op = CHANGE_READ;
+    change->relation = relation;
+    change->new_row = values;
+    change->transaction = transaction;
+    change->ordinal = ++reader->ordinal;
+    return STATUS_OK;
+}
+
+static Status finish(CopyReader *reader, Error *err)
+{
+    PGresult *result = PQgetResult(reader->conn);
+    Status status = STATUS_OK;
+    if (PQresultStatus(result) != PGRES_COMMAND_OK) {
+        status = pg_result_error(reader->conn, result, "the copy broke off", err);
+    }
+    PQclear(result);
+    reader->is_done = true;
+    return status;
+}
+
+// Rows until the batch is full or the table ends.
+static Status fill(CopyReader *reader, Batch *batch, Error *err)
+{
+    PgWait wait = {.cancel = reader->cancel};
+    Transaction *transaction = arena_alloc(&batch->arena, sizeof(*transaction));
+    *transaction = reader->transaction;
+    while (batch->bytes < COPY_BATCH_BYTES) {
+        char *line = NULL;
+        int len = PQgetCopyData(reader->conn, &line, 1);
+        if (len > 0) {
+            Status status = add_row(reader, batch, transaction, line, len, err);
+            PQfreemem(line);
+            if (status != STATUS_OK) {
+                return STATUS_FAIL;
+            }
+        } else if (len == -1) {
+            return finish(reader, err);
+        } else if (len < -1) {
+            return pg_result_error(reader->conn, NULL, "the copy broke off", err);
+        } else if (pg_wait(reader->conn, &wait, false, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    return STATUS_OK;
+}
+
+Status postgres_copy_read(CopyReader *reader, Batch **ret, Error *err)
+{
+    *ret = NULL;
+    if (reader->is_done) {
+        return STATUS_OK;
+    }
+    Batch *batch = batch_new();
+    if (fill(reader, batch, err) != STATUS_OK) {
+        batch_unref(batch);
+        return STATUS_FAIL;
+    }
+    if (batch->count == 0) {
+        batch_unref(batch);
+        return STATUS_OK;
+    }
+    batch_seal(batch, (Position){reader->transaction.commit_lsn, reader->ordinal}, true);
+    *ret = batch;
+    return STATUS_OK;
+}
+
+void postgres_copy_close(CopyReader *reader)
+{
+    if (reader != NULL) {
+        pg_close(&reader->conn);
+        mem_free(reader);
+    }
+}

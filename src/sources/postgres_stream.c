@@ -1,0 +1,186 @@
+// The stream: frames are taken in until nothing more has arrived or a batch is full.
+#include <assert.h>
+
+#include "base/clock.h"
+#include "sources/postgres.h"
+
+enum {
+    BATCH_BYTES = 2 << 20, // a batch is sealed at the next chance when it is this large
+    IDLE_SEAL_MS = 100,    // how often a position that moved without changes is passed on
+};
+
+void postgres_stream_done(Postgres *postgres)
+{
+    PostgresStream *stream = &postgres->stream;
+    batch_unref(stream->batch);
+    map_done(&stream->relations);
+    arena_done(&stream->scratch);
+    *stream = (PostgresStream){0};
+}
+
+static Status start_stream(Postgres *postgres, Error *err)
+{
+    PostgresStream *stream = &postgres->stream;
+    int version = PGOUTPUT_VERSION_MAX;
+    if (postgres->server_version < 150000) {
+        version = PGOUTPUT_VERSION_STREAMING;
+    } else if (postgres->server_version < 160000) {
+        version = PGOUTPUT_VERSION_TWO_PHASE;
+    }
+    CLEANUP(buf_done) Buf options;
+    buf_init(&options, 16 * 1024);
+    CLEANUP(buf_done) Buf names;
+    buf_init(&names, 4096);
+    pg_identifier(&names, postgres->publication_name);
+    if (postgres->append_publication.ptr != NULL) {
+        buf_char(&names, ',');
+        pg_identifier(&names, postgres->append_publication);
+    }
+    buf_printf(&options, "proto_version '%d', messages 'true', publication_names ", version);
+    pg_literal(&options, buf_view(&names));
+    stream->context.protocol_version = version;
+    PgWait wait = postgres_wait(postgres);
+    if (replication_start(&postgres->replication, &wait, postgres->slot_name, stream->end.lsn,
+                          buf_cstring(&options), err) != STATUS_OK) {
+        return error_wrap(err, "start replication from slot \"%" STR_FMT "\"",
+                          STR_ARG(postgres->slot_name));
+    }
+    stream->is_started = true;
+    stream->refreshed_ms = clock_monotonic_ms();
+    return STATUS_OK;
+}
+
+static Batch *seal(PostgresStream *stream, Position end, bool ends_transaction)
+{
+    Batch *batch = stream->batch;
+    stream->batch = NULL;
+    stream->transaction = NULL;
+    batch_seal(batch, end, ends_transaction);
+    return batch;
+}
+
+static Batch *seal_boundary(PostgresStream *stream)
+{
+    return seal(stream, stream->end, true);
+}
+
+static Batch *seal_part(PostgresStream *stream)
+{
+    return seal(stream, (Position){stream->open.commit_lsn, stream->ordinal}, false);
+}
+
+static bool in_transaction(const PostgresStream *stream)
+{
+    return stream->open.commit_lsn != LSN_NONE;
+}
+
+// A table that was added to the publication is announced before its first change, so that its rows
+// are copied even when nothing happens to it.
+static Status refresh_tables(Postgres *postgres, int64_t now_ms, Error *err)
+{
+    PostgresStream *stream = &postgres->stream;
+    if (now_ms - stream->refreshed_ms < postgres->refresh_ms || in_transaction(stream)) {
+        return STATUS_OK;
+    }
+    stream->refreshed_ms = now_ms;
+    if (postgres->owns_publication && postgres_publish(postgres, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (postgres_read_published(postgres, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    for (size_t i = 0; i < postgres->published.count; i++) {
+        const Relation *relation = postgres->published.items[i].relation;
+        const StreamRelation *known = map_get_u64(&stream->relations, relation->oid);
+        if (known != NULL && (known->current != NULL || known->is_ignored)) {
+            continue;
+        }
+        postgres_stream_know(postgres, relation);
+        Batch *batch = postgres_batch(stream);
+        Transaction *now = arena_alloc_zero(&batch->arena, sizeof(*now));
+        now->commit_lsn = stream->end.lsn;
+        Change *change = batch_add(batch);
+        change->op = CHANGE_SCHEMA;
+        change->relation = relation;
+        change->transaction = now;
+        change->ordinal = 1; // behind everything that is delivered; the next transaction is later
+    }
+    return STATUS_OK;
+}
+
+// Everything that has arrived; STATUS_OK with *ret when a batch is to be passed on.
+static Status take_frames(Postgres *postgres, Batch **ret, Error *err)
+{
+    PostgresStream *stream = &postgres->stream;
+    for (;;) {
+        Frame frame;
+        Status status = replication_next(&postgres->replication, &frame, err);
+        if (status != STATUS_OK) {
+            return status;
+        }
+        if (frame.kind == FRAME_DATA) {
+            status = postgres_message(postgres, frame.start, frame.data, err);
+        } else {
+            stream->idle = MAX(stream->idle, frame.end);
+        }
+        replication_release(&frame);
+        if (status != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        if (stream->batch != NULL && stream->batch->bytes >= BATCH_BYTES) {
+            *ret = in_transaction(stream) ? seal_part(stream) : seal_boundary(stream);
+            return STATUS_OK;
+        }
+    }
+}
+
+// Nothing more has arrived: what is whole goes on its way, and a position that moved without
+// changes (other tables, other databases) does so from time to time, so that the server can drop
+// its WAL.
+static Batch *take_idle(PostgresStream *stream, int64_t now_ms)
+{
+    if (in_transaction(stream)) {
+        return NULL;
+    }
+    bool moved = stream->idle > stream->end.lsn;
+    bool has_changes = stream->batch != NULL && stream->batch->count > 0;
+    bool due = moved && now_ms - stream->idle_sealed_ms >= IDLE_SEAL_MS;
+    if (!has_changes && !due) {
+        return NULL;
+    }
+    if (moved) {
+        stream->end = (Position){stream->idle, 0};
+        stream->idle_sealed_ms = now_ms;
+    }
+    (void)postgres_batch(stream);
+    return seal_boundary(stream);
+}
+
+Status postgres_poll(Source *source, int timeout_ms, int wake_fd, Batch **ret, Error *err)
+{
+    Postgres *postgres = (Postgres *)source;
+    PostgresStream *stream = &postgres->stream;
+    if (!stream->is_started && start_stream(postgres, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    bool reading = ret != NULL;
+    if (reading) {
+        Status status = take_frames(postgres, ret, err);
+        if (status != STATUS_AGAIN) {
+            return status;
+        }
+        int64_t now_ms = clock_monotonic_ms();
+        if (refresh_tables(postgres, now_ms, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        *ret = take_idle(stream, now_ms);
+        atomic_store(&postgres->head, postgres->replication.head);
+        if (*ret != NULL) {
+            return STATUS_OK;
+        }
+    }
+    if (replication_wait(&postgres->replication, reading, wake_fd, timeout_ms, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return STATUS_AGAIN;
+}
