@@ -1,0 +1,343 @@
+#include "config/option.h"
+
+#include <assert.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/limits.h"
+
+enum { SECRET_BYTES_MAX = 64 * 1024 };
+
+const Option *option_find(const Option *table, Str name)
+{
+    for (const Option *option = table; option->type != OPTION_END; option++) {
+        if (str_is(name, option->name)) {
+            return option;
+        }
+    }
+    return NULL;
+}
+
+const char *nearest_name(Str wrong, const char *const *names)
+{
+    const char *nearest = NULL;
+    unsigned least = (unsigned)(wrong.len / 3 + 1);
+    for (; *names != NULL; names++) {
+        unsigned distance = str_distance(wrong, str_from(*names));
+        if (distance <= least && (nearest == NULL || distance < least)) {
+            nearest = *names;
+            least = distance;
+        }
+    }
+    return nearest;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Values
+// ---------------------------------------------------------------------------------------------
+
+static bool parse_bool(Str text, bool *ret)
+{
+    static const char *const yes[] = {"true", "yes", "on", "1"};
+    static const char *const no[] = {"false", "no", "off", "0"};
+    for (size_t i = 0; i < ARRAY_LEN(yes); i++) {
+        if (str_is(text, yes[i]) || str_is(text, no[i])) {
+            *ret = str_is(text, yes[i]);
+            return true;
+        }
+    }
+    return false;
+}
+
+typedef struct Unit {
+    const char *name;
+    int64_t factor;
+} Unit;
+
+static const Unit size_units[] = {
+    {"", 1},
+    {"B", 1},
+    {"kB", 1 << 10},
+    {"KB", 1 << 10},
+    {"MB", 1 << 20},
+    {"GB", 1 << 30},
+    {"TB", INT64_C(1) << 40},
+    {"KiB", 1 << 10},
+    {"MiB", 1 << 20},
+    {"GiB", 1 << 30},
+    {NULL, 0},
+};
+
+static const Unit time_units[] = {
+    {"", 1},      {"ms", 1},      {"s", 1000},     {"min", 60000},
+    {"m", 60000}, {"h", 3600000}, {"d", 86400000}, {NULL, 0},
+};
+
+static bool parse_with_unit(Str text, const Unit *units, int64_t *ret)
+{
+    size_t digits = 0;
+    while (digits < text.len && text.ptr[digits] >= '0' && text.ptr[digits] <= '9') {
+        digits++;
+    }
+    int64_t number;
+    if (!str_to_int64((Str){text.ptr, digits}, &number)) {
+        return false;
+    }
+    Str name = str_trim((Str){text.ptr + digits, text.len - digits});
+    for (const Unit *unit = units; unit->name != NULL; unit++) {
+        if (str_is(name, unit->name)) {
+            return !__builtin_mul_overflow(number, unit->factor, ret);
+        }
+    }
+    return false;
+}
+
+static bool parse_choice(Str text, const char *const *choices, int *ret)
+{
+    for (int i = 0; choices[i] != NULL; i++) {
+        if (str_is(text, choices[i])) {
+            *ret = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static StrList split_list(Str text, Arena *arena)
+{
+    size_t most = 1;
+    for (size_t i = 0; i < text.len; i++) {
+        most += text.ptr[i] == ',';
+    }
+    StrList list = {.items = ARENA_ARRAY(arena, Str, most)};
+    Str rest = text.len == 0 ? (Str){NULL, 0} : text;
+    Str item;
+    while (str_split(&rest, ',', &item)) {
+        item = str_trim(item);
+        if (item.len > 0) {
+            list.items[list.count++] = str_copy(arena, item);
+        }
+    }
+    return list;
+}
+
+static bool in_range(const Option *option, int64_t value)
+{
+    bool limited = option->min != 0 || option->max != 0;
+    return !limited || (value >= option->min && value <= option->max);
+}
+
+static bool store(const Option *option, void *instance, Str text, Arena *arena)
+{
+    char *field = (char *)instance + option->offset;
+    int64_t number;
+    bool parsed = false;
+    switch (option->type) {
+    case OPTION_TYPE_STRING:
+        *(Str *)(void *)field = str_copy(arena, text);
+        return true;
+    case OPTION_TYPE_BOOL:
+        return parse_bool(text, (bool *)field);
+    case OPTION_TYPE_CHOICE:
+        return parse_choice(text, option->choices, (int *)(void *)field);
+    case OPTION_TYPE_LIST:
+        *(StrList *)(void *)field = split_list(text, arena);
+        return true;
+    case OPTION_TYPE_INT:
+        parsed = str_to_int64(text, &number);
+        break;
+    case OPTION_TYPE_SIZE:
+        parsed = parse_with_unit(text, size_units, &number);
+        break;
+    case OPTION_TYPE_MS:
+        parsed = parse_with_unit(text, time_units, &number);
+        break;
+    case OPTION_END:
+        break;
+    }
+    if (!parsed || !in_range(option, number)) {
+        return false;
+    }
+    *(int64_t *)(void *)field = number;
+    return true;
+}
+
+static void describe_expected(const Option *option, Buf *out)
+{
+    switch (option->type) {
+    case OPTION_TYPE_BOOL:
+        buf_cstr(out, "true or false");
+        break;
+    case OPTION_TYPE_CHOICE:
+        for (int i = 0; option->choices[i] != NULL; i++) {
+            buf_printf(out, "%s%s", i == 0 ? "" : ", ", option->choices[i]);
+        }
+        break;
+    case OPTION_TYPE_INT:
+        buf_cstr(out, "a whole number");
+        break;
+    case OPTION_TYPE_SIZE:
+        buf_cstr(out, "a size such as 64kB, 16MB or 1GB");
+        break;
+    case OPTION_TYPE_MS:
+        buf_cstr(out, "a duration such as 500ms, 10s, 5min or 1h");
+        break;
+    case OPTION_TYPE_STRING:
+    case OPTION_TYPE_LIST:
+    case OPTION_END:
+        buf_cstr(out, "text");
+        break;
+    }
+    if (option->min != 0 || option->max != 0) {
+        buf_printf(out, " from %lld to %lld", (long long)option->min, (long long)option->max);
+    }
+}
+
+static Status bad_value(const Option *option, const Setting *setting, Str text, Error *err)
+{
+    CLEANUP(buf_done) Buf expected;
+    buf_init(&expected, 4096);
+    describe_expected(option, &expected);
+    const char *shown = option->secret ? "…" : NULL;
+    return error_set(err, ERROR_CONFIG,
+                     "%" STR_FMT ": \"%s\" has the value \"%" STR_FMT "\", expected %" STR_FMT,
+                     STR_ARG(setting->origin), option->name,
+                     STR_ARG(shown == NULL ? text : str_from(shown)), STR_ARG(buf_view(&expected)));
+}
+
+// ---------------------------------------------------------------------------------------------
+// Settings
+// ---------------------------------------------------------------------------------------------
+
+static Status read_secret_file(const Setting *setting, Arena *arena, Str *ret, Error *err)
+{
+    const char *path = str_to_cstr(arena, setting->value);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return error_set_errno(err, ERROR_CONFIG, errno, "%" STR_FMT ": open \"%s\"",
+                               STR_ARG(setting->origin), path);
+    }
+    char *text = arena_alloc_bytes(arena, SECRET_BYTES_MAX + 1);
+    size_t len = 0;
+    ssize_t got = 0;
+    while (len <= SECRET_BYTES_MAX &&
+           (got = read(fd, text + len, SECRET_BYTES_MAX + 1 - len)) > 0) {
+        len += (size_t)got;
+    }
+    int code = errno;
+    (void)close(fd);
+    if (got < 0) {
+        return error_set_errno(err, ERROR_CONFIG, code, "%" STR_FMT ": read \"%s\"",
+                               STR_ARG(setting->origin), path);
+    }
+    if (len > SECRET_BYTES_MAX) {
+        return error_set(err, ERROR_CONFIG, "%" STR_FMT ": \"%s\" is larger than %d bytes",
+                         STR_ARG(setting->origin), path, SECRET_BYTES_MAX);
+    }
+    while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r')) {
+        len--;
+    }
+    *ret = (Str){text, len};
+    return STATUS_OK;
+}
+
+static Status unknown_key(const Option *table, const Setting *setting, Error *err)
+{
+    const char *names[256];
+    size_t count = 0;
+    for (const Option *option = table; option->type != OPTION_END && count < 255; option++) {
+        names[count++] = option->name;
+    }
+    names[count] = NULL;
+    error_set(err, ERROR_CONFIG, "%" STR_FMT ": unknown option \"%" STR_FMT "\"",
+              STR_ARG(setting->origin), STR_ARG(setting->key));
+    const char *nearest = nearest_name(setting->key, names);
+    if (nearest != NULL) {
+        return error_hint(err, "Did you mean \"%s\"?", nearest);
+    }
+    CLEANUP(buf_done) Buf list;
+    buf_init(&list, 4096);
+    for (size_t i = 0; i < count; i++) {
+        buf_printf(&list, "%s%s", i == 0 ? "" : ", ", names[i]);
+    }
+    return error_hint(err, "Known options: %" STR_FMT ".", STR_ARG(buf_view(&list)));
+}
+
+// The row that a setting is for; *ret_from_file: its value is the path of a file.
+static const Option *find_row(const Option *table, Str key, bool *ret_from_file)
+{
+    const Option *option = option_find(table, key);
+    *ret_from_file = false;
+    Str suffix = STR("_file");
+    bool may = key.len > suffix.len &&
+               str_equal((Str){key.ptr + key.len - suffix.len, suffix.len}, suffix);
+    if (option == NULL && may) {
+        option = option_find(table, (Str){key.ptr, key.len - suffix.len});
+        *ret_from_file = option != NULL;
+    }
+    return option;
+}
+
+static Status apply_one(const Option *table, void *instance, Setting *setting, bool *seen,
+                        Arena *arena, Error *err)
+{
+    bool from_file;
+    const Option *option = find_row(table, setting->key, &from_file);
+    if (option == NULL) {
+        return unknown_key(table, setting, err);
+    }
+    if (seen[option - table]) {
+        return error_set(err, ERROR_CONFIG, "%" STR_FMT ": \"%s\" is given twice",
+                         STR_ARG(setting->origin), option->name);
+    }
+    seen[option - table] = true;
+    setting->used = true;
+    if (setting->is_list) {
+        if (option->type != OPTION_TYPE_LIST) {
+            return error_set(err, ERROR_CONFIG, "%" STR_FMT ": \"%s\" takes one value, not a list",
+                             STR_ARG(setting->origin), option->name);
+        }
+        StrList list = {ARENA_ARRAY(arena, Str, setting->list.count), setting->list.count};
+        for (size_t i = 0; i < list.count; i++) {
+            list.items[i] = str_copy(arena, setting->list.items[i]);
+        }
+        *(StrList *)(void *)((char *)instance + option->offset) = list;
+        return STATUS_OK;
+    }
+    Str text = setting->value;
+    if (from_file && read_secret_file(setting, arena, &text, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return store(option, instance, text, arena) ? STATUS_OK : bad_value(option, setting, text, err);
+}
+
+static Status check_required(const Option *table, const Settings *settings, const bool *seen,
+                             Error *err)
+{
+    for (const Option *option = table; option->type != OPTION_END; option++) {
+        if (option->required && !seen[option - table]) {
+            return error_set(err, ERROR_CONFIG, "%" STR_FMT ": \"%s\" is missing",
+                             STR_ARG(settings->origin), option->name);
+        }
+    }
+    return STATUS_OK;
+}
+
+Status options_apply(const Option *table, void *instance, Settings *settings, Arena *arena,
+                     Error *err)
+{
+    size_t rows = 0;
+    for (const Option *option = table; option->type != OPTION_END; option++, rows++) {
+        if (option->fallback != NULL) {
+            bool valid = store(option, instance, str_from(option->fallback), arena);
+            assert(valid);
+        }
+    }
+    bool *seen = ARENA_ARRAY(arena, bool, rows + 1);
+    for (size_t i = 0; i < settings->count; i++) {
+        if (apply_one(table, instance, &settings->items[i], seen, arena, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    return check_required(table, settings, seen, err);
+}
