@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/limits.h"
 
 enum { SECRET_BYTES_MAX = 64 * 1024 };
