@@ -95,6 +95,10 @@ static void test_reset_keeps_one_chunk(void **state)
         assert_ptr_equal(arena_alloc(&arena, 16), first);
     }
     arena_done(&arena);
+    (void)arena_alloc(&arena, 1000000);
+    arena_reset(&arena);
+    assert_null(arena.spare);
+    arena_done(&arena);
 }
 
 static void test_large_allocation_wastes_nothing(void **state)

@@ -115,6 +115,8 @@ static void test_empty(void **state)
 {
     Buf buf;
     buf_init(&buf, 0);
+    buf_printf(&buf, "%s", "");
+    assert_false(buf.overflowed);
     assert_string_equal(buf_cstring(&buf), "");
     assert_int_equal(buf_view(&buf).len, 0);
     buf_char(&buf, 'x');

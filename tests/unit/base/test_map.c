@@ -44,34 +44,39 @@ static void test_extreme_numbers(void **state)
     map_done(&map);
 }
 
-// Against a plain array: random insertions, replacements and removals.
-static void check_against_model(uint64_t stride)
+// Multiples of @stride; 0: without any order. Ordered keys hardly ever collide.
+static uint64_t key_number(uint32_t i, uint64_t stride)
 {
-    enum { KEYS = 1500 };
+    return stride == 0 ? hash_bytes(&i, sizeof(i)) : i * stride;
+}
+
+// Against a plain array: random insertions, replacements and removals of @keys numbers.
+static void check_against_model(uint32_t keys, uint64_t stride)
+{
+    static const int *model[1500];
+    assert_true(keys <= ARRAY_LEN(model));
+    memset(model, 0, sizeof(model));
     Map map = {0};
-    const int *model[KEYS] = {0};
     size_t count = 0;
     uint32_t random = 11;
-    for (int round = 0; round < 60000; round++) {
+    for (uint32_t round = 0; round < 60000; round++) {
         random = random * 1664525 + 1013904223;
         // Waves: mostly insertions, then mostly removals.
-        bool insert = (random >> 8) % 10 < (round / 10000 % 2 == 0 ? 8 : 2);
-        uint32_t key = (random >> 12) % KEYS;
+        bool insert = (random >> 8) % 10 < (round / 10000 % 2 == 0 ? 8U : 2U);
+        uint32_t key = (random >> 12) % keys;
         if (insert) {
-            int *value = &values[round % 4096];
-            assert_ptr_equal(map_put_u64(&map, key * stride, value), model[key]);
+            int *value = &values[round % ARRAY_LEN(values)];
+            assert_ptr_equal(map_put_u64(&map, key_number(key, stride), value), model[key]);
             count += model[key] == NULL ? 1 : 0;
             model[key] = value;
         } else {
-            assert_ptr_equal(map_remove_u64(&map, key * stride), model[key]);
+            assert_ptr_equal(map_remove_u64(&map, key_number(key, stride)), model[key]);
             count -= model[key] == NULL ? 0 : 1;
             model[key] = NULL;
         }
         assert_int_equal(map.count, count);
-        if (round % 1000 == 0) {
-            for (uint32_t i = 0; i < KEYS; i++) {
-                assert_ptr_equal(map_get_u64(&map, i * stride), model[i]);
-            }
+        for (uint32_t i = 0; i < keys && (keys < 100 || round % 1000 == 0); i++) {
+            assert_ptr_equal(map_get_u64(&map, key_number(i, stride)), model[i]);
         }
     }
     map_done(&map);
@@ -79,9 +84,13 @@ static void check_against_model(uint64_t stride)
 
 static void test_random_operations(void **state)
 {
-    check_against_model(1);
-    check_against_model(1 << 20); // xids and oids come in steps
-    check_against_model(UINT64_C(1) << 52);
+    static const uint32_t counts[] = {23, 1500}; // 23 fill a table of 32 nearly as far as it goes
+    for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
+        check_against_model(counts[i], 0);
+        check_against_model(counts[i], 1);
+        check_against_model(counts[i], 1 << 20); // xids and oids come in steps
+        check_against_model(counts[i], UINT64_C(1) << 52);
+    }
 }
 
 static void test_iteration(void **state)
