@@ -23,6 +23,7 @@ enum {
     IDLE_COMMIT_MS = 8000,   // how often a position that moved without changes is stored
     HELD_MAX = 16 << 20,
     LANE_POLL_MS = 50,
+    REST_US_MAX = 50000,
 };
 
 // The copy of one table beside the stream.
@@ -53,8 +54,9 @@ struct Route {
     size_t uncommitted_bytes;
     int64_t uncommitted_since_ms;
     int64_t committed_at_ms;
-    Lsn last_commit_lsn; // for counting transactions only
-    Table *last_table;   // cache of the table of `last_relation`
+    int64_t rest_until_us; // no commit before it, unless there is much to commit
+    Lsn last_commit_lsn;   // for counting transactions only
+    Table *last_table;     // cache of the table of `last_relation`
     const Relation *last_relation;
     bool has_pending; // some table waits for its copy
     SideCopy *side;
@@ -400,11 +402,16 @@ static Status commit(Route *route, Error *err)
     position_format(route->written, text);
     checkpoint_set(&changed, STR("position"), str_from(text));
     tables_save(&route->tables, &changed);
+    int64_t began_us = clock_monotonic_us();
     Status status = copy_commit(&route->job, route->sink, &changed, err);
     checkpoint_done(&changed);
     if (status != STATUS_OK) {
         return STATUS_FAIL;
     }
+    // A lone change is committed at once. In a flood, commits take a third of the time at the most:
+    // after each one, the next may begin only when twice its duration has passed.
+    int64_t now_us = clock_monotonic_us();
+    route->rest_until_us = now_us + MIN((now_us - began_us) * 2, (int64_t)REST_US_MAX);
     route->durable = route->written;
     route->has_changes = false;
     route->uncommitted_bytes = 0;
@@ -433,7 +440,8 @@ static bool is_time(const Route *route, bool idle, bool draining, int64_t now_ms
     if (!route->has_changes) {
         return now_ms - route->committed_at_ms >= IDLE_COMMIT_MS;
     }
-    return idle || route->uncommitted_bytes >= COMMIT_BYTES ||
+    bool rested = clock_monotonic_us() >= route->rest_until_us;
+    return (idle && rested) || route->uncommitted_bytes >= COMMIT_BYTES ||
            now_ms - route->uncommitted_since_ms >= COMMIT_MS;
 }
 
@@ -441,6 +449,10 @@ int64_t route_patience_ms(const Route *route, int64_t now_ms)
 {
     if (route->side != NULL) {
         return LANE_POLL_MS;
+    }
+    if (route->has_changes && !route->in_transaction) {
+        int64_t left_us = route->rest_until_us - clock_monotonic_us();
+        return MAX((left_us + 999) / 1000, (int64_t)1);
     }
     if (position_compare(route->written, route->durable) > 0) {
         int64_t left = route->committed_at_ms + IDLE_COMMIT_MS - now_ms;

@@ -18,6 +18,22 @@ void postgres_stream_done(Postgres *postgres)
     *stream = (PostgresStream){0};
 }
 
+// The server looks a publication up as it was at each transaction: one that was made after the slot
+// does not exist yet for the transactions in between.
+static Status publication_too_young(const Postgres *postgres, Error *err)
+{
+    bool missing = err != NULL && strstr(err->message, "publication \"") != NULL &&
+                   strstr(err->message, "does not exist") != NULL;
+    if (missing) {
+        err->kind = ERROR_CONFIG;
+        error_hint(err,
+                   "The slot is older than the publication. If nothing has been read from it yet: "
+                   "SELECT pg_drop_replication_slot('%" STR_FMT "'); it is made anew.",
+                   STR_ARG(postgres->slot_name));
+    }
+    return STATUS_FAIL;
+}
+
 static Status start_stream(Postgres *postgres, Error *err)
 {
     PostgresStream *stream = &postgres->stream;
@@ -42,6 +58,7 @@ static Status start_stream(Postgres *postgres, Error *err)
     PgWait wait = postgres_wait(postgres);
     if (replication_start(&postgres->replication, &wait, postgres->slot_name, stream->end.lsn,
                           buf_cstring(&options), err) != STATUS_OK) {
+        (void)publication_too_young(postgres, err);
         return error_wrap(err, "start replication from slot \"%" STR_FMT "\"",
                           STR_ARG(postgres->slot_name));
     }
@@ -166,8 +183,11 @@ Status postgres_poll(Source *source, int timeout_ms, int wake_fd, Batch **ret, E
     bool reading = ret != NULL;
     if (reading) {
         Status status = take_frames(postgres, ret, err);
-        if (status != STATUS_AGAIN) {
-            return status;
+        if (status == STATUS_FAIL) {
+            return publication_too_young(postgres, err);
+        }
+        if (status == STATUS_OK) {
+            return STATUS_OK;
         }
         int64_t now_ms = clock_monotonic_ms();
         if (refresh_tables(postgres, now_ms, err) != STATUS_OK) {
