@@ -24,6 +24,7 @@ enum {
     HELD_MAX = 16 << 20,
     LANE_POLL_MS = 50,
     REST_US_MAX = 50000,
+    REST_US_NOTHING = 250000, // a sink that keeps nothing: only the position is at stake
 };
 
 // The copy of one table beside the stream.
@@ -411,7 +412,9 @@ static Status commit(Route *route, Error *err)
     // A lone change is committed at once. In a flood, commits take a third of the time at the most:
     // after each one, the next may begin only when twice its duration has passed.
     int64_t now_us = clock_monotonic_us();
-    route->rest_until_us = now_us + MIN((now_us - began_us) * 2, (int64_t)REST_US_MAX);
+    int64_t rest_us = MIN((now_us - began_us) * 2, (int64_t)REST_US_MAX);
+    bool keeps_nothing = route->sink->ops->guarantee == GUARANTEE_NONE;
+    route->rest_until_us = now_us + (keeps_nothing ? REST_US_NOTHING : rest_us);
     route->durable = route->written;
     route->has_changes = false;
     route->uncommitted_bytes = 0;

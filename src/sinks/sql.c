@@ -161,14 +161,15 @@ static Str folded(const SqlDialect *dialect, Arena *arena, Str name)
     return (Str){copy, name.len};
 }
 
-static Status check_history_names(const Relation *relation, Str name, Error *err)
+static Status check_history_names(const Relation *relation, const Column *column, Str name,
+                                  Error *err)
 {
     for (int i = 0; i < SQL_HISTORY_COLUMN_COUNT; i++) {
         if (str_is(name, sql_history_columns[i])) {
             error_set(err, ERROR_CONFIG,
                       "table \"%" STR_FMT ".%" STR_FMT "\" has a column \"%" STR_FMT
                       "\", a name that history tables need for themselves",
-                      STR_ARG(relation->schema), STR_ARG(relation->name), STR_ARG(name));
+                      STR_ARG(relation->schema), STR_ARG(relation->name), STR_ARG(column->name));
             return error_hint(err, "Rename the column in the source, or use mode=mirror.");
         }
     }
@@ -194,7 +195,7 @@ Status sql_check_columns(const SqlDialect *dialect, const Relation *relation, Sq
             status = error_hint(err, "Rename one of them in the source, or leave one out of the "
                                      "publication's column list.");
         } else if (mode == SQL_HISTORY) {
-            status = check_history_names(relation, name, err);
+            status = check_history_names(relation, column, name, err);
         }
     }
     map_done(&seen);

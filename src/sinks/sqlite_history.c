@@ -58,28 +58,46 @@ static Status prepare_latest(SqliteSink *sink, SqliteTable *table, Error *err)
         buf_cstr(sql, " = ?");
         separator = " AND ";
     }
-    buf_printf(sql, " ORDER BY %s DESC LIMIT 1", table->rowid);
+    buf_printf(sql, " AND NOT (\"%s\" = ? AND \"%s\" = ?) ORDER BY %s DESC LIMIT 1",
+               sql_history_columns[SQL_HISTORY_LSN], sql_history_columns[SQL_HISTORY_ORDINAL],
+               table->rowid);
     return sqlite_db_prepare(&sink->db, sql, &table->latest, err);
 }
 
-static Status no_earlier_row(Error *err)
+static void bind_number(sqlite3_stmt *statement, int index, int64_t number)
+{
+    int code = sqlite3_bind_int64(statement, index, number);
+    assert(code == SQLITE_OK);
+    (void)code;
+}
+
+static Status no_earlier_row(const Relation *relation, Error *err)
 {
     error_set(err, ERROR_DATA,
               "the update leaves a large column as it was, and the history has no "
               "earlier row of that key to take it from");
-    return error_hint(err, "Copy the table, or ALTER TABLE … REPLICA IDENTITY FULL.");
+    return error_hint(err,
+                      "Copy the table, or ALTER TABLE \"%" STR_FMT "\".\"%" STR_FMT
+                      "\" REPLICA IDENTITY FULL;",
+                      STR_ARG(relation->schema), STR_ARG(relation->name));
 }
 
-// The row that the update leaves as it was, as the history last saw it. *ret is stepped to it.
-static Status find_latest(SqliteSink *sink, SqliteTable *table, const Value *key_row, Error *err)
+// The row of that key as the history last saw it before this change, whose own delete of the old
+// key may be there already. table->latest is stepped to it.
+static Status find_latest(SqliteSink *sink, SqliteTable *table, const Change *change, Error *err)
 {
     const Relation *relation = table->relation;
+    const Value *key_row = change->old_row != NULL ? change->old_row : change->new_row;
+    char lsn[SQL_LSN_TEXT_SIZE];
     if (relation->key_count == 0 || table->rowid == NULL) {
-        return no_earlier_row(err);
+        return no_earlier_row(relation, err);
     }
     if (table->latest == NULL && prepare_latest(sink, table, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
+    sql_history_lsn(change->transaction->commit_lsn, lsn);
+    sqlite_db_bind_text(table->latest, relation->key_count + 1, str_from(lsn));
+    bind_number(table->latest, relation->key_count + 2, (int64_t)change->ordinal);
     for (uint16_t i = 0; i < relation->key_count; i++) {
         uint16_t column = relation->key[i];
         if (sqlite_bind(table->latest, i + 1, &relation->columns[column], key_row[column],
@@ -93,16 +111,9 @@ static Status find_latest(SqliteSink *sink, SqliteTable *table, const Value *key
     }
     if (!found || str_is(sqlite_db_column(table->latest, 0), change_op_name(CHANGE_DELETE))) {
         (void)sqlite3_reset(table->latest);
-        return no_earlier_row(err);
+        return no_earlier_row(relation, err);
     }
     return STATUS_OK;
-}
-
-static void bind_number(sqlite3_stmt *statement, int index, int64_t number)
-{
-    int code = sqlite3_bind_int64(statement, index, number);
-    assert(code == SQLITE_OK);
-    (void)code;
 }
 
 static void bind_position(SqliteTable *table, ChangeOp op, const Change *change,
@@ -139,8 +150,7 @@ static Value image(ChangeOp op, const Change *change, const Value *row, uint16_t
 static Status fill_from_latest(SqliteSink *sink, SqliteTable *table, const Change *change,
                                Error *err)
 {
-    const Value *key_row = change->old_row != NULL ? change->old_row : change->new_row;
-    if (find_latest(sink, table, key_row, err) != STATUS_OK) {
+    if (find_latest(sink, table, change, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     for (uint16_t i = 0; i < table->relation->column_count; i++) {
