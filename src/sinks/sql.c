@@ -42,6 +42,10 @@ void sql_literal(Buf *sql, Str text)
 
 void sql_table_name(Buf *sql, SqlTable table)
 {
+    if (table.catalog.len > 0) {
+        sql_identifier(sql, table.catalog);
+        buf_char(sql, '.');
+    }
     if (table.schema.len > 0) {
         sql_identifier(sql, table.schema);
         buf_char(sql, '.');

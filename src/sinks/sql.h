@@ -28,6 +28,7 @@ extern const char *const sql_existing_choices[]; // "fail", "truncate", "keep", 
 typedef struct SqlTable {
     Str schema; // empty: the target has no schemas
     Str name;
+    Str catalog; // empty: not said; with a schema only
 } SqlTable;
 
 typedef struct SqlDialect {
@@ -49,7 +50,7 @@ void sql_identifier(Buf *sql, Str name);
 /** 'it''s' — a string constant of standard SQL. */
 void sql_literal(Buf *sql, Str text);
 
-/** "schema"."name", or "name". */
+/** "catalog"."schema"."name", as much of it as is said. */
 void sql_table_name(Buf *sql, SqlTable table);
 
 /** "a", "b": the columns' names; of the key columns only, in key order, when @key_only. */
