@@ -112,6 +112,34 @@ static bool same_key(const Relation *was, const Relation *now)
     return true;
 }
 
+// Whether the new name of @rename is the present name of another column that is still to be
+// renamed.
+static bool is_taken(const SchemaChange *rename, const SchemaChange *pending, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (str_equal(pending[i].was->name, rename->now->name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// a -> b and b -> c: the second one first. Where names go round in a circle no order helps.
+static void order_renames(SchemaChange *renames, size_t count)
+{
+    for (size_t done = 0; done < count; done++) {
+        size_t next = done;
+        while (next < count && is_taken(&renames[next], &renames[done], count - done)) {
+            next++;
+        }
+        if (next < count) {
+            SchemaChange chosen = renames[next];
+            memmove(&renames[done + 1], &renames[done], (next - done) * sizeof(*renames));
+            renames[done] = chosen;
+        }
+    }
+}
+
 size_t relation_diff(const Relation *was, const Relation *now, Arena *arena, SchemaChange **ret)
 {
     size_t most = (size_t)was->column_count * 3 + now->column_count + 2;
@@ -125,6 +153,7 @@ size_t relation_diff(const Relation *was, const Relation *now, Arena *arena, Sch
             list[count++] = (SchemaChange){SCHEMA_DROP_COLUMN, &was->columns[i], NULL};
         }
     }
+    size_t first_rename = count;
     for (uint16_t i = 0; i < was->column_count; i++) {
         int same = find_same(now, &was->columns[i]);
         if (same >= 0 && !str_equal(was->columns[i].name, now->columns[same].name)) {
@@ -132,6 +161,7 @@ size_t relation_diff(const Relation *was, const Relation *now, Arena *arena, Sch
                 (SchemaChange){SCHEMA_RENAME_COLUMN, &was->columns[i], &now->columns[same]};
         }
     }
+    order_renames(&list[first_rename], count - first_rename);
     for (uint16_t i = 0; i < was->column_count; i++) {
         int same = find_same(now, &was->columns[i]);
         if (same >= 0 && !same_type(&was->columns[i], &now->columns[same])) {

@@ -41,7 +41,7 @@ typedef struct Column {
     TypeClass type;   // of the base type
     bool is_identity; // part of the replica identity: present in key-only old rows
     bool not_null;
-    bool has_default;        // has a DEFAULT (or identity) in the catalog: see missing_value
+    bool has_default; // has a DEFAULT (or identity) in the catalog: see missing_value
     // Rows written before an ALTER TABLE … ADD COLUMN … DEFAULT read this value, and no UPDATE ever
     // says so: pg_attribute.attmissingval as text. ptr NULL: none, such rows read NULL.
     Str missing_value;
@@ -94,7 +94,7 @@ typedef struct SchemaChange {
 /**
  * What turns table @was into @now, in the order in which a target can do it: table rename, drops,
  * renames, type changes, additions, key. Columns are matched by attnum; a column whose attnum is
- * not known (0) by name. The array is in @arena. Renames that exchange names (a -> b, b -> a) need
- * a temporary name at the target.
+ * not known (0) by name. The array is in @arena. A rename comes when its new name is free; only
+ * those that exchange names (a -> b, b -> a) need a temporary name at the target.
  */
 size_t relation_diff(const Relation *was, const Relation *now, Arena *arena, SchemaChange **ret);
