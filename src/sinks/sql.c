@@ -1,6 +1,7 @@
 #include "sinks/sql.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 const char *const sql_mode_choices[] = {"mirror", "history", NULL};
 const char *const sql_existing_choices[] = {"fail", "truncate", "keep", NULL};

@@ -1,5 +1,6 @@
 // mode=history: every change is a row more.
 #include <assert.h>
+#include <stdio.h>
 
 #include "base/clock.h"
 #include "base/limits.h"

@@ -6,6 +6,7 @@
 // mode=history never takes a column away: what was dropped stays with its values, and steps aside
 // when a new column needs its name.
 #include <assert.h>
+#include <stdio.h>
 
 #include "base/limits.h"
 #include "sinks/sqlite_convert.h"
