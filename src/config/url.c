@@ -1,0 +1,349 @@
+#include "config/url.h"
+
+#include <assert.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/limits.h"
+
+enum { QUERY_MAX = 64 };
+
+typedef struct Parser {
+    Arena *arena;
+    Error *err;
+    const EndpointKind *kind;
+    Settings *settings;
+} Parser;
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    if (c >= 'a' && c <= 'f') {
+        return c - 'a' + 10;
+    }
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+// %41 becomes A; a percent sign that begins no such code stands for itself.
+static Str percent_decode(Str text, Arena *arena)
+{
+    char *out = arena_alloc_bytes(arena, text.len + 1);
+    size_t len = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        bool coded = text.ptr[i] == '%' && i + 2 < text.len && hex_digit(text.ptr[i + 1]) >= 0 &&
+                     hex_digit(text.ptr[i + 2]) >= 0;
+        if (coded) {
+            out[len++] = (char)(hex_digit(text.ptr[i + 1]) << 4 | hex_digit(text.ptr[i + 2]));
+            i += 2;
+        } else {
+            out[len++] = text.ptr[i];
+        }
+    }
+    out[len] = '\0';
+    return (Str){out, len};
+}
+
+static void add_setting(Parser *parser, Str key, Str value)
+{
+    assert(parser->settings->count < QUERY_MAX + 1);
+    parser->settings->items[parser->settings->count++] = (Setting){
+        .key = str_copy(parser->arena, key),
+        .value = str_copy(parser->arena, value),
+        .origin = parser->settings->origin,
+    };
+}
+
+static Str path_option(const EndpointKind *kind)
+{
+    for (const Option *option = kind->options; option->type != OPTION_END; option++) {
+        if (option->is_path) {
+            return str_from(option->name);
+        }
+    }
+    return (Str){NULL, 0};
+}
+
+// Split `a=b&c=d`. What @rest_for_libpq is given takes the parameters that are no options of ours.
+static Status parse_query(Parser *parser, Str query, Buf *rest_for_libpq)
+{
+    Str rest = query.len == 0 ? (Str){NULL, 0} : query;
+    Str pair;
+    size_t count = 0;
+    while (str_split(&rest, '&', &pair)) {
+        if (++count > QUERY_MAX) {
+            return error_set(parser->err, ERROR_CONFIG, "a URL with more than %d parameters",
+                             QUERY_MAX);
+        }
+        Str value = pair;
+        Str key;
+        (void)str_split(&value, '=', &key);
+        Str name = percent_decode(key, parser->arena);
+        bool ours = option_find(parser->kind->options, name) != NULL &&
+                    !str_equal(name, path_option(parser->kind));
+        if (rest_for_libpq != NULL && !ours) {
+            buf_char(rest_for_libpq, rest_for_libpq->len == 0 ? '?' : '&');
+            buf_str(rest_for_libpq, pair);
+        } else if (pair.len > 0) {
+            Str text = value.ptr == NULL ? STR("true") : percent_decode(value, parser->arena);
+            add_setting(parser, name, text);
+        }
+    }
+    return STATUS_OK;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Postgres
+// ---------------------------------------------------------------------------------------------
+
+static Str last_path_part(Str text)
+{
+    for (size_t i = text.len; i > 0; i--) {
+        if (text.ptr[i - 1] == '/') {
+            return (Str){text.ptr + i, text.len - i};
+        }
+    }
+    return text;
+}
+
+static Str database_from_environment(void)
+{
+    const char *name = getenv("PGDATABASE");
+    if (name == NULL) {
+        name = getenv("PGUSER");
+    }
+    return name == NULL ? STR("postgres") : str_from(name);
+}
+
+// postgres://user:password@host:port/db -> postgres://user@host:port/db
+static Str without_password(Str url, Arena *arena)
+{
+    ptrdiff_t scheme = 0;
+    while ((size_t)scheme + 3 <= url.len && memcmp(url.ptr + scheme, "://", 3) != 0) {
+        scheme++;
+    }
+    Str authority = {url.ptr + scheme + 3, url.len - (size_t)scheme - 3};
+    size_t at = 0;
+    for (size_t i = 0; i < authority.len; i++) {
+        at = authority.ptr[i] == '@' ? i + 1 : at;
+    }
+    Str user = {authority.ptr, at};
+    ptrdiff_t colon = str_find(user, ':');
+    if (colon < 0) {
+        return str_copy(arena, url);
+    }
+    return str_from(arena_printf(arena, "%" STR_FMT "://%" STR_FMT "@%" STR_FMT,
+                                 STR_ARG(((Str){url.ptr, (size_t)scheme})),
+                                 STR_ARG(((Str){user.ptr, (size_t)colon})),
+                                 STR_ARG(((Str){authority.ptr + at, authority.len - at}))));
+}
+
+static Status parse_postgres_url(Parser *parser, Str text, Endpoint *ret)
+{
+    Str query = text;
+    Str base;
+    (void)str_split(&query, '?', &base);
+    CLEANUP(buf_done) Buf libpq_query;
+    buf_init(&libpq_query, LIMIT_URL_BYTES);
+    if (query.ptr != NULL && parse_query(parser, query, &libpq_query) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    char *url = arena_printf(parser->arena, "%" STR_FMT "%" STR_FMT, STR_ARG(base),
+                             STR_ARG(buf_view(&libpq_query)));
+    add_setting(parser, STR("url"), str_from(url));
+    ret->id = without_password(base, parser->arena);
+    Str name = last_path_part(base);
+    bool named = name.len > 0 && str_find(name, ':') < 0 && str_find(name, '@') < 0;
+    ret->name = named ? percent_decode(name, parser->arena) : database_from_environment();
+    return STATUS_OK;
+}
+
+// The keywords of a libpq string but passwords; quoting is left as it is.
+static Status parse_keywords(Parser *parser, Str text, Endpoint *ret)
+{
+    add_setting(parser, STR("url"), text);
+    CLEANUP(buf_done) Buf id;
+    buf_init(&id, LIMIT_URL_BYTES);
+    ret->name = database_from_environment();
+    Str rest = text;
+    Str word;
+    while (str_split(&rest, ' ', &word)) {
+        if (word.len == 0 || str_starts_with(word, STR("password")) ||
+            str_starts_with(word, STR("sslpassword"))) {
+            continue;
+        }
+        if (str_starts_with(word, STR("dbname="))) {
+            ret->name = str_copy(parser->arena, (Str){word.ptr + 7, word.len - 7});
+        }
+        buf_printf(&id, "%s%" STR_FMT, id.len == 0 ? "" : " ", STR_ARG(word));
+    }
+    ret->id = str_copy(parser->arena, buf_view(&id));
+    return STATUS_OK;
+}
+
+// ---------------------------------------------------------------------------------------------
+// NAME:PATH?OPTION=VALUE
+// ---------------------------------------------------------------------------------------------
+
+static Str absolute_path(Str path, Arena *arena)
+{
+    char here[4096];
+    if (path.len == 0 || path.ptr[0] == '/' || path.ptr[0] == ':' ||
+        getcwd(here, sizeof(here)) == NULL) {
+        return path;
+    }
+    return str_from(arena_printf(arena, "%s/%" STR_FMT, here, STR_ARG(path)));
+}
+
+static Str file_stem(Str path)
+{
+    Str name = last_path_part(path);
+    ptrdiff_t dot = str_find(name, '.');
+    return dot > 0 ? (Str){name.ptr, (size_t)dot} : name;
+}
+
+static Status parse_path(Parser *parser, Str rest, Endpoint *ret)
+{
+    Str query = rest;
+    Str coded = {"", 0};
+    (void)str_split(&query, '?', &coded);
+    if (query.ptr != NULL && parse_query(parser, query, NULL) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    Str path = percent_decode(coded, parser->arena);
+    Str row = path_option(parser->kind);
+    if (path.len > 0 && row.ptr == NULL) {
+        return error_set(parser->err, ERROR_CONFIG, "\"%s:\" takes nothing behind the colon",
+                         parser->kind->name);
+    }
+    if (path.len > 0) {
+        add_setting(parser, row, path);
+    }
+    ret->id = str_from(arena_printf(parser->arena, "%s:%" STR_FMT, parser->kind->name,
+                                    STR_ARG(absolute_path(path, parser->arena))));
+    ret->name = path.len > 0 ? file_stem(path) : str_from(parser->kind->name);
+    return STATUS_OK;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Which connector
+// ---------------------------------------------------------------------------------------------
+
+static bool find_kind(Str name, const EndpointKind *kinds, size_t count, size_t *ret)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (str_is(name, kinds[i].name)) {
+            *ret = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static const char *scheme_for_file(Str text)
+{
+    static const struct {
+        const char *ending;
+        const char *scheme;
+    } endings[] = {
+        {".duckdb", "duckdb"}, {".db", "sqlite"},   {".sqlite", "sqlite"}, {".sqlite3", "sqlite"},
+        {".json", "file"},     {".ndjson", "file"}, {".jsonl", "file"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
+        Str ending = str_from(endings[i].ending);
+        if (text.len > ending.len &&
+            str_equal((Str){text.ptr + text.len - ending.len, ending.len}, ending)) {
+            return endings[i].scheme;
+        }
+    }
+    return NULL;
+}
+
+static Status unknown_scheme(Str text, Str scheme, const EndpointKind *kinds, size_t count,
+                             Error *err)
+{
+    const char *names[32];
+    size_t named = 0;
+    CLEANUP(buf_done) Buf list;
+    buf_init(&list, 4096);
+    for (size_t i = 0; i < count && named < ARRAY_LEN(names) - 1; i++) {
+        names[named++] = kinds[i].name;
+        buf_printf(&list, "%s%s:", i == 0 ? "" : ", ", kinds[i].name);
+    }
+    names[named] = NULL;
+    const char *guess = scheme_for_file(text);
+    if (scheme.ptr == NULL && guess != NULL) {
+        error_set(err, ERROR_CONFIG, "\"%" STR_FMT "\" does not say what it is", STR_ARG(text));
+        return error_hint(err, "Did you mean \"%s:%" STR_FMT "\"?", guess, STR_ARG(text));
+    }
+    const char *nearest = scheme.ptr == NULL ? NULL : nearest_name(scheme, names);
+    // Without a scheme that is known, nothing says that the rest holds no password: it is not
+    // shown.
+    error_set(err, ERROR_CONFIG, "unknown kind of connection \"%" STR_FMT "\"",
+              STR_ARG(scheme.ptr == NULL ? text : scheme));
+    if (nearest != NULL) {
+        return error_hint(err, "Did you mean \"%s:\"?", nearest);
+    }
+    return error_hint(err, "Known here: %" STR_FMT ".", STR_ARG(buf_view(&list)));
+}
+
+static bool is_postgres_url(Str text)
+{
+    return str_starts_with(text, STR("postgres://")) || str_starts_with(text, STR("postgresql://"));
+}
+
+static bool is_keyword_string(Str text)
+{
+    ptrdiff_t equals = str_find(text, '=');
+    if (equals <= 0) {
+        return false;
+    }
+    for (ptrdiff_t i = 0; i < equals; i++) {
+        char c = text.ptr[i];
+        if (!((c >= 'a' && c <= 'z') || c == '_' || c == ' ')) {
+            return false;
+        }
+    }
+    return true;
+}
+
+Status endpoint_parse(Str text, const EndpointKind *kinds, size_t count, Arena *arena,
+                      Endpoint *ret, Error *err)
+{
+    if (text.len > LIMIT_URL_BYTES) {
+        return error_set(err, ERROR_CONFIG, "a connection is longer than %d bytes",
+                         LIMIT_URL_BYTES);
+    }
+    if (str_is(text, "-")) {
+        text = STR("stdout:");
+    }
+    ptrdiff_t colon = str_find(text, ':');
+    bool postgres = is_postgres_url(text) || is_keyword_string(text);
+    Str scheme = colon > 0 ? (Str){text.ptr, (size_t)colon} : (Str){NULL, 0};
+    Str name = postgres ? STR("postgres") : (scheme.ptr == NULL ? text : scheme);
+    Endpoint endpoint = {0};
+    if (!find_kind(name, kinds, count, &endpoint.kind)) {
+        return unknown_scheme(text, postgres ? name : scheme, kinds, count, err);
+    }
+    endpoint.settings = (Settings){
+        .items = ARENA_ARRAY(arena, Setting, QUERY_MAX + 2),
+        .origin = str_from(arena_printf(arena, "the %s connection", kinds[endpoint.kind].name)),
+    };
+    Parser parser = {arena, err, &kinds[endpoint.kind], &endpoint.settings};
+    Status status;
+    if (is_postgres_url(text)) {
+        status = parse_postgres_url(&parser, text, &endpoint);
+    } else if (postgres) {
+        status = parse_keywords(&parser, text, &endpoint);
+    } else {
+        Str rest = scheme.ptr == NULL ? (Str){"", 0}
+                                      : (Str){text.ptr + colon + 1, text.len - (size_t)colon - 1};
+        status = parse_path(&parser, rest, &endpoint);
+    }
+    if (status != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = endpoint;
+    return STATUS_OK;
+}
