@@ -110,7 +110,13 @@ typedef struct PgoutputTruncate {
     uint32_t *relation_oids;
 } PgoutputTruncate;
 
-/** pg_logical_emit_message(). Not transactional: sent at once, outside BEGIN and COMMIT too. */
+/**
+ * pg_logical_emit_message(). Not transactional: sent at once, outside BEGIN and COMMIT too.
+ *
+ * In a stream segment the server gives the top-level transaction's xid, also for a message of a
+ * subtransaction (pgoutput_message() in Postgres): when that is rolled back later, its messages
+ * cannot be told from those that stay.
+ */
 typedef struct PgoutputLogicalMessage {
     bool transactional;
     Lsn lsn;
