@@ -1,4 +1,132 @@
-int main(void)
+// weir: the program.
+//
+//   main.c              finds the command, parses its words, runs it
+//   arguments.c         words → option tables
+//   stream.c            weir stream, weir copy → pipeline/runner.c, which is where the work is
+//   check.c slots.c     looking at both ends; replication slots
+//   help.c              --help from the tables
+//   progress.c          what is seen on a terminal meanwhile
+//
+// Below it: pipeline/runner.c runs one pipeline; sources/ and sinks/ are its ends; pg/ speaks to
+// Postgres; change/ is the data in between. docs/ARCHITECTURE.md has the whole picture.
+#include <signal.h>
+
+#include "base/log.h"
+#include "cli/command.h"
+
+const Command *const commands[] = {
+    &stream_command, &copy_command, &check_command, &slots_command, &help_command, NULL,
+};
+
+const Command *command_find(Str name)
 {
-    return 0;
+    for (const Command *const *command = commands; *command != NULL; command++) {
+        if (str_is(name, (*command)->name)) {
+            return *command;
+        }
+    }
+    return NULL;
+}
+
+int report_error(const Error *err)
+{
+    (void)fprintf(stderr, "weir: %s\n", err->message);
+    if (err->hint[0] != '\0') {
+        (void)fprintf(stderr, "hint: %s\n", err->hint);
+    }
+    return err->kind == ERROR_CONFIG ? EXIT_USAGE : EXIT_FAILED;
+}
+
+static int unknown_command(const char *word)
+{
+    const char *names[32];
+    size_t count = 0;
+    for (; commands[count] != NULL && count < ARRAY_LEN(names) - 1; count++) {
+        names[count] = commands[count]->name;
+    }
+    names[count] = NULL;
+    Error err;
+    error_set(&err, ERROR_CONFIG, "unknown command \"%s\"", word);
+    const char *nearest = nearest_name(str_from(word), names);
+    if (nearest != NULL) {
+        error_hint(&err, "Did you mean \"weir %s\"?", nearest);
+    } else {
+        error_hint(&err, "\"weir --help\" lists the commands.");
+    }
+    return report_error(&err);
+}
+
+// A password on the command line can be read by every user of the machine in the list of processes
+// until it is overwritten. Everything was copied before.
+static void hide_passwords(int count, char **words)
+{
+    for (int i = 0; i < count; i++) {
+        char *scheme = strstr(words[i], "://");
+        char *at = strrchr(words[i], '@');
+        if (scheme != NULL && at != NULL && scheme < at) {
+            char *colon = strchr(scheme + 3, ':');
+            for (char *c = colon == NULL ? at : colon + 1; c < at; c++) {
+                *c = '*';
+            }
+        }
+        char *password = strstr(words[i], "password=");
+        for (char *c = password == NULL ? NULL : password + 9; c != NULL && *c > ' ' && *c != '&';
+             c++) {
+            *c = '*';
+        }
+    }
+}
+
+static char **copy_words(int count, char **words, Arena *arena)
+{
+    char **copy = ARENA_ARRAY(arena, char *, (size_t)count + 1);
+    for (int i = 0; i < count; i++) {
+        copy[i] = arena_copy(arena, words[i], strlen(words[i]));
+    }
+    return copy;
+}
+
+static int run_command(const Command *command, int count, char **words, Arena *arena)
+{
+    Invocation invocation;
+    CommonOptions common = {0};
+    bool help;
+    Error err = {0};
+    if (arguments_parse(command, count, words, arena, &common, &invocation, &help, &err) !=
+        STATUS_OK) {
+        return report_error(&err);
+    }
+    if (help) {
+        print_command_help(command);
+        return EXIT_DONE;
+    }
+    log_setup((LogLevel)common.log_level, (LogFormat)common.log_format);
+    return command->run(&invocation);
+}
+
+static bool is_word(const char *word, const char *a, const char *b)
+{
+    return strcmp(word, a) == 0 || strcmp(word, b) == 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2 || is_word(argv[1], "-h", "--help")) {
+        print_overview();
+        return argc < 2 ? EXIT_USAGE : EXIT_DONE;
+    }
+    if (is_word(argv[1], "-V", "--version") || strcmp(argv[1], "version") == 0) {
+        printf("weir %s\n", WEIR_VERSION);
+        return EXIT_DONE;
+    }
+    const Command *command = command_find(str_from(argv[1]));
+    if (command == NULL) {
+        return unknown_command(argv[1]);
+    }
+    Arena arena = {0};
+    char **words = copy_words(argc - 2, argv + 2, &arena);
+    hide_passwords(argc - 2, argv + 2);
+    int code = run_command(command, argc - 2, words, &arena);
+    arena_done(&arena);
+    return code;
 }

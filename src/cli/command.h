@@ -1,0 +1,68 @@
+// The commands as data: one table drives dispatch, --help, the man page and the completions.
+#pragma once
+
+#include "base/arena.h"
+#include "config/option.h"
+
+typedef enum ExitCode {
+    EXIT_DONE = 0,
+    EXIT_FAILED = 1,
+    EXIT_USAGE = 2, // wrong usage or configuration
+    EXIT_INTERRUPTED = 130,
+} ExitCode;
+
+/** What a command was called with. */
+typedef struct Invocation {
+    const struct Command *command;
+    void *options; // of the command's own struct, filled from its table
+    StrList arguments;
+    Arena *arena; // of the process
+} Invocation;
+
+typedef struct Command {
+    const char *name;
+    const char *arguments; // "SOURCE SINK": for usage lines
+    size_t arguments_min;
+    size_t arguments_max;
+    const char *summary;         // one line
+    const char *description;     // paragraphs for `weir COMMAND --help` and the man page
+    const char *const *examples; // NULL-terminated
+    const Option *options;       // NULL-terminated names are long options
+    size_t options_size;
+    int (*run)(Invocation *invocation);
+    bool is_hidden;
+} Command;
+
+extern const Command *const commands[]; // NULL-terminated: main.c
+
+extern const Command stream_command;
+extern const Command copy_command;
+extern const Command check_command;
+extern const Command slots_command;
+extern const Command help_command;
+
+/** By name, or NULL. */
+const Command *command_find(Str name);
+
+/** Print @err to stderr as "weir: message" and its hint; returns the exit code for its kind. */
+int report_error(const Error *err);
+
+/** Options that every command has; filled by main() before the command runs. */
+typedef struct CommonOptions {
+    int log_format; // LogFormat
+    int log_level;  // LogLevel
+} CommonOptions;
+
+extern const Option common_options[];
+
+/**
+ * Parse the words behind the command's name: --name value, --name=value, --flag, --no-flag, -h.
+ * *ret_help: --help was among them.
+ */
+MUST_CHECK Status arguments_parse(const Command *command, int count, char **words, Arena *arena,
+                                  CommonOptions *common, Invocation *ret, bool *ret_help,
+                                  Error *err);
+
+/** `weir COMMAND --help`. */
+void print_command_help(const Command *command);
+void print_overview(void);

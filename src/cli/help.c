@@ -1,0 +1,173 @@
+// weir help, and --help everywhere: printed from the tables.
+#include "cli/command.h"
+#include "pipeline/sink.h"
+#include "pipeline/source.h"
+
+enum { WIDTH = 80, OPTION_COLUMN = 26 };
+
+// Words wrapped to the page, every line indented.
+static void print_wrapped(const char *text, int indent, int first_column)
+{
+    int column = first_column;
+    for (const char *at = text; *at != '\0';) {
+        size_t len = strcspn(at, " ");
+        if (column > indent && column + 1 + (int)len > WIDTH) {
+            printf("\n%*s", indent, "");
+            column = indent;
+        } else if (column < indent) {
+            printf("%*s", indent - column, "");
+            column = indent;
+        } else if (at != text) {
+            printf(" ");
+            column++;
+        }
+        printf("%.*s", (int)len, at);
+        column += (int)len;
+        at += len;
+        at += strspn(at, " ");
+    }
+    printf("\n");
+}
+
+static const char *value_word(const Option *option)
+{
+    switch (option->type) {
+    case OPTION_TYPE_INT:
+        return " N";
+    case OPTION_TYPE_SIZE:
+        return " SIZE";
+    case OPTION_TYPE_MS:
+        return " TIME";
+    case OPTION_TYPE_CHOICE:
+        return " WORD";
+    case OPTION_TYPE_STRING:
+    case OPTION_TYPE_LIST:
+        return " TEXT";
+    case OPTION_TYPE_BOOL:
+    case OPTION_END:
+        break;
+    }
+    return "";
+}
+
+static void print_option(const Option *option, const char *dashes)
+{
+    bool is_on = option->type == OPTION_TYPE_BOOL && option->fallback != NULL &&
+                 strcmp(option->fallback, "true") == 0;
+    int column = printf("  %s%s%s%s", dashes, is_on && dashes[0] == '-' ? "no-" : "", option->name,
+                        value_word(option));
+    if (column >= OPTION_COLUMN) {
+        printf("\n");
+        column = 0;
+    }
+    CLEANUP(buf_done) Buf text;
+    buf_init(&text, 4096);
+    buf_cstr(&text, option->help);
+    if (option->type == OPTION_TYPE_CHOICE) {
+        buf_cstr(&text, " One of");
+        for (int i = 0; option->choices[i] != NULL; i++) {
+            buf_printf(&text, "%s %s", i == 0 ? "" : ",", option->choices[i]);
+        }
+        buf_char(&text, '.');
+    }
+    if (option->fallback != NULL && option->type != OPTION_TYPE_BOOL) {
+        buf_printf(&text, " Default: %s.", option->fallback);
+    }
+    print_wrapped(buf_cstring(&text), OPTION_COLUMN, column);
+}
+
+static void print_options(const Option *options, const char *dashes)
+{
+    for (const Option *option = options; option->type != OPTION_END; option++) {
+        print_option(option, dashes);
+    }
+}
+
+void print_command_help(const Command *command)
+{
+    printf("weir %s — %s\n\nUsage: weir %s %s%s[OPTION]...\n\n", command->name, command->summary,
+           command->name, command->arguments, command->arguments[0] == '\0' ? "" : " ");
+    if (command->description != NULL) {
+        print_wrapped(command->description, 0, 0);
+        printf("\n");
+    }
+    printf("Options:\n");
+    if (command->options != NULL) {
+        print_options(command->options, "--");
+    }
+    print_options(common_options, "--");
+    printf("  --help                  Show this page.\n");
+    if (command->examples != NULL) {
+        printf("\nExamples:\n");
+        for (const char *const *example = command->examples; *example != NULL; example++) {
+            printf("  %s\n", *example);
+        }
+    }
+}
+
+void print_overview(void)
+{
+    printf("weir — stream every change of a Postgres database to wherever it is needed\n\n"
+           "Usage: weir COMMAND ...\n\nCommands:\n");
+    for (const Command *const *command = commands; *command != NULL; command++) {
+        if (!(*command)->is_hidden) {
+            printf("  %-8s %-14s %s\n", (*command)->name, (*command)->arguments,
+                   (*command)->summary);
+        }
+    }
+    printf("\nSources:\n");
+    for (const SourceOps *const *source = source_registry; *source != NULL; source++) {
+        printf("  %-10s %s\n", (*source)->name, (*source)->summary);
+    }
+    printf("\nSinks:\n");
+    for (const SinkOps *const *sink = sink_registry; *sink != NULL; sink++) {
+        printf("  %-10s %s\n", (*sink)->name, (*sink)->summary);
+    }
+    printf(
+        "\n\"weir COMMAND --help\" explains a command, \"weir help NAME\" a source or a sink.\n");
+}
+
+static bool print_connector(Str name)
+{
+    const SourceOps *source = source_find(name);
+    const SinkOps *sink = sink_find(name);
+    if (source != NULL) {
+        printf("source %s — %s\n\nOptions:\n", source->name, source->summary);
+        print_options(source->options, "");
+    }
+    if (sink != NULL) {
+        printf("%ssink %s — %s\n\nGuarantee: %s\n\nOptions:\n", source == NULL ? "" : "\n",
+               sink->name, sink->summary, sink_guarantee_name(sink->guarantee));
+        print_options(sink->options, "");
+    }
+    return source != NULL || sink != NULL;
+}
+
+static int help_run(Invocation *invocation)
+{
+    if (invocation->arguments.count == 0) {
+        print_overview();
+        return EXIT_DONE;
+    }
+    Str name = invocation->arguments.items[0];
+    const Command *command = command_find(name);
+    if (command != NULL) {
+        print_command_help(command);
+        return EXIT_DONE;
+    }
+    if (print_connector(name)) {
+        return EXIT_DONE;
+    }
+    Error err;
+    error_set(&err, ERROR_CONFIG, "there is no command, source or sink \"%" STR_FMT "\"",
+              STR_ARG(name));
+    return report_error(&err);
+}
+
+const Command help_command = {
+    .name = "help",
+    .arguments = "[NAME]",
+    .arguments_max = 1,
+    .summary = "explain a command, a source or a sink",
+    .run = help_run,
+};

@@ -1,0 +1,163 @@
+#include "cli/pipeline_options.h"
+
+#include "base/map.h"
+
+enum { CONNECTORS_MAX = 64, JOBS_DEFAULT = 2 };
+
+Status source_endpoint(Str text, Arena *arena, Endpoint *ret, Error *err)
+{
+    EndpointKind kinds[CONNECTORS_MAX];
+    size_t count = 0;
+    for (; source_registry[count] != NULL && count < CONNECTORS_MAX; count++) {
+        kinds[count] =
+            (EndpointKind){source_registry[count]->name, source_registry[count]->options};
+    }
+    return endpoint_parse(text, kinds, count, arena, ret, err) == STATUS_OK
+               ? STATUS_OK
+               : error_wrap(err, "source");
+}
+
+Status sink_endpoint(Str text, Arena *arena, Endpoint *ret, Error *err)
+{
+    EndpointKind kinds[CONNECTORS_MAX];
+    size_t count = 0;
+    for (; sink_registry[count] != NULL && count < CONNECTORS_MAX; count++) {
+        kinds[count] = (EndpointKind){sink_registry[count]->name, sink_registry[count]->options};
+    }
+    return endpoint_parse(text, kinds, count, arena, ret, err) == STATUS_OK
+               ? STATUS_OK
+               : error_wrap(err, "sink");
+}
+
+Str default_state_dir(Arena *arena)
+{
+    const char *state = getenv("XDG_STATE_HOME");
+    if (state != NULL && state[0] == '/') {
+        return str_from(arena_printf(arena, "%s/weir", state));
+    }
+    const char *home = getenv("HOME");
+    return str_from(arena_printf(arena, "%s/.local/state/weir", home == NULL ? "" : home));
+}
+
+static Setting *add(Settings *settings, const char *key, const char *option)
+{
+    Setting *setting = &settings->items[settings->count++];
+    *setting = (Setting){.key = str_from(key), .origin = str_from(option)};
+    return setting;
+}
+
+// The options of the command are settings of the source.
+static Settings *source_settings(const Endpoint *endpoint, const PipelineOptions *options,
+                                 Arena *arena)
+{
+    Settings *settings = ARENA_ARRAY(arena, Settings, 1);
+    settings->origin = endpoint->settings.origin;
+    settings->items = ARENA_ARRAY(arena, Setting, endpoint->settings.count + 8);
+    settings->count = endpoint->settings.count;
+    memcpy(settings->items, endpoint->settings.items, settings->count * sizeof(Setting));
+    if (options->tables.count > 0) {
+        Setting *setting = add(settings, "tables", "--table");
+        setting->is_list = true;
+        setting->list = options->tables;
+    }
+    if (options->publication.len > 0) {
+        add(settings, "publication", "--publication")->value = options->publication;
+    }
+    if (options->slot.len > 0) {
+        add(settings, "slot", "--slot")->value = options->slot;
+    }
+    if (!options->copy) {
+        add(settings, "copy", "--no-copy")->value = STR("false");
+    }
+    return settings;
+}
+
+static bool is_name_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '.' || c == '-';
+}
+
+static void append_word(Buf *name, Str word)
+{
+    for (size_t i = 0; i < word.len && i < 24; i++) {
+        buf_char(name, is_name_char(word.ptr[i]) ? word.ptr[i] : '_');
+    }
+}
+
+// Readable, and different for different ends: shop-to-duckdb-shop-3f2a.
+static Str derive_name(const Endpoint *source, const Endpoint *sink, const char *connector,
+                       Arena *arena)
+{
+    CLEANUP(buf_done) Buf name;
+    buf_init(&name, 256);
+    append_word(&name, source->name);
+    buf_printf(&name, "-to-%s", connector);
+    if (!str_is(sink->name, connector)) {
+        buf_char(&name, '-');
+        append_word(&name, sink->name);
+    }
+    uint64_t hash =
+        hash_bytes(source->id.ptr, source->id.len) * 31 + hash_bytes(sink->id.ptr, sink->id.len);
+    buf_printf(&name, "-%04x", (unsigned)(hash >> 16 & 0xffff));
+    return str_copy(arena, buf_view(&name));
+}
+
+static Status check_name(Str name, Error *err)
+{
+    bool valid = name.len > 0 && name.len <= 100 && name.ptr[0] != '.' && name.ptr[0] != '-';
+    for (size_t i = 0; valid && i < name.len; i++) {
+        valid = is_name_char(name.ptr[i]);
+    }
+    if (valid) {
+        return STATUS_OK;
+    }
+    error_set(err, ERROR_CONFIG, "\"%" STR_FMT "\" is not a valid pipeline name", STR_ARG(name));
+    return error_hint(err, "Up to 100 letters, digits, _, - and . are allowed.");
+}
+
+static Status parse_until(Str text, Pipeline *ret, Error *err)
+{
+    if (text.len == 0) {
+        ret->until = UNTIL_FOREVER;
+    } else if (str_is(text, "now")) {
+        ret->until = UNTIL_NOW;
+    } else if (lsn_parse(text, &ret->until_lsn)) {
+        ret->until = UNTIL_LSN;
+    } else {
+        return error_set(err, ERROR_CONFIG,
+                         "--until takes \"now\" or an LSN such as 16/B374D848, not \"%" STR_FMT
+                         "\"",
+                         STR_ARG(text));
+    }
+    return STATUS_OK;
+}
+
+Status pipeline_from_options(Str source, Str sink, const PipelineOptions *options, bool copy_only,
+                             Arena *arena, Pipeline *ret, Error *err)
+{
+    Endpoint from;
+    Endpoint to;
+    if (source_endpoint(source, arena, &from, err) != STATUS_OK ||
+        sink_endpoint(sink, arena, &to, err) != STATUS_OK ||
+        parse_until(options->until, ret, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    const SinkOps *sink_ops = sink_registry[to.kind];
+    Settings *sink_settings = ARENA_ARRAY(arena, Settings, 1);
+    *sink_settings = to.settings;
+    ret->name =
+        options->name.len > 0 ? options->name : derive_name(&from, &to, sink_ops->name, arena);
+    ret->source = source_registry[from.kind];
+    ret->source_settings = source_settings(&from, options, arena);
+    ret->source_id = from.id;
+    ret->sink = sink_ops;
+    ret->sink_settings = sink_settings;
+    ret->sink_id = to.id;
+    ret->state_dir = options->state.len > 0 ? options->state : default_state_dir(arena);
+    ret->jobs = options->jobs == 0 ? JOBS_DEFAULT : options->jobs;
+    if (copy_only) {
+        ret->until = UNTIL_COPY;
+    }
+    return check_name(ret->name, err);
+}

@@ -1,0 +1,28 @@
+// From two connections and a few options to a Pipeline: shared by the commands that run one.
+#pragma once
+
+#include "config/url.h"
+#include "pipeline/runner.h"
+
+typedef struct PipelineOptions {
+    StrList tables;
+    Str publication;
+    Str slot;
+    bool copy;
+    Str until;
+    Str state;
+    Str name;
+    int64_t jobs;
+    int progress; // ProgressMode
+} PipelineOptions;
+
+/** A source as it stands on the command line. */
+MUST_CHECK Status source_endpoint(Str text, Arena *arena, Endpoint *ret, Error *err);
+MUST_CHECK Status sink_endpoint(Str text, Arena *arena, Endpoint *ret, Error *err);
+
+/** $XDG_STATE_HOME/weir or ~/.local/state/weir. */
+Str default_state_dir(Arena *arena);
+
+/** Fill @ret; everything in it is in @arena. @copy_only: `weir copy`. */
+MUST_CHECK Status pipeline_from_options(Str source, Str sink, const PipelineOptions *options,
+                                        bool copy_only, Arena *arena, Pipeline *ret, Error *err);
