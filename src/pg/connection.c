@@ -322,6 +322,24 @@ Str pg_describe(const PGconn *conn, Arena *arena)
         STR_ARG(name), STR_ARG(host), STR_ARG(port), STR_ARG(user)));
 }
 
+// libpq writes a line for every address that it tried, with indented advice below.
+static const char *one_line(const char *text, Arena *arena)
+{
+    Str trimmed = str_trim(str_from(text));
+    char *line = arena_copy(arena, trimmed.ptr, trimmed.len);
+    char *out = line;
+    for (const char *at = line; *at != '\0'; at++) {
+        bool space = *at == '\n' || *at == '\t' || *at == ' ';
+        if (!space) {
+            *out++ = *at;
+        } else if (out > line && out[-1] != ' ') {
+            *out++ = ' ';
+        }
+    }
+    *out = '\0';
+    return line;
+}
+
 static Status connect_failed(PGconn *conn, Status status, Arena *arena, Error *err)
 {
     if (status == STATUS_FAIL && err != NULL && err->kind == ERROR_CANCELLED) {
@@ -332,9 +350,8 @@ static Status connect_failed(PGconn *conn, Status status, Arena *arena, Error *e
         return error_set(err, ERROR_TRANSIENT, "connect to %" STR_FMT ": no answer in time",
                          STR_ARG(where));
     }
-    Str text = str_trim(str_from(PQerrorMessage(conn)));
-    return error_set(err, connect_error_kind(PQerrorMessage(conn)),
-                     "connect to %" STR_FMT ": %" STR_FMT, STR_ARG(where), STR_ARG(text));
+    return error_set(err, connect_error_kind(PQerrorMessage(conn)), "connect to %" STR_FMT ": %s",
+                     STR_ARG(where), one_line(PQerrorMessage(conn), arena));
 }
 
 static void ignore_notice(void *context, const PGresult *result)

@@ -96,7 +96,8 @@ static int64_t retry_delay(const Core *core)
 static void on_closed(Core *core, const CoreEvent *event)
 {
     assert(core->state == CORE_CLOSING);
-    bool retry = core->failed && core->error == ERROR_TRANSIENT && core->stop == CORE_STOP_NONE;
+    bool retry = core->failed && core->error == ERROR_TRANSIENT && core->stop == CORE_STOP_NONE &&
+                 !core->options.never_retries;
     if (!retry) {
         core->state = CORE_DONE;
         return;
@@ -175,5 +176,8 @@ bool core_is_draining(const Core *core)
 
 bool core_succeeded(const Core *core)
 {
-    return core->state == CORE_DONE && core->finished && !core->failed;
+    // A drain is a good end, but not of a run that was to reach something and has not.
+    bool has_until = core->options.until.lsn != LSN_NONE;
+    return core->state == CORE_DONE && core->finished && !core->failed &&
+           (!has_until || until_reached(core));
 }

@@ -34,6 +34,7 @@ typedef enum CoreStop {
 typedef struct CoreOptions {
     uint32_t route_count;
     Position until; // end well when every route is durable here; lsn LSN_NONE: never
+    bool never_retries;
     int64_t retry_ms_min;
     int64_t retry_ms_max;
 } CoreOptions;

@@ -495,7 +495,11 @@ Status runner_new(const Pipeline *pipeline, const LogScope *scope, Runner **ret,
         runner->until = (Position){pipeline->until_lsn, 0};
     }
     CoreOptions options = {
-        .route_count = 1, .retry_ms_min = RETRY_MS_MIN, .retry_ms_max = RETRY_MS_MAX};
+        .route_count = 1,
+        .never_retries = pipeline->until == UNTIL_COPY,
+        .retry_ms_min = RETRY_MS_MIN,
+        .retry_ms_max = RETRY_MS_MAX,
+    };
     core_init(&runner->core, &options);
     *ret = runner;
     return STATUS_OK;
@@ -516,7 +520,7 @@ Status runner_run(Runner *runner, Error *err)
         return STATUS_OK;
     }
     if (runner->failure.message[0] == '\0') {
-        return error_set(err, ERROR_CANCELLED, "interrupted");
+        return error_set(err, ERROR_CANCELLED, "interrupted before everything was delivered");
     }
     if (err != NULL) {
         *err = runner->failure;
