@@ -43,10 +43,26 @@ Status copy_commit(const CopyJob *job, Sink *sink, Checkpoint *changed, Error *e
     return STATUS_OK;
 }
 
+// Rows that the copy replaces are removed while the table still has their shape: a target cannot
+// convert every value to every new type, and need not.
+static Status clear_old_shape(Sink *sink, const Table *table, const Relation *relation, Error *err)
+{
+    const Relation *was = table->target;
+    if (was == NULL || !table->copy_begun || !sink->ops->has_tables ||
+        relation_equal(was, relation)) {
+        return STATUS_OK;
+    }
+    if (sink->ops->prepare(sink, was, was, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return sink->ops->clear(sink, was, err);
+}
+
 Status copy_prepare(const CopyJob *job, Sink *sink, Table *table, const Relation *relation,
                     Checkpoint *changed, Error *err)
 {
-    if (sink->ops->prepare(sink, table->target, relation, err) != STATUS_OK) {
+    if (clear_old_shape(sink, table, relation, err) != STATUS_OK ||
+        sink->ops->prepare(sink, table->target, relation, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     tables_set_target(job->tables, table, relation);
