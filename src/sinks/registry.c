@@ -1,10 +1,14 @@
 #include "pipeline/sink.h"
 
+extern const SinkOps file_sink;
 extern const SinkOps null_sink;
 extern const SinkOps sqlite_sink;
+extern const SinkOps stdout_sink;
 
 const SinkOps *const sink_registry[] = {
     &null_sink,
+    &stdout_sink,
+    &file_sink,
     &sqlite_sink,
     NULL,
 };

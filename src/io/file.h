@@ -1,0 +1,60 @@
+// One regular file that one process writes, and plain writing to descriptors like standard output.
+// Every error names the path; its kind says whether trying again can help.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/str.h"
+#include "io/cancel.h"
+
+typedef struct File {
+    int fd; // -1: closed
+    const char *path;
+} File;
+
+#define FILE_CLOSED ((File){.fd = -1})
+
+/** @err about a failed call: "<action> "<path>": <why>", its kind and a hint. Returns FAIL. */
+Status file_error(Error *err, int code, const char *action, const char *path);
+
+/** ERROR_CONFIG when file_open() could not succeed. Makes and changes nothing. *ret_exists: the
+ *  file is there. */
+MUST_CHECK Status file_check(const char *path, bool *ret_exists, Error *err);
+
+/**
+ * Open @path (borrowed for as long as it is open) for reading and writing, making it when it is
+ * missing. Its name survives a power cut. It is locked: ERROR_CONFIG when another process, or
+ * another File, has it.
+ */
+MUST_CHECK Status file_open(File *file, const char *path, Error *err);
+
+MUST_CHECK Status file_size(const File *file, uint64_t *ret, Error *err);
+
+/** ERROR_CONFIG when the path leads elsewhere now: the file was removed, moved or replaced. */
+MUST_CHECK Status file_is_in_place(const File *file, Error *err);
+
+/** All of @data at @offset. After a failure any part of it may have been written. */
+MUST_CHECK Status file_write(const File *file, uint64_t offset, Str data, Error *err);
+
+/** Exactly @len bytes at @offset; fewer are an error. */
+MUST_CHECK Status file_read(const File *file, uint64_t offset, char *ret, size_t len, Error *err);
+
+MUST_CHECK Status file_truncate(const File *file, uint64_t size, Error *err);
+
+/**
+ * What was written survives a power cut. A failure is ERROR_FATAL: the kernel may have dropped the
+ * pages, and a second attempt would succeed without them.
+ */
+MUST_CHECK Status file_sync(const File *file, Error *err);
+
+/** Unlock and close. Accepts a closed file. */
+void file_close(File *file);
+
+/**
+ * All of @data to @fd, which may be a pipe, a socket, a terminal or a file; @name is for messages.
+ * Gives up with ERROR_CANCELLED while nobody takes the data and @cancel (may be NULL) is set. A
+ * closed pipe is ERROR_FATAL with os_errno EPIPE.
+ */
+MUST_CHECK Status stream_write(int fd, const char *name, Str data, Cancel *cancel, Error *err);
