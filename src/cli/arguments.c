@@ -160,7 +160,7 @@ static Status check_count(const Parser *parser)
 }
 
 Status arguments_parse(const Command *command, int count, char **words, Arena *arena,
-                       CommonOptions *common, Invocation *ret, bool *ret_help, Error *err)
+                       Arguments *ret, Error *err)
 {
     size_t most = (size_t)count + 1;
     Parser parser = {
@@ -188,14 +188,19 @@ Status arguments_parse(const Command *command, int count, char **words, Arena *a
         }
         i += taken ? 1 : 0;
     }
-    *ret_help = parser.help;
-    *ret = (Invocation){.command = command, .arguments = parser.arguments, .arena = arena};
-    ret->options = arena_alloc_zero(arena, command->options_size + 1);
+    *ret = (Arguments){
+        .invocation = {.command = command,
+                       .arguments = parser.arguments,
+                       .arena = arena,
+                       .options = arena_alloc_zero(arena, command->options_size + 1)},
+        .help = parser.help,
+    };
     if (parser.help) {
         return STATUS_OK;
     }
-    if (options_apply(common_options, common, &parser.common, arena, err) != STATUS_OK ||
-        options_apply(own_options(command), ret->options, &parser.own, arena, err) != STATUS_OK) {
+    if (options_apply(common_options, &ret->common, &parser.common, arena, err) != STATUS_OK ||
+        options_apply(own_options(command), ret->invocation.options, &parser.own, arena, err) !=
+            STATUS_OK) {
         return STATUS_FAIL;
     }
     return check_count(&parser);

@@ -55,13 +55,15 @@ typedef struct CommonOptions {
 
 extern const Option common_options[];
 
-/**
- * Parse the words behind the command's name: --name value, --name=value, --flag, --no-flag, -h.
- * *ret_help: --help was among them.
- */
+typedef struct Arguments {
+    Invocation invocation;
+    CommonOptions common;
+    bool help; // --help was among them: nothing else was looked at
+} Arguments;
+
+/** Parse the words behind the command's name: --name value, --name=value, --flag, --no-flag, -h. */
 MUST_CHECK Status arguments_parse(const Command *command, int count, char **words, Arena *arena,
-                                  CommonOptions *common, Invocation *ret, bool *ret_help,
-                                  Error *err);
+                                  Arguments *ret, Error *err);
 
 /** `weir COMMAND --help`. */
 void print_command_help(const Command *command);

@@ -88,20 +88,17 @@ static char **copy_words(int count, char **words, Arena *arena)
 
 static int run_command(const Command *command, int count, char **words, Arena *arena)
 {
-    Invocation invocation;
-    CommonOptions common = {0};
-    bool help;
+    Arguments arguments;
     Error err = {0};
-    if (arguments_parse(command, count, words, arena, &common, &invocation, &help, &err) !=
-        STATUS_OK) {
+    if (arguments_parse(command, count, words, arena, &arguments, &err) != STATUS_OK) {
         return report_error(&err);
     }
-    if (help) {
+    if (arguments.help) {
         print_command_help(command);
         return EXIT_DONE;
     }
-    log_setup((LogLevel)common.log_level, (LogFormat)common.log_format);
-    return command->run(&invocation);
+    log_setup((LogLevel)arguments.common.log_level, (LogFormat)arguments.common.log_format);
+    return command->run(&arguments.invocation);
 }
 
 static bool is_word(const char *word, const char *a, const char *b)
