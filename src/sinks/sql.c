@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <stdio.h>
 
+#include "base/limits.h"
+
 const char *const sql_mode_choices[] = {"mirror", "history", NULL};
 const char *const sql_existing_choices[] = {"fail", "truncate", "keep", NULL};
 
@@ -208,14 +210,6 @@ Status sql_check_columns(const SqlDialect *dialect, const Relation *relation, Sq
     return status;
 }
 
-// One claim: a relation and the table it goes to.
-typedef struct Target {
-    uint32_t oid;
-    Str schema; // the relation's, for messages
-    Str name;
-    Str key; // in by_table
-} Target;
-
 static Str table_key(const SqlDialect *dialect, Arena *arena, SqlTable table)
 {
     char *text = arena_printf(arena, "%" STR_FMT "%c%" STR_FMT, STR_ARG(table.schema), 0,
@@ -239,7 +233,7 @@ Status sql_targets_claim(SqlTargets *targets, const SqlDialect *dialect, const R
         return error_hint(err, "Leave the table out of the pipeline, or rename it.");
     }
     Str key = table_key(dialect, &targets->arena, table);
-    const Target *owner = map_get(&targets->by_table, key);
+    const SqlTarget *owner = map_get(&targets->by_table, key);
     if (owner != NULL && owner->oid != relation->oid) {
         error_set(err, ERROR_CONFIG,
                   "tables \"%" STR_FMT ".%" STR_FMT "\" and \"%" STR_FMT ".%" STR_FMT
@@ -248,7 +242,7 @@ Status sql_targets_claim(SqlTargets *targets, const SqlDialect *dialect, const R
                   STR_ARG(relation->name), STR_ARG(table.name));
         return error_hint(err, "Leave one of them out of this pipeline, or rename one.");
     }
-    Target *target = map_get_u64(&targets->by_relation, relation->oid);
+    SqlTarget *target = map_get_u64(&targets->by_relation, relation->oid);
     if (target == NULL) {
         target = arena_alloc_zero(&targets->arena, sizeof(*target));
         target->oid = relation->oid;
@@ -261,6 +255,15 @@ Status sql_targets_claim(SqlTargets *targets, const SqlDialect *dialect, const R
     target->key = key;
     map_put(&targets->by_table, key, target);
     return STATUS_OK;
+}
+
+const SqlTarget *sql_targets_owner(const SqlTargets *targets, const SqlDialect *dialect,
+                                   SqlTable table)
+{
+    Arena scratch = {.chunk_size = LIMIT_NAME_BYTES};
+    const SqlTarget *owner = map_get(&targets->by_table, table_key(dialect, &scratch, table));
+    arena_done(&scratch);
+    return owner;
 }
 
 void sql_targets_done(SqlTargets *targets)

@@ -107,6 +107,14 @@ void sql_rename_column(Buf *sql, SqlTable table, Str from, Str to);
 MUST_CHECK Status sql_check_columns(const SqlDialect *dialect, const Relation *relation,
                                     SqlMode mode, Error *err);
 
+/** A relation and the table it goes to. */
+typedef struct SqlTarget {
+    uint32_t oid;
+    Str schema; // the relation's
+    Str name;
+    Str key; // in SqlTargets.by_table
+} SqlTarget;
+
 /** Which relation owns which target table. Zero-initialised is empty. */
 typedef struct SqlTargets {
     Arena arena;
@@ -121,6 +129,10 @@ typedef struct SqlTargets {
  */
 MUST_CHECK Status sql_targets_claim(SqlTargets *targets, const SqlDialect *dialect,
                                     const Relation *relation, SqlTable table, Error *err);
+
+/** Whose table it is, or NULL. */
+const SqlTarget *sql_targets_owner(const SqlTargets *targets, const SqlDialect *dialect,
+                                   SqlTable table);
 
 void sql_targets_done(SqlTargets *targets);
 

@@ -27,9 +27,13 @@ static void result_text(sqlite3_context *context, Str text)
                           SQLITE_UTF8);
 }
 
-static void refuse(sqlite3_context *context)
+static void refuse(sqlite3_context *context, const SqliteConversion *conversion)
 {
-    sqlite3_result_error(context, "a stored value cannot be converted", -1);
+    char text[300];
+    (void)snprintf(text, sizeof(text),
+                   "a stored value of column \"%" STR_FMT "\" cannot be converted to %" STR_FMT,
+                   STR_ARG(conversion->now->name), STR_ARG(conversion->now->type_name));
+    sqlite3_result_error(context, text, -1);
 }
 
 static bool is_decimal(Str text)
@@ -128,7 +132,7 @@ static void to_numeric(sqlite3_context *context, sqlite3_value *value,
     if (bounded && round_decimal(value, (size_t)scale, &rounded)) {
         result_text(context, buf_view(&rounded));
     } else {
-        refuse(context);
+        refuse(context, conversion);
     }
     buf_done(&rounded);
 }
@@ -141,7 +145,7 @@ static void to_integer(sqlite3_context *context, sqlite3_value *value,
         if (rounded >= -0x1p63 && rounded < 0x1p63) {
             sqlite3_result_int64(context, (int64_t)rounded);
         } else {
-            refuse(context);
+            refuse(context, conversion);
         }
         return;
     }
@@ -151,7 +155,7 @@ static void to_integer(sqlite3_context *context, sqlite3_value *value,
     if (round_decimal(value, 0, &rounded) && str_to_int64(buf_view(&rounded), &number)) {
         sqlite3_result_int64(context, number);
     } else {
-        refuse(context);
+        refuse(context, conversion);
     }
     buf_done(&rounded);
 }
@@ -177,7 +181,7 @@ static void to_float(sqlite3_context *context, sqlite3_value *value,
     if (sqlite3_value_type(value) == SQLITE_TEXT) {
         Str text = str_trim(value_text(value));
         if (!str_to_double(text, &number)) {
-            refuse(context);
+            refuse(context, conversion);
             return;
         }
         if (isnan(number)) {
@@ -249,7 +253,7 @@ static void pad_bpchar(sqlite3_context *context, sqlite3_value *value,
     Str text = without_trailing_spaces(value_text(value));
     size_t have = count_characters(text);
     if (have > wanted) {
-        refuse(context);
+        refuse(context, conversion);
         return;
     }
     Buf padded;
@@ -391,7 +395,7 @@ static void weir_convert(sqlite3_context *context, int count, sqlite3_value **va
     assert(count == 2);
     const SqliteConversion *conversion = sqlite3_value_pointer(values[1], pointer_type);
     if (conversion == NULL) {
-        refuse(context);
+        sqlite3_result_error(context, "weir_convert() is not for others", -1);
     } else if (sqlite3_value_type(values[0]) != SQLITE_NULL) {
         conversion->convert(context, values[0], conversion);
     }

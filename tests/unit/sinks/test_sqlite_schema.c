@@ -77,7 +77,8 @@ static void names_tables(void **state)
     assert_ok(f, write_change(f, CHANGE_UPDATE, t, NULL, ROW(T("1"), T("k"), SAME, T("w"))));
     commit(f);
     assert_look(f, "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY 1",
-                "'odd \"s\".t, 'x'; --'\n'orders'\n'shop.orders'\n'weir_checkpoint'");
+                "'odd \"s\".t, 'x'; --'\n'orders'\n'shop.orders'\n'weir_checkpoint'\n"
+                "'weir_tables'");
     assert_look(f, "SELECT * FROM \"odd \"\"s\"\".t, 'x'; --\"", "1|'k'|'v'|'w'");
     Buf name = {.max = 200};
     f->sink->ops->describe_table(f->sink, t, &name);
@@ -429,6 +430,120 @@ static void an_uncommitted_change_of_shape_is_undone(void **state)
     assert_look(f, COLUMNS_OF("orders"), "'id'|'INTEGER'|1\n'n'|'INTEGER'|0");
 }
 
+/** A table with one row, known by its oid under a name. */
+static const Relation *named(Fixture *f, uint32_t oid, const char *name)
+{
+    return TABLE(f, oid, "public", name, "a", INT4("id", 1));
+}
+
+static Status commit_tables(Fixture *f, const char *first, const char *second)
+{
+    Checkpoint changed = {0};
+    checkpoint_set(&changed, str_from(first), STR("ready"));
+    checkpoint_set(&changed, str_from(second), STR("ready"));
+    Status status = f->sink->ops->commit(f->sink, &changed, &f->error);
+    checkpoint_done(&changed);
+    return status;
+}
+
+static void start_with_two_tables(Fixture *f)
+{
+    start(f);
+    assert_ok(f, sink_prepare(f, NULL, named(f, 1, "orders")));
+    assert_ok(f, sink_prepare(f, NULL, named(f, 2, "orders_new")));
+    insert(f, named(f, 1, "orders"), ROW(T("1")));
+    insert(f, named(f, 2, "orders_new"), ROW(T("2")));
+    assert_ok(f, commit_tables(f, "table:1", "table:2"));
+}
+
+// orders -> orders_old, orders_new -> orders, in the source. The second rename is seen first.
+static void a_name_passes_from_table_to_table(void **state)
+{
+    for (int restarts = 0; restarts < 3; restarts++) {
+        Fixture *f = *state;
+        start_with_two_tables(f);
+        if (restarts > 0) {
+            start(f);
+        }
+        const Relation *new = named(f, 2, "orders");
+        assert_ok(f, sink_prepare(f, named(f, 2, "orders_new"), new));
+        assert_non_null(strstr(f->notice, "orders_old1"));
+        insert(f, new, ROW(T("20")));
+        assert_ok(f, commit_tables(f, "table:1", "table:2"));
+        assert_look(f, "SELECT id FROM orders ORDER BY 1", "2\n20");
+        if (restarts > 1) {
+            start(f);
+        }
+        const Relation *old = named(f, 1, "orders_old");
+        assert_ok(f, sink_prepare(f, named(f, 1, "orders"), old));
+        insert(f, old, ROW(T("10")));
+        assert_ok(f, commit_tables(f, "table:1", "table:2"));
+        assert_look(f, "SELECT id FROM orders_old ORDER BY 1", "1\n10");
+        assert_look(f, "SELECT id FROM orders ORDER BY 1", "2\n20");
+        assert_look(f, "SELECT \"oid\", \"table\", source_table FROM weir_tables",
+                    "1|'orders_old'|'orders_old'\n2|'orders'|'orders'");
+        assert_look(f, "SELECT count(*) FROM sqlite_schema WHERE name = 'orders_old1'", "0");
+        fixture_teardown(state);
+        fixture_setup(state);
+    }
+}
+
+static void two_tables_exchange_their_names(void **state)
+{
+    Fixture *f = *state;
+    start_with_two_tables(f);
+    assert_ok(f, sink_prepare(f, named(f, 1, "orders"), named(f, 1, "orders_new")));
+    insert(f, named(f, 1, "orders_new"), ROW(T("10")));
+    assert_ok(f, sink_prepare(f, named(f, 2, "orders_new"), named(f, 2, "orders")));
+    insert(f, named(f, 2, "orders"), ROW(T("20")));
+    commit(f);
+    assert_look(f, "SELECT id FROM orders_new ORDER BY 1", "1\n10");
+    assert_look(f, "SELECT id FROM orders ORDER BY 1", "2\n20");
+}
+
+static void a_table_made_anew_leaves_the_old_rows_alone(void **state)
+{
+    Fixture *f = *state;
+    Report report = {0};
+    start_with_two_tables(f);
+    execute(f, "CREATE TABLE orders_old1 (x)");
+    start(f);
+    assert_ok(f, f->sink->ops->check(f->sink, named(f, 3, "orders"), &report, &f->error));
+    assert_int_equal(report.count, 0);
+    report_done(&report);
+    assert_ok(f, sink_prepare(f, NULL, named(f, 3, "orders")));
+    insert(f, named(f, 3, "orders"), ROW(T("1")));
+    commit(f);
+    assert_look(f, "SELECT id FROM orders", "1");
+    assert_look(f, "SELECT id FROM orders_old2", "1");
+    // Its own changes of before cannot come any more.
+    assert_fails(f, write_change(f, CHANGE_INSERT, named(f, 1, "orders"), NULL, ROW(T("5"))),
+                 ERROR_FATAL, "prepared");
+}
+
+static void a_new_naming_moves_the_tables(void **state)
+{
+    Fixture *f = *state;
+    start_with_two_tables(f);
+    set_option(f, "names", "qualified");
+    start(f);
+    assert_ok(f, sink_prepare(f, named(f, 1, "orders"), named(f, 1, "orders")));
+    commit(f);
+    assert_look(f, "SELECT id FROM \"public.orders\"", "1");
+}
+
+static void a_table_without_a_key_is_noted(void **state)
+{
+    Fixture *f = *state;
+    Report report = {0};
+    start(f);
+    assert_ok(f, f->sink->ops->check(f->sink, TABLE(f, 1, "public", "t", "", INT4("a", 1)), &report,
+                                     &f->error));
+    assert_int_equal(report.count, 1);
+    assert_int_equal(report.problems[0].level, PROBLEM_NOTE);
+    report_done(&report);
+}
+
 static void describes_columns(void **state)
 {
     Fixture *f = *state;
@@ -462,6 +577,11 @@ int main(void)
         sqlite_test(a_rebuild_keeps_what_users_added),
         sqlite_test(a_column_of_users_steps_aside),
         sqlite_test(an_uncommitted_change_of_shape_is_undone),
+        sqlite_test(a_name_passes_from_table_to_table),
+        sqlite_test(two_tables_exchange_their_names),
+        sqlite_test(a_table_made_anew_leaves_the_old_rows_alone),
+        sqlite_test(a_new_naming_moves_the_tables),
+        sqlite_test(a_table_without_a_key_is_noted),
         sqlite_test(describes_columns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
