@@ -8,6 +8,7 @@
 typedef enum ProblemLevel {
     PROBLEM_MUST, // it will not work: exit code 2
     PROBLEM_NOTE, // it will work; somebody should know
+    PROBLEM_FACT, // nothing is wrong: what was found, and what will be made
 } ProblemLevel;
 
 typedef struct Problem {

@@ -94,7 +94,7 @@ typedef struct CheckResult {
     Arena arena;
     CheckTable *tables;
     size_t table_count;
-    Report report; // problems, those of the source first
+    Report report; // facts and problems, those of the source first
 } CheckResult;
 
 /** Look at both ends and change nothing. Fails only when an end cannot be looked at at all;

@@ -49,8 +49,11 @@ typedef struct SourceOps {
     /** Connect and look: version, settings, permissions, tables. Changes nothing on the server. */
     Status (*open)(Source *source, Error *err);
 
-    /** Report what resume() would make and what would stop it. Changes nothing on the server. */
-    Status (*check)(Source *source, Report *report, Error *err);
+    /**
+     * Report what resume() would make and what would stop it, and the tables that would be streamed
+     * (valid until close()). Changes nothing on the server.
+     */
+    Status (*check)(Source *source, Report *report, const SourceTables **ret, Error *err);
 
     /**
      * Get ready to continue behind the position in @checkpoint (none: from the beginning). Makes

@@ -107,8 +107,21 @@ MUST_CHECK Status postgres_read_published(Postgres *postgres, Error *err);
 MUST_CHECK Status postgres_slot(Postgres *postgres, const Position *stored, Position *ret_start,
                                 Error *err);
 
+/** CREATE PUBLICATION for the wanted tables of one sort. */
+void postgres_create_publication(const Postgres *postgres, Buf *sql, Str name,
+                                 const WantedTables *wanted, bool append_only);
+
+size_t postgres_count_wanted(const WantedTables *wanted, bool append_only);
+
+/** For looking only: the slot's state is an error when it could not be used. */
+MUST_CHECK Status postgres_slot_exists(Postgres *postgres, bool *ret, Error *err);
+MUST_CHECK Status postgres_publication_exists(Postgres *postgres, Str name, bool *ret, Error *err);
+
+/** Put into postgres->published what would be published, without publishing it. */
+MUST_CHECK Status postgres_would_publish(Postgres *postgres, Error *err);
+
 /** `weir check`. */
-MUST_CHECK Status postgres_check(Source *source, Report *report, Error *err);
+Status postgres_check(Source *source, Report *report, const SourceTables **ret, Error *err);
 
 /** Whether any of the patterns (none: all) matches. */
 bool postgres_matches(const Postgres *postgres, Str schema, Str name);

@@ -1,10 +1,162 @@
-// `weir check`: what resume() would find, without making anything.
+// `weir check`: what resume() would find and make, without making anything.
 #include "sources/postgres.h"
 
-Status postgres_check(Source *source, Report *report, Error *err)
+static const char facts_query[] =
+    "SELECT current_setting('wal_level'),"
+    "       current_setting('max_replication_slots')::int -"
+    "         (SELECT count(*) FROM pg_replication_slots),"
+    "       current_setting('max_wal_senders')::int -"
+    "         (SELECT count(*) FROM pg_stat_replication),"
+    "       (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user),"
+    "       has_database_privilege(current_database(), 'CREATE'),"
+    "       current_setting('server_version'), current_user,"
+    "       current_setting('max_slot_wal_keep_size')";
+
+static Status check_server(Postgres *postgres, Report *report, bool needs_publication, Error *err)
 {
-    (void)source;
-    (void)report;
-    (void)err;
+    PgWait wait = postgres_wait(postgres);
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (pg_query(postgres->sql, &wait, facts_query, 0, NULL, &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    Arena scratch = {0};
+    Str where = pg_describe(postgres->sql, &scratch);
+    const char *user = PQgetvalue(result, 0, 6);
+    report_problem(report, PROBLEM_FACT, NULL, "PostgreSQL %s, %" STR_FMT, PQgetvalue(result, 0, 5),
+                   STR_ARG(where));
+    if (strcmp(PQgetvalue(result, 0, 0), "logical") != 0) {
+        report_problem(report, PROBLEM_MUST,
+                       "ALTER SYSTEM SET wal_level = logical;  -- and restart the server",
+                       "wal_level is %s", PQgetvalue(result, 0, 0));
+    }
+    if (PQgetvalue(result, 0, 3)[0] != 't') {
+        report_problem(report, PROBLEM_MUST,
+                       arena_printf(&scratch, "ALTER ROLE \"%s\" REPLICATION;", user),
+                       "user \"%s\" may not use replication", user);
+    }
+    if (needs_publication && PQgetvalue(result, 0, 4)[0] != 't') {
+        report_problem(report, PROBLEM_MUST,
+                       arena_printf(&scratch,
+                                    "GRANT CREATE ON DATABASE \"%" STR_FMT "\" TO \"%s\";",
+                                    STR_ARG(postgres->database), user),
+                       "user \"%s\" may not create a publication", user);
+    }
+    if (strcmp(PQgetvalue(result, 0, 7), "-1") == 0) {
+        report_problem(report, PROBLEM_NOTE, "ALTER SYSTEM SET max_slot_wal_keep_size = '50GB';",
+                       "max_slot_wal_keep_size is not set: a pipeline that is stopped for long can "
+                       "fill the server's disk with WAL");
+    }
+    arena_done(&scratch);
+    return STATUS_OK;
+}
+
+static Status check_free_slots(Postgres *postgres, Report *report, Error *err)
+{
+    PgWait wait = postgres_wait(postgres);
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (pg_query(postgres->sql, &wait, facts_query, 0, NULL, &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    int64_t free_slots;
+    int64_t free_senders;
+    if (str_to_int64(str_from(PQgetvalue(result, 0, 1)), &free_slots) && free_slots < 1) {
+        report_problem(report, PROBLEM_MUST,
+                       "ALTER SYSTEM SET max_replication_slots = 20;  -- and restart the server",
+                       "every replication slot is taken");
+    }
+    if (str_to_int64(str_from(PQgetvalue(result, 0, 2)), &free_senders) && free_senders < 1) {
+        report_problem(report, PROBLEM_MUST,
+                       "ALTER SYSTEM SET max_wal_senders = 20;  -- and restart the server",
+                       "every WAL sender is taken");
+    }
+    return STATUS_OK;
+}
+
+static Status check_slot(Postgres *postgres, Report *report, Error *err)
+{
+    bool exists = false;
+    Error unusable = {0};
+    if (postgres_slot_exists(postgres, &exists, &unusable) != STATUS_OK) {
+        report_problem(report, PROBLEM_MUST, unusable.hint[0] == '\0' ? NULL : unusable.hint, "%s",
+                       unusable.message);
+        return STATUS_OK;
+    }
+    report_problem(report, PROBLEM_FACT, NULL, "replication slot \"%" STR_FMT "\" %s",
+                   STR_ARG(postgres->slot_name), exists ? "exists" : "will be made");
+    return exists ? STATUS_OK : check_free_slots(postgres, report, err);
+}
+
+static void add_ddl(Postgres *postgres, Report *report, Str name, const WantedTables *wanted,
+                    bool append_only)
+{
+    if (postgres_count_wanted(wanted, append_only) == 0) {
+        return;
+    }
+    CLEANUP(buf_done) Buf sql;
+    buf_init(&sql, 1 << 20);
+    postgres_create_publication(postgres, &sql, name, wanted, append_only);
+    report_problem(report, PROBLEM_FACT, NULL, "publication \"%" STR_FMT "\" will be made: %.3000s",
+                   STR_ARG(name), buf_cstring(&sql));
+}
+
+// Tables whose rows cannot be identified: what works, what does not, and what mends it.
+static void check_identity(const WantedTables *wanted, Report *report)
+{
+    for (size_t i = 0; i < wanted->count; i++) {
+        const CatalogTable *table = wanted->items[i].table;
+        if (!wanted->items[i].append_only) {
+            continue;
+        }
+        CLEANUP(buf_done) Buf sql;
+        buf_init(&sql, 64 * 1024);
+        buf_cstr(&sql, "ALTER TABLE ");
+        pg_identifier(&sql, table->schema);
+        buf_char(&sql, '.');
+        pg_identifier(&sql, table->name);
+        buf_cstr(&sql, " REPLICA IDENTITY FULL;  -- or give it a primary key");
+        report_problem(
+            report, PROBLEM_NOTE, buf_cstring(&sql),
+            "table \"%" STR_FMT ".%" STR_FMT
+            "\" has no replica identity: its inserts are streamed, its updates and deletes "
+            "cannot be",
+            STR_ARG(table->schema), STR_ARG(table->name));
+    }
+}
+
+static Status check_publication(Postgres *postgres, Report *report, Error *err)
+{
+    Arena scratch = {0};
+    WantedTables wanted;
+    bool exists = false;
+    Status status = postgres_wanted(postgres, &scratch, &wanted, err);
+    if (status == STATUS_OK) {
+        status = postgres_publication_exists(postgres, postgres->publication_name, &exists, err);
+    }
+    if (status == STATUS_OK && exists) {
+        report_problem(report, PROBLEM_FACT, NULL, "publication \"%" STR_FMT "\" exists",
+                       STR_ARG(postgres->publication_name));
+    } else if (status == STATUS_OK) {
+        Str append = str_from(
+            arena_printf(&scratch, "%" STR_FMT "_append", STR_ARG(postgres->publication_name)));
+        add_ddl(postgres, report, postgres->publication_name, &wanted, false);
+        add_ddl(postgres, report, append, &wanted, true);
+    }
+    if (status == STATUS_OK) {
+        check_identity(&wanted, report);
+        status = check_server(postgres, report, !exists, err);
+    }
+    arena_done(&scratch);
+    return status;
+}
+
+Status postgres_check(Source *source, Report *report, const SourceTables **ret, Error *err)
+{
+    Postgres *postgres = (Postgres *)source;
+    if (check_publication(postgres, report, err) != STATUS_OK ||
+        check_slot(postgres, report, err) != STATUS_OK ||
+        postgres_would_publish(postgres, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = &postgres->published;
     return STATUS_OK;
 }

@@ -312,7 +312,7 @@ static void append_table(Buf *sql, const CatalogTable *table)
     pg_identifier(sql, table->name);
 }
 
-static size_t count_wanted(const WantedTables *wanted, bool append_only)
+size_t postgres_count_wanted(const WantedTables *wanted, bool append_only)
 {
     size_t count = 0;
     for (size_t i = 0; i < wanted->count; i++) {
@@ -321,8 +321,8 @@ static size_t count_wanted(const WantedTables *wanted, bool append_only)
     return count;
 }
 
-static void append_create(const Postgres *postgres, Buf *sql, Str name, const WantedTables *wanted,
-                          bool append_only)
+void postgres_create_publication(const Postgres *postgres, Buf *sql, Str name,
+                                 const WantedTables *wanted, bool append_only)
 {
     buf_cstr(sql, "CREATE PUBLICATION ");
     pg_identifier(sql, name);
@@ -404,9 +404,9 @@ static Status keep_publication(Postgres *postgres, Str name, const WantedTables 
     CLEANUP(buf_done) Buf sql;
     buf_init(&sql, 64 << 20);
     if (!existing.exists) {
-        bool needed = count_wanted(wanted, append_only) > 0 || !append_only;
+        bool needed = postgres_count_wanted(wanted, append_only) > 0 || !append_only;
         if (needed) {
-            append_create(postgres, &sql, name, wanted, append_only);
+            postgres_create_publication(postgres, &sql, name, wanted, append_only);
         }
     } else if (!existing.all_tables) {
         append_changes(&sql, name, &existing, wanted, append_only);
@@ -706,20 +706,26 @@ static Status create_slot(Postgres *postgres, Position *ret_start, Error *err)
     return STATUS_OK;
 }
 
-Status postgres_slot(Postgres *postgres, const Position *stored, Position *ret_start, Error *err)
+// The slot's row, or no row.
+static Status read_slot(Postgres *postgres, PGresult **ret, Error *err)
 {
     Arena scratch = {0};
     const char *parameters[] = {str_to_cstr(&scratch, postgres->slot_name)};
     PgWait wait = postgres_wait(postgres);
-    CLEANUP(pg_result_clear) PGresult *result = NULL;
     Status status =
         pg_query(postgres->sql, &wait,
                  "SELECT coalesce(plugin, ''), database, active, active_pid, wal_status,"
                  "       confirmed_flush_lsn"
                  "  FROM pg_replication_slots WHERE slot_name = $1",
-                 1, parameters, &result, err);
+                 1, parameters, ret, err);
     arena_done(&scratch);
-    if (status != STATUS_OK) {
+    return status;
+}
+
+Status postgres_slot(Postgres *postgres, const Position *stored, Position *ret_start, Error *err)
+{
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (read_slot(postgres, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (PQntuples(result) > 0) {
@@ -727,4 +733,45 @@ Status postgres_slot(Postgres *postgres, const Position *stored, Position *ret_s
     }
     return stored != NULL ? slot_is_gone(postgres, *stored, err)
                           : create_slot(postgres, ret_start, err);
+}
+
+Status postgres_slot_exists(Postgres *postgres, bool *ret, Error *err)
+{
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (read_slot(postgres, &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = PQntuples(result) > 0;
+    return *ret ? check_slot_state(postgres, result, err) : STATUS_OK;
+}
+
+Status postgres_would_publish(Postgres *postgres, Error *err)
+{
+    Arena scratch = {0};
+    Published published;
+    Publication given = {0};
+    Status status = STATUS_OK;
+    if (!postgres->owns_publication) {
+        status = read_publication(postgres, postgres->publication_name, &scratch, &given, err);
+    }
+    // What is in a publication of somebody else's; otherwise what the patterns want.
+    if (status == STATUS_OK) {
+        status = given.exists ? read_published(postgres, &scratch, &published, err)
+                              : wanted_as_published(postgres, &scratch, &published, err);
+    }
+    if (status == STATUS_OK) {
+        status = describe_published(postgres, &published, &scratch, err);
+    }
+    arena_done(&scratch);
+    return status;
+}
+
+Status postgres_publication_exists(Postgres *postgres, Str name, bool *ret, Error *err)
+{
+    Arena scratch = {0};
+    Publication given;
+    Status status = read_publication(postgres, name, &scratch, &given, err);
+    *ret = status == STATUS_OK && given.exists;
+    arena_done(&scratch);
+    return status;
 }
