@@ -1,9 +1,215 @@
+// weir check: what would happen, what is missing, and what mends it.
+#include <unistd.h>
+
 #include "cli/command.h"
+#include "cli/pipeline_options.h"
+#include "cli/table.h"
+
+typedef struct CheckOptions {
+    PipelineOptions pipeline;
+    bool columns;
+} CheckOptions;
+
+static const Option check_options[] = {
+    {"table", OPTION_LIST(CheckOptions, pipeline.tables),
+     .help = "Look at these tables only: schema.table, schema.* or table. Can be repeated."},
+    {"publication", OPTION_STRING(CheckOptions, pipeline.publication),
+     .help = "Publication that is to be read."},
+    {"slot", OPTION_STRING(CheckOptions, pipeline.slot), .help = "Slot that is to be read."},
+    {"name", OPTION_STRING(CheckOptions, pipeline.name), .help = "Name of the pipeline."},
+    {"columns", OPTION_BOOL(CheckOptions, columns), .fallback = "true",
+     .help = "Leave the columns and their types out."},
+    {0},
+};
+
+static Str key_text(const Relation *relation, Arena *arena)
+{
+    if (relation->key_count == 0) {
+        return STR("none");
+    }
+    CLEANUP(buf_done) Buf text;
+    buf_init(&text, 64 * 1024);
+    for (uint16_t i = 0; i < relation->key_count; i++) {
+        buf_printf(&text, "%s%" STR_FMT, i == 0 ? "" : ", ",
+                   STR_ARG(relation->columns[relation->key[i]].name));
+    }
+    return str_copy(arena, buf_view(&text));
+}
+
+static const char *identity_text(const Relation *relation)
+{
+    switch (relation->identity) {
+    case IDENTITY_DEFAULT:
+        return relation->key_count > 0 ? "primary key" : "none";
+    case IDENTITY_NOTHING:
+        return "nothing";
+    case IDENTITY_FULL:
+        return "full";
+    case IDENTITY_INDEX:
+        return "index";
+    }
+    return "?";
+}
+
+static Str table_text(const Relation *relation, Arena *arena)
+{
+    return str_from(arena_printf(arena, "%" STR_FMT ".%" STR_FMT, STR_ARG(relation->schema),
+                                 STR_ARG(relation->name)));
+}
+
+static void print_tables(const CheckResult *result, bool has_sink, Arena *arena)
+{
+    if (result->table_count == 0) {
+        return;
+    }
+    TextTable table = {.right = {[2] = true, [3] = true}};
+    const Str heading[] = {STR("TABLE"), STR("TARGET"), STR("ROWS"),
+                           STR("SIZE"),  STR("KEY"),    STR("IDENTITY")};
+    text_table_row(&table, heading, ARRAY_LEN(heading));
+    for (size_t i = 0; i < result->table_count; i++) {
+        const CheckTable *row = &result->tables[i];
+        const Relation *relation = row->source.relation;
+        int64_t rows = row->source.row_estimate;
+        const Str cells[] = {
+            table_text(relation, arena),
+            has_sink ? row->target : STR("-"),
+            rows < 0 ? STR("?") : format_count(rows, arena),
+            format_bytes(MAX(row->source.byte_estimate, (int64_t)0), arena),
+            key_text(relation, arena),
+            str_from(identity_text(relation)),
+        };
+        text_table_row(&table, cells, ARRAY_LEN(cells));
+    }
+    printf("\nTables (rows as the server estimates them)\n");
+    text_table_print(&table, 2);
+    text_table_done(&table);
+}
+
+static void print_columns(const CheckResult *result, bool has_sink, Arena *arena)
+{
+    for (size_t i = 0; i < result->table_count; i++) {
+        const CheckTable *row = &result->tables[i];
+        const Relation *relation = row->source.relation;
+        TextTable table = {0};
+        const Str heading[] = {STR("COLUMN"), STR("TYPE"), STR("TARGET TYPE"), STR("")};
+        text_table_row(&table, heading, ARRAY_LEN(heading));
+        for (uint16_t c = 0; c < relation->column_count; c++) {
+            const Column *column = &relation->columns[c];
+            bool key = relation_is_key(relation, c);
+            const Str cells[] = {
+                column->name,
+                column->type_name,
+                has_sink && row->column_types != NULL ? row->column_types[c] : STR("-"),
+                str_from(key ? "key" : (column->not_null ? "not null" : "")),
+            };
+            text_table_row(&table, cells, ARRAY_LEN(cells));
+        }
+        printf("\n%" STR_FMT "\n", STR_ARG(table_text(relation, arena)));
+        text_table_print(&table, 2);
+        text_table_done(&table);
+    }
+}
+
+static void print_problem(const Problem *problem)
+{
+    bool color = isatty(STDOUT_FILENO) == 1 && getenv("NO_COLOR") == NULL;
+    bool must = problem->level == PROBLEM_MUST;
+    printf("  %s%s%s  %" STR_FMT "\n", color ? (must ? "\033[31m" : "\033[33m") : "",
+           must ? "must" : "note", color ? "\033[0m" : "", STR_ARG(problem->what));
+    if (problem->mend.len > 0) {
+        printf("        %" STR_FMT "\n", STR_ARG(problem->mend));
+    }
+}
+
+static size_t count_level(const Report *report, ProblemLevel level)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < report->count; i++) {
+        count += report->problems[i].level == level;
+    }
+    return count;
+}
+
+static void print_facts(const Pipeline *pipeline, const Report *report)
+{
+    printf("Pipeline %" STR_FMT "\n  source     %" STR_FMT "\n", STR_ARG(pipeline->name),
+           STR_ARG(pipeline->source_id));
+    if (pipeline->sink != NULL) {
+        printf("  sink       %" STR_FMT "\n  guarantee  %s\n", STR_ARG(pipeline->sink_id),
+               sink_guarantee_name(pipeline->sink->guarantee));
+    }
+    if (count_level(report, PROBLEM_FACT) > 0) {
+        printf("\nSource\n");
+    }
+    for (size_t i = 0; i < report->count; i++) {
+        if (report->problems[i].level == PROBLEM_FACT) {
+            printf("  %" STR_FMT "\n", STR_ARG(report->problems[i].what));
+        }
+    }
+}
+
+static int print_problems(const Report *report)
+{
+    size_t must = count_level(report, PROBLEM_MUST);
+    size_t note = count_level(report, PROBLEM_NOTE);
+    if (must + note > 0) {
+        printf("\nFindings\n");
+    }
+    for (size_t i = 0; i < report->count; i++) {
+        if (report->problems[i].level != PROBLEM_FACT) {
+            print_problem(&report->problems[i]);
+        }
+    }
+    printf("\n%s\n", must > 0 ? "Something must be mended first." : "Ready.");
+    return must > 0 ? EXIT_USAGE : EXIT_DONE;
+}
 
 static int check_run(Invocation *invocation)
 {
-    (void)invocation;
-    return EXIT_FAILED;
+    CheckOptions *options = invocation->options;
+    options->pipeline.copy = true;
+    bool has_sink = invocation->arguments.count > 1;
+    Pipeline pipeline = {0};
+    Error err = {0};
+    CheckResult result;
+    if (pipeline_from_options(invocation->arguments.items[0],
+                              has_sink ? invocation->arguments.items[1] : STR("null:"),
+                              &options->pipeline, false, invocation->arena, &pipeline,
+                              &err) != STATUS_OK) {
+        return report_error(&err);
+    }
+    pipeline.sink = has_sink ? pipeline.sink : NULL;
+    if (runner_check(&pipeline, &result, &err) != STATUS_OK) {
+        return report_error(&err);
+    }
+    print_facts(&pipeline, &result.report);
+    print_tables(&result, has_sink, invocation->arena);
+    if (options->columns) {
+        print_columns(&result, has_sink, invocation->arena);
+    }
+    int code = print_problems(&result.report);
+    check_result_done(&result);
+    return code;
 }
 
-const Command check_command = {.name = "check", .arguments = "", .summary = "-", .run = check_run};
+static const char *const examples[] = {
+    "weir check postgres://localhost/shop",
+    "weir check postgres://localhost/shop duckdb:shop.duckdb",
+    NULL,
+};
+
+const Command check_command = {
+    .name = "check",
+    .arguments = "SOURCE [SINK]",
+    .arguments_min = 1,
+    .arguments_max = 2,
+    .summary = "look at both ends and say what would happen",
+    .description =
+        "Connects to both ends and changes nothing. Prints the tables that would be streamed, how "
+        "each column's type maps, what will be made on the source, and everything that is missing, "
+        "with the SQL or setting that mends it. Exit code 2 when something must be mended.",
+    .examples = examples,
+    .options = check_options,
+    .options_size = sizeof(CheckOptions),
+    .run = check_run,
+};

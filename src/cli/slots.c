@@ -1,9 +1,99 @@
+// weir slots list, weir slots drop.
+#include "pg/slots.h"
+
 #include "cli/command.h"
+#include "cli/pipeline_options.h"
+#include "cli/table.h"
+
+static Status connect_source(Str text, Arena *arena, PGconn **ret, Error *err)
+{
+    Endpoint endpoint;
+    if (source_endpoint(text, arena, &endpoint, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    for (size_t i = 0; i < endpoint.settings.count; i++) {
+        if (str_is(endpoint.settings.items[i].key, "url")) {
+            PgConnect options = {.url = endpoint.settings.items[i].value,
+                                 .application_name = "weir slots"};
+            return pg_connect(&options, NULL, ret, err);
+        }
+    }
+    return error_set(err, ERROR_CONFIG, "\"%" STR_FMT "\" is not a Postgres source",
+                     STR_ARG(endpoint.id));
+}
+
+static void print_slots(const SlotInfos *slots, Arena *arena)
+{
+    TextTable table = {.right = {[5] = true}};
+    const Str heading[] = {STR("SLOT"),      STR("PLUGIN"),  STR("DATABASE"), STR("ACTIVE"),
+                           STR("CONFIRMED"), STR("RETAINS"), STR("WAL")};
+    text_table_row(&table, heading, ARRAY_LEN(heading));
+    for (size_t i = 0; i < slots->count; i++) {
+        const SlotInfo *slot = &slots->items[i];
+        const Str cells[] = {
+            slot->name,
+            slot->plugin.len == 0 ? STR("physical") : slot->plugin,
+            slot->database,
+            str_from(slot->is_active ? "yes" : "no"),
+            str_from(arena_printf(arena, LSN_FMT, LSN_ARG(slot->confirmed))),
+            format_bytes(slot->retained_bytes, arena),
+            slot->wal_status,
+        };
+        text_table_row(&table, cells, ARRAY_LEN(cells));
+    }
+    text_table_print(&table, 0);
+    text_table_done(&table);
+}
+
+static Status run_action(PGconn *conn, const StrList *arguments, Arena *arena, Error *err)
+{
+    if (str_is(arguments->items[0], "drop")) {
+        if (slots_drop(conn, NULL, arguments->items[2], err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        printf("dropped slot %" STR_FMT "\n", STR_ARG(arguments->items[2]));
+        return STATUS_OK;
+    }
+    SlotInfos slots;
+    if (slots_list(conn, NULL, arena, &slots, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    print_slots(&slots, arena);
+    return STATUS_OK;
+}
 
 static int slots_run(Invocation *invocation)
 {
-    (void)invocation;
-    return EXIT_FAILED;
+    const StrList *arguments = &invocation->arguments;
+    Error err = {0};
+    bool list = str_is(arguments->items[0], "list");
+    bool drop = str_is(arguments->items[0], "drop");
+    if (!(list && arguments->count == 2) && !(drop && arguments->count == 3)) {
+        error_set(&err, ERROR_CONFIG, "\"weir slots\" takes: list SOURCE, or: drop SOURCE SLOT");
+        return report_error(&err);
+    }
+    CLEANUP(pg_close) PGconn *conn = NULL;
+    if (connect_source(arguments->items[1], invocation->arena, &conn, &err) != STATUS_OK ||
+        run_action(conn, arguments, invocation->arena, &err) != STATUS_OK) {
+        return report_error(&err);
+    }
+    return EXIT_DONE;
 }
 
-const Command slots_command = {.name = "slots", .arguments = "", .summary = "-", .run = slots_run};
+static const char *const examples[] = {
+    "weir slots list postgres://localhost/shop",
+    "weir slots drop postgres://localhost/shop weir_shop",
+    NULL,
+};
+
+const Command slots_command = {
+    .name = "slots",
+    .arguments = "list SOURCE | drop SOURCE SLOT",
+    .arguments_min = 1,
+    .arguments_max = 3,
+    .summary = "see and drop replication slots",
+    .description = "Lists the replication slots of a server with the WAL that each one holds back, "
+                   "or drops one. A slot that nobody reads holds WAL for ever: drop it.",
+    .examples = examples,
+    .run = slots_run,
+};

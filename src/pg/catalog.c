@@ -41,7 +41,8 @@ static const char table_query[] =
     "  LEFT JOIN LATERAL ("
     "    SELECT sum(l.reltuples) FILTER (WHERE l.reltuples >= 0) AS rows,"
     "           sum(pg_table_size(l.oid)) AS bytes"
-    "      FROM pg_partition_tree(c.oid) p JOIN pg_class l ON l.oid = p.relid"
+    "      FROM (SELECT relid FROM pg_partition_tree(c.oid) UNION SELECT c.oid) p (relid)"
+    "      JOIN pg_class l ON l.oid = p.relid"
     "     WHERE l.relkind = 'r') s ON c.relkind IN ('r', 'p')";
 
 static const char key_query[] =
