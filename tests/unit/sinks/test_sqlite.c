@@ -260,6 +260,23 @@ static void nothing_is_visible_before_commit(void **state)
     assert_look(f, "SELECT id FROM orders", "1");
 }
 
+// No test can pull the plug; this is what durability hangs on.
+static void commits_are_durable(void **state)
+{
+    Fixture *f = *state;
+    sqlite3_stmt *statement;
+    assert_ok(f, sink_start(f, NULL));
+    assert_int_equal(sqlite3_prepare_v2(((SqliteSink *)f->sink)->db.handle,
+                                        "SELECT synchronous, journal_mode FROM pragma_synchronous, "
+                                        "pragma_journal_mode",
+                                        -1, &statement, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    assert_int_equal(sqlite3_column_int(statement, 0), 2);
+    assert_string_equal((const char *)sqlite3_column_text(statement, 1), "wal");
+    assert_int_equal(sqlite3_finalize(statement), SQLITE_OK);
+}
+
 static void stores_removes_and_returns_the_checkpoint(void **state)
 {
     Fixture *f = *state;
@@ -523,6 +540,7 @@ int main(void)
         sqlite_test(messages_and_schema_events_are_passed_over),
         sqlite_test(many_sets_of_columns_share_the_statements),
         sqlite_test(nothing_is_visible_before_commit),
+        sqlite_test(commits_are_durable),
         sqlite_test(stores_removes_and_returns_the_checkpoint),
         sqlite_test(clear_empties_before_a_copy),
         sqlite_test(clear_keeps_what_others_wrote),

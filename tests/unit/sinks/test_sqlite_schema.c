@@ -239,9 +239,10 @@ static void adds_columns_with_what_old_rows_read(void **state)
     Relation *now = TABLE(f, 100, "public", "orders", "a", INT4("id", 1), TEXT("note", 2),
                           TEXT("t", 3), INT8("i", 4), BOOL("b", 5), BYTEA("by", 6), FLOAT8("f", 7),
                           FLOAT4("g", 8), NUMERIC("n", 9), TEXT("none", 10));
-    const Str missing[] = {
-        STR("it's"), STR("-9223372036854775808"), STR("t"), STR("\\x00ff"), STR("0.1"), STR("NaN"),
-        STR("1.50")};
+    const Str missing[] = {STR("it's"),      STR("-9223372036854775808"),
+                           STR("t"),         STR("\\x00ff"),
+                           STR("-Infinity"), STR("NaN"),
+                           STR("1.50")};
     for (int i = 0; i < 7; i++) {
         now->columns[i + 2].missing_value = missing[i];
     }
@@ -249,8 +250,8 @@ static void adds_columns_with_what_old_rows_read(void **state)
     insert(f, now, ROW(T("3"), NIL, NIL, NIL, NIL, NIL, NIL, NIL, NIL, NIL));
     commit(f);
     assert_look(f, "SELECT * FROM orders ORDER BY id",
-                "1|'a'|'it's'|-9223372036854775808|1|x00ff|0.10000000000000001f|'NaN'|'1.50'|NULL\n"
-                "2|NULL|'it's'|-9223372036854775808|1|x00ff|0.10000000000000001f|'NaN'|'1.50'|"
+                "1|'a'|'it's'|-9223372036854775808|1|x00ff|-inff|'NaN'|'1.50'|NULL\n"
+                "2|NULL|'it's'|-9223372036854775808|1|x00ff|-inff|'NaN'|'1.50'|"
                 "NULL\n"
                 "3|NULL|NULL|NULL|NULL|NULL|NULL|NULL|NULL|NULL");
 }
@@ -430,6 +431,24 @@ static void an_uncommitted_change_of_shape_is_undone(void **state)
     assert_look(f, COLUMNS_OF("orders"), "'id'|'INTEGER'|1\n'n'|'INTEGER'|0");
 }
 
+static void a_column_that_cannot_be_left_out_is_in_the_way(void **state)
+{
+    Fixture *f = *state;
+    start(f);
+    assert_ok(f, sink_prepare(f, NULL, orders(f)));
+    commit(f);
+    stop(f);
+    execute(f, "DROP TABLE orders; CREATE TABLE orders "
+               "(id INTEGER PRIMARY KEY, note TEXT, mine TEXT NOT NULL DEFAULT 'x')");
+    start(f);
+    assert_ok(f, sink_prepare(f, orders(f), orders(f)));
+    stop(f);
+    execute(f, "DROP TABLE orders; CREATE TABLE orders "
+               "(id INTEGER PRIMARY KEY, note TEXT, mine TEXT NOT NULL)");
+    start(f);
+    assert_fails(f, sink_prepare(f, orders(f), orders(f)), ERROR_CONFIG, "\"mine\"");
+}
+
 /** A table with one row, known by its oid under a name. */
 static const Relation *named(Fixture *f, uint32_t oid, const char *name)
 {
@@ -577,6 +596,7 @@ int main(void)
         sqlite_test(a_rebuild_keeps_what_users_added),
         sqlite_test(a_column_of_users_steps_aside),
         sqlite_test(an_uncommitted_change_of_shape_is_undone),
+        sqlite_test(a_column_that_cannot_be_left_out_is_in_the_way),
         sqlite_test(a_name_passes_from_table_to_table),
         sqlite_test(two_tables_exchange_their_names),
         sqlite_test(a_table_made_anew_leaves_the_old_rows_alone),
