@@ -41,10 +41,11 @@ typedef struct CompactedTable {
 typedef struct Compacted {
     CompactedTable *tables;
     size_t table_count;
-    size_t consumed; // changes folded, from the start of the run
+    size_t consumed; // changes folded, from the start of the run; the barrier does not count
     // The change behind them cannot be folded and has to be applied by itself, in order, before the
     // rest of the run is compacted: a TRUNCATE, a key-changing update with unchanged columns, any
-    // update or delete of a table without a key, or NULL when the run was used up.
+    // update or delete of a table without a key, and whatever cannot be (an insert of a key that is
+    // there, a delete of one that is not: the target will say so). NULL when the run was used up.
     const Change *barrier;
 } Compacted;
 

@@ -1,0 +1,414 @@
+// One hash table a relation, keyed by the bytes of the key columns. An entry remembers whether its
+// key was there before the run, whether it is there now, and the row as far as it is known; the
+// final change follows from the three.
+//
+// Keys are compared as text. Two texts can be one value for the target (1.0 and 1.00 as numeric):
+// such a change of key is a delete and an insert here, and since deletes are applied first, the
+// target never sees both at once.
+#include "change/compaction.h"
+
+#include <assert.h>
+
+#include "base/limits.h"
+#include "base/map.h"
+
+typedef struct Entry {
+    uint64_t hash;
+    const Value *row;
+    const Change *last;
+    bool existed;  // before the run
+    bool present;  // now
+    bool owns_row; // `row` is ours to change
+} Entry;
+
+typedef struct Folder {
+    const Relation *relation;
+    Entry *entries;
+    size_t count;
+    size_t capacity;
+    uint32_t *slots;   // index + 1 into entries; 0: free
+    size_t slot_count; // a power of two, or 0
+} Folder;
+
+typedef struct Compactor {
+    Arena *arena;
+    Map by_relation;
+    Folder **folders; // in the order of first use
+    size_t count;
+    size_t capacity;
+    Folder *last;
+    Value key[LIMIT_COLUMNS];
+} Compactor;
+
+static void *grow(Arena *arena, void *old, size_t size, size_t count, size_t capacity)
+{
+    void *bigger = arena_alloc(arena, size * capacity);
+    if (count > 0) {
+        memcpy(bigger, old, size * count);
+    }
+    return bigger;
+}
+
+static Folder *find_folder(Compactor *compactor, const Relation *relation)
+{
+    if (compactor->last != NULL && compactor->last->relation == relation) {
+        return compactor->last;
+    }
+    uint64_t address = (uint64_t)(uintptr_t)relation;
+    Folder *folder = map_get_u64(&compactor->by_relation, address);
+    if (folder == NULL) {
+        folder = arena_alloc_zero(compactor->arena, sizeof(*folder));
+        folder->relation = relation;
+        (void)map_put_u64(&compactor->by_relation, address, folder);
+        if (compactor->count == compactor->capacity) {
+            size_t capacity = MAX(compactor->capacity * 2, (size_t)8);
+            compactor->folders = grow(compactor->arena, compactor->folders, sizeof(Folder *),
+                                      compactor->count, capacity);
+            compactor->capacity = capacity;
+        }
+        compactor->folders[compactor->count++] = folder;
+    }
+    compactor->last = folder;
+    return folder;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Keys
+// ---------------------------------------------------------------------------------------------
+
+// The key of @row, taken from @other where the row does not have it (an unchanged TOASTed key,
+// which the server sends with the old row). False when it is not known at all.
+static bool take_key(const Relation *relation, const Value *row, const Value *other, Value *ret)
+{
+    for (uint16_t i = 0; i < relation->key_count; i++) {
+        uint16_t column = relation->key[i];
+        ret[i] = row[column];
+        if (!value_is_known(ret[i]) && other != NULL) {
+            ret[i] = other[column];
+        }
+        if (!value_is_known(ret[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static uint64_t hash_key(const Value *key, uint16_t count)
+{
+    uint64_t hash = count;
+    for (uint16_t i = 0; i < count; i++) {
+        uint64_t part = value_is_data(key[i]) ? hash_bytes(key[i].ptr, key[i].len) : 1;
+        hash = (hash ^ part) * 0x9e3779b97f4a7c15ULL;
+    }
+    return hash ^ hash >> 32;
+}
+
+static bool same_key(const Relation *relation, const Value *row, const Value *key)
+{
+    for (uint16_t i = 0; i < relation->key_count; i++) {
+        if (!value_equal(row[relation->key[i]], key[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static Entry *find_entry(const Folder *folder, uint64_t hash, const Value *key)
+{
+    if (folder->slot_count == 0) {
+        return NULL;
+    }
+    size_t mask = folder->slot_count - 1;
+    for (size_t at = (size_t)hash & mask; folder->slots[at] != 0; at = (at + 1) & mask) {
+        Entry *entry = &folder->entries[folder->slots[at] - 1];
+        if (entry->hash == hash && same_key(folder->relation, entry->row, key)) {
+            return entry;
+        }
+    }
+    return NULL;
+}
+
+static void put_slot(Folder *folder, uint64_t hash, size_t index)
+{
+    size_t mask = folder->slot_count - 1;
+    size_t at = (size_t)hash & mask;
+    while (folder->slots[at] != 0) {
+        at = (at + 1) & mask;
+    }
+    folder->slots[at] = (uint32_t)index + 1;
+}
+
+static void grow_slots(Compactor *compactor, Folder *folder)
+{
+    folder->slot_count = MAX(folder->slot_count * 2, (size_t)64);
+    folder->slots = ARENA_ARRAY(compactor->arena, uint32_t, folder->slot_count);
+    for (size_t i = 0; i < folder->count; i++) {
+        put_slot(folder, folder->entries[i].hash, i);
+    }
+}
+
+static Entry *append_entry(Compactor *compactor, Folder *folder)
+{
+    if (folder->count == folder->capacity) {
+        size_t capacity = MAX(folder->capacity * 2, (size_t)32);
+        folder->entries =
+            grow(compactor->arena, folder->entries, sizeof(Entry), folder->count, capacity);
+        folder->capacity = capacity;
+    }
+    assert(folder->count < UINT32_MAX);
+    Entry *entry = &folder->entries[folder->count++];
+    *entry = (Entry){0};
+    return entry;
+}
+
+static Entry *add_entry(Compactor *compactor, Folder *folder, uint64_t hash)
+{
+    if ((folder->count + 1) * 2 > folder->slot_count) {
+        grow_slots(compactor, folder);
+    }
+    Entry *entry = append_entry(compactor, folder);
+    entry->hash = hash;
+    put_slot(folder, hash, folder->count - 1);
+    return entry;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Rows
+// ---------------------------------------------------------------------------------------------
+
+static bool all_known(const Relation *relation, const Value *row)
+{
+    for (uint16_t i = 0; i < relation->column_count; i++) {
+        if (!value_is_known(row[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static Value *copy_row(Arena *arena, const Relation *relation, const Value *row)
+{
+    size_t size = relation->column_count * sizeof(Value);
+    return memcpy(arena_alloc(arena, size), row, size);
+}
+
+// What @over knows, and below it what @row knows.
+static const Value *lay_over(Arena *arena, const Relation *relation, const Value *row,
+                             const Value *over, Value *reuse)
+{
+    Value *merged = reuse != NULL ? reuse : copy_row(arena, relation, row);
+    for (uint16_t i = 0; i < relation->column_count; i++) {
+        if (value_is_known(over[i])) {
+            merged[i] = over[i];
+        }
+    }
+    return merged;
+}
+
+static const Value *with_key(Arena *arena, const Relation *relation, const Value *row,
+                             const Value *key)
+{
+    if (same_key(relation, row, key)) {
+        return row;
+    }
+    Value *copy = copy_row(arena, relation, row);
+    for (uint16_t i = 0; i < relation->key_count; i++) {
+        copy[relation->key[i]] = key[i];
+    }
+    return copy;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Changes. Each returns false for a barrier, and then has changed nothing.
+// ---------------------------------------------------------------------------------------------
+
+static bool put_row(Compactor *compactor, Folder *folder, const Value *row, const Change *change)
+{
+    Value *key = compactor->key;
+    if (!take_key(folder->relation, row, NULL, key)) {
+        return false;
+    }
+    uint64_t hash = hash_key(key, folder->relation->key_count);
+    Entry *entry = find_entry(folder, hash, key);
+    if (entry != NULL && entry->present) {
+        return false;
+    }
+    if (entry == NULL) {
+        entry = add_entry(compactor, folder, hash);
+    }
+    entry->present = true;
+    entry->row = row;
+    entry->owns_row = false;
+    entry->last = change;
+    return true;
+}
+
+static bool fold_insert(Compactor *compactor, Folder *folder, const Change *change)
+{
+    if (!all_known(folder->relation, change->new_row)) {
+        return false;
+    }
+    if (folder->relation->key_count > 0) {
+        return put_row(compactor, folder, change->new_row, change);
+    }
+    Entry *entry = append_entry(compactor, folder);
+    entry->present = true;
+    entry->row = change->new_row;
+    entry->last = change;
+    return true;
+}
+
+static bool fold_delete(Compactor *compactor, Folder *folder, const Change *change)
+{
+    Value *key = compactor->key;
+    if (change->old_row == NULL || !take_key(folder->relation, change->old_row, NULL, key)) {
+        return false;
+    }
+    uint64_t hash = hash_key(key, folder->relation->key_count);
+    Entry *entry = find_entry(folder, hash, key);
+    if (entry != NULL && !entry->present) {
+        return false;
+    }
+    if (entry == NULL) {
+        entry = add_entry(compactor, folder, hash);
+        entry->existed = true;
+        entry->row = change->old_row;
+    }
+    entry->present = false;
+    entry->last = change;
+    return true;
+}
+
+// The update of a row whose key stays.
+static bool fold_in_place(Compactor *compactor, Folder *folder, const Change *change)
+{
+    const Relation *relation = folder->relation;
+    Value *key = compactor->key;
+    uint64_t hash = hash_key(key, relation->key_count);
+    Entry *entry = find_entry(folder, hash, key);
+    if (entry != NULL && !entry->present) {
+        return false;
+    }
+    if (entry == NULL) {
+        const Value *row = with_key(compactor->arena, relation, change->new_row, key);
+        entry = add_entry(compactor, folder, hash);
+        entry->existed = true;
+        entry->row = row;
+    } else {
+        // A row of ours was made by the line below, so it may be written to.
+        Value *reuse = entry->owns_row ? (Value *)(uintptr_t)entry->row : NULL;
+        entry->row = lay_over(compactor->arena, relation, entry->row, change->new_row, reuse);
+        entry->owns_row = true;
+    }
+    entry->present = true;
+    entry->last = change;
+    return true;
+}
+
+// A row that gets another key: gone under the old one, new under the new one.
+static bool fold_move(Compactor *compactor, Folder *folder, const Change *change)
+{
+    const Relation *relation = folder->relation;
+    Value *key = compactor->key;
+    const Value *row = change->new_row;
+    if (!take_key(relation, change->old_row, NULL, key)) {
+        return false;
+    }
+    uint64_t hash = hash_key(key, relation->key_count);
+    Entry *old = find_entry(folder, hash, key);
+    if (old != NULL && !old->present) {
+        return false;
+    }
+    if (!all_known(relation, row) && old != NULL) {
+        row = lay_over(compactor->arena, relation, old->row, row, NULL);
+    }
+    if (!all_known(relation, row)) {
+        return false;
+    }
+    size_t old_index = old == NULL ? 0 : (size_t)(old - folder->entries);
+    bool was_there = old != NULL;
+    if (!put_row(compactor, folder, row, change)) {
+        return false;
+    }
+    if (was_there) {
+        // put_row() may have moved the entries.
+        folder->entries[old_index].present = false;
+        folder->entries[old_index].last = change;
+        return true;
+    }
+    return fold_delete(compactor, folder, change);
+}
+
+static bool fold_update(Compactor *compactor, Folder *folder, const Change *change)
+{
+    const Relation *relation = folder->relation;
+    if (!take_key(relation, change->new_row, change->old_row, compactor->key)) {
+        return false;
+    }
+    bool moves = change->old_row != NULL && !same_key(relation, change->old_row, compactor->key);
+    return moves ? fold_move(compactor, folder, change) : fold_in_place(compactor, folder, change);
+}
+
+static bool fold(Compactor *compactor, const Change *change)
+{
+    if (change->op == CHANGE_MESSAGE || change->op == CHANGE_SCHEMA) {
+        return true;
+    }
+    if (change->op == CHANGE_TRUNCATE) {
+        return false;
+    }
+    Folder *folder = find_folder(compactor, change->relation);
+    if (change->op == CHANGE_INSERT || change->op == CHANGE_READ) {
+        return fold_insert(compactor, folder, change);
+    }
+    if (change->relation->key_count == 0) {
+        return false;
+    }
+    return change->op == CHANGE_DELETE ? fold_delete(compactor, folder, change)
+                                       : fold_update(compactor, folder, change);
+}
+
+// ---------------------------------------------------------------------------------------------
+// The result
+// ---------------------------------------------------------------------------------------------
+
+static void finish_table(Arena *arena, const Folder *folder, CompactedTable *ret)
+{
+    *ret = (CompactedTable){.relation = folder->relation};
+    ret->rows = arena_alloc(arena, folder->count * sizeof(CompactedRow));
+    for (size_t i = 0; i < folder->count; i++) {
+        const Entry *entry = &folder->entries[i];
+        if (!entry->existed && !entry->present) {
+            continue; // came and went
+        }
+        CompactedOp op = COMPACTED_DELETE;
+        if (entry->present) {
+            op = entry->existed ? COMPACTED_UPDATE : COMPACTED_INSERT;
+        }
+        ret->rows[ret->row_count++] = (CompactedRow){
+            .op = op,
+            .is_full = all_known(folder->relation, entry->row),
+            .row = entry->row,
+            .last = entry->last,
+        };
+        ret->count_by_op[op]++;
+    }
+}
+
+void compact(const Change *changes, size_t count, Arena *arena, Compacted *ret)
+{
+    Compactor *compactor = arena_alloc(arena, sizeof(*compactor));
+    *compactor = (Compactor){.arena = arena};
+    size_t at = 0;
+    while (at < count && fold(compactor, &changes[at])) {
+        at++;
+    }
+    *ret = (Compacted){.consumed = at, .barrier = at < count ? &changes[at] : NULL};
+    ret->tables = ARENA_ARRAY(arena, CompactedTable, compactor->count);
+    for (size_t i = 0; i < compactor->count; i++) {
+        CompactedTable *table = &ret->tables[ret->table_count];
+        finish_table(arena, compactor->folders[i], table);
+        ret->table_count += table->row_count > 0 ? 1 : 0;
+    }
+    map_done(&compactor->by_relation);
+}
