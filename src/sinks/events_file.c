@@ -207,24 +207,7 @@ static Status file_prepare(Sink *base, const Relation *was, const Relation *now,
     return STATUS_OK;
 }
 
-static Status flush(Sink *base, Error *err)
-{
-    FileSink *sink = self(base);
-    Str data = buf_view(&sink->events.out);
-    sink->is_dirty = true;
-    Status status = file_write(&sink->file, sink->written, data, err);
-    sink->written += data.len;
-    events_reset(&sink->events);
-    return status;
-}
-
-static Status file_sink_write(Sink *base, const Change *changes, size_t count, Error *err)
-{
-    FileSink *sink = self(base);
-    assert(sink->file.fd >= 0); // resume() comes first
-    return events_write(&sink->events, base, changes, count, flush, err);
-}
-
+// Writing behind a file that somebody has cut would leave a hole of zeros in it.
 static Status check_length(FileSink *sink, Error *err)
 {
     uint64_t size;
@@ -238,6 +221,27 @@ static Status check_length(FileSink *sink, Error *err)
                          sink->path, size, sink->written);
     }
     return STATUS_OK;
+}
+
+static Status flush(Sink *base, Error *err)
+{
+    FileSink *sink = self(base);
+    Str data = buf_view(&sink->events.out);
+    if (check_length(sink, err) != STATUS_OK ||
+        file_write(&sink->file, sink->written, data, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    sink->written += data.len;
+    sink->is_dirty = true;
+    events_reset(&sink->events);
+    return STATUS_OK;
+}
+
+static Status file_sink_write(Sink *base, const Change *changes, size_t count, Error *err)
+{
+    FileSink *sink = self(base);
+    assert(sink->file.fd >= 0); // resume() comes first
+    return events_write(&sink->events, base, changes, count, flush, err);
 }
 
 static Status file_commit(Sink *base, Checkpoint *changed, Error *err)
