@@ -1,5 +1,6 @@
 #include "pipeline/sink.h"
 
+extern const SinkOps duckdb_sink;
 extern const SinkOps file_sink;
 extern const SinkOps null_sink;
 extern const SinkOps sqlite_sink;
@@ -10,5 +11,6 @@ const SinkOps *const sink_registry[] = {
     &stdout_sink,
     &file_sink,
     &sqlite_sink,
+    &duckdb_sink,
     NULL,
 };

@@ -1,0 +1,362 @@
+#include "sinks/duckdb_session.h"
+
+#include <assert.h>
+
+#include "base/limits.h"
+
+enum { STATEMENT_MAX = 64 << 20 };
+
+// ---------------------------------------------------------------------------------------------
+// Errors
+// ---------------------------------------------------------------------------------------------
+
+// DuckDB's messages go on with the statement and with advice about its own shell.
+static Str first_line(const char *text)
+{
+    Str line = str_from(text == NULL ? "unknown error" : text);
+    ptrdiff_t end = str_find(line, '\n');
+    return end < 0 ? line : (Str){line.ptr, (size_t)end};
+}
+
+static bool says(Str text, const char *what)
+{
+    return memmem(text.ptr, text.len, what, strlen(what)) != NULL;
+}
+
+static Status fail_input_output(const DuckSession *session, Str text, Error *err)
+{
+    error_set(err, ERROR_TRANSIENT, "\"%s\": %" STR_FMT, session->path, STR_ARG(text));
+    if (says(text, "No space left") || says(text, "ENOSPC")) {
+        return error_hint(err, "Make room on the disk that holds \"%s\".", session->path);
+    }
+    return STATUS_FAIL;
+}
+
+static ErrorKind kind_of(int type)
+{
+    switch (type) {
+    case DUCK_ERROR_OUT_OF_RANGE:
+    case DUCK_ERROR_CONVERSION:
+    case DUCK_ERROR_CONSTRAINT:
+        return ERROR_DATA;
+    case DUCK_ERROR_TRANSACTION:
+        return ERROR_TRANSIENT;
+    case DUCK_ERROR_CATALOG:
+    case DUCK_ERROR_BINDER:
+    case DUCK_ERROR_DEPENDENCY:
+    case DUCK_ERROR_PERMISSION:
+        return ERROR_CONFIG;
+    case DUCK_ERROR_INTERRUPT:
+        return ERROR_CANCELLED;
+    default:
+        return ERROR_FATAL;
+    }
+}
+
+Status duck_fail(const DuckSession *session, int type, const char *text, Error *err)
+{
+    Str line = first_line(text);
+    if (type == DUCK_ERROR_IO) {
+        return fail_input_output(session, line, err);
+    }
+    if (type == DUCK_ERROR_OUT_OF_MEMORY) {
+        bool on_disk = says(line, "temp_directory") || says(line, "max_temp_directory_size");
+        error_set(err, ERROR_CONFIG, "\"%s\": %" STR_FMT, session->path, STR_ARG(line));
+        return error_hint(err, on_disk ? "Make room beside the file, or raise memory_limit."
+                                       : "Raise memory_limit.");
+    }
+    return error_set(err, kind_of(type), "\"%s\": %" STR_FMT, session->path, STR_ARG(line));
+}
+
+// Opening has no error types, only text.
+static Status fail_open(const DuckSession *session, const char *text, Error *err)
+{
+    Str line = first_line(text);
+    if (says(line, "Could not set lock") || says(line, "onflicting lock")) {
+        error_set(err, ERROR_TRANSIENT, "\"%s\" is in use by another process: %" STR_FMT,
+                  session->path, STR_ARG(line));
+        return error_hint(err, "DuckDB lets one process at a time write to a file. Close the other "
+                               "one.");
+    }
+    if (says(line, "not a valid DuckDB") || says(line, "magic bytes")) {
+        error_set(err, ERROR_CONFIG, "\"%s\" is not a DuckDB file", session->path);
+        return error_hint(err, "Name another file; a missing one is made.");
+    }
+    if (says(line, "version number") || says(line, "newer version") ||
+        says(line, "storage version")) {
+        error_set(err, ERROR_CONFIG, "\"%s\" is of another version of DuckDB than the library %s",
+                  session->path, session->library.library_version());
+        return error_hint(err, "DuckDB says: %" STR_FMT, STR_ARG(line));
+    }
+    bool is_damaged =
+        says(line, "corrupt") || says(line, "checksum") || says(line, "replaying WAL");
+    return error_set(err, is_damaged ? ERROR_FATAL : ERROR_CONFIG, "open \"%s\": %" STR_FMT,
+                     session->path, STR_ARG(line));
+}
+
+static Status fail_result(const DuckSession *session, DuckResult *result, Error *err)
+{
+    const DuckLibrary *library = &session->library;
+    return duck_fail(session, library->result_error_type(result), library->result_error(result),
+                     err);
+}
+
+Status duck_check_cancel(const DuckSession *session, Error *err)
+{
+    return cancel_is_set(session->cancel) ? error_set(err, ERROR_CANCELLED, "cancelled")
+                                          : STATUS_OK;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Statements
+// ---------------------------------------------------------------------------------------------
+
+static Status exec(DuckSession *session, const char *sql, uint64_t *ret_changed, Error *err)
+{
+    const DuckLibrary *library = &session->library;
+    DuckResult result = {0};
+    assert(session->connection != NULL);
+    if (duck_check_cancel(session, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    Status status = STATUS_OK;
+    if (library->query(session->connection, sql, &result) != DUCK_SUCCESS) {
+        status = fail_result(session, &result, err);
+    } else if (ret_changed != NULL) {
+        *ret_changed = library->rows_changed(&result);
+    }
+    library->destroy_result(&result);
+    return status;
+}
+
+Status duck_exec(DuckSession *session, const char *sql, Error *err)
+{
+    return exec(session, sql, NULL, err);
+}
+
+Status duck_run(DuckSession *session, uint64_t *ret_changed, Error *err)
+{
+    Status status = buf_check(&session->sql, "a statement for DuckDB", err);
+    if (status == STATUS_OK) {
+        status = exec(session, buf_cstring(&session->sql), ret_changed, err);
+    }
+    buf_reset(&session->sql);
+    return status;
+}
+
+// What a result holds before its size is known.
+typedef struct CellList {
+    Arena *arena;
+    Str *cells;
+    size_t count;
+    size_t capacity;
+} CellList;
+
+static void cell_add(CellList *list, Str cell)
+{
+    if (list->count == list->capacity) {
+        size_t capacity = MAX(list->capacity * 2, (size_t)64);
+        Str *cells = ARENA_ARRAY(list->arena, Str, capacity);
+        if (list->count > 0) {
+            memcpy(cells, list->cells, list->count * sizeof(Str));
+        }
+        list->cells = cells;
+        list->capacity = capacity;
+    }
+    list->cells[list->count++] = cell.ptr == NULL ? cell : str_copy(list->arena, cell);
+}
+
+static void read_chunk(const DuckLibrary *library, DuckChunk chunk, uint64_t columns,
+                       CellList *list)
+{
+    uint64_t rows = library->data_chunk_get_size(chunk);
+    for (uint64_t row = 0; row < rows; row++) {
+        for (uint64_t column = 0; column < columns; column++) {
+            DuckVector vector = library->data_chunk_get_vector(chunk, column);
+            const uint64_t *validity = library->vector_get_validity(vector);
+            const DuckString *strings = library->vector_get_data(vector);
+            bool is_null = validity != NULL && (validity[row / 64] >> (row % 64) & 1) == 0;
+            cell_add(list, is_null ? (Str){0} : duck_string_view(&strings[row]));
+        }
+    }
+}
+
+static void read_rows(const DuckLibrary *library, DuckResult *result, Arena *arena, DuckRows *ret)
+{
+    CellList list = {.arena = arena};
+    uint64_t columns = library->column_count(result);
+    for (;;) {
+        DuckChunk chunk = library->fetch_chunk(*result);
+        if (chunk == NULL) {
+            break;
+        }
+        read_chunk(library, chunk, columns, &list);
+        library->destroy_data_chunk(&chunk);
+    }
+    *ret = (DuckRows){list.cells, columns == 0 ? 0 : list.count / columns, columns};
+}
+
+static Status select_prepared(DuckSession *session, DuckStatement statement, const Str *parameters,
+                              size_t parameter_count, DuckResult *ret, Error *err)
+{
+    const DuckLibrary *library = &session->library;
+    for (size_t i = 0; i < parameter_count; i++) {
+        Str text = parameters[i].ptr == NULL ? STR("") : parameters[i];
+        if (library->bind_varchar_length(statement, i + 1, text.ptr, text.len) != DUCK_SUCCESS) {
+            return error_set(err, ERROR_FATAL, "\"%s\": bind parameter %zu of a statement",
+                             session->path, i + 1);
+        }
+    }
+    if (library->execute_prepared(statement, ret) != DUCK_SUCCESS) {
+        return fail_result(session, ret, err);
+    }
+    return STATUS_OK;
+}
+
+Status duck_select(DuckSession *session, const Str *parameters, size_t parameter_count,
+                   Arena *arena, DuckRows *ret, Error *err)
+{
+    const DuckLibrary *library = &session->library;
+    DuckStatement statement = NULL;
+    DuckResult result = {0};
+    Status status = buf_check(&session->sql, "a statement for DuckDB", err);
+    if (status == STATUS_OK && library->prepare(session->connection, buf_cstring(&session->sql),
+                                                &statement) != DUCK_SUCCESS) {
+        status = duck_fail(session, DUCK_ERROR_BINDER, library->prepare_error(statement), err);
+    }
+    if (status == STATUS_OK) {
+        status = select_prepared(session, statement, parameters, parameter_count, &result, err);
+    }
+    if (status == STATUS_OK && ret != NULL) {
+        read_rows(library, &result, arena, ret);
+    }
+    library->destroy_result(&result);
+    library->destroy_prepare(&statement);
+    buf_reset(&session->sql);
+    return status;
+}
+
+Status duck_begin(DuckSession *session, Error *err)
+{
+    if (session->in_transaction) {
+        return STATUS_OK;
+    }
+    if (duck_exec(session, "BEGIN TRANSACTION", err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    session->in_transaction = true;
+    return STATUS_OK;
+}
+
+Status duck_commit(DuckSession *session, Error *err)
+{
+    assert(session->in_transaction);
+    if (duck_exec(session, "COMMIT", err) != STATUS_OK) {
+        return error_wrap(err, "commit");
+    }
+    session->in_transaction = false;
+    return STATUS_OK;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Opening and closing
+// ---------------------------------------------------------------------------------------------
+
+Status duck_session_load(DuckSession *session, const DuckSettings *settings, const Cancel *cancel,
+                         Error *err)
+{
+    session->path = str_to_cstr(&session->arena, settings->path);
+    session->cancel = cancel;
+    session->sql = (Buf){.max = STATEMENT_MAX};
+    return duck_library_load(settings->library, &session->arena, &session->library, err);
+}
+
+static Status configure(DuckSession *session, const DuckSettings *settings, DuckConfig *config,
+                        Error *err)
+{
+    const DuckLibrary *library = &session->library;
+    char memory[32];
+    char threads[32];
+    (void)snprintf(memory, sizeof(memory), "%" PRId64 "B", settings->memory_limit);
+    (void)snprintf(threads, sizeof(threads), "%" PRId64, settings->threads);
+    const struct {
+        const char *name;
+        const char *value;
+    } wanted[] = {
+        {"memory_limit", memory},
+        {"threads", threads},
+        // No statement of ours may make DuckDB fetch code from the network.
+        {"autoinstall_known_extensions", "false"},
+        {"autoload_known_extensions", "false"},
+    };
+    if (library->create_config(config) != DUCK_SUCCESS) {
+        return error_set(err, ERROR_FATAL, "DuckDB makes no configuration");
+    }
+    for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
+        if (library->set_config(*config, wanted[i].name, wanted[i].value) != DUCK_SUCCESS) {
+            return error_set(err, ERROR_CONFIG, "DuckDB does not take the setting %s=%s",
+                             wanted[i].name, wanted[i].value);
+        }
+    }
+    return STATUS_OK;
+}
+
+static Status open_file(DuckSession *session, DuckConfig config, Error *err)
+{
+    const DuckLibrary *library = &session->library;
+    // "md:x" or "s3://x" would be something else than a file; "./md:x" is always one.
+    const char *prefix = session->path[0] == '/' ? "" : "./";
+    const char *path = arena_printf(&session->arena, "%s%s", prefix, session->path);
+    char *message = NULL;
+    Status status = STATUS_OK;
+    if (library->open_ext(path, &session->database, config, &message) != DUCK_SUCCESS) {
+        session->database = NULL;
+        status = fail_open(session, message, err);
+    }
+    library->free(message);
+    if (status == STATUS_OK &&
+        library->connect(session->database, &session->connection) != DUCK_SUCCESS) {
+        session->connection = NULL;
+        status = error_set(err, ERROR_FATAL, "\"%s\": DuckDB makes no connection", session->path);
+    }
+    return status;
+}
+
+static Status look_around(DuckSession *session, Error *err)
+{
+    DuckRows rows;
+    buf_cstr(&session->sql, "SELECT current_database(), CASE WHEN EXISTS (SELECT 1 FROM "
+                            "duckdb_types() WHERE type_name = 'JSON') THEN 't' END");
+    if (duck_select(session, NULL, 0, &session->arena, &rows, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    assert(rows.row_count == 1 && rows.column_count == 2);
+    session->catalog = rows.cells[0];
+    session->has_json = rows.cells[1].ptr != NULL;
+    return STATUS_OK;
+}
+
+Status duck_session_open(DuckSession *session, const DuckSettings *settings, Error *err)
+{
+    DuckConfig config = NULL;
+    Status status = configure(session, settings, &config, err);
+    if (status == STATUS_OK) {
+        status = open_file(session, config, err);
+    }
+    session->library.destroy_config(&config);
+    return status == STATUS_OK ? look_around(session, err) : STATUS_FAIL;
+}
+
+void duck_session_close(DuckSession *session)
+{
+    const DuckLibrary *library = &session->library;
+    if (session->connection != NULL) {
+        library->disconnect(&session->connection); // with the rollback of an open transaction
+    }
+    if (session->database != NULL) {
+        library->close(&session->database);
+    }
+    buf_done(&session->sql);
+    arena_done(&session->arena);
+    *session = (DuckSession){0};
+}
