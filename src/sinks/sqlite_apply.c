@@ -231,6 +231,21 @@ static Status clear_noted_rows(SqliteSink *sink, SqliteTable *table, Error *err)
     return copied_exec(sink, table, "DELETE FROM " SQLITE_COPIED_TABLE, err);
 }
 
+// The copy that was interrupted wrote the last rows, for no changes of a table are delivered during
+// its copy. An earlier copy that came to its end is part of the history.
+static void only_last_copy(const SqliteTable *table, Buf *sql)
+{
+    const char *op = sql_history_columns[SQL_HISTORY_OP];
+    const char *read = change_op_name(CHANGE_READ);
+    buf_printf(sql, " WHERE \"%s\" = '%s'", op, read);
+    if (table->rowid != NULL) {
+        buf_printf(sql, " AND %s > coalesce((SELECT %s FROM ", table->rowid, table->rowid);
+        sql_table_name(sql, table->target);
+        buf_printf(sql, " WHERE \"%s\" <> '%s' ORDER BY %s DESC LIMIT 1), 0)", op, read,
+                   table->rowid);
+    }
+}
+
 Status sqlite_clear(SqliteSink *sink, SqliteTable *table, Error *err)
 {
     Buf *sql = &sink->sql;
@@ -240,8 +255,7 @@ Status sqlite_clear(SqliteSink *sink, SqliteTable *table, Error *err)
     buf_cstr(sql, "DELETE FROM ");
     sql_table_name(sql, table->target);
     if (sink->mode == SQL_HISTORY) {
-        buf_printf(sql, " WHERE \"%s\" = '%s'", sql_history_columns[SQL_HISTORY_OP],
-                   change_op_name(CHANGE_READ));
+        only_last_copy(table, sql);
     }
     return sqlite_db_exec_buf(&sink->db, sql, err);
 }

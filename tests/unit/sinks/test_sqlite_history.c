@@ -104,18 +104,24 @@ static void an_unknown_value_is_never_null(void **state)
     assert_look(f, "SELECT count(*) FROM orders", "2");
 }
 
-static void clear_removes_only_copied_rows(void **state)
+static void clear_removes_only_the_last_copy(void **state)
 {
     Fixture *f = *state;
     const Relation *t = orders(f);
     start_with(f, t);
-    assert_ok(f, write_change(f, CHANGE_INSERT, t, NULL, ROW(T("1"), T("a"), NIL)));
+    assert_ok(f, write_change(f, CHANGE_READ, t, NULL, ROW(T("1"), T("first copy"), NIL)));
+    assert_ok(f, write_change(f, CHANGE_INSERT, t, NULL, ROW(T("2"), T("a"), NIL)));
+    assert_ok(f, write_change(f, CHANGE_READ, t, NULL, ROW(T("1"), T("b"), NIL)));
     assert_ok(f, write_change(f, CHANGE_READ, t, NULL, ROW(T("2"), T("b"), NIL)));
     commit(f);
     start_with(f, t);
     assert_ok(f, f->sink->ops->clear(f->sink, t, &f->error));
     commit(f);
-    assert_look(f, HISTORY, "1|'a'|NULL|'insert'");
+    assert_look(f, HISTORY, "1|'first copy'|NULL|'read'\n2|'a'|NULL|'insert'");
+    execute(f, "DELETE FROM orders WHERE _weir_op = 'insert'");
+    assert_ok(f, f->sink->ops->clear(f->sink, t, &f->error));
+    commit(f);
+    assert_look(f, "SELECT count(*) FROM orders", "0");
 }
 
 static void columns_are_added_and_never_dropped(void **state)
@@ -190,7 +196,7 @@ int main(void)
         sqlite_test(unchanged_columns_come_from_the_last_row),
         sqlite_test(unchanged_columns_come_from_the_old_row),
         sqlite_test(an_unknown_value_is_never_null),
-        sqlite_test(clear_removes_only_copied_rows),
+        sqlite_test(clear_removes_only_the_last_copy),
         sqlite_test(columns_are_added_and_never_dropped),
         sqlite_test(types_change_with_their_values),
         sqlite_test(an_existing_table_needs_the_history_columns),
