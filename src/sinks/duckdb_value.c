@@ -525,7 +525,7 @@ static bool interval_unit(Cursor *in, int64_t count, DuckInterval *interval)
         }
         interval->months = (int32_t)months;
         interval->days = (int32_t)days;
-        return at_end(in) || accept(in, ' ');
+        return at_end(in) || (accept(in, ' ') && !at_end(in));
     }
     return false;
 }
