@@ -2,11 +2,16 @@
 // function call: there is nothing to gain from folding changes first, and what is applied in order
 // needs no proof that the order does not matter.
 #include <assert.h>
+#include <stdio.h>
 
+#include "base/limits.h"
 #include "sinks/sqlite_sink.h"
 #include "sinks/sqlite_value.h"
 
-enum { KEY_TEXT_MAX = 200 }; // of a key in a message
+enum {
+    KEY_TEXT_MAX = 200, // of a key in a message
+    INDEX_COLUMNS = 4,  // of a table without a key
+};
 
 static bool has_bit(const uint64_t *bits, uint16_t at)
 {
@@ -79,6 +84,73 @@ Status sqlite_table_find(SqliteSink *sink, const Relation *relation, SqliteTable
     sink->last = table;
     *ret = table;
     return STATUS_OK;
+}
+
+void sqlite_index_name(Buf *sql, SqlTable target)
+{
+    char name[LIMIT_NAME_BYTES];
+    (void)snprintf(name, sizeof(name), "weir_key_%" STR_FMT, STR_ARG(target.name));
+    sql_identifier(sql, str_from(name));
+}
+
+// Small, and with many different values.
+static bool tells_rows_apart(const Column *column)
+{
+    switch (column->type) {
+    case TYPE_BOOL:
+    case TYPE_TEXT:
+    case TYPE_BYTEA:
+    case TYPE_JSON:
+    case TYPE_JSONB:
+    case TYPE_BIT:
+    case TYPE_OTHER:
+        return false;
+    default:
+        return true;
+    }
+}
+
+// Columns for the index of a table without a key: a few that tell rows apart, else a text.
+static uint16_t choose_index_columns(const Relation *relation, uint16_t ret[static INDEX_COLUMNS])
+{
+    uint16_t count = 0;
+    for (uint16_t i = 0; i < relation->column_count && count < INDEX_COLUMNS; i++) {
+        if (tells_rows_apart(&relation->columns[i])) {
+            ret[count++] = i;
+        }
+    }
+    for (uint16_t i = 0; i < relation->column_count && count == 0; i++) {
+        TypeClass type = relation->columns[i].type;
+        if (type == TYPE_TEXT || type == TYPE_OTHER) {
+            ret[count++] = i;
+        }
+    }
+    return count;
+}
+
+Status sqlite_make_index(SqliteSink *sink, const SqliteTable *table, Error *err)
+{
+    const Relation *relation = table->relation;
+    uint16_t columns[INDEX_COLUMNS];
+    uint16_t count = relation->key_count > 0 ? 1 : choose_index_columns(relation, columns);
+    if (count == 0) {
+        return STATUS_OK;
+    }
+    Buf *sql = &sink->sql;
+    buf_cstr(sql, "CREATE INDEX IF NOT EXISTS ");
+    sqlite_index_name(sql, table->target);
+    buf_cstr(sql, " ON ");
+    sql_table_name(sql, table->target);
+    buf_cstr(sql, " (");
+    if (relation->key_count > 0) {
+        sql_column_list(sql, relation, true);
+    }
+    for (uint16_t i = 0; i < count && relation->key_count == 0; i++) {
+        buf_cstr(sql, i == 0 ? "" : ", ");
+        sql_identifier(sql, relation->columns[columns[i]].name);
+    }
+    buf_char(sql, ')');
+    return sqlite_db_exec_buf(&sink->db, sql, err);
 }
 
 // How a statement names one row: by the key, or without one by all columns of the old row.
@@ -282,11 +354,18 @@ static Status insert_row(SqliteSink *sink, SqliteTable *table, const Change *cha
     return table->notes_rows && change->op == CHANGE_READ ? note_row(sink, table, err) : STATUS_OK;
 }
 
-static Status need_row_identity(const SqliteTable *table, const Value *row, Error *err)
+static Status need_row_identity(SqliteSink *sink, SqliteTable *table, const Value *row, Error *err)
 {
     const Relation *relation = table->relation;
-    if (row != NULL && (relation->key_count > 0 || table->rowid != NULL)) {
+    if (row != NULL && relation->key_count > 0) {
         return STATUS_OK;
+    }
+    if (row != NULL && table->rowid != NULL) {
+        if (table->has_index) {
+            return STATUS_OK;
+        }
+        table->has_index = true;
+        return sqlite_make_index(sink, table, err);
     }
     if (row != NULL) {
         error_set(err, ERROR_CONFIG, "its columns hide every name of SQLite's row id");
@@ -311,7 +390,7 @@ static Status run_on_one_row(SqliteSink *sink, SqliteTable *table, sqlite3_stmt 
 
 static Status delete_row(SqliteSink *sink, SqliteTable *table, const Change *change, Error *err)
 {
-    if (need_row_identity(table, change->old_row, err) != STATUS_OK) {
+    if (need_row_identity(sink, table, change->old_row, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (table->remove == NULL) {
@@ -405,7 +484,7 @@ static Status update_row(SqliteSink *sink, SqliteTable *table, const Change *cha
     const Relation *relation = table->relation;
     bool by_key = relation->key_count > 0;
     const Value *locator = change->old_row != NULL || !by_key ? change->old_row : change->new_row;
-    if (need_row_identity(table, locator, err) != STATUS_OK) {
+    if (need_row_identity(sink, table, locator, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     const Value *values = change->new_row;

@@ -26,11 +26,10 @@ static Status rename_table(SqliteSink *sink, Str from, Str to, Error *err)
     return sqlite_db_exec_buf(&sink->db, sql, err);
 }
 
-// The index by which a history finds the last row of a key is made again when it is needed.
-static Status drop_history_index(SqliteSink *sink, SqlTable table, Error *err)
+static Status drop_own_index(SqliteSink *sink, SqlTable table, Error *err)
 {
     buf_cstr(&sink->sql, "DROP INDEX IF EXISTS ");
-    sqlite_history_index(&sink->sql, table);
+    sqlite_index_name(&sink->sql, table);
     return sqlite_db_exec_buf(&sink->db, &sink->sql, err);
 }
 
@@ -39,7 +38,7 @@ Status sqlite_move_table(SqliteSink *sink, SqliteFound *table, Str to, Error *er
     // SQLite takes "Orders" -> "orders" for a name that is in use.
     Str between = STR("weir_rename");
     bool in_steps = sqlite_same_name(table->name.name, to);
-    if ((sink->mode == SQL_HISTORY && drop_history_index(sink, table->name, err) != STATUS_OK) ||
+    if (drop_own_index(sink, table->name, err) != STATUS_OK ||
         (in_steps && rename_table(sink, table->name.name, between, err) != STATUS_OK) ||
         rename_table(sink, in_steps ? between : table->name.name, to, err) != STATUS_OK) {
         return STATUS_FAIL;
@@ -459,7 +458,7 @@ Status sqlite_evolve(SqliteSink *sink, SqliteFound *table, const Relation *was, 
     if (rows) {
         return cannot_convert(sink, table, now, &plan, err);
     }
-    if ((sink->mode == SQL_HISTORY && drop_history_index(sink, table->name, err) != STATUS_OK) ||
+    if (drop_own_index(sink, table->name, err) != STATUS_OK ||
         rename_columns(sink, table, now, arena, err) != STATUS_OK) {
         return STATUS_FAIL;
     }

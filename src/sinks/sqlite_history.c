@@ -3,7 +3,6 @@
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "base/limits.h"
 #include "sinks/sqlite_sink.h"
 #include "sinks/sqlite_value.h"
 
@@ -27,25 +26,11 @@ static void prepare_insert_text(const SqliteTable *table, Buf *sql)
     buf_char(sql, ')');
 }
 
-void sqlite_history_index(Buf *sql, SqlTable target)
-{
-    char name[LIMIT_NAME_BYTES];
-    (void)snprintf(name, sizeof(name), "weir_key_%" STR_FMT, STR_ARG(target.name));
-    sql_identifier(sql, str_from(name));
-}
-
 static Status prepare_latest(SqliteSink *sink, SqliteTable *table, Error *err)
 {
     const Relation *relation = table->relation;
     Buf *sql = &sink->sql;
-    buf_cstr(sql, "CREATE INDEX IF NOT EXISTS ");
-    sqlite_history_index(sql, table->target);
-    buf_cstr(sql, " ON ");
-    sql_table_name(sql, table->target);
-    buf_cstr(sql, " (");
-    sql_column_list(sql, relation, true);
-    buf_char(sql, ')');
-    if (sqlite_db_exec_buf(&sink->db, sql, err) != STATUS_OK) {
+    if (sqlite_make_index(sink, table, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     buf_printf(sql, "SELECT \"%s\", ", sql_history_columns[SQL_HISTORY_OP]);

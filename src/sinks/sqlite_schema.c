@@ -226,13 +226,6 @@ static void report_name(SqliteSink *sink, const Relation *relation, SqlTable tar
              STATUS_OK)) {
         report_error(report, &problem);
     }
-    if (sink->mode == SQL_MIRROR && relation->key_count == 0) {
-        report_problem(
-            report, PROBLEM_NOTE, NULL,
-            "table \"%" STR_FMT ".%" STR_FMT
-            "\" has no key, so each update or delete of a row searches all of \"%" STR_FMT "\"",
-            STR_ARG(relation->schema), STR_ARG(relation->name), STR_ARG(target.name));
-    }
 }
 
 static void report_rows(const SqliteSink *sink, SqlTable target, Report *report)

@@ -45,6 +45,7 @@ typedef struct SqliteTable {
     size_t update_count;
     size_t next_update; // to be replaced next
     bool notes_rows;
+    bool has_index; // of a table without a key: made by this instance
 } SqliteTable;
 
 /** Where the rows of a relation are, and how the source called it then. */
@@ -125,6 +126,16 @@ MUST_CHECK Status sqlite_table_find(SqliteSink *sink, const Relation *relation, 
 MUST_CHECK Status sqlite_apply(SqliteSink *sink, SqliteTable *table, const Change *change,
                                Error *err);
 
+/** Name of the index of our own on a table; see sqlite_make_index(). */
+void sqlite_index_name(Buf *sql, SqlTable target);
+
+/**
+ * An index by which statements find rows of a table that has no key in SQLite: of a history by the
+ * source's key, of a table without a key by some of its columns. It is made when it is first
+ * needed, and dropped when the table changes its shape.
+ */
+MUST_CHECK Status sqlite_make_index(SqliteSink *sink, const SqliteTable *table, Error *err);
+
 /** The update moves its row to another key. */
 bool sqlite_key_changes(const Relation *relation, const Change *change);
 
@@ -135,6 +146,3 @@ MUST_CHECK Status sqlite_clear(SqliteSink *sink, SqliteTable *table, Error *err)
 
 MUST_CHECK Status sqlite_append(SqliteSink *sink, SqliteTable *table, const Change *change,
                                 Error *err);
-
-/** Name of the index that finds the last row of a key. It is made when it is first needed. */
-void sqlite_history_index(Buf *sql, SqlTable target);

@@ -127,6 +127,37 @@ static void without_a_key_one_of_equal_rows_changes(void **state)
     assert_null(strstr(f->error.message, "NaN"));
 }
 
+static void without_a_key_an_index_finds_rows(void **state)
+{
+    Fixture *f = *state;
+    const Relation *t =
+        TABLE(f, 100, "public", "log", "", TEXT("t", 1), BOOL("b", 2), INT4("n", 3));
+    const Relation *texts = TABLE(f, 101, "public", "texts", "", BYTEA("b", 1), TEXT("t", 2));
+    const Relation *bytes = TABLE(f, 102, "public", "bytes", "", BYTEA("b", 1));
+    start_with(f, t);
+    assert_ok(f, sink_prepare(f, NULL, texts));
+    assert_ok(f, sink_prepare(f, NULL, bytes));
+    assert_ok(f, insert(f, t, ROW(T("x"), T("t"), NIL)));
+    assert_ok(f, insert(f, texts, ROW(T("\\x00"), T("x"))));
+    assert_ok(f, insert(f, bytes, ROW(T("\\x00"))));
+    assert_ok(f, sink_commit(f, "table:100", "ready"));
+    assert_look(f, "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'weir_key%'", "0");
+    assert_ok(f, update(f, t, ROW(T("x"), T("t"), NIL), ROW(T("x"), T("t"), T("1"))));
+    assert_ok(f, delete (f, t, ROW(T("x"), T("t"), T("1"))));
+    assert_ok(f, delete (f, texts, ROW(T("\\x00"), T("x"))));
+    assert_ok(f, delete (f, bytes, ROW(T("\\x00"))));
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    assert_look(f, "SELECT sql FROM sqlite_schema WHERE name LIKE 'weir_key%' ORDER BY name",
+                "'CREATE INDEX \"weir_key_log\" ON \"log\" (\"n\")'\n"
+                "'CREATE INDEX \"weir_key_texts\" ON \"texts\" (\"t\")'");
+    // It goes with the shape it was made for.
+    const Relation *now =
+        TABLE(f, 100, "public", "log2", "c", TEXT("t", 1), BOOL("b", 2), INT4("n", 3));
+    assert_ok(f, sink_prepare(f, t, now));
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    assert_look(f, "SELECT count(*) FROM sqlite_schema WHERE tbl_name LIKE 'log%'", "1");
+}
+
 static void without_identity_a_delete_cannot_be_told(void **state)
 {
     Fixture *f = *state;
@@ -531,6 +562,7 @@ int main(void)
         sqlite_test(a_key_change_moves_the_row),
         sqlite_test(a_table_of_nothing_but_its_key),
         sqlite_test(without_a_key_one_of_equal_rows_changes),
+        sqlite_test(without_a_key_an_index_finds_rows),
         sqlite_test(without_identity_a_delete_cannot_be_told),
         sqlite_test(all_names_of_the_row_id_may_be_taken),
         sqlite_test(a_missing_row_is_an_error),

@@ -551,18 +551,6 @@ static void a_new_naming_moves_the_tables(void **state)
     assert_look(f, "SELECT id FROM \"public.orders\"", "1");
 }
 
-static void a_table_without_a_key_is_noted(void **state)
-{
-    Fixture *f = *state;
-    Report report = {0};
-    start(f);
-    assert_ok(f, f->sink->ops->check(f->sink, TABLE(f, 1, "public", "t", "", INT4("a", 1)), &report,
-                                     &f->error));
-    assert_int_equal(report.count, 1);
-    assert_int_equal(report.problems[0].level, PROBLEM_NOTE);
-    report_done(&report);
-}
-
 static void describes_columns(void **state)
 {
     Fixture *f = *state;
@@ -601,7 +589,6 @@ int main(void)
         sqlite_test(two_tables_exchange_their_names),
         sqlite_test(a_table_made_anew_leaves_the_old_rows_alone),
         sqlite_test(a_new_naming_moves_the_tables),
-        sqlite_test(a_table_without_a_key_is_noted),
         sqlite_test(describes_columns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
