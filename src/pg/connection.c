@@ -476,6 +476,12 @@ Status pg_run_result(PGconn *conn, const PgWait *wait, const char *sql, PGresult
     return take_results(conn, wait, ret, err);
 }
 
+Status pg_results(PGconn *conn, const PgWait *wait, PGresult **ret, Error *err)
+{
+    assert(*ret == NULL);
+    return take_results(conn, wait, ret, err);
+}
+
 Status pg_run(PGconn *conn, const PgWait *wait, const char *sql, Error *err)
 {
     CLEANUP(pg_result_clear) PGresult *result = NULL;

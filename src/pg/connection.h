@@ -49,6 +49,9 @@ MUST_CHECK Status pg_run(PGconn *conn, const PgWait *wait, const char *sql, Erro
 MUST_CHECK Status pg_run_result(PGconn *conn, const PgWait *wait, const char *sql, PGresult **ret,
                                 Error *err);
 
+/** Take the results of what was sent by hand (the end of a COPY). */
+MUST_CHECK Status pg_results(PGconn *conn, const PgWait *wait, PGresult **ret, Error *err);
+
 /** Run a statement that has to enter the COPY state @expected. */
 MUST_CHECK Status pg_start_copy(PGconn *conn, const PgWait *wait, const char *sql,
                                 ExecStatusType expected, Error *err);
