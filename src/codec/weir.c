@@ -124,12 +124,15 @@ static Status transaction_head(WeirCodec *codec, const Transaction *transaction,
     buf_reset(head);
     buf_printf(head, ",\"lsn\":\"" LSN_FMT "\"", LSN_ARG(transaction->commit_lsn));
     if (transaction->xid != 0) {
-        buf_printf(head, ",\"xid\":%" PRIu32, transaction->xid);
+        buf_str(head, STR(",\"xid\":"));
+        buf_uint64(head, transaction->xid);
     }
     if (transaction->commit_time_us != 0) {
         char time[CLOCK_TEXT_SIZE];
         clock_format_us(transaction->commit_time_us, time);
-        buf_printf(head, ",\"commit_time\":\"%s\"", time);
+        buf_str(head, STR(",\"commit_time\":\""));
+        buf_cstr(head, time);
+        buf_char(head, '"');
     }
     if (transaction->origin.len > 0) {
         buf_cstr(head, ",\"origin\":");
@@ -235,10 +238,10 @@ static void close_group(Buf *out, size_t start, const char brackets[static 2])
 }
 
 // ,"new":{…} and, when there are such columns, ,"new_json_null":[…]
-static Status write_row(WeirCodec *codec, const Shape *shape, const Value *row, const char *name,
+static Status write_row(WeirCodec *codec, const Shape *shape, const Value *row, bool is_new,
                         Buf *out, Error *err)
 {
-    buf_printf(out, ",\"%s\":", name);
+    buf_str(out, is_new ? STR(",\"new\":") : STR(",\"old\":"));
     size_t start = out->len;
     buf_reset(&codec->nulls);
     for (uint16_t i = 0; i < shape->relation->column_count; i++) {
@@ -254,7 +257,7 @@ static Status write_row(WeirCodec *codec, const Shape *shape, const Value *row, 
     }
     close_group(out, start, "{}");
     if (codec->nulls.len > 0) {
-        buf_printf(out, ",\"%s_json_null\":", name);
+        buf_str(out, is_new ? STR(",\"new_json_null\":") : STR(",\"old_json_null\":"));
         start = out->len;
         buf_str(out, buf_view(&codec->nulls));
         close_group(out, start, "[]");
@@ -323,13 +326,13 @@ static Status write_rows(WeirCodec *codec, const Shape *shape, const Change *cha
         return STATUS_FAIL;
     }
     if (change->new_row != NULL) {
-        if (write_row(codec, shape, change->new_row, "new", out, err) != STATUS_OK) {
+        if (write_row(codec, shape, change->new_row, true, out, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
         write_unchanged(shape, change->new_row, out);
     }
     if (change->old_row != NULL) {
-        return write_row(codec, shape, change->old_row, "old", out, err);
+        return write_row(codec, shape, change->old_row, false, out, err);
     }
     return STATUS_OK;
 }
