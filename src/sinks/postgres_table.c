@@ -456,6 +456,7 @@ static void remember(PostgresSink *sink, const Relation *relation, SqlTable tabl
         const FoundColumn *column = find_column(found, relation->columns[i].name);
         types[i] = str_copy(&sink->arena, column->type);
     }
+    Str name = table_text(sink, table);
     buf_reset(&sink->sql);
     sql_column_list(&sink->sql, relation, false);
     *target = (PgTarget){
@@ -463,7 +464,7 @@ static void remember(PostgresSink *sink, const Relation *relation, SqlTable tabl
         .table = {.schema = str_copy(&sink->arena, table.schema),
                   .name = str_copy(&sink->arena, table.name)},
         .columns = str_copy(&sink->arena, buf_view(&sink->sql)),
-        .name = table_text(sink, table),
+        .name = name,
         .types = types,
     };
     (void)map_put_u64(&sink->targets, (uint64_t)(uintptr_t)relation, target);
