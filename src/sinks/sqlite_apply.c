@@ -487,6 +487,7 @@ static Status update_row(SqliteSink *sink, SqliteTable *table, const Change *cha
     if (need_row_identity(sink, table, locator, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
+    assert(locator != NULL);
     const Value *values = change->new_row;
     if (!choose_columns(table, change)) {
         set_bit(table->columns, by_key ? relation->key[0] : 0); // to the value that it has

@@ -59,7 +59,7 @@ static void count_up(Buf *digits, size_t from)
             continue;
         }
         if (digits->ptr[i] < '9') {
-            digits->ptr[i]++;
+            digits->ptr[i] = (char)(digits->ptr[i] + 1);
             return;
         }
         digits->ptr[i] = '0';

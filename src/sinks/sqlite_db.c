@@ -253,7 +253,7 @@ Status sqlite_db_step(SqliteDb *db, sqlite3_stmt *statement, bool *ret_row, Erro
 
 Status sqlite_db_run(SqliteDb *db, sqlite3_stmt *statement, Error *err)
 {
-    bool row;
+    bool row = false;
     if (sqlite_db_step(db, statement, &row, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
