@@ -93,7 +93,11 @@ static void rescale(Str text, size_t scale, Buf *ret)
         buf_char(ret, '.');
     }
     for (size_t i = 0; i < scale; i++) {
-        buf_char(ret, i < fraction.len ? fraction.ptr[i] : '0');
+        char digit = '0';
+        if (i < fraction.len) {
+            digit = fraction.ptr[i];
+        }
+        buf_char(ret, digit);
     }
     if (fraction.len > scale && fraction.ptr[scale] >= '5') {
         count_up(ret, 1);
