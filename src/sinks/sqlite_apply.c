@@ -231,8 +231,7 @@ static Status diverged(SqliteSink *sink, const SqliteTable *table, const Value *
     } else {
         error_set(err, ERROR_DATA, "the target has no row like the old one");
     }
-    return error_hint(err, "Somebody changed the table in the target, or it was not copied. "
-                           "Copy it again.");
+    return sqlite_hint_copy_again(sink, table->target, table->relation, err);
 }
 
 static Status prepare_insert(SqliteSink *sink, SqliteTable *table, Error *err)
@@ -347,7 +346,7 @@ static Status insert_row(SqliteSink *sink, SqliteTable *table, const Change *cha
         if (code == SQLITE_CONSTRAINT_PRIMARYKEY || code == SQLITE_CONSTRAINT_ROWID) {
             error_set(err, ERROR_DATA, "the target already has a row with %s",
                       key_text(sink, table, change->new_row));
-            error_hint(err, "Somebody changed the table in the target. Copy it again.");
+            (void)sqlite_hint_copy_again(sink, table->target, table->relation, err);
         }
         return STATUS_FAIL;
     }

@@ -419,16 +419,15 @@ const char *sqlite_forget_statement(SqliteSink *sink, const Relation *relation)
     return buf_cstring(sql);
 }
 
-// Have it copied again: in a history, beside what is there.
-static Status copy_again(SqliteSink *sink, const SqliteFound *table, const Relation *now,
-                         Error *err)
+Status sqlite_hint_copy_again(SqliteSink *sink, SqlTable table, const Relation *relation,
+                              Error *err)
 {
-    const char *forget = sqlite_forget_statement(sink, now);
+    const char *forget = sqlite_forget_statement(sink, relation);
     Buf sql = {.max = ERROR_MESSAGE_MAX};
     buf_cstr(&sql, sink->mode == SQL_HISTORY ? "ALTER TABLE " : "DROP TABLE ");
-    sql_table_name(&sql, table->name);
-    buf_cstr(&sql, sink->mode == SQL_HISTORY ? " RENAME TO a_name_that_you_like; " : "; ");
-    error_hint(err, "Have the table copied again: run this in \"%s\" and start again: %s%s",
+    sql_table_name(&sql, table);
+    buf_cstr(&sql, sink->mode == SQL_HISTORY ? " RENAME TO a_name_that_you_like;" : ";");
+    error_hint(err, "Have the table copied again: run this in \"%s\" and start again: %s %s",
                sink->db.path, buf_cstring(&sql), forget);
     buf_done(&sql);
     return STATUS_FAIL;
@@ -443,7 +442,7 @@ static Status cannot_convert(SqliteSink *sink, const SqliteFound *table, const R
               ", and the rows that are in the target cannot be converted exactly",
               STR_ARG(plan->stuck_now->name), STR_ARG(now->schema), STR_ARG(now->name),
               STR_ARG(plan->stuck_was->type_name), STR_ARG(plan->stuck_now->type_name));
-    return copy_again(sink, table, now, err);
+    return sqlite_hint_copy_again(sink, table->name, now, err);
 }
 
 Status sqlite_evolve(SqliteSink *sink, SqliteFound *table, const Relation *was, const Relation *now,
@@ -465,7 +464,7 @@ Status sqlite_evolve(SqliteSink *sink, SqliteFound *table, const Relation *was, 
     if (plan.rebuilds) {
         Status status = rebuild(sink, table, now, &plan, arena, err);
         bool refused = status != STATUS_OK && (err == NULL || err->kind == ERROR_CONFIG);
-        return refused ? copy_again(sink, table, now, err) : status;
+        return refused ? sqlite_hint_copy_again(sink, table->name, now, err) : status;
     }
     for (uint16_t i = 0; i < now->column_count; i++) {
         if (plan.added[i] && add_column(sink, table->name, &now->columns[i], err) != STATUS_OK) {

@@ -18,7 +18,3 @@ MUST_CHECK Status sqlite_move_table(SqliteSink *sink, SqliteFound *table, Str to
 /** @table has the shape of @was and already the name of @now's. */
 MUST_CHECK Status sqlite_evolve(SqliteSink *sink, SqliteFound *table, const Relation *was,
                                 const Relation *now, Arena *arena, Error *err);
-
-/** SQL that makes the pipeline forget the table, so that it is copied again;
- * valid until the next. */
-const char *sqlite_forget_statement(SqliteSink *sink, const Relation *relation);

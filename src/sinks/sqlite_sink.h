@@ -91,6 +91,16 @@ MUST_CHECK Status sqlite_prepare(SqliteSink *sink, const Relation *was, const Re
 MUST_CHECK Status sqlite_check(SqliteSink *sink, const Relation *relation, Report *report,
                                Error *err);
 
+// sqlite_evolve.c
+
+/** SQL that makes the pipeline forget the table, so that it is copied again; valid until the next.
+ */
+const char *sqlite_forget_statement(SqliteSink *sink, const Relation *relation);
+
+/** Give @err that as its hint, with what to do to the table first. Returns STATUS_FAIL. */
+Status sqlite_hint_copy_again(SqliteSink *sink, SqlTable table, const Relation *relation,
+                              Error *err);
+
 // sqlite_places.c
 
 MUST_CHECK Status sqlite_places_create(SqliteSink *sink, Error *err);
