@@ -1,0 +1,40 @@
+// A project file (weir.yml): connections, and pipelines between them.
+//
+//   connections:
+//     shop: { type: postgres, url: postgres://weir@db/shop }
+//     lake: { type: duckdb, path: shop.duckdb }
+//   pipelines:
+//     shop-to-lake:
+//       from: { connection: shop, tables: [public.orders, public.customers] }
+//       to:   { connection: lake }
+//       jobs: 4
+#pragma once
+
+#include "config/option.h"
+
+typedef struct ProjectPipeline {
+    Str name;
+    Str source_type;
+    Settings source;
+    Str sink_type;
+    Settings sink;
+    Str jobs;   // as written; empty: not given
+    Str origin; // "weir.yml:12"
+} ProjectPipeline;
+
+typedef struct Project {
+    Str file;
+    Str state; // directory for the state; empty: not given
+    ProjectPipeline *pipelines;
+    size_t count;
+} Project;
+
+/**
+ * Read @path: a file, or a directory with a weir.yml in it. ${NAME}, ${NAME:-default} and
+ * ${file:PATH} inside values are replaced. Everything is in @arena. Every complaint names file and
+ * line; none shows a replaced value.
+ */
+MUST_CHECK Status project_load(Str path, Arena *arena, Project *ret, Error *err);
+
+/** The same from text; @file is for messages. */
+MUST_CHECK Status project_parse(Str text, Str file, Arena *arena, Project *ret, Error *err);
