@@ -33,7 +33,8 @@ static const char column_query[] =
 
 static const char table_query[] =
     "SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relispartition,"
-    "       coalesce((SELECT a.relid FROM pg_partition_ancestors(c.oid) WITH ORDINALITY a (relid, "
+    "       coalesce((SELECT a.relid::oid FROM pg_partition_ancestors(c.oid) WITH ORDINALITY a "
+    "(relid, "
     "n)"
     "                  ORDER BY a.n DESC LIMIT 1), c.oid),"
     "       c.relreplident, coalesce(s.rows, -1)::bigint, coalesce(s.bytes, 0)"

@@ -20,6 +20,7 @@ typedef struct StreamRelation {
     uint32_t oid;
     const Relation *current; // NULL: not announced yet
     bool is_ignored;         // published, but not wanted
+    bool is_announced;       // a SCHEMA change was sent for `current`
 } StreamRelation;
 
 /** The state of the stream between two poll() calls. */

@@ -113,12 +113,16 @@ void postgres_stream_know(Postgres *postgres, const Relation *relation)
 }
 
 // The position of the change that comes next, which the new shape is needed for.
-static void announce(PostgresStream *stream, const Relation *relation)
+static void announce(PostgresStream *stream, StreamRelation *known)
 {
+    if (known->is_announced || known->is_ignored) {
+        return;
+    }
+    known->is_announced = true;
     const Transaction *transaction = transaction_in_batch(stream);
     Change *change = batch_add(stream->batch);
     change->op = CHANGE_SCHEMA;
-    change->relation = relation;
+    change->relation = known->current;
     change->transaction = transaction;
     change->ordinal = stream->ordinal + 1;
 }
@@ -142,19 +146,22 @@ static Status on_relation(Postgres *postgres, const PgoutputRelation *message, E
     if (known->current == NULL || !relation_equal(known->current, relation)) {
         known->current = relation_copy(&postgres->arena, relation);
     }
-    // Also when nothing changed since the last connection: the route knows what the target has.
-    announce(stream, known->current);
+    // Also when nothing changed since the last connection: the route knows what the target has. Not
+    // before a change needs it: of a partition that is published under its root's name, the server
+    // describes the partition, too.
+    known->is_announced = false;
     return STATUS_OK;
 }
 
 static Status find_relation(Postgres *postgres, uint32_t oid, const StreamRelation **ret,
                             Error *err)
 {
-    const StreamRelation *known = map_get_u64(&postgres->stream.relations, oid);
+    StreamRelation *known = map_get_u64(&postgres->stream.relations, oid);
     if (known == NULL || (known->current == NULL && !known->is_ignored)) {
         return error_set(err, ERROR_DATA,
                          "the server sent a change of relation %u without describing it", oid);
     }
+    announce(&postgres->stream, known);
     *ret = known;
     return STATUS_OK;
 }
