@@ -778,17 +778,10 @@ void duck_type_name(DuckType type, Buf *ret)
 }
 
 // ---------------------------------------------------------------------------------------------
-// Literals: only for defaults, so clarity goes before speed
+// Literals: only for defaults, so clarity goes before speed. A string constant, which DuckDB turns
+// into the column's type; an expression it would fill in by an UPDATE, and after that the
+// transaction could not alter the table again.
 // ---------------------------------------------------------------------------------------------
-
-static void cast(Buf *sql, Str text, DuckType type)
-{
-    buf_cstr(sql, "CAST(");
-    sql_literal(sql, text);
-    buf_cstr(sql, " AS ");
-    duck_type_name(type, sql);
-    buf_char(sql, ')');
-}
 
 // "\x0aff" is a BLOB's text form too once each byte has its own prefix.
 static DuckParse blob_literal(Str text, Buf *sql)
@@ -798,40 +791,40 @@ static DuckParse blob_literal(Str text, Buf *sql)
     if (!value_bytea_size(value, &size)) {
         return DUCK_PARSE_SYNTAX;
     }
-    buf_cstr(sql, "CAST('");
+    buf_char(sql, '\'');
     for (size_t i = 0; i < size; i++) {
         buf_cstr(sql, "\\x");
         buf_bytes(sql, text.ptr + 2 + i * 2, 2);
     }
-    buf_cstr(sql, "' AS BLOB)");
+    buf_char(sql, '\'');
     return DUCK_PARSE_OK;
 }
 
 // DuckDB writes the era behind the date, and every year of it with our digits.
-static void date_literal(DuckType type, Str text, Buf *sql)
+static void date_literal(Str text, Buf *sql)
 {
-    Str before_christ = STR(" BC");
-    if (text.len > 3 && memcmp(text.ptr + text.len - 3, before_christ.ptr, 3) == 0) {
-        Str rest = {text.ptr, text.len - 3};
-        Str date;
-        Buf turned = {.max = 256};
-        (void)str_split(&rest, ' ', &date);
-        buf_str(&turned, date);
-        buf_cstr(&turned, " (BC)");
-        buf_cstr(&turned, rest.len > 0 ? " " : "");
-        buf_str(&turned, rest);
-        cast(sql, buf_view(&turned), type);
-        buf_done(&turned);
-    } else {
-        cast(sql, text, type);
+    if (text.len <= 3 || memcmp(text.ptr + text.len - 3, " BC", 3) != 0) {
+        sql_literal(sql, text);
+        return;
     }
+    Str rest = {text.ptr, text.len - 3};
+    Str date;
+    (void)str_split(&rest, ' ', &date);
+    buf_char(sql, '\'');
+    buf_str(sql, date);
+    buf_cstr(sql, rest.len > 0 ? " (BC) " : " (BC)");
+    buf_str(sql, rest);
+    buf_char(sql, '\'');
 }
 
 static void interval_literal(const DuckInterval *interval, Buf *sql)
 {
+    // DuckDB reads the number before its sign, and INT64_MIN has no positive counterpart.
+    int64_t last = interval->micros == INT64_MIN ? -1 : 0;
     buf_printf(sql,
-               "(to_months(%" PRId32 ") + to_days(%" PRId32 ") + to_microseconds(%" PRId64 "))",
-               interval->months, interval->days, interval->micros);
+               "'%" PRId32 " months %" PRId32 " days %" PRId64 " microseconds %" PRId64
+               " microseconds'",
+               interval->months, interval->days, interval->micros - last, last);
 }
 
 DuckParse duck_literal(DuckType type, Str text, Buf *sql)
@@ -842,7 +835,7 @@ DuckParse duck_literal(DuckType type, Str text, Buf *sql)
         DuckInterval interval;
     } cell;
     if (type.kind == DUCK_VARCHAR || type.kind == DUCK_JSON) {
-        cast(sql, text, type);
+        sql_literal(sql, text);
         return DUCK_PARSE_OK;
     }
     if (type.kind == DUCK_BLOB) {
@@ -856,13 +849,13 @@ DuckParse duck_literal(DuckType type, Str text, Buf *sql)
     case DUCK_DATE:
     case DUCK_TIMESTAMP:
     case DUCK_TIMESTAMPTZ:
-        date_literal(type, text, sql);
+        date_literal(text, sql);
         break;
     case DUCK_INTERVAL:
         interval_literal(&cell.interval, sql);
         break;
     default:
-        cast(sql, text, type);
+        sql_literal(sql, text);
         break;
     }
     return DUCK_PARSE_OK;

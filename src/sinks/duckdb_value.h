@@ -68,5 +68,5 @@ MUST_CHECK DuckParse duck_parse(DuckType type, Str text, void *ret_cell);
 /** "DECIMAL(10,2)", "TIMESTAMP WITH TIME ZONE": as DuckDB's catalog writes it. */
 void duck_type_name(DuckType type, Buf *ret);
 
-/** An expression of SQL that is exactly this value: for a column's default. */
+/** A string constant of SQL that is exactly this value where @type is expected: a default. */
 MUST_CHECK DuckParse duck_literal(DuckType type, Str text, Buf *sql);
