@@ -1,0 +1,151 @@
+"""Fixtures. One server a version and worker for the session; a database of its own for each test."""
+import os
+
+import pytest
+
+from harness import postgres
+from harness.compare import assert_equal
+from harness.targets import SINKS, SQL_SINKS, make_target
+from harness.weir import Weir
+
+# The version a test gets that does not ask for one: each sink meets another.
+VERSION_OF_SINK = {"sqlite": 15, "duckdb": 18, "postgres": 16, "file": 17}
+DEFAULT_VERSION = 15
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "smoke: the few that ./dev test --quick runs")
+    config.addinivalue_line("markers", "kill: kills the program at random moments")
+    config.addinivalue_line("markers", "memory: needs the program without sanitizers")
+    config.addinivalue_line("markers", "sql: for the sinks that are databases")
+    config.addinivalue_line("markers", "harness: tests of the harness itself")
+
+
+@pytest.fixture(scope="session")
+def home():
+    made = postgres.Home()
+    yield made
+    made.close()
+
+
+class Servers:
+    def __init__(self, home):
+        self.home = home
+        self.running = {}
+
+    def get(self, version):
+        reason = postgres.missing_reason(version)
+        if reason:
+            pytest.skip(reason)
+        if version not in self.running:
+            self.running[version] = postgres.Postgres(self.home, version)
+        return self.running[version]
+
+
+@pytest.fixture(scope="session")
+def servers(home):
+    return Servers(home)
+
+
+@pytest.fixture
+def version(request):
+    """Parametrise it to choose; without that the sink decides."""
+    if hasattr(request, "param"):
+        return request.param
+    if "sink" in request.fixturenames:
+        wanted = VERSION_OF_SINK[request.getfixturevalue("sink")]
+        # A quick run has no other versions than Debian's.
+        quick = os.environ.get("WEIR_TEST_QUICK") and postgres.missing_reason(wanted)
+        return DEFAULT_VERSION if quick else wanted
+    return DEFAULT_VERSION
+
+
+@pytest.fixture
+def server(servers, version):
+    return servers.get(version)
+
+
+@pytest.fixture
+def make_database(server):
+    made = []
+
+    def make(name=None, on=None):
+        made.append((on or server).database(name))
+        return made[-1]
+    yield make
+    for database in made:
+        if database.server.process is not None:
+            database.drop()
+
+
+@pytest.fixture
+def own_server(home, version):
+    """A server that the test may restart, break and fill."""
+    made = []
+
+    def make(**settings):
+        reason = postgres.missing_reason(version)
+        if reason:
+            pytest.skip(reason)
+        made.append(postgres.Postgres(home, version, **settings))
+        return made[-1]
+    yield make
+    for one in made:
+        one.destroy()
+
+
+@pytest.fixture
+def weir(tmp_path, request, make_database):
+    """After make_database, so that it is stopped before its databases go."""
+    program = Weir(tmp_path)
+    yield program
+    program.kill_all()
+
+
+@pytest.fixture
+def source(make_database):
+    return make_database()
+
+
+@pytest.fixture
+def target(sink, tmp_path, make_database):
+    return make_target(sink, tmp_path, make_database)
+
+
+class Pipeline:
+    """What most tests need: a source, a target, the program between them."""
+
+    def __init__(self, weir, source, target):
+        self.weir, self.source, self.target = weir, source, target
+
+    def drain(self, *options, **more):
+        query = more.pop("query", {})
+        return self.weir.drain(self.source.url, self.target.url(**query), *options, **more)
+
+    def start(self, *options, **more):
+        query = more.pop("query", {})
+        return self.weir.start("stream", self.source.url, self.target.url(**query), *options, **more)
+
+    def check(self, tables=None, **read):
+        assert_equal(self.source, self.target, tables, **read)
+
+    def settle(self, process, lsn=None, timeout=60):
+        """Until everything that is committed now is durable in the target."""
+        lsn = lsn or self.source.lsn()
+
+        def confirmed():
+            process.must_live()
+            return self.source.confirmed(lsn)
+        from harness.wait import wait_for
+        wait_for(confirmed, timeout, lambda: f"{lsn} is confirmed: {self.source.slots()}\n{process.logs()[-3000:]}")
+
+
+@pytest.fixture
+def pipeline(weir, source, target):
+    return Pipeline(weir, source, target)
+
+
+def pytest_generate_tests(metafunc):
+    if "sink" in metafunc.fixturenames and not any(
+            "sink" in str(m.args[0]).split(",") for m in metafunc.definition.iter_markers("parametrize")):
+        metafunc.parametrize("sink", SQL_SINKS if metafunc.definition.get_closest_marker("sql") else SINKS)

@@ -1,0 +1,1 @@
+"""What the integration tests stand on: servers, the program, and a comparator of its own."""

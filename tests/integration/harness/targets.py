@@ -1,0 +1,148 @@
+"""Reading targets back, each with a library that the program does not use."""
+import json
+import pathlib
+import sqlite3
+import urllib.parse
+
+from harness.compare import Table, identifier, read_postgres
+from harness.events import Replay
+
+SINKS = ("sqlite", "duckdb", "postgres", "file")
+SQL_SINKS = ("sqlite", "duckdb", "postgres")
+HISTORY = ("_weir_op", "_weir_lsn", "_weir_ordinal", "_weir_xid", "_weir_commit_time")
+
+
+class Target:
+    kind = None
+    base = None
+    live = True  # it can be read while the program runs
+
+    def url(self, **query):
+        return self.base + ("?" + urllib.parse.urlencode(query) if query else "")
+
+    def read(self, schema, table, source=None):
+        """A Table with the values as they are stored, or None."""
+        raise NotImplementedError
+
+    def count(self, schema, table):
+        found = self.read(schema, table)
+        return 0 if found is None else len(found.rows)
+
+    def history(self, schema, table, source):
+        """The state that a table of mode=history describes, and how many events it has."""
+        found = self.read(schema, table, source)
+        names = found.names
+        missing = [n for n in HISTORY if n not in names]
+        assert not missing, f"no history columns {missing} in {names}"
+        op, lsn, ordinal = (names.index(n) for n in HISTORY[:3])
+        data = [i for i, n in enumerate(names) if n not in HISTORY]
+        key = [names.index(k) for k in source.key]
+        state = {}
+        order = sorted(found.rows, key=lambda r: (r[lsn], int(r[ordinal]), r[op] != "delete"))
+        for row in order:
+            at = tuple(row[i] for i in key)
+            if row[op] == "truncate":
+                state.clear()
+            elif row[op] == "delete":
+                assert state.pop(at, None) is not None, f"{table}: a delete of {at}, which is not there"
+            else:
+                assert row[op] == "update" or at not in state, f"{table}: {row[op]} of {at} again"
+                state[at] = [row[i] for i in data]
+        return Table([names[i] for i in data], source.key, list(state.values())), len(order)
+
+
+class Sqlite(Target):
+    kind = "sqlite"
+
+    def __init__(self, folder):
+        self.path = pathlib.Path(folder) / "target.db"
+        self.base = f"sqlite:{self.path}"
+
+    def connect(self):
+        return sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=20)
+
+    def read(self, schema, table, source=None):
+        if not self.path.exists():
+            return None
+        name = identifier(table if schema == "public" else f"{schema}.{table}")
+        connection = self.connect()
+        try:
+            found = [r[1] for r in connection.execute(f"PRAGMA table_info({name})")]
+            if not found:
+                return None
+            names = ", ".join(identifier(n) for n in found)
+            return Table(found, [], connection.execute(f"SELECT {names} FROM {name}").fetchall())
+        finally:
+            connection.close()
+
+
+class Duckdb(Target):
+    kind = "duckdb"
+    live = False  # DuckDB locks its file
+
+    def __init__(self, folder):
+        self.path = pathlib.Path(folder) / "target.duckdb"
+        self.base = f"duckdb:{self.path}"
+
+    def connect(self):
+        import duckdb
+        return duckdb.connect(str(self.path), read_only=True)
+
+    def read(self, schema, table, source=None):
+        if not self.path.exists():
+            return None
+        schema = "main" if schema == "public" else schema
+        connection = self.connect()
+        try:
+            connection.execute("SET TimeZone = 'UTC'")
+            found = connection.execute(
+                "SELECT column_name, data_type FROM duckdb_columns() WHERE schema_name = ? AND table_name = ? "
+                "AND NOT internal ORDER BY column_index", [schema, table]).fetchall()
+            if not found:
+                return None
+            # DuckDB's own text, but for bytes: Python has no dates before Christ.
+            names = ", ".join(identifier(n) if t == "BLOB" else f"CAST({identifier(n)} AS VARCHAR)"
+                              for n, t in found)
+            rows = connection.execute(f"SELECT {names} FROM {identifier(schema)}.{identifier(table)}")
+            return Table([n for n, _ in found], [], rows.fetchall())
+        finally:
+            connection.close()
+
+
+class Postgres(Target):
+    kind = "postgres"
+
+    def __init__(self, database):
+        self.database = database
+        self.base = database.url
+
+    def read(self, schema, table, source=None):
+        return read_postgres(self.database.connection, schema, table, generated=True)
+
+
+class File(Target):
+    kind = "file"
+
+    def __init__(self, folder):
+        self.path = pathlib.Path(folder) / "target.ndjson"
+        self.base = f"file:{self.path}"
+        self._seen = None
+
+    def replay(self):
+        size = self.path.stat().st_size if self.path.exists() else 0
+        if self._seen is None or self._seen[0] != size:
+            self._seen = (size, Replay(self.path))
+        return self._seen[1]
+
+    def read(self, schema, table, source=None):
+        return self.replay().table(schema, table)
+
+    def events(self):
+        return [json.loads(line) for line in self.path.read_text().split("\n")[:-1]]
+
+
+def make_target(sink, folder, database=None):
+    """@database: makes one on demand, for the sink that needs a server."""
+    if sink == "postgres":
+        return Postgres(database())
+    return {"sqlite": Sqlite, "duckdb": Duckdb, "file": File}[sink](folder)
