@@ -60,6 +60,8 @@ struct Route {
     Table *last_table;     // cache of the table of `last_relation`
     const Relation *last_relation;
     bool has_pending; // some table waits for its copy
+    Change *merged;   // several batches' changes, see side_by_side()
+    size_t merged_capacity;
     SideCopy *side;
     CopyJob job;
 };
@@ -370,15 +372,8 @@ static Status deliver_changes(Route *route, const Change *changes, size_t count,
     return write_run(route, changes + start, count - start, err);
 }
 
-Status route_deliver(Route *route, const Batch *batch, Error *err)
+static void take_in(Route *route, const Batch *batch)
 {
-    assert(batch->is_sealed);
-    if (!route->has_changes) {
-        route->uncommitted_since_ms = clock_monotonic_ms();
-    }
-    if (deliver_changes(route, batch->changes, batch->count, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
     assert(position_compare(batch->end, route->written) >= 0 ||
            position_compare(batch->end, route->resumed) <= 0);
     route->written = position_max(route->written, batch->end);
@@ -388,7 +383,47 @@ Status route_deliver(Route *route, const Batch *batch, Error *err)
     route->in_transaction = !batch->ends_transaction;
     route->uncommitted_bytes += batch->bytes;
     atomic_fetch_add(&route->options.meter->bytes, (int64_t)batch->bytes);
-    return STATUS_OK;
+}
+
+// The changes of several batches side by side, so that a sink can fold and apply them as one run.
+// Only the structs are copied; what they point to stays in the batches.
+static const Change *side_by_side(Route *route, Batch *const *batches, size_t count, size_t *ret)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < count; i++) {
+        total += batches[i]->count;
+    }
+    *ret = total;
+    if (count == 1) {
+        return batches[0]->changes;
+    }
+    if (total > route->merged_capacity) {
+        route->merged_capacity = total * 2;
+        route->merged = mem_resize(route->merged, route->merged_capacity * sizeof(Change));
+    }
+    size_t at = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (batches[i]->count > 0) {
+            memcpy(&route->merged[at], batches[i]->changes, batches[i]->count * sizeof(Change));
+            at += batches[i]->count;
+        }
+    }
+    return route->merged;
+}
+
+Status route_deliver(Route *route, Batch *const *batches, size_t count, Error *err)
+{
+    assert(count > 0);
+    if (!route->has_changes) {
+        route->uncommitted_since_ms = clock_monotonic_ms();
+    }
+    size_t changes;
+    const Change *run = side_by_side(route, batches, count, &changes);
+    for (size_t i = 0; i < count; i++) {
+        assert(batches[i]->is_sealed);
+        take_in(route, batches[i]);
+    }
+    return deliver_changes(route, run, changes, err);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -628,5 +663,6 @@ void route_close(Route *route)
     sink_free(route->sink);
     checkpoint_done(&route->checkpoint);
     tables_done(&route->tables);
+    mem_free(route->merged);
     mem_free(route);
 }

@@ -38,7 +38,8 @@ MUST_CHECK Status route_copy(Route *route, const SourceTables *tables, Error *er
 /** Continue behind @position. Called once, before the first delivery. */
 void route_start(Route *route, Position position);
 
-MUST_CHECK Status route_deliver(Route *route, const Batch *batch, Error *err);
+/** Deliver batches that follow one another, as one run. */
+MUST_CHECK Status route_deliver(Route *route, Batch *const *batches, size_t count, Error *err);
 
 /** How long the caller may wait for the next batch before it has to call route_flush(). */
 int64_t route_patience_ms(const Route *route, int64_t now_ms);

@@ -21,6 +21,8 @@
 
 enum {
     QUEUE_BYTES = 12 << 20,
+    GATHER_MAX = 256,
+    GATHER_BYTES = 4 << 20,
     POLL_MS = 200,
     RETRY_MS_MIN = 500,
     RETRY_MS_MAX = 30000,
@@ -163,16 +165,34 @@ static void *source_main(void *argument)
 // The route thread
 // ---------------------------------------------------------------------------------------------
 
+// Everything that has gathered while the sink was busy goes to it at once: the further it is
+// behind, the larger its runs, without any setting.
+static size_t gather(Runner *runner, Batch **batches, int64_t patience_ms)
+{
+    size_t count = 0;
+    size_t bytes = 0;
+    while (count < GATHER_MAX && bytes < GATHER_BYTES) {
+        Batch *batch = queue_pop(&runner->queue, count == 0 ? patience_ms : 0);
+        if (batch == NULL) {
+            break;
+        }
+        bytes += batch->bytes;
+        batches[count++] = batch;
+    }
+    return count;
+}
+
 static Status route_step(Runner *runner, Error *err)
 {
     Route *route = runner->route;
-    Batch *batch = queue_pop(&runner->queue, route_patience_ms(route, clock_monotonic_ms()));
-    if (batch != NULL) {
-        Status status = route_deliver(route, batch, err);
-        batch_unref(batch);
-        if (status != STATUS_OK) {
-            return STATUS_FAIL;
-        }
+    Batch *batches[GATHER_MAX];
+    size_t count = gather(runner, batches, route_patience_ms(route, clock_monotonic_ms()));
+    Status status = count == 0 ? STATUS_OK : route_deliver(route, batches, count, err);
+    for (size_t i = 0; i < count; i++) {
+        batch_unref(batches[i]);
+    }
+    if (status != STATUS_OK) {
+        return STATUS_FAIL;
     }
     Position before = route_durable(route);
     bool idle = queue_is_empty(&runner->queue);
