@@ -9,7 +9,6 @@
 
 #include <assert.h>
 
-#include "base/limits.h"
 #include "base/map.h"
 
 typedef struct Entry {
@@ -23,6 +22,7 @@ typedef struct Entry {
 
 typedef struct Folder {
     const Relation *relation;
+    Value *key; // of the change that is being folded
     Entry *entries;
     size_t count;
     size_t capacity;
@@ -32,12 +32,11 @@ typedef struct Folder {
 
 typedef struct Compactor {
     Arena *arena;
-    Map by_relation;
+    Map by_oid;
     Folder **folders; // in the order of first use
     size_t count;
     size_t capacity;
     Folder *last;
-    Value key[LIMIT_COLUMNS];
 } Compactor;
 
 static void *grow(Arena *arena, void *old, size_t size, size_t count, size_t capacity)
@@ -49,17 +48,19 @@ static void *grow(Arena *arena, void *old, size_t size, size_t count, size_t cap
     return bigger;
 }
 
+/** NULL when another version of the table is in the run already: what comes before a change of its
+ *  columns must not meet what comes behind it. */
 static Folder *find_folder(Compactor *compactor, const Relation *relation)
 {
     if (compactor->last != NULL && compactor->last->relation == relation) {
         return compactor->last;
     }
-    uint64_t address = (uint64_t)(uintptr_t)relation;
-    Folder *folder = map_get_u64(&compactor->by_relation, address);
+    Folder *folder = map_get_u64(&compactor->by_oid, relation->oid);
     if (folder == NULL) {
         folder = arena_alloc_zero(compactor->arena, sizeof(*folder));
         folder->relation = relation;
-        (void)map_put_u64(&compactor->by_relation, address, folder);
+        folder->key = ARENA_ARRAY(compactor->arena, Value, relation->key_count);
+        (void)map_put_u64(&compactor->by_oid, relation->oid, folder);
         if (compactor->count == compactor->capacity) {
             size_t capacity = MAX(compactor->capacity * 2, (size_t)8);
             compactor->folders = grow(compactor->arena, compactor->folders, sizeof(Folder *),
@@ -67,6 +68,8 @@ static Folder *find_folder(Compactor *compactor, const Relation *relation)
             compactor->capacity = capacity;
         }
         compactor->folders[compactor->count++] = folder;
+    } else if (folder->relation != relation) {
+        return NULL;
     }
     compactor->last = folder;
     return folder;
@@ -186,36 +189,27 @@ static bool all_known(const Relation *relation, const Value *row)
     return true;
 }
 
-static Value *copy_row(Arena *arena, const Relation *relation, const Value *row)
+// The row after an update: what the change does not say is as in its full old row (replica identity
+// FULL), otherwise as in @base, the row before it as far as it is known. With @reuse it is made
+// there, which may be @base itself.
+static const Value *row_after(Arena *arena, const Change *change, const Value *base, Value *reuse)
 {
-    size_t size = relation->column_count * sizeof(Value);
-    return memcpy(arena_alloc(arena, size), row, size);
-}
-
-// What @over knows, and below it what @row knows.
-static const Value *lay_over(Arena *arena, const Relation *relation, const Value *row,
-                             const Value *over, Value *reuse)
-{
-    Value *merged = reuse != NULL ? reuse : copy_row(arena, relation, row);
+    const Relation *relation = change->relation;
+    const Value *row = change->new_row;
+    if (all_known(relation, row) || (base == NULL && change->old_row == NULL)) {
+        return row;
+    }
+    Value *merged = reuse != NULL ? reuse : ARENA_ARRAY(arena, Value, relation->column_count);
     for (uint16_t i = 0; i < relation->column_count; i++) {
-        if (value_is_known(over[i])) {
-            merged[i] = over[i];
+        if (value_is_known(row[i])) {
+            merged[i] = row[i];
+        } else if (change->old_row != NULL && value_is_known(change->old_row[i])) {
+            merged[i] = change->old_row[i];
+        } else {
+            merged[i] = base != NULL ? base[i] : row[i];
         }
     }
     return merged;
-}
-
-static const Value *with_key(Arena *arena, const Relation *relation, const Value *row,
-                             const Value *key)
-{
-    if (same_key(relation, row, key)) {
-        return row;
-    }
-    Value *copy = copy_row(arena, relation, row);
-    for (uint16_t i = 0; i < relation->key_count; i++) {
-        copy[relation->key[i]] = key[i];
-    }
-    return copy;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -224,7 +218,7 @@ static const Value *with_key(Arena *arena, const Relation *relation, const Value
 
 static bool put_row(Compactor *compactor, Folder *folder, const Value *row, const Change *change)
 {
-    Value *key = compactor->key;
+    Value *key = folder->key;
     if (!take_key(folder->relation, row, NULL, key)) {
         return false;
     }
@@ -260,7 +254,7 @@ static bool fold_insert(Compactor *compactor, Folder *folder, const Change *chan
 
 static bool fold_delete(Compactor *compactor, Folder *folder, const Change *change)
 {
-    Value *key = compactor->key;
+    Value *key = folder->key;
     if (change->old_row == NULL || !take_key(folder->relation, change->old_row, NULL, key)) {
         return false;
     }
@@ -283,23 +277,22 @@ static bool fold_delete(Compactor *compactor, Folder *folder, const Change *chan
 static bool fold_in_place(Compactor *compactor, Folder *folder, const Change *change)
 {
     const Relation *relation = folder->relation;
-    Value *key = compactor->key;
+    Value *key = folder->key;
     uint64_t hash = hash_key(key, relation->key_count);
     Entry *entry = find_entry(folder, hash, key);
     if (entry != NULL && !entry->present) {
         return false;
     }
     if (entry == NULL) {
-        const Value *row = with_key(compactor->arena, relation, change->new_row, key);
         entry = add_entry(compactor, folder, hash);
         entry->existed = true;
-        entry->row = row;
+        entry->row = row_after(compactor->arena, change, NULL, NULL);
     } else {
-        // A row of ours was made by the line below, so it may be written to.
+        // A row that we own was made by row_after(), so it may be written to.
         Value *reuse = entry->owns_row ? (Value *)(uintptr_t)entry->row : NULL;
-        entry->row = lay_over(compactor->arena, relation, entry->row, change->new_row, reuse);
-        entry->owns_row = true;
+        entry->row = row_after(compactor->arena, change, entry->row, reuse);
     }
+    entry->owns_row = entry->row != change->new_row;
     entry->present = true;
     entry->last = change;
     return true;
@@ -309,8 +302,7 @@ static bool fold_in_place(Compactor *compactor, Folder *folder, const Change *ch
 static bool fold_move(Compactor *compactor, Folder *folder, const Change *change)
 {
     const Relation *relation = folder->relation;
-    Value *key = compactor->key;
-    const Value *row = change->new_row;
+    Value *key = folder->key;
     if (!take_key(relation, change->old_row, NULL, key)) {
         return false;
     }
@@ -319,9 +311,7 @@ static bool fold_move(Compactor *compactor, Folder *folder, const Change *change
     if (old != NULL && !old->present) {
         return false;
     }
-    if (!all_known(relation, row) && old != NULL) {
-        row = lay_over(compactor->arena, relation, old->row, row, NULL);
-    }
+    const Value *row = row_after(compactor->arena, change, old == NULL ? NULL : old->row, NULL);
     if (!all_known(relation, row)) {
         return false;
     }
@@ -342,10 +332,10 @@ static bool fold_move(Compactor *compactor, Folder *folder, const Change *change
 static bool fold_update(Compactor *compactor, Folder *folder, const Change *change)
 {
     const Relation *relation = folder->relation;
-    if (!take_key(relation, change->new_row, change->old_row, compactor->key)) {
+    if (!take_key(relation, change->new_row, change->old_row, folder->key)) {
         return false;
     }
-    bool moves = change->old_row != NULL && !same_key(relation, change->old_row, compactor->key);
+    bool moves = change->old_row != NULL && !same_key(relation, change->old_row, folder->key);
     return moves ? fold_move(compactor, folder, change) : fold_in_place(compactor, folder, change);
 }
 
@@ -358,6 +348,9 @@ static bool fold(Compactor *compactor, const Change *change)
         return false;
     }
     Folder *folder = find_folder(compactor, change->relation);
+    if (folder == NULL) {
+        return false;
+    }
     if (change->op == CHANGE_INSERT || change->op == CHANGE_READ) {
         return fold_insert(compactor, folder, change);
     }
@@ -397,8 +390,8 @@ static void finish_table(Arena *arena, const Folder *folder, CompactedTable *ret
 
 void compact(const Change *changes, size_t count, Arena *arena, Compacted *ret)
 {
-    Compactor *compactor = arena_alloc(arena, sizeof(*compactor));
-    *compactor = (Compactor){.arena = arena};
+    Compactor folding = {.arena = arena};
+    Compactor *compactor = &folding;
     size_t at = 0;
     while (at < count && fold(compactor, &changes[at])) {
         at++;
@@ -410,5 +403,5 @@ void compact(const Change *changes, size_t count, Arena *arena, Compacted *ret)
         finish_table(arena, compactor->folders[i], table);
         ret->table_count += table->row_count > 0 ? 1 : 0;
     }
-    map_done(&compactor->by_relation);
+    map_done(&compactor->by_oid);
 }

@@ -44,8 +44,9 @@ typedef struct Compacted {
     size_t consumed; // changes folded, from the start of the run; the barrier does not count
     // The change behind them cannot be folded and has to be applied by itself, in order, before the
     // rest of the run is compacted: a TRUNCATE, a key-changing update with unchanged columns, any
-    // update or delete of a table without a key, and whatever cannot be (an insert of a key that is
-    // there, a delete of one that is not: the target will say so). NULL when the run was used up.
+    // update or delete of a table without a key, another version of a table that is in the run
+    // already, and whatever cannot be (an insert of a key that is there, a delete of one that is
+    // not: the target will say so). NULL when the run was used up.
     const Change *barrier;
 } Compacted;
 
