@@ -10,13 +10,10 @@ The load leaves out what docs/formats.md lists as differences.
 
 import argparse
 import os
-import pwd
-import shutil
-import socket
-import subprocess
 import sys
-import tempfile
 import time
+
+from server import Server, Skip, newest_bindir
 
 SCHEMA = r'''
 CREATE TYPE mood AS ENUM ('sad', 'so so', 'it''s "fine"');
@@ -172,82 +169,9 @@ VARIANTS = [
 ]
 
 
-class Skip(Exception):
-    pass
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Server:
-    """A PostgreSQL of its own, as the user postgres where we are root."""
-
-    def __init__(self, bindir, directory, port):
-        self.bindir, self.port = bindir, port
-        self.data = os.path.join(directory, "data")
-        self.sockets = directory
-        self.as_user = {}
-        if os.geteuid() == 0:
-            try:
-                user = pwd.getpwnam("postgres")
-            except KeyError:
-                raise Skip("there is no user postgres to run a server as")
-            os.chown(directory, user.pw_uid, user.pw_gid)
-            self.as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-        os.chmod(directory, 0o755)
-
-    def program(self, name, *args):
-        done = subprocess.run([os.path.join(self.bindir, name), *args], capture_output=True, text=True,
-                              cwd="/", **self.as_user)
-        if done.returncode != 0:
-            raise RuntimeError(f"{name}: {done.stdout}{done.stderr}")
-
-    def start(self):
-        self.program("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
-                     "--locale=C.UTF-8", "--no-sync")
-        with open(os.path.join(self.data, "postgresql.conf"), "a", encoding="utf-8") as conf:
-            conf.write(f"""
-port = {self.port}
-listen_addresses = '127.0.0.1'
-unix_socket_directories = '{self.sockets}'
-wal_level = logical
-max_replication_slots = 20
-max_wal_senders = 20
-timezone = 'UTC'
-fsync = off
-""")
-        log = os.path.join(self.data, "log")
-        self.program("pg_ctl", "-D", self.data, "-l", log, "-w", "start")
-
-    def stop(self):
-        if os.path.exists(os.path.join(self.data, "postmaster.pid")):
-            self.program("pg_ctl", "-D", self.data, "-m", "immediate", "-w", "stop")
-
-    @property
-    def url(self):
-        return f"postgres://postgres@127.0.0.1:{self.port}/postgres"
-
-    def sql(self, text):
-        done = subprocess.run(
-            [os.path.join(self.bindir, "psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", self.url],
-            input=text, capture_output=True, text=True, check=False,
-            env={**os.environ, "PGCLIENTENCODING": "UTF8"})
-        if done.returncode != 0:
-            raise RuntimeError(f"{done.stderr}\nin: {text}")
-        return done.stdout
-
-
-def weir(program, server, number, options, state):
-    done = subprocess.run(
-        [program, "stream", server.url, f"stdout:?{options}", "--no-copy", "--until", "now", "--state",
-         state, "--name", f"compare{number}", "--slot", f"compare{number}", "--progress", "never"],
-        capture_output=True, check=False, timeout=120)
-    if done.returncode != 0:
-        raise RuntimeError(f"weir: exit code {done.returncode}: {done.stderr.decode()}")
-    return done.stdout.decode().splitlines()
+def weir(program, server, number, options):
+    text = server.stream(program, f"stdout:?{options}", f"compare{number}", "--no-copy")
+    return text.splitlines()
 
 
 def plugin(server, end, options):
@@ -287,10 +211,10 @@ def compare(name, expected, found):
     return len(found) > 0
 
 
-def run_phase(server, program, state, load, variants):
+def run_phase(server, program, load, variants):
     """Both sides read exactly what @load does."""
     for number, (_, _, options, _) in variants:
-        left = weir(program, server, number, options, state)
+        left = weir(program, server, number, options)
         assert not left, left
     make_plugin_slot(server)
     for text in load:
@@ -299,34 +223,28 @@ def run_phase(server, program, state, load, variants):
     equal = True
     for number, (name, theirs, ours, _) in variants:
         equal &= compare(name, plugin(server, end, theirs),
-                         weir(program, server, number, ours, state))
+                         weir(program, server, number, ours))
     server.sql("SELECT pg_drop_replication_slot('plugin');")
     return equal
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--weir", default=os.environ.get("WEIR", "build/weir"))
-    parser.add_argument("--bindir", default="/usr/lib/postgresql/15/bin")
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--directory", help="where the server lives; removed at the end")
-    args = parser.parse_args()
-    if not os.path.exists(os.path.join(args.bindir, "initdb")):
-        raise Skip(f"there is no PostgreSQL in {args.bindir}")
-    directory = tempfile.mkdtemp(prefix="weir-wal2json-", dir=args.directory)
-    server = Server(args.bindir, directory, args.port or free_port())
-    started = time.monotonic()
-    try:
-        server.start()
+def run(program, bindir=None, port=0, directory=None):
+    numbered = list(enumerate(VARIANTS))
+    with Server(bindir or newest_bindir("wal2json.so"), port, directory) as server:
         server.sql(SCHEMA)
-        state = os.path.join(directory, "state")
-        os.mkdir(state)
-        numbered = list(enumerate(VARIANTS))
-        equal = run_phase(server, args.weir, state, DEFAULT_LOAD, numbered)
-        equal &= run_phase(server, args.weir, state, IDENTITY_LOAD, [v for v in numbered if v[1][3]])
-    finally:
-        server.stop()
-        shutil.rmtree(directory, ignore_errors=True)
+        equal = run_phase(server, program, DEFAULT_LOAD, numbered)
+        return run_phase(server, program, IDENTITY_LOAD, [v for v in numbered if v[1][3]]) and equal
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--weir", default=os.environ.get("WEIR", "build/weir"))
+    parser.add_argument("--bindir", help="of the server; default: Debian's newest that has the plugin")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--directory", help="where the server lives for the time being")
+    args = parser.parse_args()
+    started = time.monotonic()
+    equal = run(args.weir, args.bindir, args.port, args.directory)
     print(f"{'equal' if equal else 'DIFFERENT'} after {time.monotonic() - started:.1f} s")
     return 0 if equal else 1
 

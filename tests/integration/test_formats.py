@@ -1,0 +1,66 @@
+"""The formats, against the plugin they imitate, their JSON Schema and the server: for pytest."""
+
+import json
+import os
+import sys
+
+import pytest
+
+GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden")
+sys.path.insert(0, GOLDEN)
+
+import wal2json_compare  # noqa: E402
+import weir_roundtrip  # noqa: E402
+from server import Server, Skip, newest_bindir  # noqa: E402
+
+WEIR = os.environ.get("WEIR", "build/weir")
+
+
+def or_skip(call, *args):
+    try:
+        return call(*args)
+    except Skip as reason:
+        pytest.skip(str(reason))
+
+
+def golden_files():
+    folder = os.path.join(GOLDEN, "weir")
+    return sorted(os.path.join(folder, name) for name in os.listdir(folder))
+
+
+@pytest.mark.parametrize("path", golden_files(), ids=os.path.basename)
+def test_golden_events_fit_the_schema(path):
+    validator = or_skip(weir_roundtrip.make_validator)
+    with open(path, encoding="utf-8", newline="\n") as lines:
+        for line in lines:
+            assert [problem.message for problem in validator.iter_errors(json.loads(line))] == []
+
+
+@pytest.mark.parametrize("line", [
+    '{"op":"insert","schema":"s","table":"t","lsn":"0/1","xid":1,"commit_time":"2026-11-21T05:20:59.1Z","ordinal":1,"new":{}}',
+    '{"op":"insert","schema":"s","table":"t","lsn":"0/1","ordinal":1,"new":{}}',
+    '{"op":"read","schema":"s","table":"t","lsn":"0/1","ordinal":1,"new":{},"xid":5}',
+    '{"op":"read","schema":"s","table":"t","lsn":"0/1","ordinal":1,"new":{},"surprise":5}',
+    '{"op":"message","lsn":"0/1","ordinal":1,"transactional":true,"message_lsn":"0/1","prefix":""}',
+])
+def test_the_schema_refuses(line):
+    validator = or_skip(weir_roundtrip.make_validator)
+    assert not validator.is_valid(json.loads(line))
+
+
+def test_wal2json_is_what_the_plugin_writes():
+    assert or_skip(wal2json_compare.run, WEIR)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_random_rows_come_back(seed):
+    bindir = or_skip(newest_bindir)
+    with or_skip(Server, bindir) as server:
+        or_skip(weir_roundtrip.run_roundtrip, server, WEIR, seed)
+
+
+@pytest.mark.kill
+def test_file_survives_kills():
+    bindir = or_skip(newest_bindir)
+    with or_skip(Server, bindir) as server:
+        or_skip(weir_roundtrip.run_kills, server, WEIR, 1, 50)
