@@ -1,0 +1,91 @@
+// csv:PATH — every change as a line of a CSV file: time, op, table, values.
+#include <stdio.h>
+
+#include "pipeline/sink.h"
+
+typedef struct CsvSink {
+    Sink base; // every sink starts with this
+    Str path;
+    FILE *file;
+} CsvSink;
+
+static const Option csv_options[] = {
+    {"path", OPTION_STRING(CsvSink, path), .required = true, .is_path = true,
+     .help = "The file to append to."},
+    {0},
+};
+
+static Status csv_open(Sink *sink, Error *err)
+{
+    CsvSink *csv = (CsvSink *)sink;
+    const char *path = str_to_cstr(&sink->options_arena, csv->path);
+    csv->file = fopen(path, "ae");
+    return csv->file != NULL ? STATUS_OK
+                             : error_set_errno(err, ERROR_CONFIG, errno, "open \"%s\"", path);
+}
+
+static Status csv_resume(Sink *sink, Checkpoint *checkpoint, Error *err)
+{
+    return STATUS_OK; // the runner keeps the checkpoint: stores_checkpoint is false
+}
+
+static Status csv_prepare(Sink *sink, const Relation *was, const Relation *now, Error *err)
+{
+    return STATUS_OK; // no tables to make
+}
+
+static void csv_value(FILE *file, Value value)
+{
+    fputc('"', file);
+    for (uint32_t i = 0; value_is_data(value) && i < value.len; i++) {
+        fputs(value.ptr[i] == '"' ? "\"\"" : (char[]){value.ptr[i], '\0'}, file);
+    }
+    fputc('"', file);
+}
+
+static Status csv_write(Sink *sink, const Change *changes, size_t count, Error *err)
+{
+    FILE *file = ((CsvSink *)sink)->file;
+    for (const Change *change = changes; change < changes + count; change++) {
+        const Value *row = change->new_row != NULL ? change->new_row : change->old_row;
+        if (row == NULL) {
+            continue; // a truncate, a message, a new shape: nothing to put into columns
+        }
+        fprintf(file, "%s,%" STR_FMT, change_op_name(change->op), STR_ARG(change->relation->name));
+        for (uint16_t i = 0; i < change->relation->column_count; i++) {
+            fputc(',', file);
+            csv_value(file, row[i]);
+        }
+        fputc('\n', file);
+    }
+    return STATUS_OK;
+}
+
+static Status csv_commit(Sink *sink, Checkpoint *changed, Error *err)
+{
+    FILE *file = ((CsvSink *)sink)->file;
+    bool written = fflush(file) == 0 && ferror(file) == 0;
+    return written ? STATUS_OK : error_set_errno(err, ERROR_TRANSIENT, errno, "write the file");
+}
+
+static void csv_close(Sink *sink)
+{
+    CsvSink *csv = (CsvSink *)sink;
+    if (csv->file != NULL) {
+        (void)fclose(csv->file);
+    }
+}
+
+const SinkOps csv_sink = {
+    .name = "csv",
+    .summary = "Lines of a CSV file.",
+    .options = csv_options,
+    .instance_size = sizeof(CsvSink),
+    .guarantee = GUARANTEE_AT_LEAST_ONCE,
+    .open = csv_open,
+    .resume = csv_resume,
+    .prepare = csv_prepare,
+    .write = csv_write,
+    .commit = csv_commit,
+    .close = csv_close,
+};
