@@ -256,6 +256,20 @@ static void assert_same(const Model *a, const Model *b)
     }
 }
 
+// The changes are only borrowed: after a failed set they are applied one by one as they came.
+static const Value *copy_of(Arena *arena, const Value *values)
+{
+    size_t size = COLUMNS * sizeof(Value);
+    return values == NULL ? NULL : memcpy(arena_alloc(arena, size), values, size);
+}
+
+static void assert_untouched(const Value *now, const Value *was)
+{
+    for (int i = 0; was != NULL && i < COLUMNS; i++) {
+        assert_true(value_equal(now[i], was[i]));
+    }
+}
+
 static void run_case(uint64_t seed)
 {
     state = seed * 0x9e3779b97f4a7c15ULL + 1;
@@ -268,11 +282,14 @@ static void run_case(uint64_t seed)
     }
     Model expected = start;
     Change run[RUN_MAX];
+    const Value *rows[RUN_MAX][2];
     size_t count = 1 + roll(RUN_MAX);
     size_t later_from = roll(RUN_MAX * 4);
     for (size_t i = 0; i < count; i++) {
         run[i] = random_change(&expected, i >= later_from, &arena);
         apply(&expected, &run[i]);
+        rows[i][0] = copy_of(&arena, run[i].old_row);
+        rows[i][1] = copy_of(&arena, run[i].new_row);
     }
     Model got = start;
     for (size_t at = 0; at < count;) {
@@ -289,6 +306,10 @@ static void run_case(uint64_t seed)
         }
     }
     assert_same(&expected, &got);
+    for (size_t i = 0; i < count; i++) {
+        assert_untouched(run[i].old_row, rows[i][0]);
+        assert_untouched(run[i].new_row, rows[i][1]);
+    }
     arena_done(&arena);
 }
 
