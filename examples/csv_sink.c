@@ -18,10 +18,9 @@ static const Option csv_options[] = {
 static Status csv_open(Sink *sink, Error *err)
 {
     CsvSink *csv = (CsvSink *)sink;
-    const char *path = str_to_cstr(&sink->options_arena, csv->path);
-    csv->file = fopen(path, "ae");
+    csv->file = fopen(str_to_cstr(&sink->options_arena, csv->path), "ae");
     return csv->file != NULL ? STATUS_OK
-                             : error_set_errno(err, ERROR_CONFIG, errno, "open \"%s\"", path);
+                             : error_set_errno(err, ERROR_CONFIG, errno, "open the CSV file");
 }
 
 static Status csv_resume(Sink *sink, Checkpoint *checkpoint, Error *err)
@@ -34,15 +33,6 @@ static Status csv_prepare(Sink *sink, const Relation *was, const Relation *now, 
     return STATUS_OK; // no tables to make
 }
 
-static void csv_value(FILE *file, Value value)
-{
-    fputc('"', file);
-    for (uint32_t i = 0; value_is_data(value) && i < value.len; i++) {
-        fputs(value.ptr[i] == '"' ? "\"\"" : (char[]){value.ptr[i], '\0'}, file);
-    }
-    fputc('"', file);
-}
-
 static Status csv_write(Sink *sink, const Change *changes, size_t count, Error *err)
 {
     FILE *file = ((CsvSink *)sink)->file;
@@ -53,8 +43,11 @@ static Status csv_write(Sink *sink, const Change *changes, size_t count, Error *
         }
         fprintf(file, "%s,%" STR_FMT, change_op_name(change->op), STR_ARG(change->relation->name));
         for (uint16_t i = 0; i < change->relation->column_count; i++) {
-            fputc(',', file);
-            csv_value(file, row[i]);
+            fputs(",\"", file);
+            for (uint32_t at = 0; value_is_data(row[i]) && at < row[i].len; at++) {
+                fputs(row[i].ptr[at] == '"' ? "\"\"" : (char[]){row[i].ptr[at], 0}, file);
+            }
+            fputc('"', file);
         }
         fputc('\n', file);
     }
@@ -63,16 +56,15 @@ static Status csv_write(Sink *sink, const Change *changes, size_t count, Error *
 
 static Status csv_commit(Sink *sink, Checkpoint *changed, Error *err)
 {
-    FILE *file = ((CsvSink *)sink)->file;
-    bool written = fflush(file) == 0 && ferror(file) == 0;
+    bool written = fflush(((CsvSink *)sink)->file) == 0;
     return written ? STATUS_OK : error_set_errno(err, ERROR_TRANSIENT, errno, "write the file");
 }
 
 static void csv_close(Sink *sink)
 {
-    CsvSink *csv = (CsvSink *)sink;
-    if (csv->file != NULL) {
-        (void)fclose(csv->file);
+    FILE *file = ((CsvSink *)sink)->file;
+    if (file != NULL) {
+        (void)fclose(file);
     }
 }
 

@@ -1,5 +1,6 @@
 // The sink of docs/adding-a-sink.md, compiled as it stands there.
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
