@@ -10,8 +10,7 @@ typedef struct CsvSink {
 } CsvSink;
 
 static const Option csv_options[] = {
-    {"path", OPTION_STRING(CsvSink, path), .required = true, .is_path = true,
-     .help = "The file to append to."},
+    {"path", OPTION_STRING(CsvSink, path), .required = true, .is_path = true, .help = "The file."},
     {0},
 };
 
@@ -19,8 +18,7 @@ static Status csv_open(Sink *sink, Error *err)
 {
     CsvSink *csv = (CsvSink *)sink;
     csv->file = fopen(str_to_cstr(&sink->options_arena, csv->path), "ae");
-    return csv->file != NULL ? STATUS_OK
-                             : error_set_errno(err, ERROR_CONFIG, errno, "open the CSV file");
+    return csv->file != NULL ? STATUS_OK : error_set_errno(err, ERROR_CONFIG, errno, "open it");
 }
 
 static Status csv_resume(Sink *sink, Checkpoint *checkpoint, Error *err)
@@ -57,14 +55,13 @@ static Status csv_write(Sink *sink, const Change *changes, size_t count, Error *
 static Status csv_commit(Sink *sink, Checkpoint *changed, Error *err)
 {
     bool written = fflush(((CsvSink *)sink)->file) == 0;
-    return written ? STATUS_OK : error_set_errno(err, ERROR_TRANSIENT, errno, "write the file");
+    return written ? STATUS_OK : error_set_errno(err, ERROR_TRANSIENT, errno, "write");
 }
 
 static void csv_close(Sink *sink)
 {
-    FILE *file = ((CsvSink *)sink)->file;
-    if (file != NULL) {
-        (void)fclose(file);
+    if (((CsvSink *)sink)->file != NULL) {
+        (void)fclose(((CsvSink *)sink)->file);
     }
 }
 
