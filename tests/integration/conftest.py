@@ -6,6 +6,7 @@ import pytest
 from harness import postgres
 from harness.compare import assert_equal
 from harness.targets import SINKS, SQL_SINKS, make_target
+from harness.wait import wait_for
 from harness.weir import Weir
 
 # The version a test gets that does not ask for one: each sink meets another.
@@ -129,14 +130,18 @@ class Pipeline:
     def check(self, tables=None, **read):
         assert_equal(self.source, self.target, tables, **read)
 
-    def settle(self, process, lsn=None, timeout=60):
+    def settle(self, process, timeout=60):
         """Until everything that is committed now is durable in the target."""
-        lsn = lsn or self.source.lsn()
+        def has_slot():
+            process.must_live()
+            return self.source.slots()
 
         def confirmed():
             process.must_live()
             return self.source.confirmed(lsn)
-        from harness.wait import wait_for
+        # A slot that is made later would have confirmed everything from the start.
+        wait_for(has_slot, timeout, lambda: f"a slot is made\n{process.logs()[-3000:]}")
+        lsn = self.source.lsn()
         wait_for(confirmed, timeout, lambda: f"{lsn} is confirmed: {self.source.slots()}\n{process.logs()[-3000:]}")
 
 
@@ -148,4 +153,5 @@ def pipeline(weir, source, target):
 def pytest_generate_tests(metafunc):
     if "sink" in metafunc.fixturenames and not any(
             "sink" in str(m.args[0]).split(",") for m in metafunc.definition.iter_markers("parametrize")):
-        metafunc.parametrize("sink", SQL_SINKS if metafunc.definition.get_closest_marker("sql") else SINKS)
+        metafunc.parametrize(
+            "sink", SQL_SINKS if metafunc.definition.get_closest_marker("sql") else SINKS)

@@ -31,7 +31,6 @@ SETTINGS = {
     "max_connections": 80,
     "shared_buffers": "32MB",
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "wal_sender_timeout": "60s",
     "log_min_messages": "warning",
@@ -261,7 +260,8 @@ class Database:
             yield self
 
     def lsn(self):
-        return self.one("SELECT pg_current_wal_lsn()::text")
+        """A position behind all that is committed, at which the stream has something to show."""
+        return self.one("SELECT pg_logical_emit_message(true, 'test', '')::text")
 
     def slots(self):
         return self.sql("SELECT slot_name, active, confirmed_flush_lsn::text FROM pg_replication_slots "

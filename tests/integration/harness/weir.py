@@ -25,7 +25,7 @@ class Ended:
     def text(self):
         return self.out + self.err
 
-    def __str__(self):
+    def __repr__(self):
         shown = " ".join(self.command).replace(PASSWORD, "***")
         return f"{shown}\nexit code {self.code}\n{self.out[-4000:]}\n{self.err[-6000:]}"
 
