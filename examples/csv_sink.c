@@ -1,4 +1,3 @@
-// csv:PATH — every change as a line of a CSV file: time, op, table, values.
 #include <stdio.h>
 
 #include "pipeline/sink.h"
