@@ -1,4 +1,5 @@
-// mode=history: every change is a row more.
+// mode=history: every change is a row more; an update that changes the key is two of one position,
+// a delete with the old key and an update with the row.
 //
 // An update that leaves a TOASTed column as it was brings no value for it; the row gets the value
 // that the history had for that key at that point. Within a write it is found among the changes
@@ -41,13 +42,13 @@ typedef struct History {
 // Rows
 // ---------------------------------------------------------------------------------------------
 
-static void write_own_columns(DuckSink *sink, uint16_t first, const Change *change)
+static void write_own_columns(DuckSink *sink, uint16_t first, ChangeOp op, const Change *change)
 {
     const Transaction *transaction = change->transaction;
     char lsn[SQL_LSN_TEXT_SIZE];
     sql_history_lsn(transaction->commit_lsn, lsn);
     duck_writer_text(&sink->writer, (uint16_t)(first + SQL_HISTORY_OP),
-                     str_from(change_op_name(change->op)));
+                     str_from(change_op_name(op)));
     duck_writer_text(&sink->writer, (uint16_t)(first + SQL_HISTORY_LSN), str_from(lsn));
     duck_writer_int64(&sink->writer, (uint16_t)(first + SQL_HISTORY_ORDINAL),
                       (int64_t)change->ordinal);
@@ -65,8 +66,8 @@ static void write_own_columns(DuckSink *sink, uint16_t first, const Change *chan
 }
 
 // @row may be NULL; what it does not know is NULL.
-static Status append(DuckSink *sink, const DuckTable *table, const Change *change, const Value *row,
-                     Error *err)
+static Status append_as(DuckSink *sink, const DuckTable *table, ChangeOp op, const Change *change,
+                        const Value *row, Error *err)
 {
     uint16_t count = table->relation->column_count;
     if (duck_append_to(sink, table, err) != STATUS_OK) {
@@ -79,8 +80,34 @@ static Status append(DuckSink *sink, const DuckTable *table, const Change *chang
             return STATUS_FAIL;
         }
     }
-    write_own_columns(sink, count, change);
+    write_own_columns(sink, count, op, change);
     return duck_writer_end_row(&sink->writer, err);
+}
+
+static bool changes_key(const Change *change)
+{
+    const Relation *relation = change->relation;
+    for (uint16_t i = 0; i < relation->key_count && change->old_row != NULL; i++) {
+        uint16_t column = relation->key[i];
+        if (!value_equal(change->old_row[column], change->new_row[column])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static Status append(DuckSink *sink, const DuckTable *table, const Change *change, const Value *row,
+                     Error *err)
+{
+    return append_as(sink, table, change->op, change, row, err);
+}
+
+// Before an update: the row is not under its old key any more.
+static Status append_old_key(DuckSink *sink, const DuckTable *table, const Change *change,
+                             Error *err)
+{
+    return changes_key(change) ? append_as(sink, table, CHANGE_DELETE, change, change->old_row, err)
+                               : STATUS_OK;
 }
 
 static bool is_complete(const Value *row, uint16_t count)
@@ -159,6 +186,9 @@ static Status append_update(History *history, const Change *change, Error *err)
     const Relation *relation = history->table->relation;
     const Value *row;
     Lookup lookup;
+    if (append_old_key(history->sink, history->table, change, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
     if (relation->key_count == 0) {
         row = duck_full_row(history->sink, change);
         return is_complete(row, relation->column_count)
@@ -271,7 +301,7 @@ static Status stage_row(const History *history, const Waiting *waiting, Error *e
             return STATUS_FAIL;
         }
     }
-    write_own_columns(sink, at, waiting->change);
+    write_own_columns(sink, at, waiting->change->op, waiting->change);
     return duck_writer_end_row(&sink->writer, err);
 }
 
@@ -399,6 +429,9 @@ static Status append_plain(DuckSink *sink, DuckTable *table, const Change *chang
             continue;
         }
         const Value *row = change->op == CHANGE_DELETE ? change->old_row : change->new_row;
+        if (change->op == CHANGE_UPDATE && append_old_key(sink, table, change, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
         if (append(sink, table, change, row, err) != STATUS_OK) {
             return STATUS_FAIL;
         }

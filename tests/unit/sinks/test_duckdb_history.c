@@ -35,7 +35,7 @@ static void update(Fixture *f, const Relation *relation, const Value *before, co
     add_change(f, CHANGE_UPDATE, relation, before, row);
 }
 
-#define ROWS "SELECT id, a, b, x, _weir_op FROM docs ORDER BY _weir_lsn, _weir_ordinal"
+#define ROWS "SELECT id, a, b, x, _weir_op FROM docs ORDER BY _weir_lsn, _weir_ordinal, _weir_op"
 
 static void every_change_is_a_row(void **state)
 {
@@ -110,7 +110,8 @@ static void keys_wander(void **state)
     update(f, t, NULL, ROW(T("1"), SAME, T("j"), T("1")));
     flush(f);
     assert_look(f, ROWS,
-                "1|first|b|1.0|insert\n2|first|c|1.0|update\n1|second|d|1.0|insert\n"
+                "1|first|b|1.0|insert\n1|NULL|NULL|NULL|delete\n2|first|c|1.0|update\n1|second|d|1."
+                "0|insert\n"
                 "2|first|e|1.0|update\n1|second|f|1.0|update\n2|first|g|1.0|update\n"
                 "1|second|h|1.0|update\n1|NULL|NULL|NULL|delete\n1|third|i|1.0|insert\n"
                 "1|third|j|1.0|update");
