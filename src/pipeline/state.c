@@ -22,9 +22,8 @@ struct State {
 static Status sqlite_failed(const State *state, int code, const char *what, Error *err)
 {
     ErrorKind kind = ERROR_TRANSIENT;
-    if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB) {
-        kind = ERROR_CONFIG;
-    } else if (code == SQLITE_READONLY || code == SQLITE_CANTOPEN || code == SQLITE_PERM) {
+    if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_READONLY ||
+        code == SQLITE_CANTOPEN || code == SQLITE_PERM) {
         kind = ERROR_CONFIG;
     }
     error_set(err, kind, "%s in the state directory \"%s\": %s", what, state->path,

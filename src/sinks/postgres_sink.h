@@ -65,9 +65,9 @@ MUST_CHECK Status postgres_run_with(PostgresSink *sink, const char *sql, int cou
 // postgres_table.c
 
 SqlTable postgres_place(const PostgresSink *sink, const Relation *relation);
-Status postgres_prepare(Sink *sink, const Relation *was, const Relation *now, Error *err);
-Status postgres_clear(Sink *sink, const Relation *relation, Error *err);
-Status postgres_check_table(Sink *sink, const Relation *relation, Report *report, Error *err);
+Status postgres_prepare(Sink *base, const Relation *was, const Relation *now, Error *err);
+Status postgres_clear(Sink *base, const Relation *relation, Error *err);
+Status postgres_check_table(Sink *base, const Relation *relation, Report *report, Error *err);
 /** The target's type of a column, of a table that is made for it. */
 Str postgres_type_for(PostgresSink *sink, const Column *column);
 /** Prepared before, always. */
