@@ -475,10 +475,32 @@ static Status describe_column(const Catalog *catalog, const CatalogTable *table,
     return describe_type(catalog, arena, ret, err);
 }
 
-// Of a table that is gone: the replica identity is all that is known of its key.
+// The catalog knows the order of the key's columns, the message which columns the key had when it
+// was written. By now the table may have another key.
+static bool is_key_as_sent(const CatalogTable *table, const Relation *relation)
+{
+    if (relation->identity == IDENTITY_FULL || relation->identity == IDENTITY_NOTHING) {
+        return true;
+    }
+    bool is_sent = false;
+    bool is_same = true;
+    for (uint16_t i = 0; i < relation->column_count; i++) {
+        bool sent = relation->columns[i].is_identity;
+        is_sent = is_sent || sent;
+        is_same = is_same && sent == relation_is_key(relation, i);
+    }
+    bool by_index = relation->identity == IDENTITY_INDEX;
+    bool is_partly_published =
+        relation->key_count == 0 && (by_index ? table->replica_count : table->primary_count) > 0;
+    bool is_deferrable = !is_sent && !by_index && table->primary_is_deferrable;
+    return is_same || is_partly_published || is_deferrable;
+}
+
+// Of a table that is gone, or that had another key: the replica identity is all that is known.
 static void set_key_from_message(Arena *arena, Relation *relation)
 {
     relation->key = ARENA_ARRAY(arena, uint16_t, relation->column_count);
+    relation->key_count = 0;
     if (relation->identity == IDENTITY_FULL || relation->identity == IDENTITY_NOTHING) {
         return;
     }
@@ -512,9 +534,11 @@ Status catalog_describe(const Catalog *catalog, const PgoutputRelation *message,
             return STATUS_FAIL;
         }
     }
-    if (table != NULL && table->identity == message->identity) {
+    bool is_known = table != NULL && table->identity == message->identity;
+    if (is_known) {
         set_key(table, arena, &relation);
-    } else {
+    }
+    if (!is_known || !is_key_as_sent(table, &relation)) {
         set_key_from_message(arena, &relation);
     }
     *ret = relation_copy(arena, &relation);
