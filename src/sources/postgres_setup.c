@@ -496,8 +496,15 @@ static Status read_published(Postgres *postgres, Arena *arena, Published *ret, E
 {
     // Column names cannot hold a newline without trouble elsewhere; one that does reads as two
     // names that match nothing, and the table is refused rather than misread.
-    const char *columns =
-        postgres->server_version >= 150000 ? "array_to_string(t.attnames, E'\\n')" : "''";
+    const char *columns = "''";
+    if (postgres->server_version >= 180000) {
+        columns = "array_to_string(t.attnames, E'\\n')";
+    } else if (postgres->server_version >= 150000) {
+        // Of a table without a column list these name its generated columns, which are not sent.
+        columns = "(SELECT string_agg(a.attname, E'\\n' ORDER BY a.attnum) FROM pg_attribute a"
+                  "  WHERE a.attrelid = c.oid AND a.attname = ANY (t.attnames)"
+                  "    AND a.attgenerated = '')";
+    }
     char sql[1024];
     (void)snprintf(sql, sizeof(sql), published_query, columns);
     const char *parameters[] = {str_to_cstr(arena, postgres->publication_name),
