@@ -196,7 +196,7 @@ static bool load_columns(Str rest, Arena *arena, Relation *relation)
         count += rest.ptr[i] == '\n';
     }
     count += rest.ptr != NULL ? 1 : 0;
-    if (count > LIMIT_COLUMNS) {
+    if (count == 0 || count > LIMIT_COLUMNS) {
         return false;
     }
     relation->column_count = (uint16_t)count;

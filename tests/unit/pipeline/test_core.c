@@ -1,0 +1,274 @@
+// The runner's decisions, event by event.
+#include "pipeline/core.h"
+#include "unit.h"
+
+static Core core;
+
+static void start(uint32_t routes, Lsn until)
+{
+    CoreOptions options = {
+        .route_count = routes, .until = {until, 0}, .retry_ms_min = 100, .retry_ms_max = 1000};
+    core_init(&core, &options);
+}
+
+static void send(CoreEvent event)
+{
+    core_step(&core, &event);
+}
+
+static void opened(Lsn lsn)
+{
+    send((CoreEvent){.kind = CORE_OPENED, .position = {lsn, 0}});
+}
+
+static void sealed(Lsn lsn, uint64_t ordinal, bool ends)
+{
+    send((CoreEvent){.kind = CORE_SEALED, .position = {lsn, ordinal}, .ends_transaction = ends});
+}
+
+static void durable(uint32_t route, Lsn lsn)
+{
+    send((CoreEvent){.kind = CORE_DURABLE, .route = route, .position = {lsn, 0}});
+}
+
+static void failed(ErrorKind kind)
+{
+    send((CoreEvent){.kind = CORE_FAILED, .error = kind});
+}
+
+static void closed(int64_t now_ms)
+{
+    send((CoreEvent){.kind = CORE_CLOSED, .now_ms = now_ms});
+}
+
+static void stop(CoreStop how)
+{
+    send((CoreEvent){.kind = CORE_STOP, .stop = how});
+}
+
+static void confirms_only_what_is_durable(void **context)
+{
+    (void)context;
+    start(1, 0);
+    opened(10);
+    assert_int_equal(core.confirmed.lsn, 10);
+    sealed(20, 0, true);
+    assert_int_equal(core.confirmed.lsn, 10);
+    durable(0, 20);
+    assert_int_equal(core.confirmed.lsn, 20);
+}
+
+static void the_slowest_route_decides(void **context)
+{
+    (void)context;
+    start(3, 0);
+    opened(10);
+    sealed(30, 0, true);
+    durable(0, 30);
+    durable(2, 30);
+    assert_int_equal(core.confirmed.lsn, 10);
+    durable(1, 20);
+    assert_int_equal(core.confirmed.lsn, 20);
+    durable(1, 30);
+    assert_int_equal(core.confirmed.lsn, 30);
+}
+
+static void confirmed_never_goes_back(void **context)
+{
+    (void)context;
+    start(1, 0);
+    opened(10);
+    sealed(50, 0, true);
+    durable(0, 50);
+    failed(ERROR_TRANSIENT);
+    closed(0);
+    send((CoreEvent){.kind = CORE_TICK, .now_ms = 100});
+    opened(40); // a target that was restored from a backup
+    assert_int_equal(core.confirmed.lsn, 50);
+}
+
+static void until_ends_well_only_when_durable(void **context)
+{
+    (void)context;
+    start(1, 100);
+    opened(10);
+    sealed(120, 0, true);
+    assert_int_equal(core.state, CORE_RUNNING);
+    durable(0, 99);
+    assert_int_equal(core.state, CORE_RUNNING);
+    durable(0, 120);
+    assert_int_equal(core.state, CORE_CLOSING);
+    closed(0);
+    assert_int_equal(core.state, CORE_DONE);
+    assert_true(core_succeeded(&core));
+}
+
+static void until_that_is_there_already_ends_at_once(void **context)
+{
+    (void)context;
+    start(1, 100);
+    opened(100);
+    assert_int_equal(core.state, CORE_CLOSING);
+}
+
+static void drain_waits_for_whole_transactions(void **context)
+{
+    (void)context;
+    start(1, 0);
+    opened(10);
+    sealed(20, 0, true);
+    sealed(30, 5, false); // a part of a large transaction: nothing will commit it
+    stop(CORE_STOP_DRAIN);
+    assert_true(core_is_draining(&core));
+    assert_int_equal(core.state, CORE_RUNNING);
+    durable(0, 20);
+    assert_int_equal(core.state, CORE_CLOSING);
+    closed(0);
+    assert_true(core_succeeded(&core));
+}
+
+static void drain_before_until_is_no_success(void **context)
+{
+    (void)context;
+    start(1, 100);
+    opened(10);
+    sealed(20, 0, true);
+    stop(CORE_STOP_DRAIN);
+    durable(0, 20);
+    closed(0);
+    assert_int_equal(core.state, CORE_DONE);
+    assert_false(core_succeeded(&core));
+}
+
+static void transient_errors_are_retried_with_growing_pauses(void **context)
+{
+    (void)context;
+    start(1, 0);
+    int64_t now = 0;
+    static const int64_t pauses[] = {100, 200, 400, 800, 1000, 1000};
+    for (size_t i = 0; i < ARRAY_LEN(pauses); i++) {
+        failed(ERROR_TRANSIENT);
+        assert_int_equal(core.state, CORE_CLOSING);
+        closed(now);
+        assert_int_equal(core.state, CORE_WAITING);
+        assert_int_equal(core.retry_at_ms, now + pauses[i]);
+        send((CoreEvent){.kind = CORE_TICK, .now_ms = core.retry_at_ms - 1});
+        assert_int_equal(core.state, CORE_WAITING);
+        now = core.retry_at_ms;
+        send((CoreEvent){.kind = CORE_TICK, .now_ms = now});
+        assert_int_equal(core.state, CORE_OPENING);
+    }
+}
+
+static void progress_makes_the_next_pause_short(void **context)
+{
+    (void)context;
+    start(1, 0);
+    failed(ERROR_TRANSIENT);
+    closed(0);
+    send((CoreEvent){.kind = CORE_TICK, .now_ms = 1000});
+    opened(10);
+    sealed(20, 0, true);
+    durable(0, 20);
+    failed(ERROR_TRANSIENT);
+    closed(2000);
+    assert_int_equal(core.retry_at_ms, 2100);
+}
+
+static void other_errors_stop(void **context)
+{
+    (void)context;
+    static const ErrorKind kinds[] = {ERROR_DATA, ERROR_CONFIG, ERROR_FATAL, ERROR_CANCELLED};
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        start(1, 0);
+        opened(10);
+        failed(kinds[i]);
+        closed(0);
+        assert_int_equal(core.state, CORE_DONE);
+        assert_false(core_succeeded(&core));
+        assert_int_equal(core.error, kinds[i]);
+    }
+}
+
+static void the_first_error_counts(void **context)
+{
+    (void)context;
+    start(2, 0);
+    opened(10);
+    failed(ERROR_CONFIG);
+    failed(ERROR_TRANSIENT); // what the others say when they are stopped
+    closed(0);
+    assert_int_equal(core.state, CORE_DONE);
+    assert_int_equal(core.error, ERROR_CONFIG);
+}
+
+static void a_commit_during_closing_still_counts(void **context)
+{
+    (void)context;
+    start(2, 0);
+    opened(10);
+    sealed(20, 0, true);
+    durable(0, 20);
+    failed(ERROR_TRANSIENT);
+    durable(1, 20);
+    assert_int_equal(core.confirmed.lsn, 20);
+}
+
+static void stop_now_is_no_success(void **context)
+{
+    (void)context;
+    start(1, 0);
+    opened(10);
+    stop(CORE_STOP_DRAIN);
+    start(1, 0);
+    opened(10);
+    sealed(20, 0, true);
+    stop(CORE_STOP_DRAIN);
+    stop(CORE_STOP_NOW);
+    assert_int_equal(core.state, CORE_CLOSING);
+    closed(0);
+    assert_false(core_succeeded(&core));
+}
+
+static void stop_while_waiting_ends_at_once(void **context)
+{
+    (void)context;
+    start(1, 0);
+    failed(ERROR_TRANSIENT);
+    closed(0);
+    stop(CORE_STOP_DRAIN);
+    assert_int_equal(core.state, CORE_DONE);
+}
+
+static void a_copy_that_is_interrupted_has_not_ended_well(void **context)
+{
+    (void)context;
+    start(1, 0);
+    stop(CORE_STOP_DRAIN);
+    assert_int_equal(core.state, CORE_CLOSING);
+    closed(0);
+    assert_int_equal(core.state, CORE_DONE);
+    assert_false(core_succeeded(&core));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(confirms_only_what_is_durable),
+        cmocka_unit_test(the_slowest_route_decides),
+        cmocka_unit_test(confirmed_never_goes_back),
+        cmocka_unit_test(until_ends_well_only_when_durable),
+        cmocka_unit_test(until_that_is_there_already_ends_at_once),
+        cmocka_unit_test(drain_waits_for_whole_transactions),
+        cmocka_unit_test(drain_before_until_is_no_success),
+        cmocka_unit_test(transient_errors_are_retried_with_growing_pauses),
+        cmocka_unit_test(progress_makes_the_next_pause_short),
+        cmocka_unit_test(other_errors_stop),
+        cmocka_unit_test(the_first_error_counts),
+        cmocka_unit_test(a_commit_during_closing_still_counts),
+        cmocka_unit_test(stop_now_is_no_success),
+        cmocka_unit_test(stop_while_waiting_ends_at_once),
+        cmocka_unit_test(a_copy_that_is_interrupted_has_not_ended_well),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
