@@ -20,6 +20,8 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "memory: needs the program without sanitizers")
     config.addinivalue_line("markers", "sql: for the sinks that are databases")
     config.addinivalue_line("markers", "harness: tests of the harness itself")
+    config.addinivalue_line("markers", "schema: tables that change their shape")
+    config.addinivalue_line("markers", "errors: bad input, broken servers, full disks")
 
 
 @pytest.fixture(scope="session")

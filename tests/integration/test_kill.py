@@ -182,7 +182,7 @@ class TestUnderLoad:
         pipeline.drain(query=query)
         for table in ("keyed", "pairs", "events", "parts"):
             history = pipeline.target.read("public", table)
-            names = [c.name for c in history.columns]
+            names = history.names
             op, lsn, ordinal = (names.index(f"_weir_{n}") for n in ("op", "lsn", "ordinal"))
             changes = [(row[lsn], row[ordinal], row[op]) for row in history.rows if row[op] != "read"]
             assert len(changes) == len(set(changes)), f"{table}: a change is there twice"
@@ -210,7 +210,7 @@ def test_killed_while_copying(pipeline, seed):
 
 
 @pytest.mark.skipif(shutil.which("pgbench") is None, reason="pgbench is not installed")
-def test_pgbench_itself(pipeline, sink):
+def test_pgbench_itself(pipeline):
     """Its own schema and load, 20,000 transactions, a kill in the middle: all four tables equal."""
     url = pipeline.source.url
     subprocess.run(["pgbench", "-i", "-q", "-s", "1", url], check=True, capture_output=True)
@@ -246,5 +246,7 @@ def test_terminated_under_load(pipeline, tmp_path, seed):
             process = pipeline.start()
             time.sleep(chance.uniform(0.1, 0.8))
             process.signal(signal.SIGTERM)
-            assert process.wait().code == 0
+            ended = process.wait()
+            # While it connects there is nothing to deliver, and it says that it was interrupted.
+            assert ended.code == 0 or "interrupted before" in ended.err, ended
     settle_and_check(pipeline)
