@@ -1,0 +1,216 @@
+"""Servers that go away, come back, are busy with something else, or are not the ones they were."""
+import sqlite3
+import time
+
+import pytest
+
+from harness.wait import wait_for
+
+TABLE = """
+    CREATE TABLE t (id int PRIMARY KEY, v text);
+    INSERT INTO t SELECT g, 'v' || g FROM generate_series(1, 200) g;
+"""
+
+
+@pytest.fixture
+def alone(own_server, weir, sink, tmp_path, make_database):
+    """A pipeline whose source is a server of its own: (pipeline, server)."""
+    from conftest import Pipeline
+    from harness.targets import make_target
+
+    def make(**settings):
+        server = own_server(**settings)
+        return Pipeline(weir, server.database(), make_target(sink, tmp_path, make_database)), server
+    return make
+
+
+def reconnect(database):
+    """The test's own connection may have died with the server."""
+    database.close()
+    return database
+
+
+def test_source_restarted(alone):
+    pipeline, server = alone()
+    pipeline.source.sql(TABLE)
+    process = pipeline.start()
+    pipeline.settle(process)
+    for n in range(2):
+        pipeline.source.sql("INSERT INTO t VALUES (%s, 'before')", 1000 + n)
+        server.restart()
+        reconnect(pipeline.source).sql("INSERT INTO t VALUES (%s, 'after')", 2000 + n)
+        pipeline.source.sql("UPDATE t SET v = 'again' WHERE id = %s", n + 1)
+        pipeline.settle(process)
+    assert process.stop().code == 0
+    pipeline.check()
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_source_away_for_a_while(alone):
+    pipeline, server = alone()
+    pipeline.source.sql(TABLE)
+    process = pipeline.start()
+    pipeline.settle(process)
+    server.stop()
+    process.expect("retry", 20)
+    process.must_live()
+    server.start()
+    reconnect(pipeline.source).sql("INSERT INTO t VALUES (1000, 'after')")
+    pipeline.settle(process)
+    assert process.stop().code == 0
+    pipeline.check()
+
+
+def test_connections_terminated(pipeline):
+    pipeline.source.sql(TABLE)
+    process = pipeline.start()
+    pipeline.settle(process)
+    for n in range(4):
+        pipeline.source.sql("INSERT INTO t VALUES (%s, 'x')", 1000 + n)
+        ended = pipeline.source.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> "
+                                    "pg_backend_pid() AND datname = current_database()")
+        assert ended, "weir has connections"
+        pipeline.source.sql("INSERT INTO t VALUES (%s, 'y')", 2000 + n)
+        pipeline.settle(process)
+    assert process.stop().code == 0
+    pipeline.check()
+
+
+def test_terminated_in_the_middle_of_a_large_transaction(pipeline):
+    pipeline.source.sql(TABLE)
+    process = pipeline.start()
+    pipeline.settle(process)
+    before = pipeline.source.one("SELECT active_pid FROM pg_replication_slots WHERE database = current_database()")
+    with pipeline.source.transaction():
+        pipeline.source.sql("INSERT INTO t SELECT g, repeat('x', 50) FROM generate_series(1000, 60000) g")
+        pipeline.source.sql("UPDATE t SET v = 'y' WHERE id % 3 = 0")
+    pipeline.source.sql("SELECT pg_terminate_backend(%s)", before)
+    pipeline.settle(process)
+    assert process.stop().code == 0
+    pipeline.check()
+
+
+def test_idle_tables_hold_no_wal(pipeline):
+    """Only tables that are not streamed are busy: the confirmed position follows all the same."""
+    pipeline.source.sql(TABLE + "CREATE TABLE noise (v text)")
+    options = ["--table", "public.t"]
+    process = pipeline.start(*options)
+    pipeline.settle(process)
+    pipeline.source.sql("INSERT INTO noise SELECT repeat('x', 500) FROM generate_series(1, 20000)")
+    wanted = pipeline.source.lsn()
+    started = time.monotonic()
+
+    def follows():
+        process.must_live()
+        # Something goes on, as in any busy database.
+        pipeline.source.sql("INSERT INTO noise VALUES ('y')")
+        return pipeline.source.confirmed(wanted)
+    wait_for(follows, 20, lambda: f"{wanted} is confirmed: {pipeline.source.slots()}", 0.2)
+    assert time.monotonic() - started < 20
+    assert process.stop().code == 0
+    pipeline.check([("public", "t")])
+
+
+@pytest.mark.parametrize("sink", ["sqlite", "postgres"])
+def test_a_stalled_target_does_not_cost_the_connection(alone, sink):
+    """The sink waits for a lock for several times wal_sender_timeout: the same walsender lives on."""
+    pipeline, server = alone(wal_sender_timeout="1s")
+    pipeline.source.sql(TABLE)
+    query = {"busy_timeout": "60s"} if sink == "sqlite" else {}
+    process = pipeline.start(query=query)
+    pipeline.settle(process)
+
+    def walsender():
+        return pipeline.source.one("SELECT active_pid FROM pg_replication_slots WHERE database = current_database()")
+    before = walsender()
+    with locked(pipeline.target):
+        pipeline.source.sql("UPDATE t SET v = 'stalled'")
+        pipeline.source.sql("INSERT INTO t SELECT g, repeat('z', 100) FROM generate_series(1000, 30000) g")
+        until = time.monotonic() + 5
+        lsn = pipeline.source.lsn()
+
+        def long_enough():
+            process.must_live()
+            assert walsender() == before, f"the connection was lost\n{process.logs()}\n{server.log_end()}"
+            assert not pipeline.source.confirmed(lsn), "confirmed although nothing can be written"
+            return time.monotonic() > until
+        wait_for(long_enough, 20, "five seconds of stalling", 0.1)
+    pipeline.settle(process)
+    assert walsender() == before
+    assert process.stop().code == 0
+    pipeline.check()
+
+
+class locked:
+    """Nobody else can write to the target's table t."""
+
+    def __init__(self, target):
+        self.target = target
+
+    def __enter__(self):
+        if self.target.kind == "sqlite":
+            self.connection = sqlite3.connect(self.target.path, timeout=20, isolation_level=None)
+            self.connection.execute("BEGIN IMMEDIATE")
+        else:
+            self.connection = self.target.database.server.connect(self.target.database.name)
+            self.connection.execute("BEGIN")
+            self.connection.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+
+    def __exit__(self, *_):
+        self.connection.execute("ROLLBACK")
+        self.connection.close()
+
+
+@pytest.mark.parametrize("sink", ["postgres"])
+def test_target_away_for_a_while(weir, source, own_server, sink):
+    from conftest import Pipeline
+    from harness.targets import Postgres
+    server = own_server()
+    pipeline = Pipeline(weir, source, Postgres(server.database()))
+    source.sql(TABLE)
+    process = pipeline.start()
+    pipeline.settle(process)
+    for stop in (server.stop, lambda: server.stop(mode=3)):
+        source.sql("INSERT INTO t SELECT coalesce(max(id), 0) + 1, 'before' FROM t")
+        stop()
+        lsn = source.lsn()
+        source.sql("INSERT INTO t SELECT max(id) + 1, 'while it is away' FROM t; UPDATE t SET v = v || '!' WHERE id < 9")
+        process.expect("retry", 20)
+        assert not source.confirmed(source.lsn()), (lsn, source.slots())
+        server.start()
+        pipeline.target.database.close()
+        pipeline.settle(process)
+    assert process.stop().code == 0
+    pipeline.check()
+
+
+@pytest.mark.parametrize("sink", ["postgres"])
+def test_target_connections_terminated(pipeline, sink):
+    pipeline.source.sql(TABLE)
+    process = pipeline.start()
+    pipeline.settle(process)
+    for n in range(4):
+        pipeline.source.sql("INSERT INTO t VALUES (%s, 'x')", 1000 + n)
+        pipeline.target.database.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> "
+                                     "pg_backend_pid() AND datname = current_database()")
+        pipeline.source.sql("INSERT INTO t VALUES (%s, 'y')", 2000 + n)
+        pipeline.settle(process)
+    assert process.stop().code == 0
+    pipeline.check()
+
+
+@pytest.mark.parametrize("sink", ["sqlite", "file"])
+def test_stopped_for_a_while(pipeline):
+    """SIGSTOP and SIGCONT: as on a machine that was asleep."""
+    import signal
+    pipeline.source.sql(TABLE)
+    process = pipeline.start()
+    pipeline.settle(process)
+    process.signal(signal.SIGSTOP)
+    pipeline.source.sql("UPDATE t SET v = 'meanwhile'")
+    pipeline.source.sql("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots "
+                        "WHERE database = current_database() AND active")
+    process.signal(signal.SIGCONT)
+    pipeline.settle(process)
+    assert process.stop().code == 0
+    pipeline.check()
