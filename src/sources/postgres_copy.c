@@ -143,6 +143,21 @@ static Status read_filter(Postgres *postgres, PGconn *conn, const PgWait *wait, 
     return STATUS_OK;
 }
 
+static void append_columns(Buf *sql, const Relation *relation)
+{
+    for (uint16_t i = 0; i < relation->column_count; i++) {
+        buf_cstr(sql, i == 0 ? "" : ", ");
+        pg_identifier(sql, relation->columns[i].name);
+    }
+}
+
+static void append_name(Buf *sql, const Relation *relation)
+{
+    pg_identifier(sql, relation->schema);
+    buf_char(sql, '.');
+    pg_identifier(sql, relation->name);
+}
+
 static Status build_copy(Postgres *postgres, PGconn *conn, const PgWait *wait,
                          const Relation *relation, Buf *sql, Error *err)
 {
@@ -157,19 +172,28 @@ static Status build_copy(Postgres *postgres, PGconn *conn, const PgWait *wait,
         return error_set(err, ERROR_TRANSIENT, "the table was dropped meanwhile");
     }
     bool partitioned = PQgetvalue(result, 0, 0)[0] == 'p';
-    buf_cstr(sql, "COPY (SELECT ");
-    for (uint16_t i = 0; i < relation->column_count; i++) {
-        buf_cstr(sql, i == 0 ? "" : ", ");
-        pg_identifier(sql, relation->columns[i].name);
-    }
-    buf_cstr(sql, partitioned ? " FROM " : " FROM ONLY ");
-    pg_identifier(sql, relation->schema);
-    buf_char(sql, '.');
-    pg_identifier(sql, relation->name);
-    if (read_filter(postgres, conn, wait, oid, sql, err) != STATUS_OK) {
+    CLEANUP(buf_done) Buf filter;
+    buf_init(&filter, 1 << 20);
+    if (read_filter(postgres, conn, wait, oid, &filter, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    buf_cstr(sql, ") TO STDOUT");
+    // A table by itself is read without the executor, and without its inheritance children.
+    bool plain = !partitioned && filter.len == 0;
+    if (plain) {
+        buf_cstr(sql, "COPY ");
+        append_name(sql, relation);
+        buf_cstr(sql, " (");
+        append_columns(sql, relation);
+        buf_char(sql, ')');
+    } else {
+        buf_cstr(sql, "COPY (SELECT ");
+        append_columns(sql, relation);
+        buf_cstr(sql, partitioned ? " FROM " : " FROM ONLY ");
+        append_name(sql, relation);
+        buf_str(sql, buf_view(&filter));
+        buf_char(sql, ')');
+    }
+    buf_cstr(sql, " TO STDOUT");
     return buf_check(sql, "a COPY statement", err);
 }
 
