@@ -24,16 +24,14 @@ typedef struct WeirCodec {
     const Shape *last;
     Buf head; // of the last transaction: ,"lsn":"16/B374D848","xid":742,…,"ordinal":
     bool has_transaction;
-    Transaction transaction; // of `head`, except its origin
-    Buf origin;
-    Buf nulls; // names of the columns that hold the JSON value null: ,"doc","more"
+    Transaction transaction; // of `head`; its origin is not to be used
+    Buf nulls;               // names of the columns that hold the JSON value null: ,"doc","more"
 } WeirCodec;
 
 static void weir_init(void *state, const CodecOptions *options)
 {
     WeirCodec *codec = state;
     codec->head = (Buf){.max = LIMIT_TEXT_BYTES};
-    codec->origin = (Buf){.max = LIMIT_TEXT_BYTES};
     codec->nulls = (Buf){.max = LIMIT_TEXT_BYTES};
 }
 
@@ -43,7 +41,6 @@ static void weir_done(void *state)
     arena_done(&codec->arena);
     map_done(&codec->shapes);
     buf_done(&codec->head);
-    buf_done(&codec->origin);
     buf_done(&codec->nulls);
 }
 
@@ -116,8 +113,7 @@ static Status find_shape(WeirCodec *codec, const Relation *relation, const Shape
 // Up to the ordinal's value.
 static Status transaction_head(WeirCodec *codec, const Transaction *transaction, Error *err)
 {
-    if (codec->has_transaction && transaction_is_same(&codec->transaction, transaction) &&
-        str_equal(buf_view(&codec->origin), transaction->origin)) {
+    if (codec->has_transaction && transaction_is_same(&codec->transaction, transaction)) {
         return STATUS_OK;
     }
     Buf *head = &codec->head;
@@ -144,8 +140,6 @@ static Status transaction_head(WeirCodec *codec, const Transaction *transaction,
         }
     }
     buf_cstr(head, ",\"ordinal\":");
-    buf_reset(&codec->origin);
-    buf_str(&codec->origin, transaction->origin);
     codec->transaction = *transaction;
     codec->has_transaction = true;
     return STATUS_OK;
