@@ -25,6 +25,10 @@ typedef struct Symbol {
     {                                                       \
         "duckdb_" #name, offsetof(DuckLibrary, name), false \
     }
+#define OPTIONAL(name)                                     \
+    {                                                      \
+        "duckdb_" #name, offsetof(DuckLibrary, name), true \
+    }
 
 static const Symbol symbols[] = {
     SYMBOL(library_version),
@@ -55,6 +59,9 @@ static const Symbol symbols[] = {
     SYMBOL(appender_flush),
     SYMBOL(appender_destroy),
     SYMBOL(appender_error),
+    OPTIONAL(appender_error_data),
+    OPTIONAL(error_data_error_type),
+    OPTIONAL(destroy_error_data),
     SYMBOL(create_data_chunk),
     SYMBOL(destroy_data_chunk),
     SYMBOL(data_chunk_reset),
@@ -67,8 +74,7 @@ static const Symbol symbols[] = {
     SYMBOL(vector_get_validity),
     SYMBOL(vector_ensure_validity_writable),
     SYMBOL(vector_assign_string_element_len),
-    {"duckdb_unsafe_vector_assign_string_element_len",
-     offsetof(DuckLibrary, unsafe_vector_assign_string_element_len), true},
+    OPTIONAL(unsafe_vector_assign_string_element_len),
 };
 
 static Status hint_where_from(Error *err)

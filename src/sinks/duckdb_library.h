@@ -37,6 +37,7 @@ typedef struct DuckAppenderHandle *DuckAppender;
 typedef struct DuckChunkHandle *DuckChunk;
 typedef struct DuckVectorHandle *DuckVector;
 typedef struct DuckLogicalTypeHandle *DuckLogicalType;
+typedef struct DuckErrorHandle *DuckErrorData;
 
 /** duckdb_result: handed over by value, so its size is part of the ABI. */
 typedef struct DuckResult {
@@ -103,6 +104,10 @@ typedef struct DuckLibrary {
     DuckState (*appender_flush)(DuckAppender appender);
     DuckState (*appender_destroy)(DuckAppender *appender);
     const char *(*appender_error)(DuckAppender appender);
+    // Since 1.4, all three or NULL: what kind of error it was.
+    DuckErrorData (*appender_error_data)(DuckAppender appender);
+    int (*error_data_error_type)(DuckErrorData data);
+    void (*destroy_error_data)(DuckErrorData *data);
 
     DuckChunk (*create_data_chunk)(DuckLogicalType *types, uint64_t column_count);
     void (*destroy_data_chunk)(DuckChunk *chunk);

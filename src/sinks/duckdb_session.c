@@ -23,15 +23,6 @@ static bool says(Str text, const char *what)
     return memmem(text.ptr, text.len, what, strlen(what)) != NULL;
 }
 
-static Status fail_input_output(const DuckSession *session, Str text, Error *err)
-{
-    error_set(err, ERROR_TRANSIENT, "\"%s\": %" STR_FMT, session->path, STR_ARG(text));
-    if (says(text, "No space left") || says(text, "ENOSPC")) {
-        return error_hint(err, "Make room on the disk that holds \"%s\".", session->path);
-    }
-    return STATUS_FAIL;
-}
-
 static ErrorKind kind_of(int type)
 {
     switch (type) {
@@ -40,11 +31,13 @@ static ErrorKind kind_of(int type)
     case DUCK_ERROR_CONSTRAINT:
         return ERROR_DATA;
     case DUCK_ERROR_TRANSACTION:
+    case DUCK_ERROR_IO:
         return ERROR_TRANSIENT;
     case DUCK_ERROR_CATALOG:
     case DUCK_ERROR_BINDER:
     case DUCK_ERROR_DEPENDENCY:
     case DUCK_ERROR_PERMISSION:
+    case DUCK_ERROR_OUT_OF_MEMORY:
         return ERROR_CONFIG;
     case DUCK_ERROR_INTERRUPT:
         return ERROR_CANCELLED;
@@ -53,19 +46,26 @@ static ErrorKind kind_of(int type)
     }
 }
 
+// A full disk comes in several types: of the statement that wrote, or of the commit.
+static bool is_disk_full(Str text)
+{
+    return says(text, "No space left") || says(text, "Disk quota") || says(text, "ENOSPC");
+}
+
 Status duck_fail(const DuckSession *session, int type, const char *text, Error *err)
 {
     Str line = first_line(text);
-    if (type == DUCK_ERROR_IO) {
-        return fail_input_output(session, line, err);
+    ErrorKind kind = is_disk_full(line) ? ERROR_TRANSIENT : kind_of(type);
+    error_set(err, kind, "\"%s\": %" STR_FMT, session->path, STR_ARG(line));
+    if (is_disk_full(line)) {
+        return error_hint(err, "Make room on the disk that holds \"%s\".", session->path);
     }
     if (type == DUCK_ERROR_OUT_OF_MEMORY) {
         bool on_disk = says(line, "temp_directory") || says(line, "max_temp_directory_size");
-        error_set(err, ERROR_CONFIG, "\"%s\": %" STR_FMT, session->path, STR_ARG(line));
         return error_hint(err, on_disk ? "Make room beside the file, or raise memory_limit."
                                        : "Raise memory_limit.");
     }
-    return error_set(err, kind_of(type), "\"%s\": %" STR_FMT, session->path, STR_ARG(line));
+    return STATUS_FAIL;
 }
 
 // Opening has no error types, only text.

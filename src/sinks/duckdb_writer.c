@@ -9,10 +9,21 @@
 // these keep large values from piling up there.
 enum { CHUNK_BYTES_MAX = 4 << 20, UNFLUSHED_BYTES_MAX = 16 << 20 };
 
+static int error_type(const DuckWriter *writer)
+{
+    const DuckLibrary *library = &writer->session->library;
+    if (library->appender_error_data == NULL) {
+        return DUCK_ERROR_CONSTRAINT; // what can go wrong with a row that is complete
+    }
+    DuckErrorData data = library->appender_error_data(writer->appender);
+    int type = library->error_data_error_type(data);
+    library->destroy_error_data(&data);
+    return type;
+}
+
 static Status fail(DuckWriter *writer, Error *err)
 {
-    // The appender tells no type; what can go wrong at this point is a constraint of the table.
-    return duck_fail(writer->session, DUCK_ERROR_CONSTRAINT,
+    return duck_fail(writer->session, error_type(writer),
                      writer->session->library.appender_error(writer->appender), err);
 }
 

@@ -292,6 +292,19 @@ static void a_value_out_of_range_names_its_column(void **state)
                  ERROR_DATA, "column \"note\": text that came is not UTF-8");
 }
 
+static void a_constraint_of_somebody_elses(void **state)
+{
+    Fixture *f = *state;
+    const Relation *t = orders(f);
+    start_with(f, t);
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    execute(f, "ALTER TABLE orders ALTER note SET NOT NULL");
+    insert(f, t, ROW(T("1"), NIL, NIL));
+    assert_ok(f, write_batch(f)); // the appender looks at it later
+    assert_fails(f, sink_commit(f, NULL, NULL), ERROR_DATA,
+                 "NOT NULL constraint failed: orders.note");
+}
+
 static void names_may_be_hostile(void **state)
 {
     Fixture *f = *state;
@@ -538,6 +551,7 @@ int main(void)
         duckdb_test(checkpoints_are_by_pipeline),
         duckdb_test(rows_wider_than_a_vector),
         duckdb_test(a_value_out_of_range_names_its_column),
+        duckdb_test(a_constraint_of_somebody_elses),
         duckdb_test(names_may_be_hostile),
         duckdb_test(the_catalog_is_not_a_schema),
         duckdb_test(the_library_is_missing),
