@@ -5,7 +5,9 @@
 #include "base/limits.h"
 #include "sinks/postgres_sink.h"
 
-enum { STATEMENT_MAX = 64 << 20 };
+enum { STATEMENT_MAX = 64 << 20, ARRAY_MAX = 1 << 30 };
+
+const SqlTable postgres_checkpoint_table = {.schema = {"weir", 4}, .name = {"checkpoint", 10}};
 
 static const Option options[] = {
     {"url", OPTION_STRING(PostgresSink, url), .required = true, .secret = true, .is_path = true,
@@ -41,32 +43,83 @@ PgWait postgres_sink_wait(const PostgresSink *sink)
 // Statements
 // ---------------------------------------------------------------------------------------------
 
-static Status explain(const PostgresSink *sink, Error *err)
+// What the server says decides which right is missing; where it speaks another language than
+// English, all of them are named.
+Status postgres_explain(const PostgresSink *sink, Error *err)
 {
     if (err == NULL || strcmp(err->sqlstate, "42501") != 0 || err->hint[0] != '\0') {
         return STATUS_FAIL;
     }
-    const char *user = PQuser(sink->conn);
-    return error_hint(
-        err,
-        "GRANT CREATE ON DATABASE \"%s\" TO \"%s\"; and for tables that exist: GRANT "
-        "SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON ALL TABLES IN SCHEMA … TO \"%s\";",
-        PQdb(sink->conn), user, user);
+    CLEANUP(buf_done) Buf hint;
+    CLEANUP(buf_done) Buf user;
+    CLEANUP(buf_done) Buf table;
+    buf_init(&hint, ERROR_MESSAGE_MAX);
+    buf_init(&user, ERROR_MESSAGE_MAX);
+    buf_init(&table, ERROR_MESSAGE_MAX);
+    sql_identifier(&user, str_from(PQuser(sink->conn)));
+    bool about_table = sink->subject.name.len > 0;
+    if (about_table) {
+        sql_table_name(&table, sink->subject);
+    }
+    bool owner = strstr(err->message, "must be owner") != NULL;
+    bool schema = strstr(err->message, " for schema ") != NULL;
+    bool relation = strstr(err->message, " for table ") != NULL;
+    if (about_table && owner) {
+        buf_printf(&hint, "ALTER TABLE %s OWNER TO %s;", buf_cstring(&table), buf_cstring(&user));
+    } else if (about_table && schema) {
+        buf_cstr(&hint, "GRANT USAGE, CREATE ON SCHEMA ");
+        sql_identifier(&hint, sink->subject.schema);
+        buf_printf(&hint, " TO %s;", buf_cstring(&user));
+    } else {
+        if (!relation) {
+            buf_cstr(&hint, "GRANT CREATE ON DATABASE ");
+            sql_identifier(&hint, str_from(PQdb(sink->conn)));
+            buf_printf(&hint, " TO %s;%s", buf_cstring(&user), about_table ? " " : "");
+        }
+        if (about_table) {
+            buf_printf(&hint, "GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON %s TO %s;",
+                       buf_cstring(&table), buf_cstring(&user));
+        }
+    }
+    return error_hint(err, "%s", buf_cstring(&hint));
 }
 
 Status postgres_run(PostgresSink *sink, const char *sql, Error *err)
 {
     PgWait wait = postgres_sink_wait(sink);
-    return pg_run(sink->conn, &wait, sql, err) == STATUS_OK ? STATUS_OK : explain(sink, err);
+    if (postgres_copy_end(sink, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return pg_run(sink->conn, &wait, sql, err) == STATUS_OK ? STATUS_OK
+                                                            : postgres_explain(sink, err);
+}
+
+Status postgres_run_buf(PostgresSink *sink, Error *err)
+{
+    if (buf_check(&sink->sql, "a statement", err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return postgres_run(sink, buf_cstring(&sink->sql), err);
+}
+
+Status postgres_query(PostgresSink *sink, const char *sql, int count, const char *const *parameters,
+                      PGresult **ret, Error *err)
+{
+    PgWait wait = postgres_sink_wait(sink);
+    if (postgres_copy_end(sink, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return pg_query(sink->conn, &wait, sql, count, parameters, ret, err) == STATUS_OK
+               ? STATUS_OK
+               : postgres_explain(sink, err);
 }
 
 Status postgres_run_with(PostgresSink *sink, const char *sql, int count,
                          const char *const *parameters, int64_t *ret_rows, Error *err)
 {
-    PgWait wait = postgres_sink_wait(sink);
     CLEANUP(pg_result_clear) PGresult *result = NULL;
-    if (pg_query(sink->conn, &wait, sql, count, parameters, &result, err) != STATUS_OK) {
-        return explain(sink, err);
+    if (postgres_query(sink, sql, count, parameters, &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
     }
     if (!str_to_int64(str_from(PQcmdTuples(result)), ret_rows)) {
         *ret_rows = 0;
@@ -86,6 +139,48 @@ Status postgres_begin(PostgresSink *sink, Error *err)
     return STATUS_OK;
 }
 
+static Status commit_transaction(PostgresSink *sink, Error *err)
+{
+    PgWait wait = postgres_sink_wait(sink);
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (postgres_copy_end(sink, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    // When the connection breaks here, nobody knows whether it was committed: what resume() reads
+    // after the reconnect is the answer.
+    sink->in_transaction = false;
+    if (pg_run_result(sink->conn, &wait, "COMMIT", &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    // COMMIT of a transaction that has failed succeeds, as a ROLLBACK.
+    if (strcmp(PQcmdStatus(result), "COMMIT") != 0) {
+        return error_set(err, ERROR_FATAL, "the target answered COMMIT with %s",
+                         PQcmdStatus(result));
+    }
+    return STATUS_OK;
+}
+
+void postgres_array_add(Buf *array, Str value, bool is_null)
+{
+    buf_char(array, array->len == 0 ? '{' : ',');
+    if (is_null) {
+        buf_cstr(array, "NULL");
+        return;
+    }
+    buf_char(array, '"');
+    const char *end = value.ptr + value.len;
+    const char *start = value.ptr;
+    for (const char *at = start; at < end; at++) {
+        if (*at == '"' || *at == '\\') {
+            buf_bytes(array, start, (size_t)(at - start));
+            buf_char(array, '\\');
+            start = at;
+        }
+    }
+    buf_bytes(array, start, (size_t)(end - start));
+    buf_char(array, '"');
+}
+
 // ---------------------------------------------------------------------------------------------
 // Opening
 // ---------------------------------------------------------------------------------------------
@@ -95,8 +190,13 @@ static Status postgres_validate(Sink *base, Error *err)
     PostgresSink *sink = self(base);
     for (size_t i = 0; i < sink->schemas.count; i++) {
         Str item = sink->schemas.items[i];
-        bool pair = str_find(item, ':') >= 0;
-        if (!pair && sink->schemas.count > 1) {
+        ptrdiff_t colon = str_find(item, ':');
+        if (item.len == 0 || colon == 0 || colon == (ptrdiff_t)item.len - 1) {
+            error_set(err, ERROR_CONFIG, "\"schema\" has an empty name");
+            return error_hint(err, "Give one schema for all tables, or pairs: schema=public:app,"
+                                   "sales:crm");
+        }
+        if (colon < 0 && sink->schemas.count > 1) {
             error_set(err, ERROR_CONFIG, "\"schema\" names several schemas for one place");
             return error_hint(err, "Give one schema for all tables, or pairs: schema=public:app,"
                                    "sales:crm");
@@ -110,8 +210,11 @@ static Status postgres_validate(Sink *base, Error *err)
 static Status quiet_triggers(PostgresSink *sink, Error *err)
 {
     Error refused = {0};
-    if (sink->triggers ||
-        postgres_run(sink, "SET session_replication_role = replica", &refused) == STATUS_OK) {
+    if (sink->triggers) {
+        return STATUS_OK;
+    }
+    if (postgres_run(sink, "SET session_replication_role = replica", &refused) == STATUS_OK) {
+        sink->is_quiet = true;
         return STATUS_OK;
     }
     if (refused.kind != ERROR_CONFIG) {
@@ -126,6 +229,15 @@ static Status quiet_triggers(PostgresSink *sink, Error *err)
     return STATUS_OK;
 }
 
+// - A commit that a crash of the target takes back would be lost: the source has let go of it.
+// - The server should notice soon that we are gone, for the transaction and the lock that it holds.
+// - Statements are many and small: compiling them never pays.
+static const char session[] =
+    "SELECT set_config('synchronous_commit', 'local', false)"
+    " WHERE current_setting('synchronous_commit') = 'off';"
+    "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3;"
+    "SET jit = off";
+
 static Status postgres_open(Sink *base, Error *err)
 {
     PostgresSink *sink = self(base);
@@ -136,7 +248,8 @@ static Status postgres_open(Sink *base, Error *err)
         .url = sink->url,
         .application_name = arena_printf(&sink->arena, "weir/%s", base->context.pipeline),
     };
-    if (pg_connect(&connect, &wait, &sink->conn, err) != STATUS_OK) {
+    if (pg_connect(&connect, &wait, &sink->conn, err) != STATUS_OK ||
+        postgres_run(sink, session, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     return quiet_triggers(sink, err);
@@ -146,10 +259,9 @@ static Status postgres_open(Sink *base, Error *err)
 static Status lock_pipeline(PostgresSink *sink, Error *err)
 {
     const char *parameters[] = {sink->base.context.pipeline};
-    PgWait wait = postgres_sink_wait(sink);
     CLEANUP(pg_result_clear) PGresult *result = NULL;
-    if (pg_query(sink->conn, &wait, "SELECT pg_try_advisory_lock(hashtext('weir'), hashtext($1))",
-                 1, parameters, &result, err) != STATUS_OK) {
+    if (postgres_query(sink, "SELECT pg_try_advisory_lock(hashtext('weir'), hashtext($1))", 1,
+                       parameters, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (PQgetvalue(result, 0, 0)[0] == 't') {
@@ -163,16 +275,21 @@ static Status lock_pipeline(PostgresSink *sink, Error *err)
 
 static Status make_checkpoint_table(PostgresSink *sink, Error *err)
 {
-    PgWait wait = postgres_sink_wait(sink);
     CLEANUP(pg_result_clear) PGresult *result = NULL;
-    if (pg_query(sink->conn, &wait, "SELECT to_regclass('weir.checkpoint') IS NOT NULL", 0, NULL,
-                 &result, err) != STATUS_OK) {
+    // IF NOT EXISTS wants the right to create also where there is nothing to create.
+    if (postgres_query(sink,
+                       "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n"
+                       " ON n.oid = c.relnamespace"
+                       " WHERE n.nspname = 'weir' AND c.relname = 'checkpoint')",
+                       0, NULL, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (PQgetvalue(result, 0, 0)[0] == 't') {
         return STATUS_OK;
     }
+    // One transaction; the lock because two pipelines may start at the same time.
     return postgres_run(sink,
+                        "SELECT pg_advisory_xact_lock(hashtext('weir'), 0);"
                         "CREATE SCHEMA IF NOT EXISTS weir;"
                         "CREATE TABLE IF NOT EXISTS weir.checkpoint (pipeline text NOT NULL,"
                         " key text NOT NULL, value text NOT NULL, PRIMARY KEY (pipeline, key))",
@@ -182,15 +299,15 @@ static Status make_checkpoint_table(PostgresSink *sink, Error *err)
 static Status postgres_resume(Sink *base, Checkpoint *checkpoint, Error *err)
 {
     PostgresSink *sink = self(base);
+    sink->subject = postgres_checkpoint_table;
     if (lock_pipeline(sink, err) != STATUS_OK || make_checkpoint_table(sink, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     const char *parameters[] = {base->context.pipeline};
-    PgWait wait = postgres_sink_wait(sink);
     CLEANUP(pg_result_clear) PGresult *result = NULL;
-    if (pg_query(sink->conn, &wait, "SELECT key, value FROM weir.checkpoint WHERE pipeline = $1", 1,
-                 parameters, &result, err) != STATUS_OK) {
-        return explain(sink, err);
+    if (postgres_query(sink, "SELECT key, value FROM weir.checkpoint WHERE pipeline = $1", 1,
+                       parameters, &result, err) != STATUS_OK) {
+        return error_wrap(err, "read the checkpoint");
     }
     for (int i = 0; i < PQntuples(result); i++) {
         checkpoint_set(checkpoint, str_from(PQgetvalue(result, i, 0)),
@@ -213,44 +330,66 @@ static Status postgres_write(Sink *base, const Change *changes, size_t count, Er
                                     : postgres_history(sink, changes, count, err);
 }
 
-static Status store_entry(PostgresSink *sink, const CheckpointEntry *entry, Error *err)
+// Entries of one kind, in one statement.
+static Status store_entries(PostgresSink *sink, const Checkpoint *changed, bool removed,
+                            const char *sql, Error *err)
 {
-    int64_t rows;
-    const char *parameters[] = {
-        sink->base.context.pipeline,
-        str_to_cstr(&sink->scratch, entry->key),
-        entry->value.ptr == NULL ? NULL : str_to_cstr(&sink->scratch, entry->value),
-    };
-    if (entry->value.ptr == NULL) {
-        return postgres_run_with(sink,
-                                 "DELETE FROM weir.checkpoint WHERE pipeline = $1 AND key = $2", 2,
-                                 parameters, &rows, err);
+    CLEANUP(buf_done) Buf keys;
+    CLEANUP(buf_done) Buf values;
+    buf_init(&keys, ARRAY_MAX);
+    buf_init(&values, ARRAY_MAX);
+    for (size_t i = 0; i < changed->count; i++) {
+        const CheckpointEntry *entry = &changed->entries[i];
+        if ((entry->value.ptr == NULL) == removed) {
+            postgres_array_add(&keys, entry->key, false);
+            postgres_array_add(&values, entry->value, removed);
+        }
     }
-    return postgres_run_with(sink,
-                             "INSERT INTO weir.checkpoint VALUES ($1, $2, $3)"
-                             " ON CONFLICT (pipeline, key) DO UPDATE SET value = excluded.value",
-                             3, parameters, &rows, err);
+    if (keys.len == 0) {
+        return STATUS_OK;
+    }
+    buf_char(&keys, '}');
+    buf_char(&values, '}');
+    if (buf_check(&keys, "the checkpoint", err) != STATUS_OK ||
+        buf_check(&values, "the checkpoint", err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    int64_t rows;
+    const char *parameters[] = {sink->base.context.pipeline, buf_cstring(&keys),
+                                buf_cstring(&values)};
+    return postgres_run_with(sink, sql, removed ? 2 : 3, parameters, &rows, err);
+}
+
+static Status store_checkpoint(PostgresSink *sink, const Checkpoint *changed, Error *err)
+{
+    if (changed->count == 0) {
+        return STATUS_OK;
+    }
+    // What was written is reported under its own name.
+    if (postgres_begin(sink, err) != STATUS_OK || postgres_copy_end(sink, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    sink->subject = postgres_checkpoint_table;
+    if (store_entries(sink, changed, true,
+                      "DELETE FROM weir.checkpoint WHERE pipeline = $1 AND key = ANY ($2::text[])",
+                      err) != STATUS_OK ||
+        store_entries(sink, changed, false,
+                      "INSERT INTO weir.checkpoint (pipeline, key, value)"
+                      " SELECT $1, k, v FROM unnest($2::text[], $3::text[]) AS u (k, v)"
+                      " ON CONFLICT (pipeline, key) DO UPDATE SET value = excluded.value",
+                      err) != STATUS_OK) {
+        return error_wrap(err, "store the checkpoint");
+    }
+    return STATUS_OK;
 }
 
 static Status postgres_commit(Sink *base, Checkpoint *changed, Error *err)
 {
     PostgresSink *sink = self(base);
-    arena_reset(&sink->scratch);
-    if (changed->count > 0 && postgres_begin(sink, err) != STATUS_OK) {
+    if (store_checkpoint(sink, changed, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    for (size_t i = 0; i < changed->count; i++) {
-        if (store_entry(sink, &changed->entries[i], err) != STATUS_OK) {
-            return error_wrap(err, "store the checkpoint");
-        }
-    }
-    if (!sink->in_transaction) {
-        return STATUS_OK;
-    }
-    // When the connection breaks here, nobody knows whether it was committed: what resume() reads
-    // after the reconnect is the answer.
-    sink->in_transaction = false;
-    return postgres_run(sink, "COMMIT", err);
+    return sink->in_transaction ? commit_transaction(sink, err) : STATUS_OK;
 }
 
 static void postgres_close(Sink *base)

@@ -1,25 +1,42 @@
 // Rows go in by COPY in text format, in chunks: a chunk is one write to the socket.
+//
+// A COPY stays open from one batch of copied rows to the next, so that the target works while the
+// next batch is read; whatever needs another statement ends it, see postgres_query().
 #include <assert.h>
 
 #include "pg/copy_text.h"
 #include "sinks/postgres_sink.h"
 
-enum { CHUNK_BYTES = 128 * 1024 };
+enum { CHUNK_BYTES = 128 * 1024, PART_BYTES = 1 << 20 };
 
-Status postgres_copy_begin(PostgresSink *sink, const PgTarget *target, bool history, Error *err)
+Status postgres_copy_into(PostgresSink *sink, const PgTarget *target, Error *err)
 {
-    assert(sink->copy.target == NULL);
-    buf_reset(&sink->sql);
-    buf_printf(&sink->sql, "COPY %" STR_FMT " (%" STR_FMT, STR_ARG(target->name),
-               STR_ARG(target->columns));
-    for (int i = 0; history && i < SQL_HISTORY_COLUMN_COUNT; i++) {
-        buf_printf(&sink->sql, ", \"%s\"", sql_history_columns[i]);
+    if (sink->copy.target == target) {
+        return STATUS_OK;
     }
-    buf_cstr(&sink->sql, ") FROM STDIN");
-    PgWait wait = postgres_sink_wait(sink);
-    if (pg_start_copy(sink->conn, &wait, buf_cstring(&sink->sql), PGRES_COPY_IN, err) !=
-        STATUS_OK) {
+    if (postgres_copy_end(sink, err) != STATUS_OK) {
         return STATUS_FAIL;
+    }
+    buf_reset(&sink->sql);
+    buf_cstr(&sink->sql, "COPY ");
+    buf_str(&sink->sql, target->name);
+    const char *before = " (";
+    if (target->columns.len > 0) {
+        buf_cstr(&sink->sql, before);
+        buf_str(&sink->sql, target->columns);
+        before = ", ";
+    }
+    for (int i = 0; sink->mode == SQL_HISTORY && i < SQL_HISTORY_COLUMN_COUNT; i++) {
+        buf_printf(&sink->sql, "%s\"%s\"", before, sql_history_columns[i]);
+        before = ", ";
+    }
+    // A table without columns has no list either.
+    buf_cstr(&sink->sql, before[0] == ',' ? ") FROM STDIN" : " FROM STDIN");
+    PgWait wait = postgres_sink_wait(sink);
+    if (buf_check(&sink->sql, "a statement", err) != STATUS_OK ||
+        pg_start_copy(sink->conn, &wait, buf_cstring(&sink->sql), PGRES_COPY_IN, err) !=
+            STATUS_OK) {
+        return postgres_explain(sink, err);
     }
     buf_reset(&sink->copy.buf);
     sink->copy.target = target;
@@ -27,27 +44,10 @@ Status postgres_copy_begin(PostgresSink *sink, const PgTarget *target, bool hist
     return STATUS_OK;
 }
 
-static Status send_chunk(PostgresSink *sink, Error *err)
+// Wait until the socket has taken everything, so that memory stays bounded however slow the target.
+static Status drain(PostgresSink *sink, Error *err)
 {
     PgWait wait = postgres_sink_wait(sink);
-    const Buf *buf = &sink->copy.buf;
-    if (buf_check(buf, "a row", err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    size_t sent = 0;
-    while (sent < buf->len) {
-        int part = (int)MIN(buf->len - sent, (size_t)CHUNK_BYTES * 8);
-        int code = PQputCopyData(sink->conn, buf->ptr + sent, part);
-        if (code < 0) {
-            return pg_result_error(sink->conn, NULL, "send rows", err);
-        }
-        sent += code > 0 ? (size_t)part : 0;
-        if (code == 0 && pg_wait(sink->conn, &wait, true, err) != STATUS_OK) {
-            return STATUS_FAIL;
-        }
-    }
-    buf_reset(&sink->copy.buf);
-    // Wait until the socket has taken it, so that memory stays bounded however slow the target is.
     for (int unsent; (unsent = PQflush(sink->conn)) != 0;) {
         if (unsent < 0) {
             return pg_result_error(sink->conn, NULL, "send rows", err);
@@ -56,6 +56,27 @@ static Status send_chunk(PostgresSink *sink, Error *err)
             return STATUS_FAIL;
         }
     }
+    return STATUS_OK;
+}
+
+static Status send_rows(PostgresSink *sink, Error *err)
+{
+    const Buf *buf = &sink->copy.buf;
+    if (buf_check(buf, "a row", err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    for (size_t sent = 0; sent < buf->len;) {
+        int part = (int)MIN(buf->len - sent, (size_t)PART_BYTES);
+        int code = PQputCopyData(sink->conn, buf->ptr + sent, part);
+        if (code < 0) {
+            return pg_result_error(sink->conn, NULL, "send rows", err);
+        }
+        sent += code > 0 ? (size_t)part : 0;
+        if (drain(sink, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    buf_reset(&sink->copy.buf);
     return STATUS_OK;
 }
 
@@ -71,19 +92,20 @@ Status postgres_copy_row(PostgresSink *sink, const Value *row, Error *err)
     }
     copy_text_encode_row(&sink->copy.buf, row, relation->column_count);
     sink->copy.rows++;
-    return STATUS_OK;
+    return postgres_copy_flush(sink, err);
 }
 
 Status postgres_copy_flush(PostgresSink *sink, Error *err)
 {
-    return sink->copy.buf.len >= CHUNK_BYTES ? send_chunk(sink, err) : STATUS_OK;
+    return sink->copy.buf.len >= CHUNK_BYTES ? send_rows(sink, err) : STATUS_OK;
 }
 
-static Status finish_copy(PostgresSink *sink, Error *err)
+// @reason: NULL ends it well.
+static Status finish(PostgresSink *sink, const char *reason, PGresult **ret, Error *err)
 {
     PgWait wait = postgres_sink_wait(sink);
     int code;
-    while ((code = PQputCopyEnd(sink->conn, NULL)) == 0) {
+    while ((code = PQputCopyEnd(sink->conn, reason)) == 0) {
         if (pg_wait(sink->conn, &wait, true, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
@@ -91,8 +113,7 @@ static Status finish_copy(PostgresSink *sink, Error *err)
     if (code < 0) {
         return pg_result_error(sink->conn, NULL, "end a COPY", err);
     }
-    CLEANUP(pg_result_clear) PGresult *result = NULL;
-    return pg_results(sink->conn, &wait, &result, err);
+    return pg_results(sink->conn, &wait, ret, err);
 }
 
 Status postgres_copy_end(PostgresSink *sink, Error *err)
@@ -101,9 +122,39 @@ Status postgres_copy_end(PostgresSink *sink, Error *err)
     if (target == NULL) {
         return STATUS_OK;
     }
-    sink->copy.target = NULL;
-    if (send_chunk(sink, err) != STATUS_OK || finish_copy(sink, err) != STATUS_OK) {
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    // A failure before the end leaves it open, for postgres_copy_abort().
+    if (send_rows(sink, err) != STATUS_OK) {
         return error_wrap(err, "insert into %" STR_FMT, STR_ARG(target->name));
+    }
+    sink->copy.target = NULL;
+    if (finish(sink, NULL, &result, err) != STATUS_OK) {
+        error_wrap(err, "insert into %" STR_FMT, STR_ARG(target->name));
+        return postgres_explain(sink, err);
+    }
+    int64_t rows;
+    // A trigger of the target may have its own idea of what is to be inserted.
+    if (sink->is_quiet &&
+        (!str_to_int64(str_from(PQcmdTuples(result)), &rows) || rows != sink->copy.rows)) {
+        return error_set(err, ERROR_DATA, "%s of %lld rows arrived in %" STR_FMT,
+                         PQcmdTuples(result), (long long)sink->copy.rows, STR_ARG(target->name));
+    }
+    return STATUS_OK;
+}
+
+Status postgres_copy_abort(PostgresSink *sink, Error *err)
+{
+    if (sink->copy.target == NULL) {
+        return STATUS_OK;
+    }
+    sink->copy.target = NULL;
+    buf_reset(&sink->copy.buf);
+    // The refusal that we ask for is no failure.
+    Error refusal = {0};
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (finish(sink, "given up", &result, &refusal) != STATUS_OK && refusal.sqlstate[0] == '\0') {
+        *err = refusal;
+        return STATUS_FAIL;
     }
     return STATUS_OK;
 }

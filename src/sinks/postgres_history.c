@@ -14,13 +14,15 @@ static void add_facts(Buf *buf, const Change *change, const char *op)
 {
     char lsn[SQL_LSN_TEXT_SIZE];
     sql_history_lsn(change->transaction->commit_lsn, lsn);
-    add_field(buf, str_from(op));
+    buf_cstr(buf, op);
     add_field(buf, str_from(lsn));
-    buf_printf(buf, "\t%llu", (unsigned long long)change->ordinal);
+    buf_char(buf, '\t');
+    buf_uint64(buf, change->ordinal);
     if (change->transaction->xid == 0) {
         add_field(buf, STR("\\N"));
     } else {
-        buf_printf(buf, "\t%u", change->transaction->xid);
+        buf_char(buf, '\t');
+        buf_uint64(buf, change->transaction->xid);
     }
     if (change->transaction->commit_time_us == 0) {
         add_field(buf, STR("\\N"));
@@ -35,22 +37,21 @@ static void add_facts(Buf *buf, const Change *change, const char *op)
 static Status append_row(PostgresSink *sink, const PgTarget *target, const Change *change,
                          const Value *row, const char *op, Error *err)
 {
-    bool other = sink->copy.target != target;
-    if (other && (postgres_copy_end(sink, err) != STATUS_OK ||
-                  postgres_copy_begin(sink, target, true, err) != STATUS_OK)) {
+    if (postgres_copy_into(sink, target, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     const Relation *relation = target->relation;
     Buf *buf = &sink->copy.buf;
     for (uint16_t i = 0; i < relation->column_count; i++) {
-        buf_cstr(buf, i == 0 ? "" : "\t");
         if (row == NULL || !value_is_data(row[i])) {
-            buf_cstr(buf, "\\N");
+            buf_bytes(buf, "\\N", 2);
         } else {
             copy_text_encode(buf, value_str(row[i]));
         }
+        buf_char(buf, '\t');
     }
     add_facts(buf, change, op);
+    sink->copy.rows++;
     return postgres_copy_flush(sink, err);
 }
 
@@ -64,6 +65,26 @@ static bool has_unknown(const Relation *relation, const Value *row)
     return false;
 }
 
+static bool is_gone(const char *op)
+{
+    return strcmp(op, change_op_name(CHANGE_DELETE)) == 0;
+}
+
+static Status no_earlier_row(const PgTarget *target, Error *err)
+{
+    CLEANUP(buf_done) Buf source;
+    buf_init(&source, ERROR_MESSAGE_MAX);
+    sql_table_name(&source,
+                   (SqlTable){.schema = target->relation->schema, .name = target->relation->name});
+    error_set(err, ERROR_DATA,
+              "update in %" STR_FMT " leaves a large column as it was, and the history has no "
+              "earlier row of that key to take it from",
+              STR_ARG(target->name));
+    return error_hint(err,
+                      "Copy the table, or on the source: ALTER TABLE %s REPLICA IDENTITY FULL;",
+                      buf_cstring(&source));
+}
+
 // What the last row of the key had in each column that this update leaves unchanged.
 static Status last_values(PostgresSink *sink, const PgTarget *target, const Value *key_row,
                           Value *row, Error *err)
@@ -71,27 +92,24 @@ static Status last_values(PostgresSink *sink, const PgTarget *target, const Valu
     const Relation *relation = target->relation;
     const char **parameters = ARENA_ARRAY(&sink->scratch, const char *, relation->key_count);
     buf_reset(&sink->sql);
-    buf_printf(&sink->sql, "SELECT %" STR_FMT " FROM %" STR_FMT, STR_ARG(target->columns),
-               STR_ARG(target->name));
+    buf_cstr(&sink->sql, "SELECT ");
+    buf_str(&sink->sql, target->columns);
+    buf_cstr(&sink->sql, ", \"_weir_op\" FROM ");
+    buf_str(&sink->sql, target->name);
     for (uint16_t i = 0; i < relation->key_count; i++) {
         buf_cstr(&sink->sql, i == 0 ? " WHERE " : " AND ");
         sql_identifier(&sink->sql, relation->columns[relation->key[i]].name);
         buf_printf(&sink->sql, " = $%d", i + 1);
         parameters[i] = str_to_cstr(&sink->scratch, value_str(key_row[relation->key[i]]));
     }
-    buf_cstr(&sink->sql, " AND \"_weir_op\" NOT IN ('delete', 'truncate')"
-                         " ORDER BY \"_weir_lsn\" DESC, \"_weir_ordinal\" DESC LIMIT 1");
-    PgWait wait = postgres_sink_wait(sink);
+    buf_cstr(&sink->sql, " ORDER BY \"_weir_lsn\" DESC, \"_weir_ordinal\" DESC LIMIT 1");
     CLEANUP(pg_result_clear) PGresult *result = NULL;
-    if (pg_query(sink->conn, &wait, buf_cstring(&sink->sql), relation->key_count, parameters,
-                 &result, err) != STATUS_OK) {
+    if (postgres_query(sink, buf_cstring(&sink->sql), relation->key_count, parameters, &result,
+                       err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (PQntuples(result) == 0) {
-        return error_set(err, ERROR_DATA,
-                         "an update in %" STR_FMT
-                         " leaves a column unchanged, and no earlier row of its key is there",
-                         STR_ARG(target->name));
+    if (PQntuples(result) == 0 || is_gone(PQgetvalue(result, 0, relation->column_count))) {
+        return no_earlier_row(target, err);
     }
     for (uint16_t i = 0; i < relation->column_count; i++) {
         if (value_is_known(row[i])) {
@@ -120,30 +138,42 @@ static bool key_changes(const Relation *relation, const Change *change)
     return false;
 }
 
+// @row with every column known: from the old row, else from the history.
+static Status fill(PostgresSink *sink, const PgTarget *target, const Change *change,
+                   const Value **row, Error *err)
+{
+    const Relation *relation = target->relation;
+    const Value *old_row = change->old_row;
+    size_t size = relation->column_count * sizeof(Value);
+    Value *filled = memcpy(arena_alloc(&sink->scratch, size), *row, size);
+    for (uint16_t i = 0; old_row != NULL && i < relation->column_count; i++) {
+        if (!value_is_known(filled[i]) && value_is_known(old_row[i])) {
+            filled[i] = old_row[i];
+        }
+    }
+    *row = filled;
+    if (!has_unknown(relation, filled)) {
+        return STATUS_OK;
+    }
+    const Value *where = old_row != NULL ? old_row : filled;
+    for (uint16_t i = 0; i < relation->key_count; i++) {
+        if (!value_is_data(where[relation->key[i]])) {
+            return no_earlier_row(target, err);
+        }
+    }
+    return relation->key_count == 0 ? no_earlier_row(target, err)
+                                    : last_values(sink, target, where, filled, err);
+}
+
 static Status append_update(PostgresSink *sink, const PgTarget *target, const Change *change,
                             Error *err)
 {
-    const Relation *relation = target->relation;
     const Value *row = change->new_row;
-    const Value *old_row = change->old_row;
-    if (has_unknown(relation, row)) {
-        if (relation->key_count == 0 || postgres_copy_end(sink, err) != STATUS_OK) {
-            return relation->key_count == 0
-                       ? error_set(err, ERROR_DATA,
-                                   "an update in %" STR_FMT
-                                   " leaves a column unchanged, and no key says of which row",
-                                   STR_ARG(target->name))
-                       : STATUS_FAIL;
-        }
-        size_t size = relation->column_count * sizeof(Value);
-        Value *filled = memcpy(arena_alloc(&sink->scratch, size), row, size);
-        if (last_values(sink, target, old_row != NULL ? old_row : row, filled, err) != STATUS_OK) {
-            return STATUS_FAIL;
-        }
-        row = filled;
+    if (has_unknown(target->relation, row) && fill(sink, target, change, &row, err) != STATUS_OK) {
+        return STATUS_FAIL;
     }
-    if (key_changes(relation, change) &&
-        append_row(sink, target, change, old_row, "delete", err) != STATUS_OK) {
+    if (key_changes(target->relation, change) &&
+        append_row(sink, target, change, change->old_row, "delete", err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     return append_row(sink, target, change, row, "update", err);
@@ -183,5 +213,5 @@ Status postgres_history(PostgresSink *sink, const Change *changes, size_t count,
             arena_reset(&sink->scratch);
         }
     }
-    return postgres_copy_end(sink, err);
+    return STATUS_OK;
 }

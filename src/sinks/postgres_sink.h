@@ -1,8 +1,11 @@
 // The postgres sink, inside: shared by its files.
 //
-//   postgres.c          options, the transaction, the checkpoint
-//   postgres_table.c    tables: made, checked, altered
-//   postgres_apply.c    mirror: set-wise, and row by row when a set fails
+//   postgres.c          options, the session, the transaction, the checkpoint
+//   postgres_table.c    tables: made, checked, emptied
+//   postgres_alter.c    tables: altered as the source's were
+//   postgres_apply.c    mirror: runs of changes, set-wise, else in order
+//   postgres_sets.c     many updates or deletes in one statement
+//   postgres_rows.c     one change in one statement
 //   postgres_history.c  history: every change appended
 //   postgres_copy_in.c  COPY … FROM STDIN
 #pragma once
@@ -12,13 +15,21 @@
 #include "pipeline/sink.h"
 #include "sinks/sql.h"
 
+/** A column of a target table, as far as writing into it is concerned. */
+typedef struct PgColumn {
+    // The type without length or scale: a cast to "varchar(3)" cuts silently, one to "varchar"
+    // leaves it to the assignment, which refuses.
+    Str type;
+    bool has_equality; // "=" of a stock type: an index of the target may find the row
+} PgColumn;
+
 /** A relation version and the table it goes to. */
 typedef struct PgTarget {
     const Relation *relation;
     SqlTable table;
-    Str name;         // quoted, for statements
-    Str columns;      // quoted list of all columns, for statements
-    const Str *types; // of the table's columns, as the target names them; by column
+    Str name;    // quoted, for statements
+    Str columns; // quoted list of all columns, for statements
+    const PgColumn *column;
 } PgTarget;
 
 /** Rows on their way into one table. */
@@ -38,31 +49,78 @@ typedef struct PostgresSink {
     bool triggers;
 
     Arena arena;   // as long as the instance
-    Arena scratch; // one write
+    Arena scratch; // one call
     PGconn *conn;
+    bool is_quiet; // the target's triggers and foreign keys do not act
     bool in_transaction;
-    Map targets;     // by the address of the relation
-    Map type_exists; // type name -> whether the target has it
+    SqlTable subject; // the table that statements are about: for messages
+    Map targets;      // by the address of the relation
+    Map type_exists;  // type name -> whether the target has it
     SqlTargets owners;
     PgCopyIn copy;
     Buf sql;
 } PostgresSink;
 
 extern const SqlDialect postgres_dialect;
+extern const SqlTable postgres_checkpoint_table; // weir.checkpoint (pipeline, key, value)
 
 PgWait postgres_sink_wait(const PostgresSink *sink);
 
 /** BEGIN, unless a transaction is open. */
 MUST_CHECK Status postgres_begin(PostgresSink *sink, Error *err);
 
-/** Run a statement without result; inside the open transaction, if there is one. */
+// Statements. Each first ends the COPY that is open, if one is: so a COPY may stay open across
+// calls, and its failure may come out of any of them.
+
+/** Run statements for their effect; inside the open transaction, if there is one. */
 MUST_CHECK Status postgres_run(PostgresSink *sink, const char *sql, Error *err);
 
-/** The same with text parameters (NULL: SQL NULL); *ret_rows: affected rows. */
+/** What is in sink->sql. */
+MUST_CHECK Status postgres_run_buf(PostgresSink *sink, Error *err);
+
+/** One statement with text parameters (NULL: SQL NULL) and its result. */
+MUST_CHECK Status postgres_query(PostgresSink *sink, const char *sql, int count,
+                                 const char *const *parameters, PGresult **ret, Error *err);
+
+/** The same without result; *ret_rows: affected rows. */
 MUST_CHECK Status postgres_run_with(PostgresSink *sink, const char *sql, int count,
                                     const char *const *parameters, int64_t *ret_rows, Error *err);
 
+/** A 42501 in @err gets the GRANT that mends it as its hint. Returns STATUS_FAIL. */
+Status postgres_explain(const PostgresSink *sink, Error *err);
+
+/** One more element of an array in text form that buf_char(array, '}') ends. */
+void postgres_array_add(Buf *array, Str value, bool is_null);
+
 // postgres_table.c
+
+typedef struct PgFoundColumn {
+    Str name;
+    Str type;           // with length and scale
+    Str cast;           // without
+    uint32_t type_oid;  // of the base type
+    int32_t typmod;     // likewise
+    bool not_null;      // as a column, domains aside
+    bool must_be_given; // NOT NULL without a default
+    bool is_generated;
+    bool is_identity_always;
+    bool has_equality;
+} PgFoundColumn;
+
+typedef struct PgFoundTable {
+    bool exists;
+    char kind; // pg_class.relkind
+    PgFoundColumn *columns;
+    size_t count;
+} PgFoundTable;
+
+/** Look the table up. In @arena. */
+MUST_CHECK Status postgres_find_table(PostgresSink *sink, SqlTable table, Arena *arena,
+                                      PgFoundTable *ret, Error *err);
+/** NULL when there is none of that name. */
+const PgFoundColumn *postgres_find_column(const PgFoundTable *found, Str name);
+/** Every value of @column is the same value in @found. */
+bool postgres_type_fits(PostgresSink *sink, const Column *column, const PgFoundColumn *found);
 
 SqlTable postgres_place(const PostgresSink *sink, const Relation *relation);
 Status postgres_prepare(Sink *base, const Relation *was, const Relation *now, Error *err);
@@ -70,23 +128,40 @@ Status postgres_clear(Sink *base, const Relation *relation, Error *err);
 Status postgres_check_table(Sink *base, const Relation *relation, Report *report, Error *err);
 /** The target's type of a column, of a table that is made for it. */
 Str postgres_type_for(PostgresSink *sink, const Column *column);
-/** Prepared before, always. */
-const PgTarget *postgres_target(const PostgresSink *sink, const Relation *relation);
+/** CREATE SCHEMA, unless it is there. */
+MUST_CHECK Status postgres_make_schema(PostgresSink *sink, Str schema, Error *err);
+/** Prepared before, always. Statements are about it from here on. */
+const PgTarget *postgres_target(PostgresSink *sink, const Relation *relation);
+/** Remove all rows of the tables @names ("a", "b"): by TRUNCATE, else by DELETE. */
+MUST_CHECK Status postgres_empty(PostgresSink *sink, const Str *names, size_t count, Error *err);
+
+// postgres_alter.c
+
+/** Turn the table of @was into that of @now. */
+MUST_CHECK Status postgres_evolve(PostgresSink *sink, const Relation *was, const Relation *now,
+                                  Error *err);
 
 // postgres_copy_in.c
 
-/** Open a COPY into all columns of @target and, in history mode, the history columns. */
-MUST_CHECK Status postgres_copy_begin(PostgresSink *sink, const PgTarget *target, bool history,
-                                      Error *err);
-/** Append the values as the beginning of a row; the caller ends it, see postgres_copy_end_row(). */
+/** Have a COPY into all columns of @target open, in history mode with the history columns. */
+MUST_CHECK Status postgres_copy_into(PostgresSink *sink, const PgTarget *target, Error *err);
+/** Append a whole row of a mirror. */
 MUST_CHECK Status postgres_copy_row(PostgresSink *sink, const Value *row, Error *err);
+/** Send what has gathered, when it is worth it. */
 MUST_CHECK Status postgres_copy_flush(PostgresSink *sink, Error *err);
 /** Close the COPY that is open, if one is. */
 MUST_CHECK Status postgres_copy_end(PostgresSink *sink, Error *err);
+/** Close it so that none of its rows count. */
+MUST_CHECK Status postgres_copy_abort(PostgresSink *sink, Error *err);
 
-// postgres_apply.c, postgres_history.c
+// postgres_apply.c, postgres_sets.c, postgres_rows.c, postgres_history.c
 
 MUST_CHECK Status postgres_mirror(PostgresSink *sink, const Change *changes, size_t count,
                                   Error *err);
+/** The rows of @table with that operation, which is not COMPACTED_INSERT. */
+MUST_CHECK Status postgres_apply_sets(PostgresSink *sink, const PgTarget *target,
+                                      const CompactedTable *table, CompactedOp op, Error *err);
+/** One change that is neither a TRUNCATE nor without a table. */
+MUST_CHECK Status postgres_apply_one(PostgresSink *sink, const Change *change, Error *err);
 MUST_CHECK Status postgres_history(PostgresSink *sink, const Change *changes, size_t count,
                                    Error *err);

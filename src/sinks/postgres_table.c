@@ -1,4 +1,4 @@
-// Tables: made from the source's relation, checked when they are there, altered with it.
+// Tables: made from the source's relation, checked when they are there, emptied.
 #include <assert.h>
 
 #include "sinks/postgres_sink.h"
@@ -33,18 +33,23 @@ SqlTable postgres_place(const PostgresSink *sink, const Relation *relation)
     return table;
 }
 
+// Without a connection (`weir check` describes the target before it is reached) no type is there.
 static bool target_has_type(PostgresSink *sink, Str name)
 {
     static char yes, no;
     void *known = map_get(&sink->type_exists, name);
     if (known == NULL) {
         const char *parameters[] = {str_to_cstr(&sink->arena, name)};
-        PgWait wait = postgres_sink_wait(sink);
         CLEANUP(pg_result_clear) PGresult *result = NULL;
-        bool there = sink->conn != NULL && PQtransactionStatus(sink->conn) != PQTRANS_INERROR &&
-                     pg_query(sink->conn, &wait, "SELECT to_regtype($1) IS NOT NULL", 1, parameters,
-                              &result, NULL) == STATUS_OK &&
+        Error ignored = {0};
+        // A failure here is one of the next statement too.
+        bool there = sink->conn != NULL &&
+                     postgres_query(sink, "SELECT to_regtype($1) IS NOT NULL", 1, parameters,
+                                    &result, &ignored) == STATUS_OK &&
                      PQgetvalue(result, 0, 0)[0] == 't';
+        if (sink->conn == NULL) {
+            return false;
+        }
         known = there ? &yes : &no;
         (void)map_put(&sink->type_exists, str_from(parameters[0]), known);
     }
@@ -82,19 +87,11 @@ const SqlDialect postgres_dialect = {
     .declares_not_null = true,
 };
 
-static Relation *with_target_types(PostgresSink *sink, const Relation *relation, Arena *arena)
-{
-    Relation *copy = relation_copy(arena, relation);
-    for (uint16_t i = 0; i < copy->column_count; i++) {
-        copy->columns[i].type_name = postgres_type_for(sink, &relation->columns[i]);
-    }
-    return copy;
-}
-
-const PgTarget *postgres_target(const PostgresSink *sink, const Relation *relation)
+const PgTarget *postgres_target(PostgresSink *sink, const Relation *relation)
 {
     const PgTarget *target = map_get_u64(&sink->targets, (uint64_t)(uintptr_t)relation);
     assert(target != NULL);
+    sink->subject = target->table;
     return target;
 }
 
@@ -102,52 +99,80 @@ const PgTarget *postgres_target(const PostgresSink *sink, const Relation *relati
 // What is there
 // ---------------------------------------------------------------------------------------------
 
-typedef struct FoundColumn {
-    Str name;
-    Str type;
-    bool must_be_given; // NOT NULL without a default
-    bool is_generated;
-} FoundColumn;
+// Types whose "=" holds whenever two values have the same text.
+#define WITH_EQUALITY                                                                          \
+    "'{bool,int2,int4,int8,oid,float4,float8,numeric,money,text,varchar,bpchar,name,\"char\"," \
+    "bytea,date,time,timetz,timestamp,timestamptz,interval,uuid,bit,varbit,inet,cidr,macaddr," \
+    "macaddr8,pg_lsn,jsonb}'::regtype[]"
 
-typedef struct FoundTable {
-    bool exists;
-    FoundColumn *columns;
-    size_t count;
-} FoundTable;
+static const char find_sql[] =
+    "SELECT c.relkind, a.attname, format_type(a.atttypid, a.atttypmod),"
+    "       format_type(a.atttypid, -1),"
+    "       CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END,"
+    "       CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END,"
+    "       a.attnotnull, a.attnotnull AND NOT a.atthasdef AND a.attidentity = '',"
+    "       a.attgenerated <> '', a.attidentity = 'a',"
+    "       coalesce(CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END"
+    "                = ANY (" WITH_EQUALITY "), false)"
+    "  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    "  LEFT JOIN pg_attribute a"
+    "    ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+    "  LEFT JOIN pg_type t ON t.oid = a.atttypid"
+    " WHERE n.nspname = $1 AND c.relname = $2 ORDER BY a.attnum";
 
-static Status find_table(PostgresSink *sink, SqlTable table, Arena *arena, FoundTable *ret,
-                         Error *err)
+static bool is_true(const PGresult *result, int row, int column)
+{
+    return PQgetvalue(result, row, column)[0] == 't';
+}
+
+static Status take_column(const PGresult *result, int row, Arena *arena, PgFoundColumn *ret,
+                          Error *err)
+{
+    uint64_t oid;
+    int64_t typmod;
+    if (!str_to_uint64(str_from(PQgetvalue(result, row, 4)), &oid) || oid > UINT32_MAX ||
+        !str_to_int64(str_from(PQgetvalue(result, row, 5)), &typmod) || typmod < INT32_MIN ||
+        typmod > INT32_MAX) {
+        return error_set(err, ERROR_FATAL, "the target's catalog has a type that is no number");
+    }
+    *ret = (PgFoundColumn){
+        .name = str_copy(arena, str_from(PQgetvalue(result, row, 1))),
+        .type = str_copy(arena, str_from(PQgetvalue(result, row, 2))),
+        .cast = str_copy(arena, str_from(PQgetvalue(result, row, 3))),
+        .type_oid = (uint32_t)oid,
+        .typmod = (int32_t)typmod,
+        .not_null = is_true(result, row, 6),
+        .must_be_given = is_true(result, row, 7),
+        .is_generated = is_true(result, row, 8),
+        .is_identity_always = is_true(result, row, 9),
+        .has_equality = is_true(result, row, 10),
+    };
+    return STATUS_OK;
+}
+
+Status postgres_find_table(PostgresSink *sink, SqlTable table, Arena *arena, PgFoundTable *ret,
+                           Error *err)
 {
     const char *parameters[] = {str_to_cstr(arena, table.schema), str_to_cstr(arena, table.name)};
-    PgWait wait = postgres_sink_wait(sink);
     CLEANUP(pg_result_clear) PGresult *result = NULL;
-    if (pg_query(sink->conn, &wait,
-                 "SELECT a.attname, format_type(a.atttypid, a.atttypmod),"
-                 "       a.attnotnull AND NOT a.atthasdef AND a.attidentity = '',"
-                 "       a.attgenerated <> ''"
-                 "  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-                 "  LEFT JOIN pg_attribute a"
-                 "    ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
-                 " WHERE n.nspname = $1 AND c.relname = $2 ORDER BY a.attnum",
-                 2, parameters, &result, err) != STATUS_OK) {
+    if (postgres_query(sink, find_sql, 2, parameters, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    size_t rows = (size_t)PQntuples(result);
-    *ret = (FoundTable){.exists = rows > 0, .columns = ARENA_ARRAY(arena, FoundColumn, rows)};
-    for (int i = 0; i < (int)rows; i++) {
-        if (!PQgetisnull(result, i, 0)) {
-            ret->columns[ret->count++] = (FoundColumn){
-                .name = str_copy(arena, str_from(PQgetvalue(result, i, 0))),
-                .type = str_copy(arena, str_from(PQgetvalue(result, i, 1))),
-                .must_be_given = PQgetvalue(result, i, 2)[0] == 't',
-                .is_generated = PQgetvalue(result, i, 3)[0] == 't',
-            };
+    int rows = PQntuples(result);
+    *ret = (PgFoundTable){.exists = rows > 0,
+                          .columns = ARENA_ARRAY(arena, PgFoundColumn, (size_t)rows)};
+    for (int i = 0; i < rows; i++) {
+        ret->kind = PQgetvalue(result, i, 0)[0];
+        // A table without columns is one row of the outer join.
+        if (!PQgetisnull(result, i, 1) &&
+            take_column(result, i, arena, &ret->columns[ret->count++], err) != STATUS_OK) {
+            return STATUS_FAIL;
         }
     }
     return STATUS_OK;
 }
 
-static const FoundColumn *find_column(const FoundTable *found, Str name)
+const PgFoundColumn *postgres_find_column(const PgFoundTable *found, Str name)
 {
     for (size_t i = 0; i < found->count; i++) {
         if (str_equal(found->columns[i].name, name)) {
@@ -157,75 +182,214 @@ static const FoundColumn *find_column(const FoundTable *found, Str name)
     return NULL;
 }
 
-// What keeps the table from taking the relation: one sentence and the statement that mends it.
-static bool misfit(PostgresSink *sink, const Relation *relation, SqlTable table,
-                   const FoundTable *found, Buf *what, Buf *mend)
+// ---------------------------------------------------------------------------------------------
+// Whether it fits
+// ---------------------------------------------------------------------------------------------
+
+static bool is_one_of(uint32_t oid, const uint32_t *list)
 {
-    for (uint16_t i = 0; i < relation->column_count; i++) {
-        const Column *column = &relation->columns[i];
-        const FoundColumn *there = find_column(found, column->name);
-        if (there == NULL || there->is_generated) {
-            buf_printf(what, "column \"%" STR_FMT "\" %s", STR_ARG(column->name),
-                       there == NULL ? "is missing" : "is generated by the target");
-            buf_cstr(mend, "ALTER TABLE ");
-            sql_table_name(mend, table);
-            buf_cstr(mend, there == NULL ? " ADD COLUMN " : " ALTER COLUMN ");
-            sql_identifier(mend, column->name);
-            if (there == NULL) {
-                buf_printf(mend, " %" STR_FMT ";", STR_ARG(postgres_type_for(sink, column)));
-            } else {
-                buf_cstr(mend, " DROP EXPRESSION;");
-            }
-            return true;
-        }
+    while (*list != 0 && *list != oid) {
+        list++;
     }
-    for (size_t i = 0; i < found->count; i++) {
-        const FoundColumn *extra = &found->columns[i];
-        if (relation_find_column(relation, extra->name) < 0 && extra->must_be_given) {
-            buf_printf(what,
-                       "column \"%" STR_FMT
-                       "\" is not in the source, and has neither a default nor "
-                       "room for NULL",
-                       STR_ARG(extra->name));
-            buf_cstr(mend, "ALTER TABLE ");
-            sql_table_name(mend, table);
-            buf_cstr(mend, " ALTER COLUMN ");
-            sql_identifier(mend, extra->name);
-            buf_cstr(mend, " DROP NOT NULL;");
+    return *list != 0;
+}
+
+// Another stock type that takes every value as it is, or refuses it aloud: a column that rounds,
+// pads or cuts in silence makes a mirror that differs.
+static bool is_wider(const Column *column, const PgFoundColumn *found)
+{
+    static const uint32_t integers[] = {OID_INT2, OID_INT4, OID_INT8, OID_OID, 0};
+    static const uint32_t texts[] = {OID_JSON, OID_XML, 0};
+    switch (column->type) {
+    case TYPE_INT2:
+    case TYPE_INT4:
+    case TYPE_INT8:
+    case TYPE_OID:
+        return is_one_of(found->type_oid, integers) ||
+               (found->type_oid == OID_NUMERIC && found->typmod == -1);
+    case TYPE_FLOAT4:
+        return found->type_oid == OID_FLOAT8;
+    case TYPE_TEXT:
+        return is_one_of(found->type_oid, texts);
+    case TYPE_JSONB:
+        return found->type_oid == OID_JSON;
+    case TYPE_BIT:
+        return found->type_oid == OID_BIT || found->type_oid == OID_VARBIT;
+    default:
+        return false;
+    }
+}
+
+static bool same_length_and_scale(const Column *column, const PgFoundColumn *found)
+{
+    if (found->typmod == -1 || found->typmod == column->base_typmod) {
+        return true;
+    }
+    // Too long is an error; and of numerics, only the scale rounds.
+    int precision, scale, found_precision, found_scale;
+    return found->type_oid == OID_BIT || found->type_oid == OID_VARBIT ||
+           (column->type == TYPE_NUMERIC &&
+            numeric_typmod(column->base_typmod, &precision, &scale) &&
+            numeric_typmod(found->typmod, &found_precision, &found_scale) && found_scale == scale);
+}
+
+bool postgres_type_fits(PostgresSink *sink, const Column *column, const PgFoundColumn *found)
+{
+    if (str_equal(found->type, postgres_type_for(sink, column)) || found->type_oid == OID_TEXT ||
+        found->type_oid == OID_VARCHAR || found->type_oid >= FIRST_USER_OID) {
+        return true; // text holds every value; what a user's type takes is for the type to say
+    }
+    if (found->type_oid == column->base_type_oid) {
+        return same_length_and_scale(column, found);
+    }
+    return is_wider(column, found);
+}
+
+typedef struct Misfit {
+    Buf what; // one sentence
+    Buf mend; // the statement
+} Misfit;
+
+static void alter_column(Misfit *misfit, SqlTable table, const char *verb, Str column)
+{
+    buf_cstr(&misfit->mend, "ALTER TABLE ");
+    sql_table_name(&misfit->mend, table);
+    buf_cstr(&misfit->mend, verb);
+    sql_identifier(&misfit->mend, column);
+}
+
+// What keeps a column of the source out of the table.
+static bool column_misfit(PostgresSink *sink, const Relation *relation, uint16_t index,
+                          SqlTable table, const PgFoundTable *found, Misfit *misfit)
+{
+    const Column *column = &relation->columns[index];
+    const PgFoundColumn *there = postgres_find_column(found, column->name);
+    Str type = postgres_type_for(sink, column);
+    buf_printf(&misfit->what, "column \"%" STR_FMT "\" ", STR_ARG(column->name));
+    if (there == NULL) {
+        buf_cstr(&misfit->what, "is missing");
+        alter_column(misfit, table, " ADD COLUMN ", column->name);
+        buf_printf(&misfit->mend, " %" STR_FMT ";", STR_ARG(type));
+        return true;
+    }
+    if (there->is_generated) {
+        buf_cstr(&misfit->what, "is generated by the target");
+        alter_column(misfit, table, " ALTER COLUMN ", column->name);
+        buf_cstr(&misfit->mend, " DROP EXPRESSION;");
+        return true;
+    }
+    // A COPY may write it, an UPDATE may not; keys are hardly ever updated.
+    if (there->is_identity_always && sink->mode == SQL_MIRROR &&
+        !relation_is_key(relation, index)) {
+        buf_cstr(&misfit->what, "is always generated as identity by the target");
+        alter_column(misfit, table, " ALTER COLUMN ", column->name);
+        buf_cstr(&misfit->mend, " SET GENERATED BY DEFAULT;");
+        return true;
+    }
+    if (!postgres_type_fits(sink, column, there)) {
+        buf_printf(&misfit->what,
+                   "is %" STR_FMT ", which does not hold every %" STR_FMT " as it is",
+                   STR_ARG(there->type), STR_ARG(column->type_name));
+        alter_column(misfit, table, " ALTER COLUMN ", column->name);
+        buf_printf(&misfit->mend, " TYPE %" STR_FMT ";", STR_ARG(type));
+        return true;
+    }
+    return false;
+}
+
+static bool is_history_column(const PostgresSink *sink, Str name)
+{
+    for (int i = 0; sink->mode == SQL_HISTORY && i < SQL_HISTORY_COLUMN_COUNT; i++) {
+        if (str_is(name, sql_history_columns[i])) {
             return true;
         }
     }
     return false;
 }
 
-static Status check_fit(PostgresSink *sink, const Relation *relation, SqlTable table,
-                        const FoundTable *found, Error *err)
+static bool extra_misfit(const PostgresSink *sink, const Relation *relation, SqlTable table,
+                         const PgFoundTable *found, Misfit *misfit)
 {
-    CLEANUP(buf_done) Buf what;
-    CLEANUP(buf_done) Buf mend;
-    CLEANUP(buf_done) Buf name;
-    buf_init(&what, 4096);
-    buf_init(&mend, 8192);
-    buf_init(&name, 4096);
-    if (!misfit(sink, relation, table, found, &what, &mend)) {
-        return STATUS_OK;
+    for (size_t i = 0; i < found->count; i++) {
+        const PgFoundColumn *extra = &found->columns[i];
+        if (extra->must_be_given && relation_find_column(relation, extra->name) < 0 &&
+            !is_history_column(sink, extra->name)) {
+            buf_printf(&misfit->what,
+                       "column \"%" STR_FMT "\" is not in the source, and has neither a default "
+                       "nor room for NULL",
+                       STR_ARG(extra->name));
+            alter_column(misfit, table, " ALTER COLUMN ", extra->name);
+            buf_cstr(&misfit->mend, " DROP NOT NULL;");
+            return true;
+        }
     }
-    sql_table_name(&name, table);
-    error_set(err, ERROR_CONFIG, "target table %s does not fit: %s", buf_cstring(&name),
-              buf_cstring(&what));
-    return error_hint(err, "%s", buf_cstring(&mend));
+    return false;
+}
+
+static bool history_misfit(const PostgresSink *sink, SqlTable table, const PgFoundTable *found,
+                           Misfit *misfit)
+{
+    for (int i = 0; sink->mode == SQL_HISTORY && i < SQL_HISTORY_COLUMN_COUNT; i++) {
+        Str name = str_from(sql_history_columns[i]);
+        if (postgres_find_column(found, name) == NULL) {
+            buf_printf(&misfit->what, "column \"%" STR_FMT "\" of a history is missing",
+                       STR_ARG(name));
+            alter_column(misfit, table, " ADD COLUMN ", name);
+            buf_printf(&misfit->mend, " %s;", sql_history_type(&postgres_dialect, i));
+            return true;
+        }
+    }
+    return false;
+}
+
+// What keeps the table from taking the relation.
+static bool find_misfit(PostgresSink *sink, const Relation *relation, SqlTable table,
+                        const PgFoundTable *found, Misfit *misfit)
+{
+    if (strchr("rpf", found->kind) == NULL) {
+        buf_cstr(&misfit->what, "it is not a table");
+        buf_cstr(&misfit->mend, "Send the table to another schema, with ?schema=from:to.");
+        return true;
+    }
+    for (uint16_t i = 0; i < relation->column_count; i++) {
+        if (column_misfit(sink, relation, i, table, found, misfit)) {
+            return true;
+        }
+        buf_reset(&misfit->what);
+    }
+    return extra_misfit(sink, relation, table, found, misfit) ||
+           history_misfit(sink, table, found, misfit);
+}
+
+static Status check_fit(PostgresSink *sink, const Relation *relation, SqlTable table,
+                        const PgFoundTable *found, Error *err)
+{
+    Misfit misfit;
+    CLEANUP(buf_done) Buf name;
+    buf_init(&misfit.what, ERROR_MESSAGE_MAX);
+    buf_init(&misfit.mend, ERROR_MESSAGE_MAX);
+    buf_init(&name, ERROR_MESSAGE_MAX);
+    Status status = STATUS_OK;
+    if (find_misfit(sink, relation, table, found, &misfit)) {
+        sql_table_name(&name, table);
+        error_set(err, ERROR_CONFIG, "target table %s does not fit: %s", buf_cstring(&name),
+                  buf_cstring(&misfit.what));
+        status = error_hint(err, "%s", buf_cstring(&misfit.mend));
+    }
+    buf_done(&misfit.what);
+    buf_done(&misfit.mend);
+    return status;
 }
 
 static Status has_rows(PostgresSink *sink, Str name, bool *ret, Error *err)
 {
-    PgWait wait = postgres_sink_wait(sink);
     CLEANUP(pg_result_clear) PGresult *result = NULL;
     const char *sql =
         arena_printf(&sink->scratch, "SELECT EXISTS (SELECT 1 FROM %" STR_FMT ")", STR_ARG(name));
-    if (pg_query(sink->conn, &wait, sql, 0, NULL, &result, err) != STATUS_OK) {
+    if (postgres_query(sink, sql, 0, NULL, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    *ret = PQgetvalue(result, 0, 0)[0] == 't';
+    *ret = is_true(result, 0, 0);
     return STATUS_OK;
 }
 
@@ -234,6 +398,49 @@ static Str table_text(PostgresSink *sink, SqlTable table)
     buf_reset(&sink->sql);
     sql_table_name(&sink->sql, table);
     return str_copy(&sink->arena, buf_view(&sink->sql));
+}
+
+// ---------------------------------------------------------------------------------------------
+// Emptying
+// ---------------------------------------------------------------------------------------------
+
+// TRUNCATE may be refused where DELETE is not: it is a right of its own, and it is not possible for
+// a table that a foreign key of another one points to, even if that key does not act.
+static bool may_delete_instead(const Error *err)
+{
+    return strcmp(err->sqlstate, "42501") == 0 || strcmp(err->sqlstate, "0A000") == 0 ||
+           strcmp(err->sqlstate, "42809") == 0;
+}
+
+Status postgres_empty(PostgresSink *sink, const Str *names, size_t count, Error *err)
+{
+    Error refusal = {0};
+    buf_reset(&sink->sql);
+    buf_cstr(&sink->sql, "SAVEPOINT weir_empty; TRUNCATE ");
+    for (size_t i = 0; i < count; i++) {
+        buf_cstr(&sink->sql, i == 0 ? "" : ", ");
+        buf_str(&sink->sql, names[i]);
+    }
+    buf_cstr(&sink->sql, "; RELEASE weir_empty");
+    if (postgres_run_buf(sink, &refusal) == STATUS_OK) {
+        return STATUS_OK;
+    }
+    if (!may_delete_instead(&refusal)) {
+        *err = refusal;
+        return STATUS_FAIL;
+    }
+    if (postgres_run(sink, "ROLLBACK TO weir_empty; RELEASE weir_empty", err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    for (size_t i = 0; i < count; i++) {
+        buf_reset(&sink->sql);
+        buf_cstr(&sink->sql, "DELETE FROM ");
+        buf_str(&sink->sql, names[i]);
+        if (postgres_run_buf(sink, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    return STATUS_OK;
 }
 
 // A table with rows that this pipeline did not put there.
@@ -253,24 +460,45 @@ static Status settle_existing(PostgresSink *sink, Str name, Error *err)
         return error_hint(err, "Empty it, or say what to do with them: ?existing=truncate removes "
                                "them, ?existing=keep adds the source's rows beside them.");
     }
-    return rows ? postgres_run(sink,
-                               arena_printf(&sink->scratch, "DELETE FROM %" STR_FMT, STR_ARG(name)),
-                               err)
-                : STATUS_OK;
+    return rows ? postgres_empty(sink, &name, 1, err) : STATUS_OK;
+}
+
+// An interrupted copy wrote the last rows, for no changes of a table are delivered during its copy.
+// An earlier copy that came to its end is part of the history.
+static Status clear_last_copy(PostgresSink *sink, const PgTarget *target, Error *err)
+{
+    buf_reset(&sink->sql);
+    buf_cstr(&sink->sql, "DELETE FROM ");
+    buf_str(&sink->sql, target->name);
+    buf_cstr(&sink->sql, " WHERE \"_weir_op\" = 'read' AND \"_weir_lsn\" COLLATE \"C\" > coalesce("
+                         "(SELECT max(\"_weir_lsn\" COLLATE \"C\") FROM ");
+    buf_str(&sink->sql, target->name);
+    buf_cstr(&sink->sql, " WHERE \"_weir_op\" <> 'read'), '')");
+    return postgres_run_buf(sink, err);
+}
+
+Status postgres_clear(Sink *base, const Relation *relation, Error *err)
+{
+    PostgresSink *sink = self(base);
+    const PgTarget *target = postgres_target(sink, relation);
+    if (postgres_begin(sink, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return sink->mode == SQL_HISTORY ? clear_last_copy(sink, target, err)
+                                     : postgres_empty(sink, &target->name, 1, err);
 }
 
 // ---------------------------------------------------------------------------------------------
-// Making and altering
+// Making
 // ---------------------------------------------------------------------------------------------
 
-static Status make_schema(PostgresSink *sink, Str schema, Error *err)
+Status postgres_make_schema(PostgresSink *sink, Str schema, Error *err)
 {
     const char *parameters[] = {str_to_cstr(&sink->scratch, schema)};
-    PgWait wait = postgres_sink_wait(sink);
     CLEANUP(pg_result_clear) PGresult *result = NULL;
     // Looked for first: CREATE SCHEMA IF NOT EXISTS wants the right to create also when it exists.
-    if (pg_query(sink->conn, &wait, "SELECT 1 FROM pg_namespace WHERE nspname = $1", 1, parameters,
-                 &result, err) != STATUS_OK) {
+    if (postgres_query(sink, "SELECT 1 FROM pg_namespace WHERE nspname = $1", 1, parameters,
+                       &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (PQntuples(result) > 0) {
@@ -279,182 +507,60 @@ static Status make_schema(PostgresSink *sink, Str schema, Error *err)
     buf_reset(&sink->sql);
     buf_cstr(&sink->sql, "CREATE SCHEMA IF NOT EXISTS ");
     sql_identifier(&sink->sql, schema);
-    return postgres_run(sink, buf_cstring(&sink->sql), err);
+    return postgres_run_buf(sink, err);
+}
+
+static Relation *with_target_types(PostgresSink *sink, const Relation *relation, Arena *arena)
+{
+    Relation *copy = relation_copy(arena, relation);
+    for (uint16_t i = 0; i < copy->column_count; i++) {
+        copy->columns[i].type_name = postgres_type_for(sink, &relation->columns[i]);
+    }
+    return copy;
+}
+
+static bool has_large_values(const Relation *relation)
+{
+    for (uint16_t i = 0; i < relation->column_count; i++) {
+        TypeClass type = relation->columns[i].type;
+        if (type == TYPE_OTHER || type == TYPE_TEXT || type == TYPE_BYTEA || type == TYPE_NUMERIC ||
+            type == TYPE_JSON || type == TYPE_JSONB || type == TYPE_BIT) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static Status make_table(PostgresSink *sink, const Relation *relation, SqlTable table, Error *err)
 {
-    if (make_schema(sink, table.schema, err) != STATUS_OK) {
+    if (postgres_make_schema(sink, table.schema, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     const Relation *typed = with_target_types(sink, relation, &sink->scratch);
     buf_reset(&sink->sql);
     sql_create_table(&sink->sql, &postgres_dialect, table, typed, (SqlMode)sink->mode);
-    return postgres_run(sink, buf_cstring(&sink->sql), err);
-}
-
-static void alter_type(PostgresSink *sink, SqlTable table, const Column *column)
-{
-    Str type = postgres_type_for(sink, column);
-    buf_cstr(&sink->sql, "ALTER TABLE ");
-    sql_table_name(&sink->sql, table);
-    buf_cstr(&sink->sql, " ALTER COLUMN ");
-    sql_identifier(&sink->sql, column->name);
-    buf_printf(&sink->sql, " TYPE %" STR_FMT " USING ", STR_ARG(type));
-    sql_identifier(&sink->sql, column->name);
-    // Through text: whatever the two types are, a value's text is what counts.
-    buf_printf(&sink->sql, "::text::%" STR_FMT, STR_ARG(type));
-}
-
-static void alter_key(PostgresSink *sink, SqlTable table, const Relation *now)
-{
-    // Whatever the primary key is called: it is looked up by what it is.
-    buf_cstr(&sink->sql, "DO $weir$ DECLARE k text; BEGIN SELECT conname INTO k FROM pg_constraint "
-                         "WHERE contype = 'p' AND conrelid = ");
-    CLEANUP(buf_done) Buf name;
-    buf_init(&name, 4096);
-    sql_table_name(&name, table);
-    sql_literal(&sink->sql, buf_view(&name));
-    buf_cstr(&sink->sql, "::regclass; IF k IS NOT NULL THEN EXECUTE format('ALTER TABLE %s DROP "
-                         "CONSTRAINT %I', ");
-    sql_literal(&sink->sql, buf_view(&name));
-    buf_cstr(&sink->sql, ", k); END IF; END $weir$; ");
-    if (now->key_count > 0) {
-        buf_printf(&sink->sql, "ALTER TABLE %s ADD PRIMARY KEY (", buf_cstring(&name));
-        sql_column_list(&sink->sql, now, true);
-        buf_char(&sink->sql, ')');
-    }
-}
-
-static void rename_table(PostgresSink *sink, SqlTable from, SqlTable to)
-{
-    if (!str_equal(from.schema, to.schema)) {
-        buf_cstr(&sink->sql, "ALTER TABLE ");
-        sql_table_name(&sink->sql, from);
-        buf_cstr(&sink->sql, " SET SCHEMA ");
-        sql_identifier(&sink->sql, to.schema);
-        buf_cstr(&sink->sql, "; ");
-        from.schema = to.schema;
-    }
-    if (!str_equal(from.name, to.name)) {
-        buf_cstr(&sink->sql, "ALTER TABLE ");
-        sql_table_name(&sink->sql, from);
-        buf_cstr(&sink->sql, " RENAME TO ");
-        sql_identifier(&sink->sql, to.name);
-    }
-}
-
-static void add_column(PostgresSink *sink, SqlTable table, const Column *column)
-{
-    Column typed = *column;
-    typed.type_name = postgres_type_for(sink, column);
-    sql_add_column(&sink->sql, &postgres_dialect, table, &typed);
-    if (column->missing_value.ptr != NULL) {
-        buf_cstr(&sink->sql, "; ALTER TABLE ");
+    // The last row of a key is looked up for what an update leaves unchanged.
+    if (sink->mode == SQL_HISTORY && relation->key_count > 0 && relation->key_count < 30 &&
+        has_large_values(relation)) {
+        buf_cstr(&sink->sql, "; CREATE INDEX ON ");
         sql_table_name(&sink->sql, table);
-        buf_cstr(&sink->sql, " ALTER COLUMN ");
-        sql_identifier(&sink->sql, column->name);
-        buf_cstr(&sink->sql, " DROP DEFAULT");
+        buf_cstr(&sink->sql, " (");
+        sql_column_list(&sink->sql, relation, true);
+        buf_cstr(&sink->sql, ", \"_weir_lsn\", \"_weir_ordinal\")");
     }
-}
-
-// Names that change places (a → b, b → a): each goes through a name that nobody has.
-static Str parked_name(PostgresSink *sink, const Column *column)
-{
-    return str_from(arena_printf(&sink->scratch, "weir_rename_%d", column->attnum));
-}
-
-static bool name_is_taken(const Relation *was, const SchemaChange *change)
-{
-    return relation_find_column(was, change->now->name) >= 0;
-}
-
-static Status alter(PostgresSink *sink, SqlTable from, SqlTable to, const Relation *was,
-                    const Relation *now, const SchemaChange *change, Error *err)
-{
-    bool history = sink->mode == SQL_HISTORY;
-    buf_reset(&sink->sql);
-    switch (change->edit) {
-    case SCHEMA_RENAME_TABLE:
-        rename_table(sink, from, to);
-        break;
-    case SCHEMA_ADD_COLUMN:
-        add_column(sink, to, change->now);
-        break;
-    case SCHEMA_DROP_COLUMN:
-        if (!history) { // what it held is part of the history
-            sql_drop_column(&sink->sql, to, change->was->name);
-        }
-        break;
-    case SCHEMA_RENAME_COLUMN:
-        sql_rename_column(&sink->sql, to, change->was->name,
-                          name_is_taken(was, change) ? parked_name(sink, change->was)
-                                                     : change->now->name);
-        break;
-    case SCHEMA_CHANGE_TYPE:
-        alter_type(sink, to, change->now);
-        break;
-    case SCHEMA_CHANGE_KEY:
-        if (!history) {
-            alter_key(sink, to, now);
-        }
-        break;
-    }
-    return sink->sql.len == 0 ? STATUS_OK : postgres_run(sink, buf_cstring(&sink->sql), err);
-}
-
-static Status unpark(PostgresSink *sink, SqlTable to, const Relation *was,
-                     const SchemaChange *changes, size_t count, Error *err)
-{
-    for (size_t i = 0; i < count; i++) {
-        const SchemaChange *change = &changes[i];
-        if (change->edit != SCHEMA_RENAME_COLUMN || !name_is_taken(was, change)) {
-            continue;
-        }
-        buf_reset(&sink->sql);
-        sql_rename_column(&sink->sql, to, parked_name(sink, change->was), change->now->name);
-        if (postgres_run(sink, buf_cstring(&sink->sql), err) != STATUS_OK) {
-            return STATUS_FAIL;
-        }
-    }
-    return STATUS_OK;
-}
-
-static Status evolve(PostgresSink *sink, const Relation *was, const Relation *now, Error *err)
-{
-    SqlTable from = postgres_place(sink, was);
-    SqlTable to = postgres_place(sink, now);
-    SchemaChange *changes;
-    size_t count = relation_diff(was, now, &sink->scratch, &changes);
-    if (!str_equal(from.schema, to.schema) && make_schema(sink, to.schema, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    bool renamed = false;
-    for (size_t i = 0; i < count; i++) {
-        // Parked columns get their names before anything that comes behind the renames.
-        bool behind =
-            changes[i].edit > SCHEMA_RENAME_COLUMN || changes[i].edit == SCHEMA_ADD_COLUMN;
-        if (behind && !renamed) {
-            renamed = true;
-            if (unpark(sink, to, was, changes, count, err) != STATUS_OK) {
-                return STATUS_FAIL;
-            }
-        }
-        if (alter(sink, from, to, was, now, &changes[i], err) != STATUS_OK) {
-            return error_wrap(err, "alter the target's table");
-        }
-    }
-    return renamed ? STATUS_OK : unpark(sink, to, was, changes, count, err);
+    return postgres_run_buf(sink, err);
 }
 
 static void remember(PostgresSink *sink, const Relation *relation, SqlTable table,
-                     const FoundTable *found)
+                     const PgFoundTable *found)
 {
     PgTarget *target = arena_alloc_zero(&sink->arena, sizeof(*target));
-    Str *types = ARENA_ARRAY(&sink->arena, Str, relation->column_count);
+    PgColumn *columns = ARENA_ARRAY(&sink->arena, PgColumn, relation->column_count);
     for (uint16_t i = 0; i < relation->column_count; i++) {
-        const FoundColumn *column = find_column(found, relation->columns[i].name);
-        types[i] = str_copy(&sink->arena, column->type);
+        const PgFoundColumn *column = postgres_find_column(found, relation->columns[i].name);
+        assert(column != NULL);
+        columns[i] = (PgColumn){.type = str_copy(&sink->arena, column->cast),
+                                .has_equality = column->has_equality};
     }
     Str name = table_text(sink, table);
     buf_reset(&sink->sql);
@@ -465,19 +571,41 @@ static void remember(PostgresSink *sink, const Relation *relation, SqlTable tabl
                   .name = str_copy(&sink->arena, table.name)},
         .columns = str_copy(&sink->arena, buf_view(&sink->sql)),
         .name = name,
-        .types = types,
+        .column = columns,
     };
     (void)map_put_u64(&sink->targets, (uint64_t)(uintptr_t)relation, target);
+}
+
+// ---------------------------------------------------------------------------------------------
+// All of it
+// ---------------------------------------------------------------------------------------------
+
+static bool is_checkpoint_table(SqlTable table)
+{
+    return str_equal(table.schema, postgres_checkpoint_table.schema) &&
+           str_equal(table.name, postgres_checkpoint_table.name);
+}
+
+static Status claim(PostgresSink *sink, const Relation *relation, SqlTable table, Error *err)
+{
+    if (is_checkpoint_table(table)) {
+        error_set(err, ERROR_CONFIG,
+                  "table \"weir.checkpoint\" would go where the target keeps its own checkpoint");
+        return error_hint(err,
+                          "Leave the schema \"weir\" out of the pipeline, or send it elsewhere "
+                          "with ?schema=weir:other.");
+    }
+    return sql_targets_claim(&sink->owners, &postgres_dialect, relation, table, err);
 }
 
 static Status bring_about(PostgresSink *sink, const Relation *was, const Relation *now,
                           SqlTable table, Error *err)
 {
-    FoundTable found;
+    PgFoundTable found;
     if (was != NULL) {
-        return evolve(sink, was, now, err);
+        return postgres_evolve(sink, was, now, err);
     }
-    if (find_table(sink, table, &sink->scratch, &found, err) != STATUS_OK) {
+    if (postgres_find_table(sink, table, &sink->scratch, &found, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (!found.exists) {
@@ -493,13 +621,16 @@ Status postgres_prepare(Sink *base, const Relation *was, const Relation *now, Er
 {
     PostgresSink *sink = self(base);
     SqlTable table = postgres_place(sink, now);
-    FoundTable found;
+    PgFoundTable found;
     arena_reset(&sink->scratch);
     if (sql_check_columns(&postgres_dialect, now, (SqlMode)sink->mode, err) != STATUS_OK ||
-        sql_targets_claim(&sink->owners, &postgres_dialect, now, table, err) != STATUS_OK ||
-        postgres_begin(sink, err) != STATUS_OK ||
-        bring_about(sink, was, now, table, err) != STATUS_OK ||
-        find_table(sink, table, &sink->scratch, &found, err) != STATUS_OK) {
+        claim(sink, now, table, err) != STATUS_OK || postgres_begin(sink, err) != STATUS_OK ||
+        postgres_copy_end(sink, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    sink->subject = table;
+    if (bring_about(sink, was, now, table, err) != STATUS_OK ||
+        postgres_find_table(sink, table, &sink->scratch, &found, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (!found.exists) {
@@ -513,51 +644,90 @@ Status postgres_prepare(Sink *base, const Relation *was, const Relation *now, Er
         return STATUS_FAIL;
     }
     remember(sink, now, table, &found);
+    sink->subject = postgres_target(sink, now)->table;
     return STATUS_OK;
 }
 
-Status postgres_clear(Sink *base, const Relation *relation, Error *err)
+// ---------------------------------------------------------------------------------------------
+// weir check
+// ---------------------------------------------------------------------------------------------
+
+static Status check_existing(PostgresSink *sink, const Relation *relation, SqlTable table,
+                             const PgFoundTable *found, Report *report, Error *err)
 {
-    PostgresSink *sink = self(base);
-    const PgTarget *target = postgres_target(sink, relation);
-    if (postgres_begin(sink, err) != STATUS_OK) {
+    bool rows;
+    Error problem = {0};
+    if (check_fit(sink, relation, table, found, &problem) != STATUS_OK) {
+        report_problem(report, PROBLEM_MUST, problem.hint, "%s", problem.message);
+        return STATUS_OK;
+    }
+    Str name = table_text(sink, table);
+    if (has_rows(sink, name, &rows, &problem) != STATUS_OK) {
+        if (problem.kind != ERROR_CONFIG) {
+            *err = problem;
+            return STATUS_FAIL;
+        }
+        report_problem(report, PROBLEM_MUST, problem.hint, "%s", problem.message);
+        return STATUS_OK;
+    }
+    if (rows && sink->existing == SQL_EXISTING_FAIL) {
+        report_problem(report, PROBLEM_NOTE, NULL,
+                       "target table %" STR_FMT " has rows: unless this pipeline copied them, it "
+                       "will be refused (see existing= of the sink)",
+                       STR_ARG(name));
+    }
+    return STATUS_OK;
+}
+
+// The rights that are needed where the table is to be made.
+static Status check_rights(PostgresSink *sink, SqlTable table, Report *report, Error *err)
+{
+    const char *parameters[] = {str_to_cstr(&sink->scratch, table.schema)};
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    CLEANUP(buf_done) Buf mend;
+    buf_init(&mend, ERROR_MESSAGE_MAX);
+    if (postgres_query(sink,
+                       "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1),"
+                       "       CASE WHEN EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)"
+                       "            THEN has_schema_privilege($1, 'CREATE')"
+                       "            ELSE has_database_privilege(current_database(), 'CREATE') END",
+                       1, parameters, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    const char *where = sink->mode == SQL_HISTORY ? " WHERE \"_weir_op\" = 'read'" : "";
-    return postgres_run(
-        sink,
-        arena_printf(&sink->scratch, "DELETE FROM %" STR_FMT "%s", STR_ARG(target->name), where),
-        err);
+    if (is_true(result, 0, 1)) {
+        return STATUS_OK;
+    }
+    bool schema = is_true(result, 0, 0);
+    buf_cstr(&mend, schema ? "GRANT USAGE, CREATE ON SCHEMA " : "GRANT CREATE ON DATABASE ");
+    sql_identifier(&mend, schema ? table.schema : str_from(PQdb(sink->conn)));
+    buf_cstr(&mend, " TO ");
+    sql_identifier(&mend, str_from(PQuser(sink->conn)));
+    buf_char(&mend, ';');
+    report_problem(report, PROBLEM_MUST, buf_cstring(&mend),
+                   "target table \"%" STR_FMT "\".\"%" STR_FMT "\" cannot be made: no right to "
+                   "create in %s",
+                   STR_ARG(table.schema), STR_ARG(table.name),
+                   schema ? "its schema" : "the database");
+    return STATUS_OK;
 }
 
 Status postgres_check_table(Sink *base, const Relation *relation, Report *report, Error *err)
 {
     PostgresSink *sink = self(base);
     SqlTable table = postgres_place(sink, relation);
-    FoundTable found;
-    bool rows;
-    arena_reset(&sink->scratch);
-    if (find_table(sink, table, &sink->scratch, &found, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
+    PgFoundTable found;
     Error problem = {0};
-    if (!found.exists) {
-        return STATUS_OK;
-    }
-    if (check_fit(sink, relation, table, &found, &problem) != STATUS_OK) {
+    arena_reset(&sink->scratch);
+    sink->subject = table;
+    if (sql_check_columns(&postgres_dialect, relation, (SqlMode)sink->mode, &problem) !=
+            STATUS_OK ||
+        claim(sink, relation, table, &problem) != STATUS_OK) {
         report_problem(report, PROBLEM_MUST, problem.hint, "%s", problem.message);
         return STATUS_OK;
     }
-    Str name = table_text(sink, table);
-    if (has_rows(sink, name, &rows, err) != STATUS_OK) {
+    if (postgres_find_table(sink, table, &sink->scratch, &found, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (rows && sink->existing == SQL_EXISTING_FAIL) {
-        report_problem(report, PROBLEM_NOTE, NULL,
-                       "target table %" STR_FMT
-                       " has rows: unless this pipeline copied them, it will "
-                       "be refused (see existing= of the sink)",
-                       STR_ARG(name));
-    }
-    return STATUS_OK;
+    return found.exists ? check_existing(sink, relation, table, &found, report, err)
+                        : check_rights(sink, table, report, err);
 }

@@ -1,0 +1,189 @@
+// Many updates or deletes in one statement: a text array a column, unnested side by side and cast
+// to the column's own type, so that the number of parameters does not grow with the rows.
+#include "sinks/postgres_sink.h"
+
+enum { SET_ROWS_MAX = 10000, SET_BYTES_MAX = 16 << 20, ARRAY_MAX = 1 << 30 };
+
+typedef struct Set {
+    PostgresSink *sink;
+    const PgTarget *target;
+    uint16_t *columns; // key columns first
+    uint16_t column_count;
+    uint16_t key_count;
+    Buf *arrays;
+    int64_t rows;
+    size_t bytes;
+} Set;
+
+static void set_add(Set *set, const Value *row)
+{
+    for (uint16_t i = 0; i < set->column_count; i++) {
+        Value value = row[set->columns[i]];
+        postgres_array_add(&set->arrays[i], value_str(value), value.state == VALUE_NULL);
+        set->bytes += value_is_data(value) ? value.len : 0;
+    }
+    set->rows++;
+}
+
+static bool set_is_full(const Set *set)
+{
+    return set->rows >= SET_ROWS_MAX || set->bytes >= SET_BYTES_MAX;
+}
+
+// A delete has no shape: the key is all there is.
+static void set_init(Set *set, PostgresSink *sink, const PgTarget *target, const Value *shape)
+{
+    const Relation *relation = target->relation;
+    *set = (Set){.sink = sink, .target = target, .key_count = relation->key_count};
+    set->columns = ARENA_ARRAY(&sink->scratch, uint16_t, relation->column_count);
+    for (uint16_t i = 0; i < relation->key_count; i++) {
+        set->columns[set->column_count++] = relation->key[i];
+    }
+    for (uint16_t i = 0; shape != NULL && i < relation->column_count; i++) {
+        if (!relation_is_key(relation, i) && value_is_known(shape[i])) {
+            set->columns[set->column_count++] = i;
+        }
+    }
+    set->arrays = ARENA_ARRAY(&sink->scratch, Buf, set->column_count);
+    for (uint16_t i = 0; i < set->column_count; i++) {
+        buf_init(&set->arrays[i], ARRAY_MAX);
+    }
+}
+
+static void set_done(Set *set)
+{
+    for (uint16_t i = 0; i < set->column_count; i++) {
+        buf_done(&set->arrays[i]);
+    }
+}
+
+static void cast_column(const Set *set, uint16_t at)
+{
+    buf_printf(&set->sink->sql, "u.c%u::%" STR_FMT, at,
+               STR_ARG(set->target->column[set->columns[at]].type));
+}
+
+static void column_name(const Set *set, uint16_t at)
+{
+    sql_identifier(&set->sink->sql, set->target->relation->columns[set->columns[at]].name);
+}
+
+static void unnest_and_match(const Set *set, const char *keyword)
+{
+    Buf *sql = &set->sink->sql;
+    buf_printf(sql, " %s unnest(", keyword);
+    for (uint16_t i = 0; i < set->column_count; i++) {
+        buf_printf(sql, "%s$%u::text[]", i == 0 ? "" : ", ", i + 1);
+    }
+    buf_cstr(sql, ") AS u (");
+    for (uint16_t i = 0; i < set->column_count; i++) {
+        buf_printf(sql, "%sc%u", i == 0 ? "" : ", ", i);
+    }
+    buf_cstr(sql, ") WHERE ");
+    for (uint16_t i = 0; i < set->key_count; i++) {
+        buf_cstr(sql, i == 0 ? "t." : " AND t.");
+        column_name(set, i);
+        buf_cstr(sql, " = ");
+        cast_column(set, i);
+    }
+}
+
+static Status run_set(Set *set, const char *what, Error *err)
+{
+    const char **parameters = ARENA_ARRAY(&set->sink->scratch, const char *, set->column_count);
+    for (uint16_t i = 0; i < set->column_count; i++) {
+        buf_char(&set->arrays[i], '}');
+        if (buf_check(&set->arrays[i], "a set of changes", err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        parameters[i] = buf_cstring(&set->arrays[i]);
+    }
+    int64_t rows;
+    if (buf_check(&set->sink->sql, "a statement", err) != STATUS_OK ||
+        postgres_run_with(set->sink, buf_cstring(&set->sink->sql), set->column_count, parameters,
+                          &rows, err) != STATUS_OK) {
+        return error_wrap(err, "%s in %" STR_FMT, what, STR_ARG(set->target->name));
+    }
+    if (rows != set->rows) {
+        return error_set(err, ERROR_DATA, "%s in %" STR_FMT " found %lld rows instead of %lld",
+                         what, STR_ARG(set->target->name), (long long)rows, (long long)set->rows);
+    }
+    return STATUS_OK;
+}
+
+static Status run_deletes(Set *set, Error *err)
+{
+    buf_reset(&set->sink->sql);
+    buf_cstr(&set->sink->sql, "DELETE FROM ");
+    buf_str(&set->sink->sql, set->target->name);
+    buf_cstr(&set->sink->sql, " AS t");
+    unnest_and_match(set, "USING");
+    return run_set(set, "deletes", err);
+}
+
+static Status run_updates(Set *set, Error *err)
+{
+    if (set->column_count == set->key_count) {
+        return STATUS_OK; // only the key is known, and it stays
+    }
+    buf_reset(&set->sink->sql);
+    buf_cstr(&set->sink->sql, "UPDATE ");
+    buf_str(&set->sink->sql, set->target->name);
+    for (uint16_t i = set->key_count; i < set->column_count; i++) {
+        buf_cstr(&set->sink->sql, i == set->key_count ? " AS t SET " : ", ");
+        column_name(set, i);
+        buf_cstr(&set->sink->sql, " = ");
+        cast_column(set, i);
+    }
+    unnest_and_match(set, "FROM");
+    return run_set(set, "updates", err);
+}
+
+static bool same_shape(const Relation *relation, const Value *a, const Value *b)
+{
+    for (uint16_t i = 0; i < relation->column_count; i++) {
+        if (value_is_known(a[i]) != value_is_known(b[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// Apply the rows from @first on that have its operation and shape, as many as make one statement;
+// they are marked.
+static Status apply_set(PostgresSink *sink, const PgTarget *target, const CompactedTable *table,
+                        size_t first, bool *done, Error *err)
+{
+    CompactedOp op = table->rows[first].op;
+    const Value *shape = op == COMPACTED_DELETE ? NULL : table->rows[first].row;
+    Set set;
+    set_init(&set, sink, target, shape);
+    for (size_t i = first; i < table->row_count && !set_is_full(&set); i++) {
+        const CompactedRow *row = &table->rows[i];
+        bool fits = !done[i] && row->op == op &&
+                    (shape == NULL || same_shape(table->relation, shape, row->row));
+        if (fits) {
+            set_add(&set, row->row);
+            done[i] = true;
+        }
+    }
+    Status status = op == COMPACTED_DELETE ? run_deletes(&set, err) : run_updates(&set, err);
+    set_done(&set);
+    return status;
+}
+
+Status postgres_apply_sets(PostgresSink *sink, const PgTarget *target, const CompactedTable *table,
+                           CompactedOp op, Error *err)
+{
+    if (table->count_by_op[op] == 0) {
+        return STATUS_OK;
+    }
+    bool *done = ARENA_ARRAY(&sink->scratch, bool, table->row_count);
+    for (size_t i = 0; i < table->row_count; i++) {
+        if (table->rows[i].op == op && !done[i] &&
+            apply_set(sink, target, table, i, done, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    return STATUS_OK;
+}

@@ -1,0 +1,363 @@
+// The postgres sink against a real server: rows, transactions, checkpoints.
+#include "sinks/postgres_fixture.h"
+
+static Relation *people(Fixture *f)
+{
+    return TABLE(f, 1, "public", "people", "a", INT4("id", 1), TEXT("name", 2), TEXT("note", 3));
+}
+
+static void inserts_updates_and_deletes_arrive(void **state)
+{
+    Fixture *f = *state;
+    Relation *relation = people(f);
+    begin_with(f, relation);
+    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("one"), NIL));
+    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("2"), T("two"), T("")));
+    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("3"), T("a\tb\\c\n\"d\"'"), T("\\N")));
+    assert_ok(f, write_queued(f));
+    assert_ok(f, sink_commit(f, "position", "0/1:0"));
+    assert_look(f, "SELECT * FROM people ORDER BY id", "1|one|~\n2|two|\n3|a\tb\\c\n\"d\"'|\\N");
+    queue(f, CHANGE_UPDATE, relation, NULL, ROW(T("1"), T("{\"x\\"), SAME));
+    queue(f, CHANGE_UPDATE, relation, NULL, ROW(T("2"), SAME, T("NULL")));
+    queue(f, CHANGE_UPDATE, relation, NULL, ROW(T("2"), NIL, SAME));
+    queue(f, CHANGE_DELETE, relation, ROW(T("3"), NONE, NONE), NULL);
+    assert_ok(f, write_queued(f));
+    assert_ok(f, sink_commit(f, "position", "0/2:0"));
+    assert_look(f, "SELECT * FROM people ORDER BY id", "1|{\"x\\|~\n2|~|NULL");
+}
+
+static void a_lone_change_needs_no_set(void **state)
+{
+    Fixture *f = *state;
+    Relation *relation = people(f);
+    begin_with(f, relation);
+    assert_ok(f, write_change(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("one"), T("x"))));
+    assert_ok(f, write_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("1"), T("uno"), SAME)));
+    assert_ok(f, write_change(f, CHANGE_UPDATE, relation, ROW(T("1"), NONE, NONE),
+                              ROW(T("7"), T("uno"), SAME)));
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    assert_look(f, "SELECT * FROM people", "7|uno|x");
+    assert_ok(f, write_change(f, CHANGE_DELETE, relation, ROW(T("7"), NONE, NONE), NULL));
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    assert_look(f, "SELECT * FROM people", "");
+}
+
+static void what_was_not_committed_is_gone_after_a_kill(void **state)
+{
+    Fixture *f = *state;
+    Relation *relation = people(f);
+    Checkpoint checkpoint = {0};
+    begin_with(f, relation);
+    assert_ok(f, write_change(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("one"), NIL)));
+    assert_ok(f, sink_commit(f, "position", "0/10:0"));
+    assert_ok(f, write_change(f, CHANGE_INSERT, relation, NULL, ROW(T("2"), T("two"), NIL)));
+    assert_ok(f, write_change(f, CHANGE_READ, relation, NULL, ROW(T("3"), T("three"), NIL)));
+    assert_ok(f, sink_start(f, &checkpoint));
+    const CheckpointEntry *entry = checkpoint_get(&checkpoint, STR("position"));
+    assert_non_null(entry);
+    assert_true(str_is(entry->value, "0/10:0"));
+    checkpoint_done(&checkpoint);
+    assert_look(f, "SELECT id FROM people", "1");
+}
+
+static void checkpoint_entries_are_replaced_and_removed(void **state)
+{
+    Fixture *f = *state;
+    assert_ok(f, sink_start(f, NULL));
+    Checkpoint changed = {0};
+    checkpoint_set(&changed, STR("a"), STR("it's {\"\\,NULL"));
+    checkpoint_set(&changed, STR("b"), STR(""));
+    checkpoint_set(&changed, STR("c"), STR("3"));
+    assert_ok(f, f->sink->ops->commit(f->sink, &changed, &f->error));
+    checkpoint_reset(&changed);
+    checkpoint_set(&changed, STR("a"), STR("NULL"));
+    checkpoint_set(&changed, STR("c"), (Str){0});
+    assert_ok(f, f->sink->ops->commit(f->sink, &changed, &f->error));
+    checkpoint_done(&changed);
+    assert_look(f, "SELECT pipeline, key, value FROM weir.checkpoint ORDER BY key",
+                "it's a \"pipeline\"|a|NULL\nit's a \"pipeline\"|b|");
+}
+
+static void a_transaction_spans_writes(void **state)
+{
+    Fixture *f = *state;
+    Relation *relation = people(f);
+    begin_with(f, relation);
+    for (int i = 0; i < 5; i++) {
+        const char *key = arena_printf(&f->arena, "%d", i);
+        Value id = {.ptr = key, .len = (uint32_t)strlen(key), .state = VALUE_TEXT};
+        assert_ok(f, write_change(f, CHANGE_INSERT, relation, NULL, ROW(id, T("x"), NIL)));
+        assert_look(f, "SELECT count(*) FROM people", "0");
+    }
+    assert_ok(f, sink_commit(f, "position", "0/1:0"));
+    assert_look(f, "SELECT count(*) FROM people", "5");
+}
+
+static void two_processes_cannot_be_one_pipeline(void **state)
+{
+    Fixture *f = *state;
+    Sink *other;
+    Checkpoint checkpoint = {0};
+    assert_ok(f, sink_start(f, NULL));
+    assert_ok(f, sink_make(f, false, &other));
+    assert_fails(f, other->ops->resume(other, &checkpoint, &f->error), ERROR_TRANSIENT,
+                 "another session");
+    sink_free(other);
+    checkpoint_done(&checkpoint);
+}
+
+static void a_lane_copies_beside(void **state)
+{
+    Fixture *f = *state;
+    Sink *lane;
+    Relation *relation = people(f);
+    begin_with(f, relation);
+    assert_ok(f, sink_make(f, true, &lane));
+    assert_ok(f, lane->ops->prepare(lane, relation, relation, &f->error));
+    assert_ok(f, lane->ops->clear(lane, relation, &f->error));
+    queue(f, CHANGE_READ, relation, NULL, ROW(T("1"), T("one"), NIL));
+    queue(f, CHANGE_READ, relation, NULL, ROW(T("2"), T("two"), NIL));
+    assert_ok(f, lane->ops->write(lane, f->changes, 1, &f->error));
+    assert_ok(f, lane->ops->write(lane, f->changes + 1, 1, &f->error)); // the same COPY
+    Checkpoint changed = {0};
+    checkpoint_set(&changed, STR("table:1"), STR("ready"));
+    assert_ok(f, lane->ops->commit(lane, &changed, &f->error));
+    checkpoint_done(&changed);
+    sink_free(lane);
+    assert_look(f, "SELECT id FROM people ORDER BY id", "1\n2");
+    assert_look(f, "SELECT value FROM weir.checkpoint", "ready");
+}
+
+static void a_refused_copy_row_is_found_at_the_commit(void **state)
+{
+    Fixture *f = *state;
+    Relation *relation = people(f);
+    begin_with(f, relation);
+    assert_ok(f, write_change(f, CHANGE_READ, relation, NULL, ROW(T("1"), T("one"), NIL)));
+    assert_ok(f, write_change(f, CHANGE_READ, relation, NULL, ROW(T("1"), T("two"), NIL)));
+    assert_fails(f, sink_commit(f, "position", "0/1:0"), ERROR_DATA,
+                 "insert into \"public\".\"people\"");
+    assert_ok(f, sink_start(f, NULL));
+    assert_look(f, "SELECT count(*) FROM people", "0");
+    assert_look(f, "SELECT count(*) FROM weir.checkpoint", "0");
+}
+
+// A set cannot exchange two unique values; one by one, in the source's order, it works.
+static void sets_that_fail_are_applied_in_order(void **state)
+{
+    Fixture *f = *state;
+    Relation *relation = people(f);
+    begin_with(f, relation);
+    execute(f, "ALTER TABLE people ADD UNIQUE (name)");
+    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("a"), NIL));
+    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("2"), T("b"), NIL));
+    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("3"), T("c"), NIL));
+    assert_ok(f, write_queued(f));
+    queue(f, CHANGE_UPDATE, relation, NULL, ROW(T("1"), T("free"), SAME));
+    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("4"), T("a"), NIL));
+    queue(f, CHANGE_UPDATE, relation, NULL, ROW(T("3"), T("z"), SAME));
+    assert_ok(f, write_queued(f));
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    assert_look(f, "SELECT id, name FROM people ORDER BY id", "1|free\n2|b\n3|z\n4|a");
+}
+
+static void a_missing_row_is_an_error_that_names_it(void **state)
+{
+    Fixture *f = *state;
+    Relation *relation = people(f);
+    begin_with(f, relation);
+    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("a"), NIL));
+    queue(f, CHANGE_UPDATE, relation, NULL, ROW(T("41"), T("b"), SAME));
+    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("2"), T("c"), NIL));
+    assert_fails(f, write_queued(f), ERROR_DATA,
+                 "update in \"public\".\"people\" where \"id\" = 41: the target's row is missing");
+    assert_ok(f, sink_start(f, NULL));
+    assert_ok(f, sink_prepare(f, relation, relation));
+    assert_fails(f, write_change(f, CHANGE_DELETE, relation, ROW(T("42"), NONE, NONE), NULL),
+                 ERROR_DATA, "delete in \"public\".\"people\" where \"id\" = 42");
+}
+
+static void a_set_with_a_missing_row_is_no_success(void **state)
+{
+    Fixture *f = *state;
+    Relation *relation = people(f);
+    begin_with(f, relation);
+    queue(f, CHANGE_DELETE, relation, ROW(T("1"), NONE, NONE), NULL);
+    queue(f, CHANGE_DELETE, relation, ROW(T("2"), NONE, NONE), NULL);
+    queue(f, CHANGE_DELETE, relation, ROW(T("3"), NONE, NONE), NULL);
+    assert_fails(f, write_queued(f), ERROR_DATA, "where \"id\" = 1");
+}
+
+static void moved_rows_keep_what_is_unchanged(void **state)
+{
+    Fixture *f = *state;
+    Relation *relation = people(f);
+    begin_with(f, relation);
+    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("a"), T("large")));
+    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("2"), T("b"), T("huge")));
+    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("3"), T("c"), NIL));
+    assert_ok(f, write_queued(f));
+    queue(f, CHANGE_UPDATE, relation, ROW(T("1"), NONE, NONE), ROW(T("11"), T("a"), SAME));
+    queue(f, CHANGE_UPDATE, relation, ROW(T("2"), NONE, NONE), ROW(T("1"), T("b2"), SAME));
+    queue(f, CHANGE_UPDATE, relation, ROW(T("3"), NONE, NONE), ROW(T("2"), T("c"), NIL));
+    assert_ok(f, write_queued(f));
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    assert_look(f, "SELECT * FROM people ORDER BY id", "1|b2|huge\n2|c|~\n11|a|large");
+}
+
+// Every kind of text that differs from a cast to text, and types without an equality.
+static void rows_without_a_key_are_found_by_their_values(void **state)
+{
+    Fixture *f = *state;
+    Column blank = column("c", 2, OID_BPCHAR, "character(5)");
+    Relation *relation = TABLE(
+        f, 2, "public", "loose", "", column("b", 1, OID_BOOL, "boolean"), blank,
+        column("i", 3, 869, "inet"), column("j", 4, OID_JSON, "json"), column("p", 5, 600, "point"),
+        column("n", 6, OID_NUMERIC, "numeric"), column("x", 7, OID_XML, "xml"),
+        column("f", 8, OID_FLOAT8, "double precision"), column("q", 9, 18, "\"char\""));
+    begin_with(f, relation);
+#define LOOSE(n)                                                                              \
+    ROW(T("t"), T("ab   "), T("10.0.0.1"), T("{\"a\":  1}"), T("(1,2)"), T(n), T("<a>b</a>"), \
+        T("-0"), T("z"))
+    queue(f, CHANGE_INSERT, relation, NULL, LOOSE("1.0"));
+    queue(f, CHANGE_INSERT, relation, NULL, LOOSE("1.00"));
+    queue(f, CHANGE_INSERT, relation, NULL, LOOSE("1.00"));
+    queue(f, CHANGE_INSERT, relation, NULL, ROW(NIL, NIL, NIL, NIL, NIL, NIL, NIL, NIL, NIL));
+    assert_ok(f, write_queued(f));
+    assert_ok(f, write_change(f, CHANGE_DELETE, relation, LOOSE("1.00"), NULL));
+    assert_ok(f, write_change(f, CHANGE_UPDATE, relation, LOOSE("1.00"), LOOSE("2.5")));
+    assert_ok(f, write_change(f, CHANGE_UPDATE, relation,
+                              ROW(NIL, NIL, NIL, NIL, NIL, NIL, NIL, NIL, NIL),
+                              ROW(T("f"), NIL, NIL, NIL, NIL, NIL, NIL, NIL, NIL)));
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    assert_look(f, "SELECT b, n FROM loose ORDER BY n", "t|1.0\nt|2.5\nf|~");
+    assert_fails(f, write_change(f, CHANGE_DELETE, relation, LOOSE("1.00"), NULL), ERROR_DATA,
+                 "row is missing");
+}
+
+static void a_table_without_identity_says_what_to_do(void **state)
+{
+    Fixture *f = *state;
+    Relation *relation = TABLE(f, 2, "app", "lo\"ose", "", INT4("a", 1));
+    begin_with(f, relation);
+    assert_ok(f, write_change(f, CHANGE_INSERT, relation, NULL, ROW(T("1"))));
+    assert_fails(f, write_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("2"))), ERROR_DATA,
+                 "ALTER TABLE \"app\".\"lo\"\"ose\" REPLICA IDENTITY FULL;");
+}
+
+static void tables_truncated_together_are_truncated_together(void **state)
+{
+    Fixture *f = *state;
+    Relation *parent = TABLE(f, 1, "public", "parent", "a", INT4("id", 1));
+    Relation *child = TABLE(f, 2, "public", "child", "a", INT4("id", 1), INT4("parent", 2));
+    begin_with(f, parent);
+    assert_ok(f, sink_prepare(f, NULL, child));
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    execute(f, "ALTER TABLE child ADD FOREIGN KEY (parent) REFERENCES parent");
+    queue(f, CHANGE_INSERT, parent, NULL, ROW(T("1")));
+    queue(f, CHANGE_INSERT, child, NULL, ROW(T("1"), T("1")));
+    queue(f, CHANGE_TRUNCATE, parent, NULL, NULL);
+    queue(f, CHANGE_TRUNCATE, child, NULL, NULL);
+    queue(f, CHANGE_INSERT, parent, NULL, ROW(T("2")));
+    assert_ok(f, write_queued(f));
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    assert_look(f, "SELECT (SELECT string_agg(id::text, ',') FROM parent), count(*) FROM child",
+                "2|0");
+    // Alone the parent cannot be truncated, whether or not the key acts: its rows are deleted.
+    assert_ok(f, write_change(f, CHANGE_TRUNCATE, parent, NULL, NULL));
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    assert_look(f, "SELECT count(*) FROM parent", "0");
+}
+
+static void triggers_and_foreign_keys_do_not_act(void **state)
+{
+    Fixture *f = *state;
+    Relation *relation = people(f);
+    begin_with(f, relation);
+    execute(f, "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS "
+               "$$BEGIN NEW.name := 'spoilt'; RETURN NEW; END$$;"
+               "CREATE TRIGGER spoil BEFORE INSERT OR UPDATE ON people FOR EACH ROW "
+               "EXECUTE FUNCTION spoil()");
+    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("a"), NIL));
+    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("2"), T("b"), NIL));
+    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("3"), T("c"), NIL));
+    assert_ok(f, write_queued(f));
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    assert_look(f, "SELECT count(*) FROM people WHERE name = 'spoilt'", "0");
+    set_option(f, "triggers", "true");
+    assert_ok(f, sink_start(f, NULL));
+    assert_ok(f, sink_prepare(f, relation, relation));
+    assert_ok(f, write_change(f, CHANGE_INSERT, relation, NULL, ROW(T("4"), T("a"), NIL)));
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    assert_look(f, "SELECT name FROM people WHERE id = 4", "spoilt");
+}
+
+static void a_cancelled_sink_gives_up(void **state)
+{
+    Fixture *f = *state;
+    Relation *relation = people(f);
+    begin_with(f, relation);
+    execute(f, "BEGIN; LOCK TABLE people");
+    cancel_set(&f->cancel);
+    assert_fails(f, write_change(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("a"), NIL)),
+                 ERROR_CANCELLED, "");
+    execute(f, "ROLLBACK");
+}
+
+static void a_lost_connection_is_transient(void **state)
+{
+    Fixture *f = *state;
+    Relation *relation = people(f);
+    begin_with(f, relation);
+    assert_ok(f, write_change(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("a"), NIL)));
+    execute(f, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+               "WHERE application_name LIKE 'weir/%' AND datname = current_database()");
+    assert_fails(f, sink_commit(f, "position", "0/1:0"), ERROR_TRANSIENT, "");
+    assert_ok(f, sink_start(f, NULL));
+    assert_look(f, "SELECT count(*) FROM people", "0");
+}
+
+// A commit that the target forgets in a crash would be lost: the source has let go of it.
+static void a_commit_is_always_flushed(void **state)
+{
+    Fixture *f = *state;
+    Relation *relation = people(f);
+    execute(f, "DO $$BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', "
+               "current_database()); END$$");
+    begin_with(f, relation);
+    execute(f, "CREATE TABLE seen (setting text);"
+               "CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN "
+               "INSERT INTO public.seen VALUES (current_setting('synchronous_commit')); "
+               "RETURN NEW; END$$;"
+               "CREATE TRIGGER see BEFORE INSERT ON people FOR EACH ROW EXECUTE FUNCTION see();"
+               "ALTER TABLE people ENABLE ALWAYS TRIGGER see");
+    assert_ok(f, write_change(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("a"), NIL)));
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    assert_look(f, "SELECT setting FROM seen", "local");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        postgres_test(inserts_updates_and_deletes_arrive),
+        postgres_test(a_lone_change_needs_no_set),
+        postgres_test(what_was_not_committed_is_gone_after_a_kill),
+        postgres_test(checkpoint_entries_are_replaced_and_removed),
+        postgres_test(a_transaction_spans_writes),
+        postgres_test(two_processes_cannot_be_one_pipeline),
+        postgres_test(a_lane_copies_beside),
+        postgres_test(a_refused_copy_row_is_found_at_the_commit),
+        postgres_test(sets_that_fail_are_applied_in_order),
+        postgres_test(a_missing_row_is_an_error_that_names_it),
+        postgres_test(a_set_with_a_missing_row_is_no_success),
+        postgres_test(moved_rows_keep_what_is_unchanged),
+        postgres_test(rows_without_a_key_are_found_by_their_values),
+        postgres_test(a_table_without_identity_says_what_to_do),
+        postgres_test(tables_truncated_together_are_truncated_together),
+        postgres_test(triggers_and_foreign_keys_do_not_act),
+        postgres_test(a_cancelled_sink_gives_up),
+        postgres_test(a_lost_connection_is_transient),
+        postgres_test(a_commit_is_always_flushed),
+    };
+    return run_on_server(tests, "sinks/test_postgres");
+}
