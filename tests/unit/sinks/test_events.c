@@ -37,9 +37,9 @@ static Status make_sink(const char *name, const Pair *pairs, Sink **ret, Error *
 static Status open_with(const char *existing, const char *format, Sink **ret, Error *err)
 {
     const Pair pairs[] = {{"path", path}, {"existing", existing}, {"format", format}, {NULL, NULL}};
-    Sink *sink;
+    Sink *sink = NULL;
     *ret = NULL;
-    if (make_sink("file", pairs, &sink, err) != STATUS_OK) {
+    if (make_sink("file", pairs, &sink, err) != STATUS_OK || sink == NULL) {
         return STATUS_FAIL;
     }
     Checkpoint checkpoint = {0};
