@@ -3,6 +3,7 @@
 
 #include "cli/command.h"
 #include "cli/pipeline_options.h"
+#include "cli/project_pipelines.h"
 #include "cli/table.h"
 
 typedef struct CheckOptions {
@@ -164,14 +165,60 @@ static int print_problems(const Report *report)
     return must > 0 ? EXIT_USAGE : EXIT_DONE;
 }
 
+static int check_pipeline(const Pipeline *pipeline, bool columns, Arena *arena)
+{
+    Error err = {0};
+    CheckResult result;
+    bool has_sink = pipeline->sink != NULL;
+    if (runner_check(pipeline, &result, &err) != STATUS_OK) {
+        return report_error(&err);
+    }
+    print_facts(pipeline, &result.report);
+    print_tables(&result, has_sink, arena);
+    if (columns) {
+        print_columns(&result, has_sink, arena);
+    }
+    int code = print_problems(&result.report);
+    check_result_done(&result);
+    return code;
+}
+
+// One argument that is a file or a folder is a project.
+static bool names_project(const StrList *arguments, Arena *arena)
+{
+    return arguments->count == 0 ||
+           (arguments->count == 1 && access(str_to_cstr(arena, arguments->items[0]), F_OK) == 0);
+}
+
+static int check_project(const Invocation *invocation, bool columns)
+{
+    const StrList *arguments = &invocation->arguments;
+    Pipeline *pipelines;
+    size_t count;
+    Error err = {0};
+    if (project_pipelines(arguments->count == 0 ? STR(".") : arguments->items[0], STR(""), STR(""),
+                          invocation->arena, &pipelines, &count, &err) != STATUS_OK) {
+        return report_error(&err);
+    }
+    int worst = EXIT_DONE;
+    for (size_t i = 0; i < count; i++) {
+        printf(i == 0 ? "" : "\n");
+        int code = check_pipeline(&pipelines[i], columns, invocation->arena);
+        worst = MAX(worst, code);
+    }
+    return worst;
+}
+
 static int check_run(Invocation *invocation)
 {
     CheckOptions *options = invocation->options;
+    if (names_project(&invocation->arguments, invocation->arena)) {
+        return check_project(invocation, options->columns);
+    }
     options->pipeline.copy = true;
     bool has_sink = invocation->arguments.count > 1;
     Pipeline pipeline = {0};
     Error err = {0};
-    CheckResult result;
     if (pipeline_from_options(invocation->arguments.items[0],
                               has_sink ? invocation->arguments.items[1] : STR("null:"),
                               &options->pipeline, false, invocation->arena, &pipeline,
@@ -179,29 +226,19 @@ static int check_run(Invocation *invocation)
         return report_error(&err);
     }
     pipeline.sink = has_sink ? pipeline.sink : NULL;
-    if (runner_check(&pipeline, &result, &err) != STATUS_OK) {
-        return report_error(&err);
-    }
-    print_facts(&pipeline, &result.report);
-    print_tables(&result, has_sink, invocation->arena);
-    if (options->columns) {
-        print_columns(&result, has_sink, invocation->arena);
-    }
-    int code = print_problems(&result.report);
-    check_result_done(&result);
-    return code;
+    return check_pipeline(&pipeline, options->columns, invocation->arena);
 }
 
 static const char *const examples[] = {
     "weir check postgres://localhost/shop",
     "weir check postgres://localhost/shop duckdb:shop.duckdb",
+    "weir check pipelines/",
     NULL,
 };
 
 const Command check_command = {
     .name = "check",
-    .arguments = "SOURCE [SINK]",
-    .arguments_min = 1,
+    .arguments = "[DIR|FILE | SOURCE [SINK]]",
     .arguments_max = 2,
     .summary = "look at both ends and say what would happen",
     .description =

@@ -37,6 +37,8 @@ extern const Command *const commands[]; // NULL-terminated: main.c
 
 extern const Command stream_command;
 extern const Command copy_command;
+extern const Command run_command;
+extern const Command init_command;
 extern const Command check_command;
 extern const Command slots_command;
 extern const Command help_command;

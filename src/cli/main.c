@@ -3,6 +3,7 @@
 //   main.c              finds the command, parses its words, runs it
 //   arguments.c         words → option tables
 //   stream.c            weir stream, weir copy → pipeline/runner.c, which is where the work is
+//   run.c               weir run: all pipelines of a project (config/project.c)
 //   check.c slots.c     looking at both ends; replication slots
 //   help.c              --help from the tables
 //   progress.c          what is seen on a terminal meanwhile
@@ -15,7 +16,8 @@
 #include "cli/command.h"
 
 const Command *const commands[] = {
-    &stream_command, &copy_command, &check_command, &slots_command, &help_command, NULL,
+    &stream_command, &copy_command, &run_command,  &check_command,
+    &slots_command,  &init_command, &help_command, NULL,
 };
 
 const Command *command_find(Str name)
@@ -86,7 +88,7 @@ static char **copy_words(int count, char **words, Arena *arena)
     return copy;
 }
 
-static int run_command(const Command *command, int count, char **words, Arena *arena)
+static int start_command(const Command *command, int count, char **words, Arena *arena)
 {
     Arguments arguments;
     Error err = {0};
@@ -123,7 +125,7 @@ int main(int argc, char **argv)
     Arena arena = {0};
     char **words = copy_words(argc - 2, argv + 2, &arena);
     hide_passwords(argc - 2, argv + 2);
-    int code = run_command(command, argc - 2, words, &arena);
+    int code = start_command(command, argc - 2, words, &arena);
     arena_done(&arena);
     return code;
 }

@@ -103,7 +103,7 @@ static Str derive_name(const Endpoint *source, const Endpoint *sink, const char 
     return str_copy(arena, buf_view(&name));
 }
 
-static Status check_name(Str name, Error *err)
+Status pipeline_check_name(Str name, Error *err)
 {
     bool valid = name.len > 0 && name.len <= 100 && name.ptr[0] != '.' && name.ptr[0] != '-';
     for (size_t i = 0; valid && i < name.len; i++) {
@@ -116,7 +116,7 @@ static Status check_name(Str name, Error *err)
     return error_hint(err, "Up to 100 letters, digits, _, - and . are allowed.");
 }
 
-static Status parse_until(Str text, Pipeline *ret, Error *err)
+Status pipeline_parse_until(Str text, Pipeline *ret, Error *err)
 {
     if (text.len == 0) {
         ret->until = UNTIL_FOREVER;
@@ -140,7 +140,7 @@ Status pipeline_from_options(Str source, Str sink, const PipelineOptions *option
     Endpoint to;
     if (source_endpoint(source, arena, &from, err) != STATUS_OK ||
         sink_endpoint(sink, arena, &to, err) != STATUS_OK ||
-        parse_until(options->until, ret, err) != STATUS_OK) {
+        pipeline_parse_until(options->until, ret, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     const SinkOps *sink_ops = sink_registry[to.kind];
@@ -159,5 +159,5 @@ Status pipeline_from_options(Str source, Str sink, const PipelineOptions *option
     if (copy_only) {
         ret->until = UNTIL_COPY;
     }
-    return check_name(ret->name, err);
+    return pipeline_check_name(ret->name, err);
 }

@@ -26,3 +26,9 @@ Str default_state_dir(Arena *arena);
 /** Fill @ret; everything in it is in @arena. @copy_only: `weir copy`. */
 MUST_CHECK Status pipeline_from_options(Str source, Str sink, const PipelineOptions *options,
                                         bool copy_only, Arena *arena, Pipeline *ret, Error *err);
+
+/** "now", an LSN, or empty, into @ret. */
+MUST_CHECK Status pipeline_parse_until(Str text, Pipeline *ret, Error *err);
+
+/** Letters, digits, _, - and ., 100 at the most. */
+MUST_CHECK Status pipeline_check_name(Str name, Error *err);

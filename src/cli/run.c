@@ -1,0 +1,135 @@
+// weir run: every pipeline of a project file, a thread each.
+#include <pthread.h>
+#include <signal.h>
+
+#include "base/clock.h"
+#include "cli/command.h"
+#include "cli/interrupt.h"
+#include "cli/pipeline_options.h"
+#include "cli/project_pipelines.h"
+
+typedef struct RunOptions {
+    Str until;
+    Str state;
+} RunOptions;
+
+static const Option run_options[] = {
+    {"until", OPTION_STRING(RunOptions, until),
+     .help = "Stop when everything committed before now, or before an LSN, is delivered."},
+    {"state", OPTION_STRING(RunOptions, state),
+     .help = "Directory for the state. Default: what the file says, else $XDG_STATE_HOME/weir or "
+             "~/.local/state/weir."},
+    {0},
+};
+
+typedef struct RunThread {
+    Runner *runner;
+    pthread_t thread;
+    bool is_started;
+    Status status;
+    Error error;
+} RunThread;
+
+static void *run_main(void *argument)
+{
+    RunThread *run = argument;
+    run->status = runner_run(run->runner, &run->error);
+    return NULL;
+}
+
+static void report_end(const Pipeline *pipeline, const RunThread *run)
+{
+    LogScope scope = {NULL, "pipeline", pipeline->name};
+    if (run->status == STATUS_OK) {
+        log_info(&scope, "done");
+    } else {
+        log_failure(LOG_ERROR, &scope, "failed", &run->error);
+    }
+}
+
+static int worst_code(const RunThread *runs, size_t count)
+{
+    if (interrupt_signal() == SIGINT) {
+        return EXIT_INTERRUPTED;
+    }
+    int code = EXIT_DONE;
+    for (size_t i = 0; i < count; i++) {
+        if (runs[i].status != STATUS_OK) {
+            bool usage = runs[i].error.kind == ERROR_CONFIG && code != EXIT_FAILED;
+            code = usage ? EXIT_USAGE : EXIT_FAILED;
+        }
+    }
+    return code;
+}
+
+static void run_threads(const Pipeline *pipelines, RunThread *runs, Runner **runners, size_t count)
+{
+    interrupt_watch(runners, count);
+    for (size_t i = 0; i < count; i++) {
+        int code = pthread_create(&runs[i].thread, NULL, run_main, &runs[i]);
+        runs[i].is_started = code == 0;
+        if (code != 0) {
+            runs[i].status =
+                error_set_errno(&runs[i].error, ERROR_TRANSIENT, code, "start a thread");
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (runs[i].is_started) {
+            (void)pthread_join(runs[i].thread, NULL);
+        }
+        report_end(&pipelines[i], &runs[i]);
+    }
+    interrupt_clear();
+}
+
+static int run_project(const Pipeline *pipelines, size_t count, Arena *arena)
+{
+    RunThread *runs = ARENA_ARRAY(arena, RunThread, count);
+    Runner **runners = ARENA_ARRAY(arena, Runner *, count);
+    Error err = {0};
+    for (size_t i = 0; i < count; i++) {
+        if (runner_new(&pipelines[i], NULL, &runners[i], &err) != STATUS_OK) {
+            return report_error(&err);
+        }
+        runs[i].runner = runners[i];
+        log_info(NULL, "starting", LOG_STR("pipeline", pipelines[i].name),
+                 LOG_STR("source", pipelines[i].source_id), LOG_STR("sink", pipelines[i].sink_id),
+                 LOG_CSTR("guarantee", sink_guarantee_name(pipelines[i].sink->guarantee)));
+    }
+    run_threads(pipelines, runs, runners, count);
+    for (size_t i = 0; i < count; i++) {
+        runner_free(runners[i]);
+    }
+    return worst_code(runs, count);
+}
+
+static int run_run(Invocation *invocation)
+{
+    RunOptions *options = invocation->options;
+    Str path = invocation->arguments.count > 0 ? invocation->arguments.items[0] : STR(".");
+    Pipeline *pipelines;
+    size_t count;
+    Error err = {0};
+    if (project_pipelines(path, options->state, options->until, invocation->arena, &pipelines,
+                          &count, &err) != STATUS_OK) {
+        return report_error(&err);
+    }
+    return run_project(pipelines, count, invocation->arena);
+}
+
+static const char *const examples[] = {"weir run", "weir run pipelines/ --until now", NULL};
+
+const Command run_command = {
+    .name = "run",
+    .arguments = "[DIR|FILE]",
+    .arguments_max = 1,
+    .summary = "run every pipeline of a project",
+    .description =
+        "Reads weir.yml in DIR (by default here), or FILE, and runs all of its pipelines. One "
+        "that fails does not stop the others; how each ended is said, and the exit code "
+        "is that of the worst.",
+    .examples = examples,
+    .options = run_options,
+    .options_size = sizeof(RunOptions),
+    .run = run_run,
+};
