@@ -35,9 +35,10 @@ typedef struct PostgresStream {
     Position end;     // everything at or before it has been taken in
     Lsn idle;         // the server has read and sent everything before it
     int64_t idle_sealed_ms;
-    int64_t refreshed_ms; // when the list of published tables was last read
-    Map relations;        // oid -> StreamRelation
-    Arena scratch;        // of one message
+    int64_t refreshed_ms;   // when the catalogs were last asked for new tables
+    char tables_digest[33]; // of what they said
+    Map relations;          // oid -> StreamRelation
+    Arena scratch;          // of one message
 } PostgresStream;
 
 typedef struct Postgres {
@@ -99,6 +100,9 @@ MUST_CHECK Status postgres_choose_names(Postgres *postgres, Error *err);
 
 /** Make or check the publications. */
 MUST_CHECK Status postgres_publish(Postgres *postgres, Error *err);
+
+/** A digest of everything that decides which tables are published: cheap to ask for often. */
+MUST_CHECK Status postgres_tables_digest(Postgres *postgres, char ret[static 33], Error *err);
 
 /** Read which tables are published now into postgres->published. */
 MUST_CHECK Status postgres_read_published(Postgres *postgres, Error *err);

@@ -417,8 +417,8 @@ static Status keep_publication(Postgres *postgres, Str name, const WantedTables 
 static Status publish_owned(Postgres *postgres, const WantedTables *wanted, Arena *arena,
                             Error *err)
 {
-    Str append = str_from(arena_printf(&postgres->arena, "%" STR_FMT "%s",
-                                       STR_ARG(postgres->publication_name), append_suffix));
+    Str append = str_from(
+        arena_printf(arena, "%" STR_FMT "%s", STR_ARG(postgres->publication_name), append_suffix));
     if (keep_publication(postgres, postgres->publication_name, wanted, false, arena, err) !=
             STATUS_OK ||
         keep_publication(postgres, append, wanted, true, arena, err) != STATUS_OK) {
@@ -428,8 +428,8 @@ static Status publish_owned(Postgres *postgres, const WantedTables *wanted, Aren
     if (read_publication(postgres, append, arena, &made, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (made.exists) {
-        postgres->append_publication = append;
+    if (made.exists && postgres->append_publication.ptr == NULL) {
+        postgres->append_publication = str_copy(&postgres->arena, append);
     }
     return STATUS_OK;
 }
@@ -593,6 +593,34 @@ Status postgres_read_published(Postgres *postgres, Error *err)
     }
     arena_done(&scratch);
     return status;
+}
+
+static const char digest_query[] =
+    "SELECT md5(concat("
+    "  (SELECT string_agg(concat_ws(' ', c.oid, c.relnamespace, c.relname, c.relreplident,"
+    "                               c.relhasindex), ',' ORDER BY c.oid)"
+    "     FROM pg_class c WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p'"
+    "      AND c.oid >= 16384), '|',"
+    "  (SELECT string_agg(concat_ws(' ', r.prpubid, r.prrelid), ',' ORDER BY r.prpubid, r.prrelid)"
+    "     FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid"
+    "    WHERE p.pubname IN ($1, $2))))";
+
+Status postgres_tables_digest(Postgres *postgres, char ret[static 33], Error *err)
+{
+    Arena scratch = {0};
+    const char *parameters[] = {str_to_cstr(&scratch, postgres->publication_name),
+                                postgres->append_publication.ptr == NULL
+                                    ? NULL
+                                    : str_to_cstr(&scratch, postgres->append_publication)};
+    PgWait wait = postgres_wait(postgres);
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    Status status = pg_query(postgres->sql, &wait, digest_query, 2, parameters, &result, err);
+    arena_done(&scratch);
+    if (status != STATUS_OK) {
+        return error_wrap(err, "look for new tables");
+    }
+    (void)snprintf(ret, 33, "%.32s", PQgetvalue(result, 0, 0));
+    return STATUS_OK;
 }
 
 // ---------------------------------------------------------------------------------------------

@@ -100,6 +100,14 @@ static Status refresh_tables(Postgres *postgres, int64_t now_ms, Error *err)
         return STATUS_OK;
     }
     stream->refreshed_ms = now_ms;
+    char digest[33];
+    if (postgres_tables_digest(postgres, digest, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (strcmp(digest, stream->tables_digest) == 0) {
+        return STATUS_OK;
+    }
+    memcpy(stream->tables_digest, digest, sizeof(digest));
     if (postgres->owns_publication && postgres_publish(postgres, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
