@@ -154,6 +154,6 @@ def pipeline(weir, source, target):
 
 def pytest_generate_tests(metafunc):
     if "sink" in metafunc.fixturenames and not any(
-            "sink" in str(m.args[0]).split(",") for m in metafunc.definition.iter_markers("parametrize")):
+            "sink" in str(m.args[0]).replace(" ", "").split(",") for m in metafunc.definition.iter_markers("parametrize")):
         metafunc.parametrize(
             "sink", SQL_SINKS if metafunc.definition.get_closest_marker("sql") else SINKS)

@@ -12,7 +12,7 @@ SESSION = """
     SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC';
     SET extra_float_digits = 3; SET bytea_output = 'hex'; SET lc_monetary = 'C'; SET search_path = ''
 """
-INTEGERS = {"smallint", "integer", "bigint", "oid"}
+INTEGERS = {"smallint", "integer", "bigint", "oid", "xid", "cid"}
 FLOATS = {"real", "double precision"}
 JSON = {"json", "jsonb"}
 DATES = {"date", "timestamp without time zone", "timestamp with time zone"}
@@ -208,6 +208,8 @@ def stored(column, value, target):
         return stamp(value)
     if target == "duckdb" and kind == "interval":
         return interval(value)
+    if target == "duckdb" and kind == "numeric":
+        return re.sub(r"^(-?)\.", r"\g<1>0.", value)  # DECIMAL(38,38) has no place for the zero
     return value
 
 

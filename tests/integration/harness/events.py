@@ -43,7 +43,7 @@ class Shape:
             return None
         if kind in JSON:
             return raw
-        if kind in INTEGERS or kind in FLOATS or kind in ("numeric", "xid", "cid"):
+        if kind in INTEGERS or kind in FLOATS or kind == "numeric":
             return json.loads(raw) if raw[0] == '"' else raw
         if kind == "boolean":
             return {"true": "t", "false": "f"}[raw]
