@@ -77,7 +77,8 @@ ErrorKind pg_error_kind(const char *sqlstate)
         "57014",                            // query cancelled by an administrator
         "58030",                            // I/O error
     };
-    static const char *const data[] = {"21", "22", "23", "44"};
+    // P0: a trigger's RAISE; 54: a value that is too large for an index.
+    static const char *const data[] = {"21", "22", "23", "44", "54", "P0"};
     static const char *const broken[] = {"XX"};
     for (size_t i = 0; i < ARRAY_LEN(transient); i++) {
         if (in_class(sqlstate, transient[i])) {
@@ -217,7 +218,7 @@ static Status wait_result(PGconn *conn, const PgWait *wait, Error *err)
 // ---------------------------------------------------------------------------------------------
 
 typedef struct Keywords {
-    const char *names[MAX_KEYWORDS + 8];
+    const char *names[MAX_KEYWORDS + 8]; // NULL-terminated
     const char *values[MAX_KEYWORDS + 8];
     int count;
 } Keywords;
@@ -234,6 +235,11 @@ static Status build_keywords(const PgConnect *options, const PQconninfoOption *p
                              Keywords *keywords, Error *err)
 {
     const char *own = "";
+    // A server that is gone without a word is noticed within two minutes, not two hours.
+    keyword(keywords, "keepalives_idle", "30");
+    keyword(keywords, "keepalives_interval", "10");
+    keyword(keywords, "keepalives_count", "6");
+    keyword(keywords, "tcp_user_timeout", "90000");
     for (const PQconninfoOption *option = parsed; option->keyword != NULL; option++) {
         if (option->val == NULL || option->val[0] == '\0') {
             continue;

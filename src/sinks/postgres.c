@@ -64,6 +64,7 @@ Status postgres_explain(const PostgresSink *sink, Error *err)
     bool owner = strstr(err->message, "must be owner") != NULL;
     bool schema = strstr(err->message, " for schema ") != NULL;
     bool relation = strstr(err->message, " for table ") != NULL;
+    bool database = strstr(err->message, " for database ") != NULL;
     if (about_table && owner) {
         buf_printf(&hint, "ALTER TABLE %s OWNER TO %s;", buf_cstring(&table), buf_cstring(&user));
     } else if (about_table && schema) {
@@ -74,9 +75,9 @@ Status postgres_explain(const PostgresSink *sink, Error *err)
         if (!relation) {
             buf_cstr(&hint, "GRANT CREATE ON DATABASE ");
             sql_identifier(&hint, str_from(PQdb(sink->conn)));
-            buf_printf(&hint, " TO %s;%s", buf_cstring(&user), about_table ? " " : "");
+            buf_printf(&hint, " TO %s;%s", buf_cstring(&user), database ? "" : " ");
         }
-        if (about_table) {
+        if (about_table && !database) {
             buf_printf(&hint, "GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON %s TO %s;",
                        buf_cstring(&table), buf_cstring(&user));
         }
@@ -231,12 +232,13 @@ static Status quiet_triggers(PostgresSink *sink, Error *err)
 
 // - A commit that a crash of the target takes back would be lost: the source has let go of it.
 // - The server should notice soon that we are gone, for the transaction and the lock that it holds.
-// - Statements are many and small: compiling them never pays.
+// - Statements are many and small: compiling them never pays. Sets are looked up by the key's index
+//   however large the table is; at the default costs each of them would read all of it.
 static const char session[] =
     "SELECT set_config('synchronous_commit', 'local', false)"
     " WHERE current_setting('synchronous_commit') = 'off';"
     "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3;"
-    "SET jit = off";
+    "SET jit = off; SET random_page_cost = 0.1";
 
 static Status postgres_open(Sink *base, Error *err)
 {
@@ -287,13 +289,17 @@ static Status make_checkpoint_table(PostgresSink *sink, Error *err)
     if (PQgetvalue(result, 0, 0)[0] == 't') {
         return STATUS_OK;
     }
-    // One transaction; the lock because two pipelines may start at the same time.
-    return postgres_run(sink,
-                        "SELECT pg_advisory_xact_lock(hashtext('weir'), 0);"
-                        "CREATE SCHEMA IF NOT EXISTS weir;"
-                        "CREATE TABLE IF NOT EXISTS weir.checkpoint (pipeline text NOT NULL,"
-                        " key text NOT NULL, value text NOT NULL, PRIMARY KEY (pipeline, key))",
-                        err);
+    // The lock because two pipelines may start at the same time.
+    if (postgres_begin(sink, err) != STATUS_OK ||
+        postgres_run(sink, "SELECT pg_advisory_xact_lock(hashtext('weir'), 0)", err) != STATUS_OK ||
+        postgres_make_schema(sink, postgres_checkpoint_table.schema, err) != STATUS_OK ||
+        postgres_run(sink,
+                     "CREATE TABLE IF NOT EXISTS weir.checkpoint (pipeline text NOT NULL,"
+                     " key text NOT NULL, value text NOT NULL, PRIMARY KEY (pipeline, key))",
+                     err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return commit_transaction(sink, err);
 }
 
 static Status postgres_resume(Sink *base, Checkpoint *checkpoint, Error *err)

@@ -130,6 +130,10 @@ Status postgres_copy_end(PostgresSink *sink, Error *err)
     sink->copy.target = NULL;
     if (finish(sink, NULL, &result, err) != STATUS_OK) {
         error_wrap(err, "insert into %" STR_FMT, STR_ARG(target->name));
+        if (err != NULL && strcmp(err->sqlstate, "23505") == 0 && err->hint[0] == '\0') {
+            error_hint(err, "Somebody else has written to the table; ?existing=truncate removes "
+                            "such rows before a table is copied.");
+        }
         return postgres_explain(sink, err);
     }
     int64_t rows;

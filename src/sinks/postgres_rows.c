@@ -259,6 +259,10 @@ static Status name_change(const PgTarget *target, const Change *change, Error *e
     if (row != NULL) {
         describe_row(&text, target->relation, row);
     }
+    if (err != NULL && strcmp(err->sqlstate, "23505") == 0 && err->hint[0] == '\0') {
+        error_hint(err, "Where the source's constraint is deferrable, the target's has to be "
+                        "DEFERRABLE INITIALLY DEFERRED.");
+    }
     return error_wrap(err, "%s in %" STR_FMT "%s", change_op_name(change->op),
                       STR_ARG(target->name), buf_cstring(&text));
 }
