@@ -59,7 +59,6 @@ class Server:
                          "--locale=C.UTF-8", "--no-sync")
             with open(os.path.join(self.data, "postgresql.conf"), "a", encoding="utf-8") as conf:
                 conf.write(f"""
-port = {self.port}
 listen_addresses = '127.0.0.1'
 unix_socket_directories = '{self.directory}'
 wal_level = logical
@@ -68,12 +67,25 @@ max_wal_senders = 20
 timezone = 'UTC'
 fsync = off
 """)
-            log = os.path.join(self.data, "log")
-            self.program("pg_ctl", "-D", self.data, "-l", log, "-w", "start")
+            self.start()
         except BaseException:
             self.__exit__()
             raise
         return self
+
+    def start(self, attempts=5):
+        """The port may be taken meanwhile, also by the other end of somebody's connection."""
+        log = os.path.join(self.data, "log")
+        try:
+            self.program("pg_ctl", "-D", self.data, "-l", log, "-o", f"-p {self.port}", "-w", "start")
+        except RuntimeError as failure:
+            with open(log, encoding="utf-8") as lines:
+                text = lines.read()
+            if attempts == 1 or "Address already in use" not in text:
+                raise RuntimeError(f"{failure}{text[-1000:]}") from failure
+            os.remove(log)
+            self.port = free_port()
+            self.start(attempts - 1)
 
     def __exit__(self, *_):
         try:
