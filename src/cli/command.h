@@ -42,6 +42,7 @@ extern const Command init_command;
 extern const Command check_command;
 extern const Command slots_command;
 extern const Command help_command;
+extern const Command internal_command;
 
 /** By name, or NULL. */
 const Command *command_find(Str name);
