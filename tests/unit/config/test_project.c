@@ -1,0 +1,126 @@
+// Project files: what they say, and that every mistake is named with its line.
+#include <stdlib.h>
+
+#include "config/project.h"
+#include "unit.h"
+
+static Arena arena;
+static Project project;
+static Error err;
+
+static Status parse(const char *text)
+{
+    err = (Error){0};
+    return project_parse(str_from(text), STR("weir.yml"), &arena, &project, &err);
+}
+
+#define GOOD                                                                  \
+    "connections:\n"                                                          \
+    "  shop: { type: postgres, url: 'postgres://h/${WEIR_TEST_DB:-shop}' }\n" \
+    "  lake:\n"                                                               \
+    "    type: duckdb\n"                                                      \
+    "    path: no\n"                                                          \
+    "pipelines:\n"                                                            \
+    "  one:\n"                                                                \
+    "    from: { connection: shop, tables: [public.a, \"public.b,c\"] }\n"    \
+    "    to: { connection: lake, mode: history }\n"                           \
+    "    jobs: 4\n"
+
+static void a_project_is_read(void **context)
+{
+    (void)context;
+    assert_int_equal(parse(GOOD), STATUS_OK);
+    assert_int_equal(project.count, 1);
+    const ProjectPipeline *one = &project.pipelines[0];
+    assert_true(str_is(one->name, "one"));
+    assert_true(str_is(one->source_type, "postgres"));
+    assert_true(str_is(one->source.items[0].value, "postgres://h/shop"));
+    assert_int_equal(one->source.items[1].list.count, 2);
+    assert_true(str_is(one->source.items[1].list.items[1], "public.b,c"));
+    assert_true(str_is(one->sink.items[0].value, "no")); // YAML 1.2: not a boolean
+    assert_true(str_is(one->sink.items[1].key, "mode"));
+    assert_true(str_is(one->sink.items[1].origin, "weir.yml:9"));
+    assert_true(str_is(one->jobs, "4"));
+}
+
+static void variables_are_replaced(void **context)
+{
+    (void)context;
+    (void)setenv("WEIR_TEST_DB", "other", 1);
+    assert_int_equal(parse(GOOD), STATUS_OK);
+    assert_true(str_is(project.pipelines[0].source.items[0].value, "postgres://h/other"));
+    (void)unsetenv("WEIR_TEST_DB");
+}
+
+static void mistakes_are_named_with_their_line(void **context)
+{
+    (void)context;
+    static const struct {
+        const char *text;
+        const char *message;
+        const char *hint;
+    } cases[] = {
+        {"", "empty", ""},
+        {"- a\n", "weir.yml:1", ""},
+        {"connections: {}\n", "\"pipelines\" is missing", ""},
+        {"conections: {}\npipelines: {}\n", "weir.yml:1: unknown key \"conections\"",
+         "connections"},
+        {"connections: {}\nconnections: {}\n",
+         "weir.yml:2: \"connections\" is given twice, first in line 1", ""},
+        {"connections:\n  a: &x {}\n  b: *x\npipelines: {}\n", "weir.yml:3: aliases", ""},
+        {"connections: {}\npipelines:\n  p: { from: { connection: a } }\n",
+         "weir.yml:3: \"to\" is missing", ""},
+        {"connections:\n  shop: { type: postgres }\npipelines:\n  p:\n    from: { connection: shpo "
+         "}\n    to: { connection: shop }\n",
+         "weir.yml:5: there is no connection \"shpo\"", "\"shop\""},
+        {"connections:\n  a: { path: x }\npipelines:\n  p:\n    from: { connection: a }\n    to: { "
+         "connection: a }\n",
+         "\"type\" is missing", ""},
+        {"connections:\n  a: { type: duckdb, path: '${WEIR_TEST_NOT_SET}' }\npipelines:\n  p: { "
+         "from: { connection: a }, to: { connection: a } }\n",
+         "weir.yml:2: there is no environment variable", ":-value"},
+        {"connections:\n  a: { type: duckdb, path: '${unclosed' }\npipelines:\n  p: { from: { "
+         "connection: a }, to: { connection: a } }\n",
+         "without", ""},
+        {"connections: [\n", "weir.yml:", ""},
+        {"connections: {}\npipelines: {}\n---\na: 1\n", "second document", ""},
+        {"connections: {}\npipelines:\n  p: { from: { connection: a }, to: { connection: a }, job: "
+         "1 }\n",
+         "unknown key \"job\"", "\"jobs\""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        assert_int_equal(parse(cases[i].text), STATUS_FAIL);
+        assert_int_equal(err.kind, ERROR_CONFIG);
+        if (strstr(err.message, cases[i].message) == NULL ||
+            strstr(err.hint, cases[i].hint) == NULL) {
+            fail_msg("case %zu: %s (%s)", i, err.message, err.hint);
+        }
+    }
+}
+
+static void nesting_is_limited(void **context)
+{
+    (void)context;
+    char deep[4096];
+    memset(deep, '[', sizeof(deep) - 1);
+    deep[sizeof(deep) - 1] = '\0';
+    assert_int_equal(parse(deep), STATUS_FAIL);
+}
+
+static int clean_up(void **context)
+{
+    (void)context;
+    arena_done(&arena);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_project_is_read),
+        cmocka_unit_test(variables_are_replaced),
+        cmocka_unit_test(mistakes_are_named_with_their_line),
+        cmocka_unit_test(nesting_is_limited),
+    };
+    return cmocka_run_group_tests(tests, NULL, clean_up);
+}
