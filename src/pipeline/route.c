@@ -607,17 +607,16 @@ static Table *next_pending(const Route *route)
     return NULL;
 }
 
-static Status serve_copies(Route *route, Error *err)
+static Status end_side_copy(Route *route, bool must_finish, Error *err)
 {
-    SideCopy *side = route->side;
-    if (side != NULL && (atomic_load(&side->is_finished) || side->held->bytes >= HELD_MAX)) {
-        if (side_end(route, err) != STATUS_OK) {
-            return STATUS_FAIL;
-        }
-    }
-    if (route->side != NULL || !route->has_pending) {
-        return STATUS_OK;
-    }
+    const SideCopy *side = route->side;
+    bool is_over = side != NULL && (must_finish || atomic_load(&side->is_finished) ||
+                                    side->held->bytes >= HELD_MAX);
+    return is_over ? side_end(route, err) : STATUS_OK;
+}
+
+static Status begin_next_copy(Route *route, bool must_finish, Error *err)
+{
     Table *table = next_pending(route);
     if (table == NULL) {
         route->has_pending = false;
@@ -630,10 +629,28 @@ static Status serve_copies(Route *route, Error *err)
     const Relation *relation = table->prepared;
     route->last_relation = NULL;
     atomic_fetch_add(&route->options.meter->tables_total, 1);
-    if (route->sink->ops->is_parallel) {
+    if (route->sink->ops->is_parallel && !must_finish) {
         return side_begin(route, table, relation, err);
     }
     return copy_now(route, table, relation, err);
+}
+
+// When `until` has been written, no copy may be left behind: the run ends with the next commit.
+static Status serve_copies(Route *route, Error *err)
+{
+    do {
+        bool must_finish = until_is_written(route);
+        if (end_side_copy(route, must_finish, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        if (route->side != NULL || !route->has_pending) {
+            return STATUS_OK;
+        }
+        if (begin_next_copy(route, must_finish, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    } while (until_is_written(route) && route->has_pending);
+    return STATUS_OK;
 }
 
 Status route_flush(Route *route, bool idle, bool draining, Error *err)
