@@ -85,6 +85,6 @@ Status codec_bad_value(const Relation *relation, const Column *column, Value val
               STR_ARG(column->type_name));
     return utf8_is_valid(value_str(value))
                ? STATUS_FAIL
-               : error_hint(err, "It is not UTF-8, which a database in SQL_ASCII lets happen: "
-                                 "correct the row, or leave the column out of the publication.");
+               : error_hint(err, "It is not UTF-8. Correct the row, or leave the column out of the "
+                                 "publication.");
 }

@@ -167,8 +167,8 @@ static Status start_with(FileSink *sink, Error *err)
     case EXISTING_FAIL:
         break;
     }
-    error_set(err, ERROR_CONFIG, "\"%s\" is there already and has %" PRIu64 " bytes", sink->path,
-              sink->written);
+    error_set(err, ERROR_CONFIG, "\"%s\" is there already and is not empty (%" PRIu64 " B)",
+              sink->path, sink->written);
     return error_hint(err, "Name another file, or say existing=append to write behind what is "
                            "there, existing=truncate to remove it.");
 }

@@ -33,6 +33,7 @@ class Server:
 
     def __init__(self, bindir, port=0, directory=None):
         self.bindir, self.port = bindir, port or free_port()
+        self.database = "postgres"
         self.directory = tempfile.mkdtemp(prefix="weir-golden-", dir=directory)
         self.data = os.path.join(self.directory, "data")
         self.state = os.path.join(self.directory, "state")
@@ -96,7 +97,7 @@ fsync = off
 
     @property
     def url(self):
-        return f"postgres://postgres@127.0.0.1:{self.port}/postgres"
+        return f"postgres://postgres@127.0.0.1:{self.port}/{self.database}"
 
     def sql(self, text):
         done = subprocess.run(

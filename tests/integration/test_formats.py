@@ -106,3 +106,17 @@ def test_full_disk_is_waited_for(small_disk, tmp_path_factory):
     tables, counts = weir_roundtrip.replay(path, or_skip(weir_roundtrip.make_validator))
     assert counts == {"schema": 1, "read": 1000, "insert": 4000}
     assert len(tables["t"]) == 5000
+
+
+def test_text_that_is_not_utf8_stops_the_pipeline():
+    with or_skip(Server, or_skip(newest_bindir)) as server:
+        server.sql("CREATE DATABASE bytes ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0;")
+        server.database = "bytes"
+        server.sql("CREATE TABLE t (id int PRIMARY KEY, note text);"
+                   " SET client_encoding = 'SQL_ASCII'; INSERT INTO t VALUES (1, E'caf\\xe9');")
+        command = server.stream_command(WEIR, "stdout:", "bytes", "--until", "now")
+        done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+        # The server refuses to send it as UTF-8.
+        assert done.returncode == 1
+        assert b'invalid byte sequence for encoding "UTF8"' in done.stderr
+        assert b"caf" not in done.stdout

@@ -254,7 +254,7 @@ static void test_commit_without_changes(void **state)
 static void test_existing_file(void **state)
 {
     set_file("a line\n");
-    assert_refused("fail", "is there already and has 7 bytes");
+    assert_refused("fail", "is there already and is not empty (7 B)");
     assert_file("a line\n");
     Sink *sink = open_ok("truncate");
     commit_ok(sink);
@@ -412,6 +412,33 @@ static void test_bad_change(void **state)
 }
 
 // ---------------------------------------------------------------------------------------------
+// null:
+// ---------------------------------------------------------------------------------------------
+
+static void test_null(void **state)
+{
+    static const Pair none[] = {{NULL, NULL}};
+    Cancel cancel;
+    Checkpoint changed = {0};
+    Error err = {0};
+    Sink *sink = NULL;
+    assert_int_equal(make_sink("null", none, &sink, &err), STATUS_OK);
+    assert_int_equal(sink->ops->open(sink, &err), STATUS_OK);
+    assert_int_equal(sink->ops->resume(sink, &changed, &err), STATUS_OK);
+    assert_int_equal(sink->ops->prepare(sink, NULL, &orders, &err), STATUS_OK);
+    assert_int_equal(sink->ops->write(sink, load, ARRAY_LEN(load), &err), STATUS_OK);
+    assert_int_equal(sink->ops->commit(sink, &changed, &err), STATUS_OK);
+    assert_int_equal(changed.count, 0);
+    assert_int_equal(cancel_init(&cancel, &err), STATUS_OK);
+    cancel_set(&cancel);
+    sink->context.cancel = &cancel;
+    assert_int_equal(sink->ops->write(sink, load, 1, &err), STATUS_FAIL);
+    assert_int_equal(err.kind, ERROR_CANCELLED);
+    cancel_done(&cancel);
+    sink_free(sink);
+}
+
+// ---------------------------------------------------------------------------------------------
 // stdout:
 // ---------------------------------------------------------------------------------------------
 
@@ -533,6 +560,7 @@ int main(void)
         cmocka_unit_test_setup(test_damaged_state, fresh),
         cmocka_unit_test_setup(test_options, fresh),
         cmocka_unit_test_setup(test_bad_change, fresh),
+        cmocka_unit_test(test_null),
         cmocka_unit_test_setup(test_stdout_is_what_a_file_gets, fresh),
         cmocka_unit_test_setup(test_stdout_closed, fresh),
         cmocka_unit_test_setup(test_stdout_ends_a_torn_line, fresh),
