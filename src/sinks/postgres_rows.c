@@ -84,14 +84,24 @@ static Status insert_one(PostgresSink *sink, const PgTarget *target, const Value
     return run_one(sink, &statement, &rows, err);
 }
 
+static void cast_parameter(Statement *statement, const PgTarget *target, uint16_t column,
+                           Value value)
+{
+    parameter(statement, value);
+    buf_cstr(statement->sql, "::");
+    buf_str(statement->sql, target->column[column].type);
+}
+
+// With a cast: beside a composite or a range, a parameter would be of no type at all.
 static void where_key(Statement *statement, const PgTarget *target, const Value *row)
 {
     const Relation *relation = target->relation;
     for (uint16_t i = 0; i < relation->key_count; i++) {
+        uint16_t column = relation->key[i];
         buf_cstr(statement->sql, i == 0 ? " WHERE t." : " AND t.");
-        name(statement, target, relation->key[i]);
+        name(statement, target, column);
         buf_cstr(statement->sql, " = ");
-        parameter(statement, row[relation->key[i]]);
+        cast_parameter(statement, target, column, row[column]);
     }
 }
 
@@ -120,13 +130,13 @@ static void with_one_row(Statement *statement, const PgTarget *target, const Val
         }
         if (target->column[i].has_equality) {
             buf_cstr(statement->sql, " = ");
-            parameter(statement, value);
-            buf_printf(statement->sql, "::%" STR_FMT " AND t.", STR_ARG(target->column[i].type));
+            cast_parameter(statement, target, i, value);
+            buf_cstr(statement->sql, " AND t.");
             name(statement, target, i);
         }
         buf_cstr(statement->sql, "::text = ");
-        parameter(statement, value);
-        buf_printf(statement->sql, "::%" STR_FMT "::text", STR_ARG(target->column[i].type));
+        cast_parameter(statement, target, i, value);
+        buf_cstr(statement->sql, "::text");
     }
     buf_cstr(statement->sql, " LIMIT 1) ");
 }
