@@ -40,6 +40,7 @@ static const Symbol symbols[] = {
     SYMBOL(close),
     SYMBOL(connect),
     SYMBOL(disconnect),
+    SYMBOL(interrupt),
     SYMBOL(query),
     SYMBOL(destroy_result),
     SYMBOL(result_error),

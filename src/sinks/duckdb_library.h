@@ -80,6 +80,7 @@ typedef struct DuckLibrary {
     void (*close)(DuckDatabase *database);
     DuckState (*connect)(DuckDatabase database, DuckConnection *ret);
     void (*disconnect)(DuckConnection *connection);
+    void (*interrupt)(DuckConnection connection); // from any thread
 
     DuckState (*query)(DuckConnection connection, const char *sql, DuckResult *ret);
     void (*destroy_result)(DuckResult *result);

@@ -1,6 +1,9 @@
 #include "sinks/duckdb_session.h"
 
 #include <assert.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "base/limits.h"
 
@@ -336,6 +339,61 @@ static Status look_around(DuckSession *session, Error *err)
     return STATUS_OK;
 }
 
+// Runs beside the session until it is closed. An interrupt that comes between two statements is
+// lost, so it is repeated.
+static void *watch(void *context)
+{
+    enum { CANCELLED, STOPPED, AGAIN_MS = 100 };
+    const DuckSession *session = context;
+    struct pollfd events[] = {
+        [CANCELLED] = {.fd = session->cancel->fd, .events = POLLIN},
+        [STOPPED] = {.fd = session->watcher_stop, .events = POLLIN},
+    };
+    int timeout_ms = -1;
+    for (;;) {
+        int count = poll(events, ARRAY_LEN(events), timeout_ms);
+        if (count < 0) {
+            continue; // a signal
+        }
+        if (events[STOPPED].revents != 0) {
+            return NULL;
+        }
+        session->library.interrupt(session->connection);
+        events[CANCELLED].fd = -1; // it stays readable
+        timeout_ms = AGAIN_MS;
+    }
+}
+
+static Status start_watching(DuckSession *session, Error *err)
+{
+    if (session->cancel == NULL) {
+        return STATUS_OK;
+    }
+    session->watcher_stop = eventfd(0, EFD_CLOEXEC);
+    if (session->watcher_stop < 0) {
+        return error_set_errno(err, ERROR_TRANSIENT, errno, "make an eventfd");
+    }
+    int code = pthread_create(&session->watcher, NULL, watch, session);
+    if (code != 0) {
+        (void)close(session->watcher_stop);
+        return error_set_errno(err, ERROR_TRANSIENT, code, "start a thread");
+    }
+    session->is_watched = true;
+    return STATUS_OK;
+}
+
+static void stop_watching(DuckSession *session)
+{
+    if (!session->is_watched) {
+        return;
+    }
+    int failed = eventfd_write(session->watcher_stop, 1);
+    assert(failed == 0);
+    (void)pthread_join(session->watcher, NULL);
+    (void)close(session->watcher_stop);
+    session->is_watched = false;
+}
+
 Status duck_session_open(DuckSession *session, const DuckSettings *settings, Error *err)
 {
     DuckConfig config = NULL;
@@ -344,12 +402,16 @@ Status duck_session_open(DuckSession *session, const DuckSettings *settings, Err
         status = open_file(session, config, err);
     }
     session->library.destroy_config(&config);
-    return status == STATUS_OK ? look_around(session, err) : STATUS_FAIL;
+    if (status != STATUS_OK || look_around(session, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return start_watching(session, err);
 }
 
 void duck_session_close(DuckSession *session)
 {
     const DuckLibrary *library = &session->library;
+    stop_watching(session);
     if (session->connection != NULL) {
         library->disconnect(&session->connection); // with the rollback of an open transaction
     }

@@ -1,6 +1,8 @@
 // One open DuckDB file: statements, results, the transaction, and what its errors mean to us.
 #pragma once
 
+#include <pthread.h>
+
 #include "base/buf.h"
 #include "io/cancel.h"
 #include "sinks/duckdb_library.h"
@@ -25,6 +27,10 @@ typedef struct DuckSession {
     bool has_json;
     bool in_transaction;
     Buf sql; // the statement that is being built; empty between uses
+    // Interrupts what runs when the cancel token is set: a statement may take minutes.
+    pthread_t watcher;
+    int watcher_stop; // an eventfd
+    bool is_watched;
 } DuckSession;
 
 /** Load the library, nothing else. */

@@ -412,6 +412,30 @@ static void cancelled_work_stops(void **state)
     assert_string_equal(error_kind_name(f->error.kind), error_kind_name(ERROR_CANCELLED));
 }
 
+static void *cancel_soon(void *context)
+{
+    Fixture *f = context;
+    (void)usleep(50 * 1000);
+    cancel_set(&f->cancel);
+    return NULL;
+}
+
+static void a_long_statement_is_interrupted(void **state)
+{
+    Fixture *f = *state;
+    pthread_t thread;
+    assert_ok(f, sink_start(f, NULL));
+    DuckSession *session = &((DuckSink *)f->sink)->session;
+    assert_int_equal(pthread_create(&thread, NULL, cancel_soon, f), 0);
+    assert_fails(f,
+                 duck_exec(session,
+                           "SELECT count(*) FROM range(1000000000) a(x), range(1000) b(y) "
+                           "WHERE x % 7 = y % 5",
+                           &f->error),
+                 ERROR_CANCELLED, "target.duckdb");
+    assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
 // ---------------------------------------------------------------------------------------------
 // Other processes
 // ---------------------------------------------------------------------------------------------
@@ -560,6 +584,7 @@ int main(void)
         duckdb_test(the_file_is_no_database),
         duckdb_test(there_is_no_directory),
         duckdb_test(cancelled_work_stops),
+        duckdb_test(a_long_statement_is_interrupted),
         duckdb_test(the_file_is_in_use),
         duckdb_test(a_kill_leaves_the_last_commit),
     };
