@@ -90,8 +90,9 @@ static void check_sink(const Pipeline *pipeline, Cancel *cancel, CheckResult *re
         report_failure(&result->report, "sink", &err);
         return;
     }
-    describe_target(result, sink);
     Status status = sink->ops->open(sink, &err);
+    // Behind open(), so that the target can be asked; and also when it cannot be opened.
+    describe_target(result, sink);
     for (size_t i = 0; i < result->table_count && status == STATUS_OK && sink->ops->check != NULL;
          i++) {
         status = sink->ops->check(sink, result->tables[i].source.relation, &result->report, &err);
