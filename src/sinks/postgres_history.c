@@ -99,8 +99,9 @@ static Status last_values(PostgresSink *sink, const PgTarget *target, const Valu
     for (uint16_t i = 0; i < relation->key_count; i++) {
         buf_cstr(&sink->sql, i == 0 ? " WHERE " : " AND ");
         sql_identifier(&sink->sql, relation->columns[relation->key[i]].name);
-        buf_printf(&sink->sql, " = $%d::", i + 1);
-        buf_str(&sink->sql, target->column[relation->key[i]].type);
+        const PgColumn *column = &target->column[relation->key[i]];
+        buf_printf(&sink->sql, " %" STR_FMT " $%d::%" STR_FMT, STR_ARG(column->equals), i + 1,
+                   STR_ARG(column->type));
         parameters[i] = str_to_cstr(&sink->scratch, value_str(key_row[relation->key[i]]));
     }
     buf_cstr(&sink->sql, " ORDER BY \"_weir_lsn\" DESC, \"_weir_ordinal\" DESC LIMIT 1");

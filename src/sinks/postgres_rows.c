@@ -100,7 +100,7 @@ static void where_key(Statement *statement, const PgTarget *target, const Value 
         uint16_t column = relation->key[i];
         buf_cstr(statement->sql, i == 0 ? " WHERE t." : " AND t.");
         name(statement, target, column);
-        buf_cstr(statement->sql, " = ");
+        buf_printf(statement->sql, " %" STR_FMT " ", STR_ARG(target->column[column].equals));
         cast_parameter(statement, target, column, row[column]);
     }
 }

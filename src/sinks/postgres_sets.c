@@ -83,7 +83,7 @@ static void unnest_and_match(const Set *set, const char *keyword)
     for (uint16_t i = 0; i < set->key_count; i++) {
         buf_cstr(sql, i == 0 ? "t." : " AND t.");
         column_name(set, i);
-        buf_cstr(sql, " = ");
+        buf_printf(sql, " %" STR_FMT " ", STR_ARG(set->target->column[set->columns[i]].equals));
         cast_column(set, i);
     }
 }

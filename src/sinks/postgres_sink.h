@@ -20,7 +20,8 @@ typedef struct PgColumn {
     // The type without length or scale: a cast to "varchar(3)" cuts silently, one to "varchar"
     // leaves it to the assignment, which refuses.
     Str type;
-    bool has_equality; // "=" of a stock type: an index of the target may find the row
+    Str equals;        // the operator that its index knows
+    bool has_equality; // it is that of a stock type: an index of the target may find the row
 } PgColumn;
 
 /** A relation version and the table it goes to. */
@@ -105,6 +106,7 @@ typedef struct PgFoundColumn {
     bool is_generated;
     bool is_identity_always;
     bool has_equality;
+    Str equals; // "=", or OPERATOR(schema.=)
 } PgFoundColumn;
 
 typedef struct PgFoundTable {

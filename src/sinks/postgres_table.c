@@ -115,7 +115,17 @@ static const char find_sql[] =
     "       a.attnotnull, a.attnotnull AND NOT a.atthasdef AND a.attidentity = '',"
     "       a.attgenerated <> '', a.attidentity = 'a',"
     "       coalesce(CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END"
-    "                = ANY (" WITH_EQUALITY "), false)"
+    "                = ANY (" WITH_EQUALITY "), false),"
+    // The search path is empty: an extension's operator is found through its type.
+    "       coalesce((SELECT format('OPERATOR(%I.%s)', s.nspname, o.oprname)"
+    "          FROM pg_opclass k JOIN pg_am m ON m.oid = k.opcmethod AND m.amname = 'btree'"
+    "          JOIN pg_amop p ON p.amopfamily = k.opcfamily AND p.amopstrategy = 3"
+    "           AND p.amoplefttype = k.opcintype AND p.amoprighttype = k.opcintype"
+    "          JOIN pg_operator o ON o.oid = p.amopopr"
+    "          JOIN pg_namespace s ON s.oid = o.oprnamespace"
+    "         WHERE k.opcdefault"
+    "           AND k.opcintype = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END"
+    "         LIMIT 1), '=')"
     "  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     "  LEFT JOIN pg_attribute a"
     "    ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
@@ -148,6 +158,7 @@ static Status take_column(const PGresult *result, int row, Arena *arena, PgFound
         .is_generated = is_true(result, row, 8),
         .is_identity_always = is_true(result, row, 9),
         .has_equality = is_true(result, row, 10),
+        .equals = str_copy(arena, str_from(PQgetvalue(result, row, 11))),
     };
     return STATUS_OK;
 }
@@ -588,6 +599,7 @@ static void remember(PostgresSink *sink, const Relation *relation, SqlTable tabl
         const PgFoundColumn *column = postgres_find_column(found, relation->columns[i].name);
         assert(column != NULL);
         columns[i] = (PgColumn){.type = str_copy(&sink->arena, column->cast),
+                                .equals = str_copy(&sink->arena, column->equals),
                                 .has_equality = column->has_equality};
     }
     Str name = table_text(sink, table);

@@ -81,6 +81,8 @@ static const Sample samples[] = {
     {"app.pair", "(1,\"a \"\"b\"\", (c)\")"},
     {"app.amount", "12.50"},
     {"app.short", "abc"},
+    {"extensions.ltree", "Top.Science.Astronomy"},
+    {"extensions.citext", "Mixed CASE"},
 };
 
 static Column column_of(Fixture *f, const char *type)
@@ -105,6 +107,8 @@ static Column column_of(Fixture *f, const char *type)
 
 static void make_types(Fixture *f)
 {
+    execute(f, "CREATE SCHEMA extensions; CREATE EXTENSION IF NOT EXISTS ltree SCHEMA extensions;"
+               "CREATE EXTENSION IF NOT EXISTS citext SCHEMA extensions");
     execute(f, "SET timezone = 'UTC'; SET lc_monetary = 'C'; CREATE SCHEMA app;"
                "CREATE TYPE app.mood AS ENUM ('ok', 'so ''so\" \\');"
                "CREATE TYPE app.pair AS (a int, b text);"
