@@ -312,9 +312,10 @@ typedef struct Group {
     size_t copied;
 } Group;
 
+// Not a message, not an announcement.
 static bool has_row(const Change *change)
 {
-    return change->op != CHANGE_MESSAGE && change->op != CHANGE_SCHEMA;
+    return change->relation != NULL && change->op != CHANGE_SCHEMA;
 }
 
 static Status write_table(DuckSink *sink, const Relation *relation, const Change *changes,
