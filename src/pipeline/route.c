@@ -39,7 +39,6 @@ typedef struct SideCopy {
     Error error;
     Batch *held; // its changes since the copy began
     const Transaction *held_transaction;
-    const Transaction *held_original;
 } SideCopy;
 
 struct Route {
@@ -259,12 +258,14 @@ static Status reshape(Route *route, Table *table, const Change *change, Error *e
 
 static void hold(SideCopy *side, const Change *change)
 {
-    if (change->transaction != side->held_original) {
+    // By value: the batches of two transactions can be at the same address, one after the other.
+    const Transaction *now = change->transaction;
+    const Transaction *held = side->held_transaction;
+    if (held == NULL || held->commit_lsn != now->commit_lsn || held->xid != now->xid) {
         Transaction *copy = arena_alloc(&side->held->arena, sizeof(*copy));
-        *copy = *change->transaction;
-        copy->origin = str_copy(&side->held->arena, copy->origin);
+        *copy = *now;
+        copy->origin = str_copy(&side->held->arena, now->origin);
         side->held_transaction = copy;
-        side->held_original = change->transaction;
     }
     batch_add_copy(side->held, change, side->held_transaction);
 }

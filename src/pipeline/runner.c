@@ -48,6 +48,7 @@ struct Runner {
     pthread_t source_thread;
     pthread_t route_thread;
     bool threads_run;
+    bool is_whole; // of the source thread: the last batch ended a transaction
     Position until;
     int64_t started_us;
     Meter meter;
@@ -123,14 +124,16 @@ static Status source_step(Runner *runner, Batch **pending, bool draining, Error 
     if (*pending != NULL && queue_push(&runner->queue, *pending, (*pending)->bytes)) {
         *pending = NULL;
     }
-    if (*pending != NULL || draining) {
-        // Full, or nothing more is wanted: keep the connection alive and take nothing in.
+    if (*pending != NULL || (draining && runner->is_whole)) {
+        // Full, or nothing more is wanted: keep the connection alive and take nothing in. A
+        // transaction of which a part is delivered is taken to its end: nothing commits a part.
         return ops->poll(runner->source, POLL_MS, wake_fd, NULL, err);
     }
     Batch *batch = NULL;
     Status status = ops->poll(runner->source, POLL_MS, wake_fd, &batch, err);
     if (status == STATUS_OK) {
         *pending = batch;
+        runner->is_whole = batch->ends_transaction;
         atomic_store(&runner->meter.received, batch->end.lsn);
         post(runner, (CoreEvent){.kind = CORE_SEALED,
                                  .position = batch->end,
@@ -322,6 +325,7 @@ static Status start_threads(Runner *runner, Error *err)
 {
     queue_init(&runner->queue, QUEUE_BYTES, &runner->source_bell);
     runner->threads_run = true;
+    runner->is_whole = true;
     int code = pthread_create(&runner->route_thread, NULL, route_main, runner);
     if (code == 0) {
         code = pthread_create(&runner->source_thread, NULL, source_main, runner);

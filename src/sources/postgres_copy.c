@@ -177,8 +177,10 @@ static Status build_copy(Postgres *postgres, PGconn *conn, const PgWait *wait,
     if (read_filter(postgres, conn, wait, oid, &filter, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    // A table by itself is read without the executor, and without its inheritance children.
-    bool plain = !partitioned && filter.len == 0;
+    // A table by itself is read without the executor, and without its inheritance children. COPY
+    // does not name generated columns, which Postgres 18 publishes.
+    bool generated = PQgetvalue(result, 0, 1)[0] == 't';
+    bool plain = !partitioned && !generated && filter.len == 0;
     if (plain) {
         buf_cstr(sql, "COPY ");
         append_name(sql, relation);

@@ -134,7 +134,8 @@ static Status on_relation(Postgres *postgres, const PgoutputRelation *message, E
         return outside_transaction("a relation", err);
     }
     StreamRelation *known = known_relation(postgres, message->oid);
-    known->is_ignored = !postgres_matches(postgres, message->schema, message->name);
+    known->is_ignored =
+        !postgres->owns_publication && !postgres_matches(postgres, message->schema, message->name);
     if (known->is_ignored) {
         return STATUS_OK;
     }
@@ -289,8 +290,9 @@ static void add_message(PostgresStream *stream, const PgoutputLogicalMessage *se
     change->ordinal = ordinal;
 }
 
-// A message outside any transaction stands at its own LSN; between two transactions, as the server
-// sends each transaction whole.
+// A message outside any transaction stands at its own LSN, the end of its record: a commit record
+// may begin exactly there, and its changes are behind the message, so its ordinal is 0. It comes
+// between two transactions, as the server sends each of them whole.
 static Status on_logical_message(Postgres *postgres, const PgoutputLogicalMessage *sent, Error *err)
 {
     PostgresStream *stream = &postgres->stream;
@@ -302,7 +304,7 @@ static Status on_logical_message(Postgres *postgres, const PgoutputLogicalMessag
         add_message(stream, sent, transaction, ++stream->ordinal);
         return STATUS_OK;
     }
-    Position position = {sent->lsn, 1};
+    Position position = {sent->lsn, 0};
     if (in_transaction(stream) || position_compare(position, stream->end) <= 0) {
         return in_transaction(stream)
                    ? error_set(err, ERROR_DATA, "the server sent a message inside a transaction")
@@ -310,7 +312,7 @@ static Status on_logical_message(Postgres *postgres, const PgoutputLogicalMessag
     }
     Transaction *own = arena_alloc_zero(&stream->batch->arena, sizeof(*own));
     own->commit_lsn = sent->lsn;
-    add_message(stream, sent, own, 1);
+    add_message(stream, sent, own, 0);
     stream->end = position;
     return STATUS_OK;
 }

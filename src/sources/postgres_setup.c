@@ -189,7 +189,9 @@ Status postgres_wanted(Postgres *postgres, Arena *arena, WantedTables *ret, Erro
     if (catalog_list(&catalog, arena, &all, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    for (size_t i = 0; i < postgres->tables.count; i++) {
+    // A table that is dropped later is no typing error.
+    size_t patterns = postgres->stream.is_started ? 0 : postgres->tables.count;
+    for (size_t i = 0; i < patterns; i++) {
         if (check_pattern(postgres->tables.items[i], &all, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
@@ -326,12 +328,13 @@ void postgres_create_publication(const Postgres *postgres, Buf *sql, Str name,
 {
     buf_cstr(sql, "CREATE PUBLICATION ");
     pg_identifier(sql, name);
-    const char *before = " FOR TABLE ";
+    // ONLY: an inheritance child does not have its parent's key, and is published by itself.
+    const char *before = " FOR TABLE ONLY ";
     for (size_t i = 0; i < wanted->count; i++) {
         if (wanted->items[i].append_only == append_only) {
             buf_cstr(sql, before);
             append_table(sql, wanted->items[i].table);
-            before = ", ";
+            before = ", ONLY ";
         }
     }
     buf_printf(sql, " WITH (publish = '%s', publish_via_partition_root = %s%s)",
@@ -366,12 +369,12 @@ static void append_changes(Buf *sql, Str name, const Publication *existing,
     for (size_t i = 0; i < wanted->count; i++) {
         const WantedTable *table = &wanted->items[i];
         if (table->append_only == append_only && !publication_has(existing, table->table->oid)) {
-            append_alter(sql, name, " ADD TABLE ", table->table);
+            append_alter(sql, name, " ADD TABLE ONLY ", table->table);
         }
     }
     for (size_t i = 0; i < existing->count; i++) {
         if (!belongs(wanted, existing->tables[i].oid, append_only)) {
-            append_alter(sql, name, " DROP TABLE ", &existing->tables[i]);
+            append_alter(sql, name, " DROP TABLE ONLY ", &existing->tables[i]);
         }
     }
 }
@@ -404,21 +407,44 @@ static Status keep_publication(Postgres *postgres, Str name, const WantedTables 
     CLEANUP(buf_done) Buf sql;
     buf_init(&sql, 64 << 20);
     if (!existing.exists) {
-        bool needed = postgres_count_wanted(wanted, append_only) > 0 || !append_only;
-        if (needed) {
-            postgres_create_publication(postgres, &sql, name, wanted, append_only);
-        }
+        // Also when no table needs it yet: the stream names its publications once, and Postgres
+        // looks them up as they were at each transaction.
+        postgres_create_publication(postgres, &sql, name, wanted, append_only);
     } else if (!existing.all_tables) {
         append_changes(&sql, name, &existing, wanted, append_only);
     }
     return sql.len == 0 ? STATUS_OK : run_setup(postgres, &sql, err);
 }
 
+static Str append_name(const Postgres *postgres, Arena *arena)
+{
+    return str_from(
+        arena_printf(arena, "%" STR_FMT "%s", STR_ARG(postgres->publication_name), append_suffix));
+}
+
+// A publication that was named and is there is somebody else's, and read as it is, unless we made
+// it in an earlier run: then its companion is there, too.
+static Status find_owner(Postgres *postgres, Arena *arena, Error *err)
+{
+    Publication given;
+    Publication companion;
+    if (postgres->publication.len == 0) {
+        postgres->owns_publication = true;
+        return STATUS_OK;
+    }
+    if (read_publication(postgres, postgres->publication_name, arena, &given, err) != STATUS_OK ||
+        read_publication(postgres, append_name(postgres, arena), arena, &companion, err) !=
+            STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    postgres->owns_publication = !given.exists || companion.exists;
+    return STATUS_OK;
+}
+
 static Status publish_owned(Postgres *postgres, const WantedTables *wanted, Arena *arena,
                             Error *err)
 {
-    Str append = str_from(
-        arena_printf(arena, "%" STR_FMT "%s", STR_ARG(postgres->publication_name), append_suffix));
+    Str append = append_name(postgres, arena);
     if (keep_publication(postgres, postgres->publication_name, wanted, false, arena, err) !=
             STATUS_OK ||
         keep_publication(postgres, append, wanted, true, arena, err) != STATUS_OK) {
@@ -439,13 +465,11 @@ Status postgres_publish(Postgres *postgres, Error *err)
     Arena scratch = {0};
     WantedTables wanted;
     Status status = postgres_wanted(postgres, &scratch, &wanted, err);
-    if (status == STATUS_OK && !postgres->owns_publication) {
-        // Somebody else's: it is read as it is. Only a missing one is made, and then it is ours.
-        Publication given;
-        status = read_publication(postgres, postgres->publication_name, &scratch, &given, err);
-        postgres->owns_publication = status == STATUS_OK && !given.exists;
+    bool is_start = !postgres->stream.is_started;
+    if (status == STATUS_OK && is_start) {
+        status = find_owner(postgres, &scratch, err);
     }
-    if (status == STATUS_OK && wanted.count == 0 && postgres->owns_publication) {
+    if (status == STATUS_OK && wanted.count == 0 && postgres->owns_publication && is_start) {
         error_set(err, ERROR_CONFIG, "there is no table to stream in database \"%" STR_FMT "\"",
                   STR_ARG(postgres->database));
         status = error_hint(err, "Create a table first, or connect to another database.");
@@ -567,7 +591,11 @@ static Status describe_published(Postgres *postgres, const Published *published,
         for (size_t j = 0; j < tables.count; j++) {
             table = tables.items[j].oid == published->oids[i] ? &tables.items[j] : table;
         }
-        if (table == NULL || !postgres_matches(postgres, table->schema, table->name)) {
+        // What we publish ourselves is what the patterns want, leaves of a wanted root included.
+        bool is_wanted_here =
+            postgres->owns_publication || postgres->base.context.copy_only ||
+            (table != NULL && postgres_matches(postgres, table->schema, table->name));
+        if (table == NULL || !is_wanted_here) {
             continue;
         }
         Relation *relation;
@@ -784,15 +812,12 @@ Status postgres_would_publish(Postgres *postgres, Error *err)
 {
     Arena scratch = {0};
     Published published;
-    Publication given = {0};
-    Status status = STATUS_OK;
-    if (!postgres->owns_publication) {
-        status = read_publication(postgres, postgres->publication_name, &scratch, &given, err);
-    }
+    Status status = find_owner(postgres, &scratch, err);
     // What is in a publication of somebody else's; otherwise what the patterns want.
     if (status == STATUS_OK) {
-        status = given.exists ? read_published(postgres, &scratch, &published, err)
-                              : wanted_as_published(postgres, &scratch, &published, err);
+        status = postgres->owns_publication
+                     ? wanted_as_published(postgres, &scratch, &published, err)
+                     : read_published(postgres, &scratch, &published, err);
     }
     if (status == STATUS_OK) {
         status = describe_published(postgres, &published, &scratch, err);
