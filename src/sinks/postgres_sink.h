@@ -1,13 +1,15 @@
 // The postgres sink, inside: shared by its files.
 //
 //   postgres.c          options, the session, the transaction, the checkpoint
-//   postgres_table.c    tables: made, checked, emptied
+//   postgres_fit.c      types and tables that are there, and whether they fit
+//   postgres_table.c    tables: made, taken over, emptied
 //   postgres_alter.c    tables: altered as the source's were
 //   postgres_apply.c    mirror: runs of changes, set-wise, else in order
 //   postgres_sets.c     many updates or deletes in one statement
 //   postgres_rows.c     one change in one statement
 //   postgres_history.c  history: every change appended
 //   postgres_copy_in.c  COPY … FROM STDIN
+//   postgres_check.c    `weir check`
 #pragma once
 
 #include "change/compaction.h"
@@ -93,7 +95,7 @@ Status postgres_explain(const PostgresSink *sink, Error *err);
 /** One more element of an array in text form that buf_char(array, '}') ends. */
 void postgres_array_add(Buf *array, Str value, bool is_null);
 
-// postgres_table.c
+// postgres_fit.c
 
 typedef struct PgFoundColumn {
     Str name;
@@ -124,12 +126,29 @@ const PgFoundColumn *postgres_find_column(const PgFoundTable *found, Str name);
 /** Every value of @column is the same value in @found. */
 bool postgres_type_fits(PostgresSink *sink, const Column *column, const PgFoundColumn *found);
 
+/** ERROR_CONFIG with what keeps the table from taking the relation, and what mends it. */
+MUST_CHECK Status postgres_check_fit(PostgresSink *sink, const Relation *relation, SqlTable table,
+                                     const PgFoundTable *found, Error *err);
+/** The table has a unique index on the key, or needs none. */
+MUST_CHECK Status postgres_has_key(PostgresSink *sink, const Relation *relation, SqlTable table,
+                                   bool *ret, Error *err);
+/** The statement that gives it one. In sink->scratch. */
+const char *postgres_key_hint(PostgresSink *sink, const Relation *relation, SqlTable table);
+/** The target's type of a column, of a table that is made for it. */
+Str postgres_type_for(PostgresSink *sink, const Column *column);
 SqlTable postgres_place(const PostgresSink *sink, const Relation *relation);
+
+// postgres_table.c, postgres_check.c
+
+/** The relation goes to that table from now on, which nothing else uses. */
+MUST_CHECK Status postgres_claim(PostgresSink *sink, const Relation *relation, SqlTable table,
+                                 Error *err);
+MUST_CHECK Status postgres_has_rows(PostgresSink *sink, Str name, bool *ret, Error *err);
+/** The quoted name. In sink->arena. */
+Str postgres_table_text(PostgresSink *sink, SqlTable table);
 Status postgres_prepare(Sink *base, const Relation *was, const Relation *now, Error *err);
 Status postgres_clear(Sink *base, const Relation *relation, Error *err);
 Status postgres_check_table(Sink *base, const Relation *relation, Report *report, Error *err);
-/** The target's type of a column, of a table that is made for it. */
-Str postgres_type_for(PostgresSink *sink, const Column *column);
 /** CREATE SCHEMA, unless it is there. */
 MUST_CHECK Status postgres_make_schema(PostgresSink *sink, Str schema, Error *err);
 /** Prepared before, always. Statements are about it from here on. */

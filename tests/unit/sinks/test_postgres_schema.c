@@ -221,6 +221,20 @@ static void rows_that_are_there_are_not_touched(void **state)
     assert_look(f, "SELECT id FROM app.t", "");
 }
 
+static void a_table_without_an_index_on_the_key_is_told(void **state)
+{
+    Fixture *f = *state;
+    execute(f,
+            "CREATE SCHEMA app; CREATE TABLE app.t (id int, a text, b text);"
+            "CREATE UNIQUE INDEX ON app.t (id, a); CREATE UNIQUE INDEX ON app.t (id) WHERE id > 9");
+    begin_with(f, simple(f));
+    assert_non_null(strstr(f->notice, "ALTER TABLE \"app\".\"t\" ADD PRIMARY KEY (\"id\");"));
+    f->notice[0] = '\0';
+    execute(f, "CREATE UNIQUE INDEX ON app.t (id) INCLUDE (b)");
+    begin_with(f, simple(f));
+    assert_string_equal(f->notice, "");
+}
+
 static void clear_leaves_nothing(void **state)
 {
     Fixture *f = *state;
@@ -417,8 +431,8 @@ static void check_says_what_is_missing(void **state)
     execute(f, "CREATE TABLE app.t (id int); GRANT ALL ON app.t TO \"some one\"");
     assert_ok(f, f->sink->ops->check(f->sink, relation, &report, &f->error));
     assert_int_equal(report.count, 2);
-    assert_true(
-        str_is(report.problems[1].mend, "ALTER TABLE \"app\".\"t\" ADD COLUMN \"a\" text, ADD COLUMN \"b\" text;"));
+    assert_true(str_is(report.problems[1].mend,
+                       "ALTER TABLE \"app\".\"t\" ADD COLUMN \"a\" text, ADD COLUMN \"b\" text;"));
     report_done(&report);
 }
 
@@ -435,6 +449,7 @@ int main(void)
         postgres_test(values_are_never_cut),
         postgres_test(numerics_must_not_round),
         postgres_test(rows_that_are_there_are_not_touched),
+        postgres_test(a_table_without_an_index_on_the_key_is_told),
         postgres_test(clear_leaves_nothing),
         postgres_test(a_table_that_was_dropped_is_missed),
         postgres_test(columns_come_and_go),

@@ -1,0 +1,92 @@
+// `weir check`: what prepare() would refuse, found out without changing anything.
+#include "sinks/postgres_sink.h"
+
+static Status check_existing(PostgresSink *sink, const Relation *relation, SqlTable table,
+                             const PgFoundTable *found, Report *report, Error *err)
+{
+    bool rows;
+    Error problem = {0};
+    if (postgres_check_fit(sink, relation, table, found, &problem) != STATUS_OK) {
+        report_problem(report, PROBLEM_MUST, problem.hint, "%s", problem.message);
+        return STATUS_OK;
+    }
+    Str name = postgres_table_text(sink, table);
+    if (postgres_has_rows(sink, name, &rows, &problem) != STATUS_OK) {
+        if (problem.kind != ERROR_CONFIG) {
+            *err = problem;
+            return STATUS_FAIL;
+        }
+        report_problem(report, PROBLEM_MUST, problem.hint, "%s", problem.message);
+        return STATUS_OK;
+    }
+    bool has_key;
+    if (postgres_has_key(sink, relation, table, &has_key, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (!has_key) {
+        report_problem(report, PROBLEM_NOTE, postgres_key_hint(sink, relation, table),
+                       "target table %" STR_FMT " has no unique index on the key: every update and "
+                       "delete reads the whole table",
+                       STR_ARG(name));
+    }
+    if (rows && sink->existing == SQL_EXISTING_FAIL) {
+        report_problem(report, PROBLEM_NOTE, NULL,
+                       "target table %" STR_FMT " has rows: unless this pipeline copied them, it "
+                       "will be refused (see existing= of the sink)",
+                       STR_ARG(name));
+    }
+    return STATUS_OK;
+}
+
+// The rights that are needed where the table is to be made.
+static Status check_rights(PostgresSink *sink, SqlTable table, Report *report, Error *err)
+{
+    const char *parameters[] = {str_to_cstr(&sink->scratch, table.schema)};
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    CLEANUP(buf_done) Buf mend;
+    buf_init(&mend, ERROR_MESSAGE_MAX);
+    if (postgres_query(sink,
+                       "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1),"
+                       "       CASE WHEN EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)"
+                       "            THEN has_schema_privilege($1, 'CREATE')"
+                       "            ELSE has_database_privilege(current_database(), 'CREATE') END",
+                       1, parameters, &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (PQgetvalue(result, 0, 1)[0] == 't') {
+        return STATUS_OK;
+    }
+    bool schema = PQgetvalue(result, 0, 0)[0] == 't';
+    buf_cstr(&mend, schema ? "GRANT USAGE, CREATE ON SCHEMA " : "GRANT CREATE ON DATABASE ");
+    sql_identifier(&mend, schema ? table.schema : str_from(PQdb(sink->conn)));
+    buf_cstr(&mend, " TO ");
+    sql_identifier(&mend, str_from(PQuser(sink->conn)));
+    buf_char(&mend, ';');
+    report_problem(report, PROBLEM_MUST, buf_cstring(&mend),
+                   "target table \"%" STR_FMT "\".\"%" STR_FMT "\" cannot be made: no right to "
+                   "create in %s",
+                   STR_ARG(table.schema), STR_ARG(table.name),
+                   schema ? "its schema" : "the database");
+    return STATUS_OK;
+}
+
+Status postgres_check_table(Sink *base, const Relation *relation, Report *report, Error *err)
+{
+    PostgresSink *sink = (PostgresSink *)base;
+    SqlTable table = postgres_place(sink, relation);
+    PgFoundTable found;
+    Error problem = {0};
+    arena_reset(&sink->scratch);
+    sink->subject = table;
+    if (sql_check_columns(&postgres_dialect, relation, (SqlMode)sink->mode, &problem) !=
+            STATUS_OK ||
+        postgres_claim(sink, relation, table, &problem) != STATUS_OK) {
+        report_problem(report, PROBLEM_MUST, problem.hint, "%s", problem.message);
+        return STATUS_OK;
+    }
+    if (postgres_find_table(sink, table, &sink->scratch, &found, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return found.exists ? check_existing(sink, relation, table, &found, report, err)
+                        : check_rights(sink, table, report, err);
+}
