@@ -112,7 +112,10 @@ void postgres_snapshot_close(Snapshot *snapshot)
 
 // A partitioned table is read through its root; a plain one without its inheritance children, which
 // are published by themselves.
-static const char facts_query[] = "SELECT c.relkind FROM pg_class c WHERE c.oid = $1::oid";
+static const char facts_query[] =
+    "SELECT c.relkind, EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = c.oid"
+    "                           AND a.attgenerated <> '' AND NOT a.attisdropped)"
+    "  FROM pg_class c WHERE c.oid = $1::oid";
 
 static const char filter_query[] =
     "SELECT rowfilter FROM pg_publication_tables"
