@@ -93,6 +93,40 @@ static int find_same(const Relation *relation, const Column *column)
     return other ? -1 : found;
 }
 
+// Messages list columns in the order of their attnums.
+static bool attnums_are_in_order(const Relation *relation)
+{
+    int16_t last = 0;
+    for (uint16_t i = 0; i < relation->column_count; i++) {
+        int16_t attnum = relation->columns[i].attnum;
+        if (attnum > 0 && attnum <= last) {
+            return false;
+        }
+        last = attnum > 0 ? attnum : last;
+    }
+    return true;
+}
+
+bool relation_is_uncertain(const Relation *was, const Relation *now)
+{
+    bool moved = false;
+    bool gone = false; // from the catalog: the message is older than that
+    for (uint16_t i = 0; i < now->column_count; i++) {
+        const Column *column = &now->columns[i];
+        int found = relation_find_column(was, column->name);
+        gone = gone || column->attnum == 0;
+        bool known = found >= 0 && column->attnum > 0 && was->columns[found].attnum > 0;
+        if (!known || was->columns[found].attnum == column->attnum) {
+            continue;
+        }
+        moved = true;
+        if (relation_find_attnum(was, column->attnum) < 0) {
+            return true;
+        }
+    }
+    return (moved && gone) || !attnums_are_in_order(now);
+}
+
 static bool same_type(const Column *a, const Column *b)
 {
     return a->type_oid == b->type_oid && a->typmod == b->typmod &&

@@ -76,6 +76,15 @@ bool relation_equal(const Relation *a, const Relation *b);
 /** A deep copy in @arena. */
 Relation *relation_copy(Arena *arena, const Relation *relation);
 
+/**
+ * Whether it cannot be told which columns of @was those of @now are. A RELATION message has names
+ * only, of the moment it was written; attnums come from the catalog, which may be ahead of it. So
+ * when a name has another attnum than before, either its column was dropped and a new one has the
+ * name (ADD b_new, DROP b, RENAME b_new TO b), or that is only going to happen in the stream. What
+ * such a table has in the end can be read from the source, and from nowhere else.
+ */
+bool relation_is_uncertain(const Relation *was, const Relation *now);
+
 typedef enum SchemaEdit {
     SCHEMA_RENAME_TABLE,  // schema or name
     SCHEMA_ADD_COLUMN,    // now

@@ -204,10 +204,13 @@ static Table *find_table(Route *route, const Relation *relation)
 }
 
 // Rows that were there before the change may have got values that no event will ever tell: a column
-// added with a volatile default, a type changed through an expression. Then the table is copied
-// anew.
+// added with a volatile default, a type changed through an expression. Or it cannot be told which
+// columns they are. Then the table is copied anew.
 static bool was_rewritten(const Relation *was, const Relation *now)
 {
+    if (relation_is_uncertain(was, now)) {
+        return true;
+    }
     Arena scratch = {0};
     SchemaChange *changes;
     size_t count = relation_diff(was, now, &scratch, &changes);

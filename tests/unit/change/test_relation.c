@@ -333,9 +333,49 @@ static void test_diff_of_everything(void **state)
                 {SCHEMA_CHANGE_KEY});
 }
 
+/** A table with columns of these names and attnums, beside its key. */
+static const Relation *shaped(Table *table, const char *first, int16_t first_attnum,
+                              const char *second, int16_t second_attnum)
+{
+    Relation *relation = make_table(table);
+    table->columns[1].name = str_from(first);
+    table->columns[1].attnum = first_attnum;
+    relation->column_count = second == NULL ? 2 : 3;
+    if (second != NULL) {
+        table->columns[2].name = str_from(second);
+        table->columns[2].attnum = second_attnum;
+    }
+    return relation;
+}
+
+static void test_uncertain(void **state)
+{
+    Table a;
+    Table b;
+    const Relation *was = shaped(&a, "b", 2, NULL, 0);
+    assert_false(relation_is_uncertain(was, was));
+    assert_false(relation_is_uncertain(was, shaped(&b, "b", 2, "c", 3)));
+    assert_false(relation_is_uncertain(was, shaped(&b, "c", 2, NULL, 0)));
+    assert_false(relation_is_uncertain(was, shaped(&b, "b", 2, "c", 0)));
+    // DROP b, and another b: it happened, or it is still to come.
+    assert_true(relation_is_uncertain(was, shaped(&b, "b", 3, NULL, 0)));
+    assert_true(relation_is_uncertain(was, shaped(&b, "b", 3, "b_new", 0)));
+
+    was = shaped(&a, "b", 2, "b_new", 3);
+    // DROP b, RENAME b_new TO b: b_new is in the catalog under its new name, and not in the
+    // message.
+    assert_false(relation_is_uncertain(was, shaped(&b, "b", 3, NULL, 0)));
+    // The same catalog, and a message from before.
+    assert_true(relation_is_uncertain(was, shaped(&b, "b", 3, "b_new", 0)));
+    // Exchanged names, and a message from before that.
+    assert_false(relation_is_uncertain(was, shaped(&b, "b_new", 2, "b", 3)));
+    assert_true(relation_is_uncertain(was, shaped(&b, "b", 3, "b_new", 2)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(test_uncertain, reset),
         cmocka_unit_test_teardown(test_find, reset),
         cmocka_unit_test_teardown(test_equal, reset),
         cmocka_unit_test_teardown(test_copy_is_deep, reset),
