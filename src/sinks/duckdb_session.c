@@ -270,6 +270,7 @@ Status duck_session_load(DuckSession *session, const DuckSettings *settings, con
 {
     session->path = str_to_cstr(&session->arena, settings->path);
     session->cancel = cancel;
+    session->has_json = true; // as every released library has; looked at when the file is open
     session->sql = (Buf){.max = STATEMENT_MAX};
     return duck_library_load(settings->library, &session->arena, &session->library, err);
 }

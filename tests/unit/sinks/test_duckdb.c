@@ -367,6 +367,12 @@ static void opening_makes_no_file(void **state)
     assert_ok(f, sink_make(f));
     assert_ok(f, f->sink->ops->open(f->sink, &f->error));
     assert_int_not_equal(access(f->path, F_OK), 0);
+    // `weir check` asks all the same.
+    Column json = column("j", 1, OID_JSONB, "jsonb");
+    Buf type = {.max = 64};
+    f->sink->ops->describe_column(f->sink, &json, &type);
+    assert_string_equal(buf_cstring(&type), "JSON");
+    buf_done(&type);
 }
 
 static void write_file(const char *path, const char *text)
