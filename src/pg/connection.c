@@ -304,6 +304,10 @@ static ErrorKind connect_error_kind(const char *text)
         "not supported",         "must be",        "certificate",          "peer authentication",
         "unrecognized",          "missing \"=\"",
     };
+    // The resolver itself could not be reached: that passes.
+    if (strstr(text, "Temporary failure") != NULL) {
+        return ERROR_TRANSIENT;
+    }
     for (size_t i = 0; i < ARRAY_LEN(config); i++) {
         if (strstr(text, config[i]) != NULL) {
             return ERROR_CONFIG;
@@ -366,6 +370,19 @@ static void ignore_notice(void *context, const PGresult *result)
     (void)result;
 }
 
+// Those that only some versions know cannot be set while connecting: the others would refuse.
+static Status forget_newer_timeouts(PGconn *conn, const PgWait *wait, Error *err)
+{
+    int version = PQserverVersion(conn);
+    if (version < 140000) {
+        return STATUS_OK;
+    }
+    return pg_run(conn, wait,
+                  version < 170000 ? "SET idle_session_timeout = 0"
+                                   : "SET idle_session_timeout = 0; SET transaction_timeout = 0",
+                  err);
+}
+
 static Status open_connection(const PgConnect *options, const PgWait *wait, Arena *arena,
                               const PQconninfoOption *parsed, PGconn **ret, Error *err)
 {
@@ -388,6 +405,10 @@ static Status open_connection(const PgConnect *options, const PgWait *wait, Aren
     }
     (void)PQsetNoticeReceiver(conn, ignore_notice, NULL);
     (void)PQsetnonblocking(conn, 1);
+    if (forget_newer_timeouts(conn, wait, err) != STATUS_OK) {
+        PQfinish(conn);
+        return STATUS_FAIL;
+    }
     *ret = conn;
     return STATUS_OK;
 }

@@ -186,10 +186,9 @@ static Status check_server_end(Position stored, Lsn end, Error *err)
 static Status open_walsender(Postgres *postgres, Error *err)
 {
     if (postgres_connect(postgres, true, &postgres->walsender, err) != STATUS_OK) {
-        if (err != NULL && strstr(err->message, "must be") != NULL) {
-            Arena scratch = {0};
+        if (err != NULL && (strstr(err->message, "must be") != NULL ||
+                            strstr(err->message, "WAL sender") != NULL)) {
             error_hint(err, "ALTER ROLE \"%s\" REPLICATION;", PQuser(postgres->sql));
-            arena_done(&scratch);
         }
         return STATUS_FAIL;
     }
@@ -225,6 +224,7 @@ static Status resume_stream(Postgres *postgres, const Checkpoint *checkpoint, Ch
         checkpoint_set(changed, STR("source"), source_identity(postgres));
     }
     postgres->stream.end = start;
+    postgres->stream.passed = start;
     return STATUS_OK;
 }
 

@@ -33,6 +33,7 @@ typedef struct PostgresStream {
     char origin[LIMIT_NAME_BYTES];
     uint64_t ordinal; // of the last change of the open transaction
     Position end;     // everything at or before it has been taken in
+    Position passed;  // end of the last batch that was passed on
     Lsn idle;         // the server has read and sent everything before it
     int64_t idle_sealed_ms;
     int64_t refreshed_ms;   // when the catalogs were last asked for new tables

@@ -114,8 +114,13 @@ void postgres_snapshot_close(Snapshot *snapshot)
 // are published by themselves.
 static const char facts_query[] =
     "SELECT c.relkind, EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = c.oid"
-    "                           AND a.attgenerated <> '' AND NOT a.attisdropped)"
+    "                           AND a.attgenerated <> '' AND NOT a.attisdropped),"
+    "       c.relkind <> 'r' OR c.relfilenode = pg_relation_filenode(c.oid)"
     "  FROM pg_class c WHERE c.oid = $1::oid";
+
+static const char columns_query[] =
+    "SELECT attname FROM pg_attribute"
+    " WHERE attrelid = $1::oid AND attnum > 0 AND NOT attisdropped AND attgenerated = ''";
 
 static const char filter_query[] =
     "SELECT rowfilter FROM pg_publication_tables"
@@ -142,6 +147,27 @@ static Status read_filter(Postgres *postgres, PGconn *conn, const PgWait *wait, 
     }
     if (PQntuples(result) > 0) {
         buf_printf(sql, " WHERE %s", PQgetvalue(result, 0, 0));
+    }
+    return STATUS_OK;
+}
+
+// The relation was described before the snapshot was taken. A column that the snapshot has and the
+// relation lacks would stay empty for good: the changes that filled it are in the copy.
+static Status check_columns(Postgres *postgres, PGconn *conn, const PgWait *wait,
+                            const Relation *relation, const char *oid, Error *err)
+{
+    if (!postgres->owns_publication && !postgres->base.context.copy_only) {
+        return STATUS_OK; // somebody else's publication may leave columns out
+    }
+    const char *parameters[] = {oid};
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (pg_query(conn, wait, columns_query, 1, parameters, &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    for (int i = 0; i < PQntuples(result); i++) {
+        if (relation_find_column(relation, str_from(PQgetvalue(result, i, 0))) < 0) {
+            return error_set(err, ERROR_TRANSIENT, "the table got a column while it waited");
+        }
     }
     return STATUS_OK;
 }
@@ -173,6 +199,14 @@ static Status build_copy(Postgres *postgres, PGconn *conn, const PgWait *wait,
     }
     if (PQntuples(result) == 0) {
         return error_set(err, ERROR_TRANSIENT, "the table was dropped meanwhile");
+    }
+    // The catalog is read as of the snapshot, the function speaks of now: rows of a table that was
+    // rewritten or truncated in between cannot be seen by the snapshot any more.
+    if (PQgetvalue(result, 0, 2)[0] != 't') {
+        return error_set(err, ERROR_TRANSIENT, "the table was rewritten while it waited");
+    }
+    if (check_columns(postgres, conn, wait, relation, oid, err) != STATUS_OK) {
+        return STATUS_FAIL;
     }
     bool partitioned = PQgetvalue(result, 0, 0)[0] == 'p';
     CLEANUP(buf_done) Buf filter;
@@ -213,6 +247,10 @@ static Status start_reader(Postgres *postgres, const Snapshot *snapshot, CopyRea
     buf_init(&sql, 1 << 20);
     buf_cstr(&sql, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT ");
     pg_literal(&sql, snapshot->name);
+    // Held to the end, so that what is looked at below stays true while the rows are read.
+    buf_cstr(&sql, "; LOCK TABLE ONLY ");
+    append_name(&sql, reader->relation);
+    buf_cstr(&sql, " IN ACCESS SHARE MODE");
     if (pg_run(reader->conn, &wait, buf_cstring(&sql), err) != STATUS_OK) {
         return STATUS_FAIL;
     }

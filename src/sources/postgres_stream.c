@@ -78,6 +78,7 @@ static Batch *seal(PostgresStream *stream, Position end, bool ends_transaction)
 
 static Batch *seal_boundary(PostgresStream *stream)
 {
+    stream->passed = stream->end;
     return seal(stream, stream->end, true);
 }
 
@@ -167,16 +168,17 @@ static Batch *take_idle(PostgresStream *stream, int64_t now_ms)
     if (in_transaction(stream)) {
         return NULL;
     }
-    bool moved = stream->idle > stream->end.lsn;
+    if (stream->idle > stream->end.lsn) {
+        stream->end = (Position){stream->idle, 0};
+    }
+    // Also by the commit of a transaction that had nothing for us.
+    bool moved = position_compare(stream->end, stream->passed) > 0;
     bool has_changes = stream->batch != NULL && stream->batch->count > 0;
     bool due = moved && now_ms - stream->idle_sealed_ms >= IDLE_SEAL_MS;
     if (!has_changes && !due) {
         return NULL;
     }
-    if (moved) {
-        stream->end = (Position){stream->idle, 0};
-        stream->idle_sealed_ms = now_ms;
-    }
+    stream->idle_sealed_ms = now_ms;
     (void)postgres_batch(stream);
     return seal_boundary(stream);
 }
