@@ -79,7 +79,8 @@ Relation *relation_copy(Arena *arena, const Relation *relation)
     return copy;
 }
 
-static int find_same(const Relation *relation, const Column *column)
+// The column of @relation that @column of @own is, or -1.
+static int find_same(const Relation *relation, const Relation *own, const Column *column)
 {
     if (column->attnum > 0) {
         int found = relation_find_attnum(relation, column->attnum);
@@ -88,8 +89,10 @@ static int find_same(const Relation *relation, const Column *column)
         }
     }
     int found = relation_find_column(relation, column->name);
-    // A column of the same name with another attnum was dropped and added again: not the same.
-    bool other = found >= 0 && column->attnum > 0 && relation->columns[found].attnum > 0;
+    int16_t attnum = found < 0 ? 0 : relation->columns[found].attnum;
+    // A column of the same name with another attnum was dropped and added again: not the same. Nor
+    // is one that goes by its attnum to another column.
+    bool other = attnum > 0 && (column->attnum > 0 || relation_find_attnum(own, attnum) >= 0);
     return other ? -1 : found;
 }
 
@@ -139,7 +142,7 @@ static bool same_key(const Relation *was, const Relation *now)
         return false;
     }
     for (uint16_t i = 0; i < was->key_count; i++) {
-        if (find_same(now, &was->columns[was->key[i]]) != now->key[i]) {
+        if (find_same(now, was, &was->columns[was->key[i]]) != now->key[i]) {
             return false;
         }
     }
@@ -183,13 +186,13 @@ size_t relation_diff(const Relation *was, const Relation *now, Arena *arena, Sch
         list[count++] = (SchemaChange){.edit = SCHEMA_RENAME_TABLE};
     }
     for (uint16_t i = 0; i < was->column_count; i++) {
-        if (find_same(now, &was->columns[i]) < 0) {
+        if (find_same(now, was, &was->columns[i]) < 0) {
             list[count++] = (SchemaChange){SCHEMA_DROP_COLUMN, &was->columns[i], NULL};
         }
     }
     size_t first_rename = count;
     for (uint16_t i = 0; i < was->column_count; i++) {
-        int same = find_same(now, &was->columns[i]);
+        int same = find_same(now, was, &was->columns[i]);
         if (same >= 0 && !str_equal(was->columns[i].name, now->columns[same].name)) {
             list[count++] =
                 (SchemaChange){SCHEMA_RENAME_COLUMN, &was->columns[i], &now->columns[same]};
@@ -197,14 +200,14 @@ size_t relation_diff(const Relation *was, const Relation *now, Arena *arena, Sch
     }
     order_renames(&list[first_rename], count - first_rename);
     for (uint16_t i = 0; i < was->column_count; i++) {
-        int same = find_same(now, &was->columns[i]);
+        int same = find_same(now, was, &was->columns[i]);
         if (same >= 0 && !same_type(&was->columns[i], &now->columns[same])) {
             list[count++] =
                 (SchemaChange){SCHEMA_CHANGE_TYPE, &was->columns[i], &now->columns[same]};
         }
     }
     for (uint16_t i = 0; i < now->column_count; i++) {
-        if (find_same(was, &now->columns[i]) < 0) {
+        if (find_same(was, now, &now->columns[i]) < 0) {
             list[count++] = (SchemaChange){SCHEMA_ADD_COLUMN, NULL, &now->columns[i]};
         }
     }

@@ -372,10 +372,29 @@ static void test_uncertain(void **state)
     assert_true(relation_is_uncertain(was, shaped(&b, "b", 3, "b_new", 2)));
 }
 
+// a(2), b(3) -> a(?), b(2): whichever of them a was, no column may come out twice or not at all.
+static void test_diff_of_unknown_attnums(void **state)
+{
+    Table a;
+    Table b;
+    const Relation *was = shaped(&a, "a", 2, "b", 3);
+    const Relation *now = shaped(&b, "a", 0, "b", 2);
+    SchemaChange *changes;
+    assert_int_equal(relation_diff(was, now, &arena, &changes), 3);
+    assert_int_equal(changes[0].edit, SCHEMA_DROP_COLUMN);
+    assert_ptr_equal(changes[0].was, &was->columns[2]);
+    assert_int_equal(changes[1].edit, SCHEMA_RENAME_COLUMN);
+    assert_ptr_equal(changes[1].was, &was->columns[1]);
+    assert_ptr_equal(changes[1].now, &now->columns[2]);
+    assert_int_equal(changes[2].edit, SCHEMA_ADD_COLUMN);
+    assert_ptr_equal(changes[2].now, &now->columns[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_uncertain, reset),
+        cmocka_unit_test_teardown(test_diff_of_unknown_attnums, reset),
         cmocka_unit_test_teardown(test_find, reset),
         cmocka_unit_test_teardown(test_equal, reset),
         cmocka_unit_test_teardown(test_copy_is_deep, reset),
