@@ -1,6 +1,31 @@
 // `weir check`: what prepare() would refuse, found out without changing anything.
 #include "sinks/postgres_sink.h"
 
+// Rights on a table that is there; TRUNCATE can be done without.
+static Status check_table_rights(PostgresSink *sink, SqlTable table, Report *report, Error *err)
+{
+    const char *name = str_to_cstr(&sink->scratch, postgres_table_text(sink, table));
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    CLEANUP(buf_done) Buf mend;
+    buf_init(&mend, ERROR_MESSAGE_MAX);
+    if (postgres_query(sink,
+                       "SELECT has_table_privilege($1, 'SELECT') AND has_table_privilege($1, "
+                       "'INSERT') AND has_table_privilege($1, 'UPDATE') AND "
+                       "has_table_privilege($1, 'DELETE')",
+                       1, &name, &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (PQgetvalue(result, 0, 0)[0] == 't') {
+        return STATUS_OK;
+    }
+    buf_printf(&mend, "GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON %s TO ", name);
+    sql_identifier(&mend, str_from(PQuser(sink->conn)));
+    buf_char(&mend, ';');
+    report_problem(report, PROBLEM_MUST, buf_cstring(&mend),
+                   "rights to write into target table %s are missing", name);
+    return STATUS_OK;
+}
+
 static Status check_existing(PostgresSink *sink, const Relation *relation, SqlTable table,
                              const PgFoundTable *found, Report *report, Error *err)
 {
@@ -11,13 +36,15 @@ static Status check_existing(PostgresSink *sink, const Relation *relation, SqlTa
         return STATUS_OK;
     }
     Str name = postgres_table_text(sink, table);
-    if (postgres_has_rows(sink, name, &rows, &problem) != STATUS_OK) {
-        if (problem.kind != ERROR_CONFIG) {
-            *err = problem;
-            return STATUS_FAIL;
-        }
-        report_problem(report, PROBLEM_MUST, problem.hint, "%s", problem.message);
-        return STATUS_OK;
+    size_t problems = report->count;
+    if (check_table_rights(sink, table, report, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (report->count > problems) {
+        return STATUS_OK; // nothing can be read either, perhaps
+    }
+    if (postgres_has_rows(sink, name, &rows, err) != STATUS_OK) {
+        return STATUS_FAIL;
     }
     bool has_key;
     if (postgres_has_key(sink, relation, table, &has_key, err) != STATUS_OK) {
@@ -70,6 +97,22 @@ static Status check_rights(PostgresSink *sink, SqlTable table, Report *report, E
     return STATUS_OK;
 }
 
+// Where positions are stored; looked at once.
+static Status check_checkpoint(PostgresSink *sink, Report *report, Error *err)
+{
+    PgFoundTable found;
+    if (sink->checkpoint_is_checked) {
+        return STATUS_OK;
+    }
+    sink->checkpoint_is_checked = true;
+    if (postgres_find_table(sink, postgres_checkpoint_table, &sink->scratch, &found, err) !=
+        STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return found.exists ? check_table_rights(sink, postgres_checkpoint_table, report, err)
+                        : check_rights(sink, postgres_checkpoint_table, report, err);
+}
+
 Status postgres_check_table(Sink *base, const Relation *relation, Report *report, Error *err)
 {
     PostgresSink *sink = (PostgresSink *)base;
@@ -84,7 +127,8 @@ Status postgres_check_table(Sink *base, const Relation *relation, Report *report
         report_problem(report, PROBLEM_MUST, problem.hint, "%s", problem.message);
         return STATUS_OK;
     }
-    if (postgres_find_table(sink, table, &sink->scratch, &found, err) != STATUS_OK) {
+    if (check_checkpoint(sink, report, err) != STATUS_OK ||
+        postgres_find_table(sink, table, &sink->scratch, &found, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     return found.exists ? check_existing(sink, relation, table, &found, report, err)

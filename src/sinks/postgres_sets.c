@@ -1,5 +1,7 @@
 // Many updates or deletes in one statement: a text array a column, unnested side by side and cast
 // to the column's own type, so that the number of parameters does not grow with the rows.
+#include <assert.h>
+
 #include "sinks/postgres_sink.h"
 
 enum { SET_ROWS_MAX = 10000, SET_BYTES_MAX = 16 << 20, ARRAY_MAX = 1 << 30 };
@@ -17,6 +19,7 @@ typedef struct Set {
 
 static void set_add(Set *set, const Value *row)
 {
+    assert(row != NULL);
     for (uint16_t i = 0; i < set->column_count; i++) {
         Value value = row[set->columns[i]];
         postgres_array_add(&set->arrays[i], value_str(value), value.state == VALUE_NULL);

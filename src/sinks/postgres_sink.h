@@ -56,6 +56,7 @@ typedef struct PostgresSink {
     PGconn *conn;
     bool is_quiet; // the target's triggers and foreign keys do not act
     bool in_transaction;
+    bool checkpoint_is_checked;
     SqlTable subject; // the table that statements are about: for messages
     Map targets;      // by the address of the relation
     Map type_exists;  // type name -> whether the target has it

@@ -428,7 +428,14 @@ static void check_says_what_is_missing(void **state)
     execute(f, "GRANT USAGE, CREATE ON SCHEMA app TO \"some one\"");
     assert_ok(f, f->sink->ops->check(f->sink, relation, &report, &f->error));
     assert_int_equal(report.count, 1);
-    execute(f, "CREATE TABLE app.t (id int); GRANT ALL ON app.t TO \"some one\"");
+    execute(f, "CREATE TABLE app.t (id int primary key, a text, b text);"
+               "GRANT SELECT ON app.t TO \"some one\"");
+    assert_ok(f, f->sink->ops->check(f->sink, relation, &report, &f->error));
+    assert_int_equal(report.count, 2);
+    assert_true(str_is(report.problems[1].mend, "GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON "
+                                                "\"app\".\"t\" TO \"some one\";"));
+    report.count = 1;
+    execute(f, "ALTER TABLE app.t DROP a, DROP b; GRANT ALL ON app.t TO \"some one\"");
     assert_ok(f, f->sink->ops->check(f->sink, relation, &report, &f->error));
     assert_int_equal(report.count, 2);
     assert_true(str_is(report.problems[1].mend,
