@@ -323,7 +323,7 @@ def test_generated_columns(pipeline):
 
 
 HOSTILE = ['a "quoted" name', "it's", "dot.ted", "com,ma", "sp ace", "SELECT", "Größe 表", "MiXeD", "x" * 63, "ü" * 31,
-           "back\\slash", "%s $1 ?", "--", "a/*b*/", " lead", "tail ", "semi;colon", "{brace}", "tab\tname", "new\nline"]
+           "back\\slash", "%s $1 ?", "--", "a/*b*/", " lead", "tail ", "semi;colon", "{brace}", "tab\tname"]
 
 
 def test_hostile_identifiers(pipeline):
@@ -346,6 +346,15 @@ def test_hostile_identifiers(pipeline):
                        f"UPDATE {place} SET {identifier(name)} = 10 WHERE {identifier(name)} = 2; "
                        f"DELETE FROM {place} WHERE {identifier(name)} = 3")
     pipeline.drain()
+    pipeline.check()
+
+
+def test_newline_in_a_name(pipeline):
+    source = pipeline.source
+    source.sql('CREATE TABLE t (id int PRIMARY KEY, "new\nline" text, z text); INSERT INTO t VALUES (1, \'a\', \'b\')')
+    pipeline.drain(timeout=20)
+    source.sql('UPDATE t SET "new\nline" = z')
+    pipeline.drain(timeout=20)
     pipeline.check()
 
 
@@ -384,17 +393,18 @@ def test_wide_table_and_wide_row(pipeline):
     columns = ", ".join(f"c{n} int" for n in range(1400))
     source.sql(f"CREATE TABLE wide (id int PRIMARY KEY, {columns}); INSERT INTO wide SELECT g, g FROM generate_series(1, 5) g;"
                "CREATE TABLE fat (id int PRIMARY KEY, v text); INSERT INTO fat VALUES (1, repeat('ä', 8000000))")
-    pipeline.drain()
+    # DuckDB holds a block of 256 KiB for each column of an open transaction.
+    query = {"memory_limit": "2GB"} if pipeline.target.kind == "duckdb" else {}
+    pipeline.drain(query=query)
     source.sql("UPDATE wide SET c1399 = id; INSERT INTO fat VALUES (2, repeat('b', 20000000)); UPDATE fat SET id = 3 WHERE id = 1")
-    pipeline.drain()
+    pipeline.drain(query=query)
     pipeline.check()
 
 
-def test_rows_without_columns(pipeline):
-    pipeline.source.sql("CREATE TABLE none (); INSERT INTO none DEFAULT VALUES; CREATE TABLE t (id int PRIMARY KEY);"
-                        "INSERT INTO t VALUES (1)")
-    pipeline.drain(code=None)
-    pipeline.check([("public", "t")])
+def test_table_without_columns(pipeline):
+    pipeline.source.sql("CREATE TABLE none (); INSERT INTO none DEFAULT VALUES")
+    ended = pipeline.drain(code=2)
+    assert '"public.none" has no column' in ended.err and "hint" in ended.err, ended
 
 
 def test_added_to_the_publication_later(pipeline):
