@@ -208,8 +208,10 @@ Status replication_wait(Replication *replication, bool reading, int wake_fd, int
         replication->last_received_ms = now_ms;
         return STATUS_OK;
     }
-    if (ready > 0 && waits[0].revents != 0) {
-        replication->last_received_ms = now_ms;
+    // Under TLS, bytes can wait inside the library when the socket has none.
+    bool readable = ready > 0 && waits[0].revents != 0;
+    if (readable || PQsslInUse(replication->conn) == 1) {
+        replication->last_received_ms = readable ? now_ms : replication->last_received_ms;
         if (PQconsumeInput(replication->conn) != 1) {
             return lost(replication, "the connection to the source was lost", err);
         }

@@ -77,6 +77,13 @@ static Status load_checkpoint(Route *route, Error *err)
         return STATUS_FAIL;
     }
     const CheckpointEntry *entry = checkpoint_get(&route->checkpoint, STR("position"));
+    if (entry != NULL && !route->options.persistent) {
+        error_set(err, ERROR_CONFIG, "the target is kept by the pipeline \"%s\"",
+                  sink->context.pipeline);
+        return error_hint(err,
+                          "weir stream … --until now brings it up to date; a copy beside it needs "
+                          "another target.");
+    }
     if (entry != NULL && !position_parse(entry->value, &route->durable)) {
         return error_set(err, ERROR_FATAL, "the checkpoint's position \"%" STR_FMT "\" is damaged",
                          STR_ARG(entry->value));
@@ -627,7 +634,9 @@ static Status begin_next_copy(Route *route, bool must_finish, Error *err)
         return STATUS_OK;
     }
     // A commit first: the copy commits by itself, and must not do so for half of what was written.
-    if (route->has_changes && commit(route, err) != STATUS_OK) {
+    // Also of a position alone: if this copy fails, what led to it must not come again.
+    bool is_behind = position_compare(route->written, route->durable) > 0;
+    if ((route->has_changes || is_behind) && commit(route, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     const Relation *relation = table->prepared;

@@ -379,6 +379,18 @@ static void append_changes(Buf *sql, Str name, const Publication *existing,
     }
 }
 
+// A table that was dropped between the look at the catalogs and the statement: look again.
+static bool is_passing(const Error *err)
+{
+    static const char *const states[] = {"42P01", "42704", "42710", "3F000", "XX000"};
+    for (size_t i = 0; i < ARRAY_LEN(states); i++) {
+        if (strcmp(err->sqlstate, states[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static Status run_setup(Postgres *postgres, Buf *sql, Error *err)
 {
     if (buf_check(sql, "a statement", err) != STATUS_OK) {
@@ -397,23 +409,23 @@ static Status run_setup(Postgres *postgres, Buf *sql, Error *err)
     return error_wrap(err, "set up the publication");
 }
 
+// Append what makes the publication, or brings it in step.
 static Status keep_publication(Postgres *postgres, Str name, const WantedTables *wanted,
-                               bool append_only, Arena *arena, Error *err)
+                               bool append_only, Arena *arena, Buf *sql, Error *err)
 {
     Publication existing;
     if (read_publication(postgres, name, arena, &existing, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    CLEANUP(buf_done) Buf sql;
-    buf_init(&sql, 64 << 20);
     if (!existing.exists) {
         // Also when no table needs it yet: the stream names its publications once, and Postgres
         // looks them up as they were at each transaction.
-        postgres_create_publication(postgres, &sql, name, wanted, append_only);
+        postgres_create_publication(postgres, sql, name, wanted, append_only);
+        buf_cstr(sql, "; ");
     } else if (!existing.all_tables) {
-        append_changes(&sql, name, &existing, wanted, append_only);
+        append_changes(sql, name, &existing, wanted, append_only);
     }
-    return sql.len == 0 ? STATUS_OK : run_setup(postgres, &sql, err);
+    return STATUS_OK;
 }
 
 static Str append_name(const Postgres *postgres, Arena *arena)
@@ -445,9 +457,14 @@ static Status publish_owned(Postgres *postgres, const WantedTables *wanted, Aren
                             Error *err)
 {
     Str append = append_name(postgres, arena);
-    if (keep_publication(postgres, postgres->publication_name, wanted, false, arena, err) !=
+    // One string of statements is one transaction: a table that moves from one publication to the
+    // other is never in neither.
+    CLEANUP(buf_done) Buf sql;
+    buf_init(&sql, 64 << 20);
+    if (keep_publication(postgres, postgres->publication_name, wanted, false, arena, &sql, err) !=
             STATUS_OK ||
-        keep_publication(postgres, append, wanted, true, arena, err) != STATUS_OK) {
+        keep_publication(postgres, append, wanted, true, arena, &sql, err) != STATUS_OK ||
+        (sql.len > 0 && run_setup(postgres, &sql, err) != STATUS_OK)) {
         return STATUS_FAIL;
     }
     Publication made;
@@ -487,7 +504,7 @@ Status postgres_publish(Postgres *postgres, Error *err)
 
 // pg_publication_tables gives what arrives: roots or leaves, and since Postgres 15 the columns.
 static const char published_query[] =
-    "SELECT c.oid, %s FROM pg_publication_tables t"
+    "SELECT DISTINCT ON (n.nspname, c.relname) c.oid, %s FROM pg_publication_tables t"
     "  JOIN pg_namespace n ON n.nspname = t.schemaname"
     "  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename"
     " WHERE t.pubname IN ($1, $2) ORDER BY n.nspname, c.relname";
@@ -538,6 +555,9 @@ static Status read_published(Postgres *postgres, Arena *arena, Published *ret, E
     PgWait wait = postgres_wait(postgres);
     CLEANUP(pg_result_clear) PGresult *result = NULL;
     if (pg_query(postgres->sql, &wait, sql, 2, parameters, &result, err) != STATUS_OK) {
+        if (err != NULL && is_passing(err)) {
+            err->kind = ERROR_TRANSIENT;
+        }
         return STATUS_FAIL;
     }
     size_t rows = (size_t)PQntuples(result);

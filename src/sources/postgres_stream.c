@@ -92,6 +92,22 @@ static bool in_transaction(const PostgresStream *stream)
     return stream->open.commit_lsn != LSN_NONE;
 }
 
+// A table of somebody else, which we may not publish, is no reason to stop the ones that run.
+static Status keep_in_step(Postgres *postgres, Error *err)
+{
+    Error failure = {0};
+    if (postgres_publish(postgres, &failure) == STATUS_OK) {
+        return STATUS_OK;
+    }
+    if (strcmp(failure.sqlstate, "42501") == 0) {
+        const SourceContext *context = &postgres->base.context;
+        context->notice(context->notice_context, failure.message);
+        return STATUS_OK;
+    }
+    *err = failure;
+    return STATUS_FAIL;
+}
+
 // A table that was added to the publication is announced before its first change, so that its rows
 // are copied even when nothing happens to it.
 static Status refresh_tables(Postgres *postgres, int64_t now_ms, Error *err)
@@ -109,7 +125,7 @@ static Status refresh_tables(Postgres *postgres, int64_t now_ms, Error *err)
         return STATUS_OK;
     }
     memcpy(stream->tables_digest, digest, sizeof(digest));
-    if (postgres->owns_publication && postgres_publish(postgres, err) != STATUS_OK) {
+    if (postgres->owns_publication && keep_in_step(postgres, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (postgres_read_published(postgres, err) != STATUS_OK) {
