@@ -95,10 +95,16 @@ static inline Relation *relation_of(Fixture *f, uint32_t oid, const char *schema
 // The server
 // ---------------------------------------------------------------------------------------------
 
+/** WEIR_POSTGRES_BIN says which one; otherwise the newest of Debian's packages. */
 static inline bool find_server(void)
 {
     glob_t found;
     unsigned long best = 0;
+    const char *wanted = getenv("WEIR_POSTGRES_BIN");
+    if (wanted != NULL) {
+        (void)snprintf(server.bin, sizeof(server.bin), "%s", wanted);
+        return true;
+    }
     if (glob("/usr/lib/postgresql/*/bin/postgres", 0, NULL, &found) == 0) {
         for (size_t i = 0; i < found.gl_pathc; i++) {
             unsigned long version =

@@ -105,10 +105,29 @@ static Column column_of(Fixture *f, const char *type)
     return made;
 }
 
+static bool has_extensions(Fixture *f)
+{
+    return strcmp(look(f, "SELECT count(*) FROM pg_available_extensions"
+                          " WHERE name IN ('ltree', 'citext')"),
+                  "2") == 0;
+}
+
+static bool is_left_out(Fixture *f, const Sample *sample)
+{
+    if (!str_starts_with(str_from(sample->type), STR("extensions.")) || has_extensions(f)) {
+        return false;
+    }
+    print_message("SKIPPED %s: the server has no such extension\n", sample->type);
+    return true;
+}
+
 static void make_types(Fixture *f)
 {
-    execute(f, "CREATE SCHEMA extensions; CREATE EXTENSION IF NOT EXISTS ltree SCHEMA extensions;"
-               "CREATE EXTENSION IF NOT EXISTS citext SCHEMA extensions");
+    execute(f, "CREATE SCHEMA extensions");
+    if (has_extensions(f)) {
+        execute(f, "CREATE EXTENSION ltree SCHEMA extensions;"
+                   "CREATE EXTENSION citext SCHEMA extensions");
+    }
     execute(f, "SET timezone = 'UTC'; SET lc_monetary = 'C'; CREATE SCHEMA app;"
                "CREATE TYPE app.mood AS ENUM ('ok', 'so ''so\" \\');"
                "CREATE TYPE app.pair AS (a int, b text);"
@@ -157,6 +176,9 @@ static void every_value_arrives_as_it_is(void **state)
     assert_ok(f, sink_start(f, NULL));
     for (size_t i = 0; i < ARRAY_LEN(samples); i++) {
         const Sample *sample = &samples[i];
+        if (is_left_out(f, sample)) {
+            continue;
+        }
         Column typed = column_of(f, sample->type);
         uint32_t oid = (uint32_t)i * 2 + 1;
         Relation *keyed =
@@ -187,6 +209,9 @@ static void every_value_that_can_be_a_key_is_one(void **state)
     size_t keys = 0;
     for (size_t i = 0; i < ARRAY_LEN(samples); i++) {
         const Sample *sample = &samples[i];
+        if (is_left_out(f, sample)) {
+            continue;
+        }
         Column typed = column_of(f, sample->type);
         char *probe = look(
             f, arena_printf(&f->arena, "CREATE TEMP TABLE probe (v %s PRIMARY KEY)", sample->type));
