@@ -1,0 +1,76 @@
+"""Memory is bounded by configuration, not by what the database does."""
+import pytest
+
+from harness.targets import make_target
+from harness.weir import RELEASE, Weir
+
+pytestmark = pytest.mark.memory
+MB = 1 << 20
+
+
+@pytest.fixture
+def weir(tmp_path, make_database):
+    """The program as it ships: sanitizers take memory of their own."""
+    program = Weir(tmp_path, RELEASE)
+    yield program
+    program.kill_all()
+
+
+def peak_of_drain(weir, source, url):
+    process = weir.start("stream", source.url, url, "--until", "now")
+    peak, ended = process.peak(180)
+    assert ended.code == 0, ended
+    return peak
+
+
+@pytest.mark.parametrize("kind", ["null", "file", "sqlite", "postgres"])
+def test_transaction_of_a_million_rows(weir, source, make_database, tmp_path, kind):
+    target = None if kind == "null" else make_target(kind, tmp_path, make_database)
+    url = "null:" if target is None else target.url()
+    source.sql("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    weir.drain(source.url, url)
+    source.sql("INSERT INTO t SELECT g, 'row ' || g FROM generate_series(1, 1000000) g")
+    peak = peak_of_drain(weir, source, url)
+    assert peak < 128 * MB, f"{peak / MB:.0f} MB"
+    if kind == "sqlite":
+        with target.connect() as db:
+            assert db.execute("SELECT count(*), sum(id), count(DISTINCT v) FROM t").fetchall() == [
+                (1000000, 500000500000, 1000000)]
+    if kind == "postgres":
+        assert target.database.sql("SELECT count(*), sum(id), count(DISTINCT v) FROM t") == [
+            (1000000, 500000500000, 1000000)]
+    if kind == "file":
+        inserts = sum(line.startswith(b'{"op":"insert"') for line in target.path.open("rb"))
+        assert inserts == 1000000
+
+
+def test_copy_of_a_large_table(weir, source, tmp_path):
+    source.sql("CREATE TABLE t (id int PRIMARY KEY, v text);"
+               "INSERT INTO t SELECT g, repeat(md5(g::text), 16) FROM generate_series(1, 150000) g")
+    process = weir.start("copy", source.url, "null:")
+    peak, ended = process.peak()
+    assert ended.code == 0, ended
+    assert peak < 64 * MB, f"{peak / MB:.0f} MB"
+
+
+def test_idle(weir, source):
+    source.sql("CREATE TABLE t (id int PRIMARY KEY)")
+    process = weir.start("stream", source.url, "null:")
+    process.expect("streaming")
+    source.sql("INSERT INTO t VALUES (1)")
+    source.wait_confirmed()
+    now, _ = process.memory()
+    assert process.stop().code == 0
+    assert now < 16 * MB, f"{now / MB:.1f} MB"
+
+
+def test_row_of_many_megabytes(weir, source, tmp_path):
+    """A row has to be held whole; it may not be held many times."""
+    target = make_target("sqlite", tmp_path)
+    source.sql("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    weir.drain(source.url, target.url())
+    source.sql("INSERT INTO t VALUES (1, repeat('x', 30000000))")
+    peak = peak_of_drain(weir, source, target.url())
+    assert peak < 256 * MB, f"{peak / MB:.0f} MB"
+    with target.connect() as db:
+        assert db.execute("SELECT length(v) FROM t").fetchall() == [(30000000,)]
