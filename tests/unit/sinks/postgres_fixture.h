@@ -120,10 +120,11 @@ static inline bool find_server(void)
 }
 
 /** Run one of the server's programs as a user that is not root. */
-static inline bool run_program(const char *name, const char *const *arguments)
+static inline bool run_program(const char *name, const char **arguments)
 {
     char path[512];
     (void)snprintf(path, sizeof(path), "%s/%s", server.bin, name);
+    arguments[0] = path; // by which they find each other
     const struct passwd *user = geteuid() == 0 ? getpwnam("postgres") : NULL;
     pid_t child = fork();
     if (child == 0) {
@@ -158,11 +159,11 @@ static inline bool server_start(void)
                    "-c listen_addresses= -c unix_socket_directories=%s -c port=%d -c fsync=off "
                    "-c shared_buffers=16MB -c max_connections=20",
                    server.directory, SERVER_PORT);
-    const char *const initdb[] = {"initdb",    "-D",    server.data, "-U",   "postgres",
-                                  "-A",        "trust", "-E",        "UTF8", "--locale=C.UTF-8",
-                                  "--no-sync", NULL};
-    const char *const start[] = {"pg_ctl", "-D",    server.data, "-l",    log,
-                                 "-o",     options, "-w",        "start", NULL};
+    const char *initdb[] = {"initdb",    "-D",    server.data, "-U",   "postgres",
+                            "-A",        "trust", "-E",        "UTF8", "--locale=C.UTF-8",
+                            "--no-sync", NULL};
+    const char *start[] = {"pg_ctl", "-D",    server.data, "-l",    log,
+                           "-o",     options, "-w",        "start", NULL};
     return run_program("initdb", initdb) && run_program("pg_ctl", start);
 }
 
@@ -174,7 +175,7 @@ static inline int remove_entry(const char *path, const struct stat *info, int ty
 
 static inline void server_stop(void)
 {
-    const char *const stop[] = {"pg_ctl", "-D", server.data, "-m", "immediate", "-w", "stop", NULL};
+    const char *stop[] = {"pg_ctl", "-D", server.data, "-m", "immediate", "-w", "stop", NULL};
     (void)run_program("pg_ctl", stop);
     (void)nftw(server.directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
 }
