@@ -453,6 +453,35 @@ static const CatalogColumn *column_by_place(const CatalogTable *table,
     return same_length && found != NULL && !message_has(message, found->column.name) ? found : NULL;
 }
 
+// The same when there are columns that the message does not have. Attribute numbers are given in
+// order and never again: so a column that is alive now and comes, without a gap in the numbers,
+// behind one that the message names, is the message's next one. (The type is looked at because a
+// publication may leave columns out.)
+static const CatalogColumn *column_by_number(const CatalogTable *table,
+                                             const PgoutputRelation *message, uint16_t at)
+{
+    int steps = 0;
+    const CatalogColumn *found = NULL;
+    while (found == NULL && steps < at) {
+        steps++;
+        found = column_by_name(table, message->columns[at - steps].name);
+    }
+    steps += found == NULL ? 1 : 0; // none before it has its name still: counted from the first
+    ptrdiff_t next = found == NULL ? 0 : found - table->columns + 1;
+    int attnum = found == NULL ? 0 : found->column.attnum;
+    for (; steps > 0 && table != NULL && next < table->column_count; next++) {
+        found = &table->columns[next];
+        if (found->column.attnum != ++attnum) {
+            return NULL; // a dropped column is in between: the message may mean that one
+        }
+        steps -= found->is_generated ? 0 : 1;
+    }
+    bool fits = steps == 0 && found != NULL &&
+                found->column.type_oid == message->columns[at].type_oid &&
+                !message_has(message, found->column.name);
+    return fits ? found : NULL;
+}
+
 static Status describe_column(const Catalog *catalog, const CatalogTable *table,
                               const PgoutputRelation *message, uint16_t at, Arena *arena,
                               Column *ret, Error *err)
@@ -461,6 +490,9 @@ static Status describe_column(const Catalog *catalog, const CatalogTable *table,
     const CatalogColumn *known = column_by_name(table, sent->name);
     if (known == NULL) {
         known = column_by_place(table, message, at);
+    }
+    if (known == NULL) {
+        known = column_by_number(table, message, at);
     }
     *ret = known == NULL ? (Column){0} : known->column;
     ret->name = sent->name;

@@ -210,6 +210,7 @@ def test_killed_while_copying(pipeline, seed):
 
 
 @pytest.mark.skipif(shutil.which("pgbench") is None, reason="pgbench is not installed")
+@pytest.mark.sql
 def test_pgbench_itself(pipeline):
     """Its own schema and load, 20,000 transactions, a kill in the middle: all four tables equal."""
     url = pipeline.source.url
