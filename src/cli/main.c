@@ -41,13 +41,19 @@ int report_error(const Error *err)
 
 static int unknown_command(const char *word)
 {
+    Error err;
+    // A connection in the command's place may hold a password: it is not shown.
+    if (strpbrk(word, ":=@") != NULL) {
+        error_set(&err, ERROR_CONFIG, "a command is missing before the connection");
+        error_hint(&err, "For example: weir stream SOURCE SINK.");
+        return report_error(&err);
+    }
     const char *names[32];
     size_t count = 0;
     for (; commands[count] != NULL && count < ARRAY_LEN(names) - 1; count++) {
         names[count] = commands[count]->name;
     }
     names[count] = NULL;
-    Error err;
     error_set(&err, ERROR_CONFIG, "unknown command \"%s\"", word);
     const char *nearest = nearest_name(str_from(word), names);
     if (nearest != NULL) {
@@ -71,12 +77,24 @@ static void hide_passwords(int count, char **words)
                 *c = '*';
             }
         }
-        char *password = strstr(words[i], "password=");
-        for (char *c = password == NULL ? NULL : password + 9; c != NULL && *c > ' ' && *c != '&';
-             c++) {
+        // What stands behind it is hidden too: where a quoted password ends is libpq's to know.
+        char *password = strstr(words[i], "password");
+        for (char *c = password == NULL ? NULL : password + 8; c != NULL && *c != '\0'; c++) {
             *c = '*';
         }
     }
+}
+
+// What was printed may still be in the buffer, and the disk full.
+static int flush_output(int code)
+{
+    bool failed = fflush(stdout) != 0 || ferror(stdout) != 0;
+    if (failed && code == EXIT_DONE) {
+        Error err;
+        error_set_errno(&err, ERROR_TRANSIENT, errno, "write to standard output");
+        return report_error(&err);
+    }
+    return code;
 }
 
 static char **copy_words(int count, char **words, Arena *arena)
@@ -127,5 +145,5 @@ int main(int argc, char **argv)
     hide_passwords(argc - 2, argv + 2);
     int code = start_command(command, argc - 2, words, &arena);
     arena_done(&arena);
-    return code;
+    return flush_output(code);
 }

@@ -23,6 +23,7 @@ static const Option run_options[] = {
 };
 
 typedef struct RunThread {
+    const Pipeline *pipeline;
     Runner *runner;
     pthread_t thread;
     bool is_started;
@@ -30,21 +31,23 @@ typedef struct RunThread {
     Error error;
 } RunThread;
 
-static void *run_main(void *argument)
+static void report_end(const RunThread *run)
 {
-    RunThread *run = argument;
-    run->status = runner_run(run->runner, &run->error);
-    return NULL;
-}
-
-static void report_end(const Pipeline *pipeline, const RunThread *run)
-{
-    LogScope scope = {NULL, "pipeline", pipeline->name};
+    LogScope scope = {NULL, "pipeline", run->pipeline->name};
     if (run->status == STATUS_OK) {
         log_info(&scope, "done");
     } else {
         log_failure(LOG_ERROR, &scope, "failed", &run->error);
     }
+}
+
+// An end is said at once: the other pipelines may run for ever.
+static void *run_main(void *argument)
+{
+    RunThread *run = argument;
+    run->status = runner_run(run->runner, &run->error);
+    report_end(run);
+    return NULL;
 }
 
 static int worst_code(const RunThread *runs, size_t count)
@@ -62,7 +65,7 @@ static int worst_code(const RunThread *runs, size_t count)
     return code;
 }
 
-static void run_threads(const Pipeline *pipelines, RunThread *runs, Runner **runners, size_t count)
+static void run_threads(RunThread *runs, Runner **runners, size_t count)
 {
     interrupt_watch(runners, count);
     for (size_t i = 0; i < count; i++) {
@@ -71,13 +74,13 @@ static void run_threads(const Pipeline *pipelines, RunThread *runs, Runner **run
         if (code != 0) {
             runs[i].status =
                 error_set_errno(&runs[i].error, ERROR_TRANSIENT, code, "start a thread");
+            report_end(&runs[i]);
         }
     }
     for (size_t i = 0; i < count; i++) {
         if (runs[i].is_started) {
             (void)pthread_join(runs[i].thread, NULL);
         }
-        report_end(&pipelines[i], &runs[i]);
     }
     interrupt_clear();
 }
@@ -91,12 +94,13 @@ static int run_project(const Pipeline *pipelines, size_t count, Arena *arena)
         if (runner_new(&pipelines[i], NULL, &runners[i], &err) != STATUS_OK) {
             return report_error(&err);
         }
+        runs[i].pipeline = &pipelines[i];
         runs[i].runner = runners[i];
         log_info(NULL, "starting", LOG_STR("pipeline", pipelines[i].name),
                  LOG_STR("source", pipelines[i].source_id), LOG_STR("sink", pipelines[i].sink_id),
                  LOG_CSTR("guarantee", sink_guarantee_name(pipelines[i].sink->guarantee)));
     }
-    run_threads(pipelines, runs, runners, count);
+    run_threads(runs, runners, count);
     for (size_t i = 0; i < count; i++) {
         runner_free(runners[i]);
     }

@@ -68,13 +68,8 @@ static void summarize(const Pipeline *pipeline, Runner *runner, int64_t began_us
 
 static int exit_code(Status status, const Error *err)
 {
-    if (interrupt_signal() == SIGINT) {
-        return EXIT_INTERRUPTED;
-    }
-    if (status == STATUS_OK) {
-        return EXIT_DONE;
-    }
-    return report_error(err);
+    int code = status == STATUS_OK ? EXIT_DONE : report_error(err);
+    return interrupt_signal() == SIGINT ? EXIT_INTERRUPTED : code;
 }
 
 static int run_pipeline(const Pipeline *pipeline, const PipelineOptions *options)

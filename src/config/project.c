@@ -100,7 +100,9 @@ static Status expand(Loader *loader, Str text, size_t line, Str *ret)
         Str rest = {text.ptr + i + 2, text.len - i - 2};
         ptrdiff_t close = str_find(rest, '}');
         if (close < 0) {
-            return complain(loader, line, "\"${\" without \"}\" in", text);
+            // The value may hold a password: it is not shown.
+            return error_set(loader->err, ERROR_CONFIG, "%" STR_FMT ":%zu: \"${\" without \"}\"",
+                             STR_ARG(loader->file), line);
         }
         if (expand_one(loader, (Str){rest.ptr, (size_t)close}, line, &out) != STATUS_OK) {
             return STATUS_FAIL;

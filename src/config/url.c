@@ -139,11 +139,27 @@ static Str without_password(Str url, Arena *arena)
                                  STR_ARG(((Str){authority.ptr + at, authority.len - at}))));
 }
 
+// Where the parameters begin. Before the @ a question mark belongs to the password, as for libpq.
+static void split_query(Str url, Str *ret_base, Str *ret_query)
+{
+    size_t start = (size_t)str_find(url, ':') + 3;
+    size_t at = start;
+    while (at < url.len && url.ptr[at] != '@' && url.ptr[at] != '/') {
+        at++;
+    }
+    size_t from = at < url.len && url.ptr[at] == '@' ? at : start;
+    Str query = {url.ptr + from, url.len - from};
+    Str before;
+    (void)str_split(&query, '?', &before);
+    *ret_base = (Str){url.ptr, from + before.len};
+    *ret_query = query;
+}
+
 static Status parse_postgres_url(Parser *parser, Str text, Endpoint *ret)
 {
-    Str query = text;
+    Str query;
     Str base;
-    (void)str_split(&query, '?', &base);
+    split_query(text, &base, &query);
     CLEANUP(buf_done) Buf libpq_query;
     buf_init(&libpq_query, LIMIT_URL_BYTES);
     if (query.ptr != NULL && parse_query(parser, query, &libpq_query) != STATUS_OK) {
@@ -159,6 +175,48 @@ static Status parse_postgres_url(Parser *parser, Str text, Endpoint *ret)
     return STATUS_OK;
 }
 
+static bool is_blank(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+static size_t skip_blanks(Str text, size_t at)
+{
+    while (at < text.len && is_blank(text.ptr[at])) {
+        at++;
+    }
+    return at;
+}
+
+// Take `key = 'value'` off @rest as libpq does: blanks around the sign, quotes and backslashes.
+static bool next_keyword(Str *rest, Str *ret_key, Str *ret_value)
+{
+    Str text = *rest;
+    size_t at = skip_blanks(text, 0);
+    size_t start = at;
+    while (at < text.len && text.ptr[at] != '=' && !is_blank(text.ptr[at])) {
+        at++;
+    }
+    *ret_key = (Str){text.ptr + start, at - start};
+    at = skip_blanks(text, at);
+    if (at < text.len && text.ptr[at] == '=') {
+        at = skip_blanks(text, at + 1);
+    }
+    start = at;
+    bool quoted = at < text.len && text.ptr[at] == '\'';
+    for (at += quoted ? 1 : 0; at < text.len; at++) {
+        if (text.ptr[at] == '\\' && at + 1 < text.len) {
+            at++;
+        } else if (quoted ? text.ptr[at] == '\'' : is_blank(text.ptr[at])) {
+            at += quoted ? 1 : 0;
+            break;
+        }
+    }
+    *ret_value = (Str){text.ptr + start, at - start};
+    *rest = (Str){text.ptr + at, text.len - at};
+    return ret_key->len > 0;
+}
+
 // The keywords of a libpq string but passwords; quoting is left as it is.
 static Status parse_keywords(Parser *parser, Str text, Endpoint *ret)
 {
@@ -167,16 +225,19 @@ static Status parse_keywords(Parser *parser, Str text, Endpoint *ret)
     buf_init(&id, LIMIT_URL_BYTES);
     ret->name = database_from_environment();
     Str rest = text;
-    Str word;
-    while (str_split(&rest, ' ', &word)) {
-        if (word.len == 0 || str_starts_with(word, STR("password")) ||
-            str_starts_with(word, STR("sslpassword"))) {
+    Str key;
+    Str value;
+    while (next_keyword(&rest, &key, &value)) {
+        if (str_is(key, "password") || str_is(key, "sslpassword")) {
             continue;
         }
-        if (str_starts_with(word, STR("dbname="))) {
-            ret->name = str_copy(parser->arena, (Str){word.ptr + 7, word.len - 7});
+        if (str_is(key, "dbname") && value.len > 0) {
+            bool quoted = value.len > 1 && value.ptr[0] == '\'';
+            Str name = quoted ? (Str){value.ptr + 1, value.len - 2} : value;
+            ret->name = str_copy(parser->arena, name);
         }
-        buf_printf(&id, "%s%" STR_FMT, id.len == 0 ? "" : " ", STR_ARG(word));
+        buf_printf(&id, "%s%" STR_FMT "=%" STR_FMT, id.len == 0 ? "" : " ", STR_ARG(key),
+                   STR_ARG(value));
     }
     ret->id = str_copy(parser->arena, buf_view(&id));
     return STATUS_OK;
@@ -280,8 +341,12 @@ static Status unknown_scheme(Str text, Str scheme, const EndpointKind *kinds, si
     const char *nearest = scheme.ptr == NULL ? NULL : nearest_name(scheme, names);
     // Without a scheme that is known, nothing says that the rest holds no password: it is not
     // shown.
-    error_set(err, ERROR_CONFIG, "unknown kind of connection \"%" STR_FMT "\"",
-              STR_ARG(scheme.ptr == NULL ? text : scheme));
+    Str shown = scheme.ptr == NULL ? text : scheme;
+    if (str_find(shown, '=') >= 0 || str_find(shown, '@') >= 0) {
+        error_set(err, ERROR_CONFIG, "a connection of an unknown kind");
+    } else {
+        error_set(err, ERROR_CONFIG, "unknown kind of connection \"%" STR_FMT "\"", STR_ARG(shown));
+    }
     if (nearest != NULL) {
         return error_hint(err, "Did you mean \"%s:\"?", nearest);
     }

@@ -464,9 +464,14 @@ static void log_retry(Runner *runner)
     (void)snprintf(runner->last_error, sizeof(runner->last_error), "%.500s",
                    runner->failure.message);
     (void)pthread_mutex_unlock(&runner->lock);
-    log_warn(&runner->scope, "retrying", LOG_CSTR("error", runner->failure.message),
-             LOG_INT("in_ms", MAX(core.retry_at_ms - clock_monotonic_ms(), (int64_t)0)),
-             LOG_INT("attempt", core.retries));
+    LogField fields[] = {
+        LOG_CSTR("error", runner->failure.message),
+        LOG_INT("in_ms", MAX(core.retry_at_ms - clock_monotonic_ms(), (int64_t)0)),
+        LOG_INT("attempt", core.retries),
+        runner->failure.hint[0] == '\0' ? (LogField){0} : LOG_CSTR("hint", runner->failure.hint),
+        {0},
+    };
+    log_write(LOG_WARN, &runner->scope, "retrying", fields);
 }
 
 static void run_loop(Runner *runner)

@@ -63,7 +63,13 @@ static void no_part_of_a_password_is_shown(void **context)
         "postgres://u:secret@host",
         "postgres://u:secret@host:5432,other:5433/db",
         "postgres://u:secret@/db?host=/tmp&password=secret",
+        "postgres://u:secret?secret@host/db?sslmode=disable",
         "host=h password=secret dbname=d",
+        "host=h password='a secret' dbname=d",
+        "host=h password = 'a\\' secret' dbname=d",
+        "password=a\\ secret host=h",
+        "host=h\tpassword=secret\tdbname=d",
+        "password='secret",
     };
     for (size_t i = 0; i < ARRAY_LEN(urls); i++) {
         assert_int_equal(parse(urls[i]), STATUS_OK);
@@ -80,6 +86,9 @@ static void keyword_strings(void **context)
     assert_int_equal(endpoint.kind, 0);
     assert_setting("url", "host=db.example dbname=shop user=weir");
     assert_true(str_is(endpoint.name, "shop"));
+    assert_int_equal(parse("host = h dbname = 'my shop' password='it is'"), STATUS_OK);
+    assert_true(str_is(endpoint.name, "my shop"));
+    assert_true(str_is(endpoint.id, "host=h dbname='my shop'"));
 }
 
 static void files(void **context)
@@ -116,6 +125,10 @@ static void what_is_not_known_gets_a_suggestion(void **context)
     assert_int_equal(parse("mysql://u:secret@h/d"), STATUS_FAIL);
     assert_null(strstr(err.message, "secret"));
     assert_null(strstr(err.hint, "secret"));
+    assert_int_equal(parse("Host=h password=secret"), STATUS_FAIL);
+    assert_null(strstr(err.message, "secret"));
+    assert_int_equal(parse("Host=h password=secret:word"), STATUS_FAIL);
+    assert_null(strstr(err.message, "secret"));
     assert_int_equal(parse(""), STATUS_FAIL);
 }
 

@@ -1,0 +1,42 @@
+// Project files of any bytes: they are read or refused with a message, and what is read is whole.
+#include "config/project.h"
+#include "fuzz.h"
+
+static void check_settings(const Settings *settings)
+{
+    for (size_t i = 0; i < settings->count; i++) {
+        const Setting *setting = &settings->items[i];
+        FUZZ_CHECK(setting->key.ptr != NULL && setting->origin.len > 0);
+        FUZZ_CHECK(setting->is_list || setting->value.ptr != NULL);
+        FUZZ_CHECK(setting->list.count == 0 || setting->is_list);
+    }
+}
+
+static void check_project(const Project *project)
+{
+    for (size_t i = 0; i < project->count; i++) {
+        const ProjectPipeline *pipeline = &project->pipelines[i];
+        FUZZ_CHECK(pipeline->name.ptr != NULL && pipeline->origin.len > 0);
+        check_settings(&pipeline->source);
+        check_settings(&pipeline->sink);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    // Files of this machine are not part of the input.
+    if (size >= 6 && memmem(data, size, "${file", 6) != NULL) {
+        return 0;
+    }
+    Arena arena = {0};
+    Project project = {0};
+    Error err = {0};
+    Str text = {(const char *)data, size};
+    if (project_parse(text, STR("weir.yml"), &arena, &project, &err) == STATUS_OK) {
+        check_project(&project);
+    } else {
+        FUZZ_CHECK(err.message[0] != '\0');
+    }
+    arena_done(&arena);
+    return 0;
+}
