@@ -324,6 +324,9 @@ static void set_key(const CatalogTable *table, Arena *arena, Relation *relation)
     bool by_index = table->identity == IDENTITY_INDEX;
     uint16_t count = by_index ? table->replica_count : table->primary_count;
     const int16_t *attnums = by_index ? table->replica : table->primary;
+    if (!by_index && table->primary_is_deferrable) {
+        count = 0; // within a transaction two rows may have one key: it names no row
+    }
     relation->key = ARENA_ARRAY(arena, uint16_t, count);
     for (uint16_t i = 0; i < count; i++) {
         int found = relation_find_attnum(relation, attnums[i]);

@@ -477,6 +477,18 @@ static Status publish_owned(Postgres *postgres, const WantedTables *wanted, Aren
     return STATUS_OK;
 }
 
+static void tell_append_only(const Postgres *postgres, const CatalogTable *table, Arena *arena)
+{
+    const SourceContext *context = &postgres->base.context;
+    context->notice(
+        context->notice_context,
+        arena_printf(arena,
+                     "table \"%" STR_FMT ".%" STR_FMT
+                     "\" has no replica identity: its inserts are streamed, its updates "
+                     "and deletes cannot be (weir check says what mends it)",
+                     STR_ARG(table->schema), STR_ARG(table->name)));
+}
+
 Status postgres_publish(Postgres *postgres, Error *err)
 {
     Arena scratch = {0};
@@ -493,6 +505,11 @@ Status postgres_publish(Postgres *postgres, Error *err)
     }
     if (status == STATUS_OK && postgres->owns_publication) {
         status = publish_owned(postgres, &wanted, &scratch, err);
+    }
+    for (size_t i = 0; status == STATUS_OK && is_start && i < wanted.count; i++) {
+        if (wanted.items[i].append_only) {
+            tell_append_only(postgres, wanted.items[i].table, &scratch);
+        }
     }
     arena_done(&scratch);
     return status;
@@ -518,16 +535,18 @@ typedef struct Published {
 
 static void read_columns(const PGresult *result, int row, Arena *arena, Published *published)
 {
-    Str text = str_copy(arena, str_from(PQgetvalue(result, row, 1)));
-    size_t most = 1;
-    for (size_t i = 0; i < text.len; i++) {
-        most += text.ptr[i] == '\n';
-    }
-    Str *names = ARENA_ARRAY(arena, Str, most);
+    Str rest = str_copy(arena, str_from(PQgetvalue(result, row, 1)));
+    Str *names = ARENA_ARRAY(arena, Str, rest.len / 3 + 1);
     size_t count = 0;
-    Str rest = text.len == 0 ? (Str){NULL, 0} : text;
-    while (str_split(&rest, '\n', &names[count])) {
-        count++;
+    uint64_t len;
+    for (ptrdiff_t colon; (colon = str_find(rest, ':')) > 0;) {
+        if (!str_to_uint64((Str){rest.ptr, (size_t)colon}, &len) ||
+            len > rest.len - (size_t)colon - 1) {
+            break;
+        }
+        size_t used = (size_t)colon + 1 + len;
+        names[count++] = (Str){rest.ptr + colon + 1, len};
+        rest = (Str){rest.ptr + used, rest.len - used};
     }
     published->columns[published->count] = names;
     published->column_counts[published->count] = count;
@@ -535,18 +554,19 @@ static void read_columns(const PGresult *result, int row, Arena *arena, Publishe
 
 static Status read_published(Postgres *postgres, Arena *arena, Published *ret, Error *err)
 {
-    // Column names cannot hold a newline without trouble elsewhere; one that does reads as two
-    // names that match nothing, and the table is refused rather than misread.
+    // Each name with its length in front: a name may hold any byte that could separate two.
     const char *columns = "''";
     if (postgres->server_version >= 180000) {
-        columns = "array_to_string(t.attnames, E'\\n')";
+        columns = "(SELECT string_agg(octet_length(u.a::text) || ':' || u.a, '' ORDER BY u.n)"
+                  "   FROM unnest(t.attnames) WITH ORDINALITY u (a, n))";
     } else if (postgres->server_version >= 150000) {
         // Of a table without a column list these name its generated columns, which are not sent.
-        columns = "(SELECT string_agg(a.attname, E'\\n' ORDER BY a.attnum) FROM pg_attribute a"
+        columns = "(SELECT string_agg(octet_length(a.attname::text) || ':' || a.attname, '' ORDER "
+                  "BY a.attnum) FROM pg_attribute a"
                   "  WHERE a.attrelid = c.oid AND a.attname = ANY (t.attnames)"
                   "    AND a.attgenerated = '')";
     }
-    char sql[1024];
+    char sql[2048];
     (void)snprintf(sql, sizeof(sql), published_query, columns);
     const char *parameters[] = {str_to_cstr(arena, postgres->publication_name),
                                 postgres->append_publication.ptr == NULL
