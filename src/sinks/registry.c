@@ -8,11 +8,5 @@ extern const SinkOps sqlite_sink;
 extern const SinkOps stdout_sink;
 
 const SinkOps *const sink_registry[] = {
-    &null_sink,
-    &stdout_sink,
-    &file_sink,
-    &postgres_sink,
-    &sqlite_sink,
-    &duckdb_sink,
-    NULL,
+    &null_sink, &stdout_sink, &file_sink, &postgres_sink, &sqlite_sink, &duckdb_sink, NULL,
 };
