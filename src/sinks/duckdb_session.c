@@ -88,7 +88,7 @@ static Status fail_open(const DuckSession *session, const char *text, Error *err
     if (says(line, "version number") || says(line, "newer version") ||
         says(line, "storage version")) {
         error_set(err, ERROR_CONFIG, "\"%s\" is of another version of DuckDB than the library %s",
-                  session->path, session->library.library_version());
+                  session->path, (&session->library)->library_version());
         return error_hint(err, "DuckDB says: %" STR_FMT, STR_ARG(line));
     }
     bool is_damaged =

@@ -223,7 +223,8 @@ static inline Status sink_commit(Fixture *f, const char *key, const char *value)
 static inline void session_beside(Fixture *f, DuckSession *ret)
 {
     DuckSession *session = &((DuckSink *)f->sink)->session;
-    *ret = (DuckSession){.library = session->library, .path = "the file", .sql = {.max = 1 << 20}};
+    *ret = (DuckSession){.path = "the file", .sql = {.max = 1 << 20}};
+    ret->library = session->library;
     assert_int_equal(session->library.connect(session->database, &ret->connection), DUCK_SUCCESS);
 }
 
