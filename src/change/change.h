@@ -1,6 +1,7 @@
 // One change, and the transaction it belongs to.
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "change/position.h"
@@ -42,6 +43,8 @@ enum {
 typedef struct Change {
     ChangeOp op;
     uint32_t truncate_flags;
+    bool
+        needs_copy; // CHANGE_SCHEMA: changes of the table were missed, its rows are to be read anew
     const Relation *relation; // NULL for a message
     // Row images: relation->column_count values each, borrowed from the batch.
     const Value *old_row; // update, delete; NULL when the server sent none (the key did not change)

@@ -147,7 +147,7 @@ static void read_tables(const PGresult *result, Arena *arena, CatalogTables *ret
     }
 }
 
-static CatalogTable *find_by_oid(const CatalogTables *tables, uint32_t oid)
+CatalogTable *catalog_find(const CatalogTables *tables, uint32_t oid)
 {
     for (size_t i = 0; i < tables->count; i++) {
         if (tables->items[i].oid == oid) {
@@ -211,7 +211,7 @@ static void read_columns(const PGresult *result, Arena *arena, const CatalogTabl
         while (end < rows && field_oid(result, end, 0) == oid) {
             end++;
         }
-        CatalogTable *table = find_by_oid(tables, oid);
+        CatalogTable *table = catalog_find(tables, oid);
         if (table != NULL) {
             table->column_count = (uint16_t)MIN(end - first, LIMIT_COLUMNS);
             table->columns = ARENA_ARRAY(arena, CatalogColumn, table->column_count);
@@ -242,7 +242,7 @@ static uint16_t read_attnums(Str list, Arena *arena, int16_t **ret)
 static void read_keys(const PGresult *result, Arena *arena, const CatalogTables *tables)
 {
     for (int i = 0; i < PQntuples(result); i++) {
-        CatalogTable *table = find_by_oid(tables, field_oid(result, i, 0));
+        CatalogTable *table = catalog_find(tables, field_oid(result, i, 0));
         if (table == NULL) {
             continue;
         }

@@ -55,6 +55,9 @@ MUST_CHECK Status catalog_load(const Catalog *catalog, const uint32_t *oids, siz
 MUST_CHECK Status catalog_list(const Catalog *catalog, Arena *arena, CatalogTables *ret,
                                Error *err);
 
+/** By oid, or NULL. */
+CatalogTable *catalog_find(const CatalogTables *tables, uint32_t oid);
+
 /** Whether an UPDATE or DELETE of the table can say which row it means. */
 bool catalog_has_identity(const CatalogTable *table);
 

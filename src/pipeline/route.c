@@ -232,6 +232,15 @@ static bool was_rewritten(const Relation *was, const Relation *now)
     return rewritten;
 }
 
+static void copy_again(Route *route, Table *table)
+{
+    table->state = TABLE_PENDING;
+    table->copy_begun = true;
+    table->is_dirty = true;
+    table->prepared = NULL;
+    route->has_pending = true;
+}
+
 static Status reshape(Route *route, Table *table, const Change *change, Error *err)
 {
     Sink *sink = route->sink;
@@ -240,11 +249,7 @@ static Status reshape(Route *route, Table *table, const Change *change, Error *e
     bool differs = was == NULL || !relation_equal(was, now);
     if (differs && was != NULL && sink->ops->has_tables && route->options.copies &&
         was_rewritten(was, now)) {
-        table->state = TABLE_PENDING;
-        table->copy_begun = true;
-        table->is_dirty = true;
-        table->prepared = NULL;
-        route->has_pending = true;
+        copy_again(route, table);
         return STATUS_OK;
     }
     if (sink->ops->prepare(sink, was, now, err) != STATUS_OK) {
@@ -312,6 +317,9 @@ static Status take_one(Route *route, const Change *change, bool *ret_deliver, Er
         route->has_pending = true;
         table->prepared = change->relation; // the shape to start the copy with
         return STATUS_OK;
+    }
+    if (change->needs_copy && table->state == TABLE_READY && route->options.copies) {
+        copy_again(route, table);
     }
     if (judge(route, table, change) == DROP) {
         if (table->state == TABLE_PENDING) {

@@ -1,11 +1,13 @@
 // The Postgres source: a logical slot read with pgoutput, and copies from exported snapshots.
 //
-//   postgres.c           options, connections, the order of things
-//   postgres_setup.c     publications and the slot: made when missing, checked when there
-//   postgres_check.c     the same, only looked at
-//   postgres_copy.c      snapshots and COPY
-//   postgres_stream.c    frames → batches
-//   postgres_messages.c  pgoutput messages → changes
+//   postgres.c               options, connections, the order of things
+//   postgres_tables.c        which tables are wanted, and which are published
+//   postgres_publications.c  publications: made when missing, kept in step
+//   postgres_slot.c          the slot: made when missing, checked when there
+//   postgres_check.c         the same, only looked at
+//   postgres_copy.c          snapshots and COPY
+//   postgres_stream.c        frames → batches
+//   postgres_messages.c      pgoutput messages → changes
 //
 // Two connections: a walsender for the slot and its stream, an ordinary one for catalogs. Copies
 // open their own.
@@ -123,8 +125,8 @@ static Status postgres_open(Source *source, Error *err)
                   postgres->server_version / 10000);
         return error_hint(err, "PostgreSQL 14 or later is needed.");
     }
-    return read_facts(postgres, err) == STATUS_OK ? postgres_choose_names(postgres, err)
-                                                  : STATUS_FAIL;
+    postgres_choose_names(postgres);
+    return read_facts(postgres, err);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -196,6 +198,20 @@ static Status open_walsender(Postgres *postgres, Error *err)
     return STATUS_OK;
 }
 
+// So that a table which comes back to the publication is told from one that is new.
+static void take_followed(Postgres *postgres, const Checkpoint *checkpoint)
+{
+    const Str prefix = STR("table:");
+    for (size_t i = 0; i < checkpoint->count; i++) {
+        Str key = checkpoint->entries[i].key;
+        uint64_t oid;
+        if (str_starts_with(key, prefix) &&
+            str_to_uint64((Str){key.ptr + prefix.len, key.len - prefix.len}, &oid)) {
+            postgres_stream_follows(postgres, (uint32_t)oid);
+        }
+    }
+}
+
 static Status resume_stream(Postgres *postgres, const Checkpoint *checkpoint, Checkpoint *changed,
                             Error *err)
 {
@@ -223,6 +239,7 @@ static Status resume_stream(Postgres *postgres, const Checkpoint *checkpoint, Ch
     if (checkpoint_get(checkpoint, STR("source")) == NULL) {
         checkpoint_set(changed, STR("source"), source_identity(postgres));
     }
+    take_followed(postgres, checkpoint);
     postgres->stream.end = start;
     postgres->stream.passed = start;
     return STATUS_OK;
@@ -241,12 +258,11 @@ static Status postgres_resume(Source *source, const Checkpoint *checkpoint, Chec
 static Status postgres_tables(Source *source, const SourceTables **ret, Error *err)
 {
     Postgres *postgres = (Postgres *)source;
-    if (postgres_read_published(postgres, err) != STATUS_OK) {
+    if (postgres_published(postgres, source->context.copy_only, &postgres->arena,
+                           &postgres->published, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    for (size_t i = 0; i < postgres->published.count; i++) {
-        postgres_stream_know(postgres, postgres->published.items[i].relation);
-    }
+    postgres_stream_look(postgres, &postgres->published, NULL);
     *ret = &postgres->published;
     return STATUS_OK;
 }

@@ -21,6 +21,9 @@ typedef struct StreamRelation {
     const Relation *current; // NULL: not announced yet
     bool is_ignored;         // published, but not wanted
     bool is_announced;       // a SCHEMA change was sent for `current`
+    bool is_followed;        // by the route, according to its checkpoint
+    bool has_left;           // it is published no more: if it comes back, changes were missed
+    uint64_t seen;           // the last look that found it published
 } StreamRelation;
 
 /** The state of the stream between two poll() calls. */
@@ -37,6 +40,7 @@ typedef struct PostgresStream {
     Lsn idle;         // the server has read and sent everything before it
     int64_t idle_sealed_ms;
     int64_t refreshed_ms;   // when the catalogs were last asked for new tables
+    uint64_t looks;         // how often the published tables were read
     char tables_digest[33]; // of what they said
     Map relations;          // oid -> StreamRelation
     Arena scratch;          // of one message
@@ -80,7 +84,7 @@ Catalog postgres_catalog(Postgres *postgres);
 /** Connect, with the settings that make text output exact. @replication: a walsender. */
 MUST_CHECK Status postgres_connect(Postgres *postgres, bool replication, PGconn **ret, Error *err);
 
-// postgres_setup.c: publications and the slot.
+// postgres_tables.c: which tables are wanted, and which are published.
 
 /** One table that the patterns want, and how it has to be published. */
 typedef struct WantedTable {
@@ -96,41 +100,51 @@ typedef struct WantedTables {
 /** Tables that match the patterns. A pattern without any is ERROR_CONFIG. */
 MUST_CHECK Status postgres_wanted(Postgres *postgres, Arena *arena, WantedTables *ret, Error *err);
 
-/** Decide on names: slot, publication, whether the latter is ours. */
-MUST_CHECK Status postgres_choose_names(Postgres *postgres, Error *err);
+/** Whether any of the patterns (none: all) matches. */
+bool postgres_matches(const Postgres *postgres, Str schema, Str name);
 
-/** Make or check the publications. */
-MUST_CHECK Status postgres_publish(Postgres *postgres, Error *err);
+size_t postgres_count_wanted(const WantedTables *wanted, bool append_only);
+
+/** The tables that are published now, or (@as_wanted) that would be by ourselves. In @arena. */
+MUST_CHECK Status postgres_published(Postgres *postgres, bool as_wanted, Arena *arena,
+                                     SourceTables *ret, Error *err);
 
 /** A digest of everything that decides which tables are published: cheap to ask for often. */
 MUST_CHECK Status postgres_tables_digest(Postgres *postgres, char ret[static 33], Error *err);
 
-/** Read which tables are published now into postgres->published. */
-MUST_CHECK Status postgres_read_published(Postgres *postgres, Error *err);
+/** Something was dropped or made between two looks at the catalogs: the next look is right. */
+bool postgres_is_passing(const Error *err);
+
+// postgres_publications.c
+
+/** Decide on names: slot, publication, whether the latter is ours. */
+void postgres_choose_names(Postgres *postgres);
+
+/** Whether the publication is ours to make and to keep in step. Changes nothing. */
+MUST_CHECK Status postgres_find_owner(Postgres *postgres, Arena *arena, Error *err);
+
+/** Make or check the publications. */
+MUST_CHECK Status postgres_publish(Postgres *postgres, Error *err);
+
+/** CREATE PUBLICATION for the wanted tables of one sort. */
+void postgres_create_publication(const Postgres *postgres, Buf *sql, Str name,
+                                 const WantedTables *wanted, bool append_only);
+
+MUST_CHECK Status postgres_publication_exists(Postgres *postgres, Str name, bool *ret, Error *err);
+
+// postgres_slot.c
 
 /** Make or check the slot; *ret_start: where the stream begins. @stored: position of the
  * checkpoint, NULL when there is none. */
 MUST_CHECK Status postgres_slot(Postgres *postgres, const Position *stored, Position *ret_start,
                                 Error *err);
 
-/** CREATE PUBLICATION for the wanted tables of one sort. */
-void postgres_create_publication(const Postgres *postgres, Buf *sql, Str name,
-                                 const WantedTables *wanted, bool append_only);
-
-size_t postgres_count_wanted(const WantedTables *wanted, bool append_only);
-
 /** For looking only: the slot's state is an error when it could not be used. */
 MUST_CHECK Status postgres_slot_exists(Postgres *postgres, bool *ret, Error *err);
-MUST_CHECK Status postgres_publication_exists(Postgres *postgres, Str name, bool *ret, Error *err);
 
-/** Put into postgres->published what would be published, without publishing it. */
-MUST_CHECK Status postgres_would_publish(Postgres *postgres, Error *err);
+// postgres_check.c
 
-/** `weir check`. */
 Status postgres_check(Source *source, Report *report, const SourceTables **ret, Error *err);
-
-/** Whether any of the patterns (none: all) matches. */
-bool postgres_matches(const Postgres *postgres, Str schema, Str name);
 
 // postgres_copy.c
 
@@ -145,8 +159,15 @@ void postgres_copy_close(CopyReader *reader);
 
 Status postgres_poll(Source *source, int timeout_ms, int wake_fd, Batch **ret, Error *err);
 void postgres_stream_done(Postgres *postgres);
-/** Announce these relations as known: the stream will not announce them again. */
-void postgres_stream_know(Postgres *postgres, const Relation *relation);
+/** The target has this table, from an earlier run. */
+void postgres_stream_follows(Postgres *postgres, uint32_t oid);
+/**
+ * All that is published now. What is new to the stream is passed to @is_new, and copied; without
+ * it, before the stream, @published is kept and has to live as long.
+ */
+void postgres_stream_look(Postgres *postgres, const SourceTables *published,
+                          void (*is_new)(Postgres *postgres, const Relation *relation,
+                                         bool needs_copy));
 
 // postgres_messages.c
 

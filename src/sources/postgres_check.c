@@ -149,12 +149,23 @@ static Status check_publication(Postgres *postgres, Report *report, Error *err)
     return status;
 }
 
+// What is in a publication of somebody else's; otherwise what the patterns want.
+static Status would_publish(Postgres *postgres, Error *err)
+{
+    Arena scratch = {0};
+    Status status = postgres_find_owner(postgres, &scratch, err);
+    arena_done(&scratch);
+    return status == STATUS_OK ? postgres_published(postgres, postgres->owns_publication,
+                                                    &postgres->arena, &postgres->published, err)
+                               : STATUS_FAIL;
+}
+
 Status postgres_check(Source *source, Report *report, const SourceTables **ret, Error *err)
 {
     Postgres *postgres = (Postgres *)source;
     if (check_publication(postgres, report, err) != STATUS_OK ||
         check_slot(postgres, report, err) != STATUS_OK ||
-        postgres_would_publish(postgres, err) != STATUS_OK) {
+        would_publish(postgres, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     *ret = &postgres->published;

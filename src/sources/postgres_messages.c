@@ -107,9 +107,42 @@ static StreamRelation *known_relation(Postgres *postgres, uint32_t oid)
     return known;
 }
 
-void postgres_stream_know(Postgres *postgres, const Relation *relation)
+void postgres_stream_follows(Postgres *postgres, uint32_t oid)
 {
-    known_relation(postgres, relation->oid)->current = relation;
+    known_relation(postgres, oid)->is_followed = true;
+}
+
+static void look_at(Postgres *postgres, const Relation *relation,
+                    void (*is_new)(Postgres *postgres, const Relation *relation, bool needs_copy))
+{
+    StreamRelation *known = known_relation(postgres, relation->oid);
+    known->seen = postgres->stream.looks;
+    bool is_known = known->current != NULL || known->is_ignored;
+    if (is_new == NULL || !is_known || known->has_left) {
+        known->current = is_new == NULL ? relation : relation_copy(&postgres->arena, relation);
+        if (is_new != NULL) {
+            is_new(postgres, known->current, known->has_left);
+        }
+    }
+    known->has_left = false;
+}
+
+void postgres_stream_look(Postgres *postgres, const SourceTables *published,
+                          void (*is_new)(Postgres *postgres, const Relation *relation,
+                                         bool needs_copy))
+{
+    PostgresStream *stream = &postgres->stream;
+    stream->looks++;
+    for (size_t i = 0; i < published->count; i++) {
+        look_at(postgres, published->items[i].relation, is_new);
+    }
+    size_t cursor = 0;
+    void *value;
+    while (map_next(&stream->relations, &cursor, &value)) {
+        StreamRelation *known = value;
+        bool is_ours = known->is_followed || known->current != NULL;
+        known->has_left = known->has_left || (is_ours && known->seen != stream->looks);
+    }
 }
 
 // The position of the change that comes next, which the new shape is needed for.

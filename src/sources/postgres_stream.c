@@ -108,8 +108,30 @@ static Status keep_in_step(Postgres *postgres, Error *err)
     return STATUS_FAIL;
 }
 
-// A table that was added to the publication is announced before its first change, so that its rows
-// are copied even when nothing happens to it.
+// Before its first change, so that the rows are copied even when nothing happens to it.
+static void announce_table(Postgres *postgres, const Relation *relation, bool needs_copy)
+{
+    PostgresStream *stream = &postgres->stream;
+    const SourceContext *context = &postgres->base.context;
+    if (needs_copy) {
+        context->notice(context->notice_context,
+                        arena_printf(&stream->scratch,
+                                     "table \"%" STR_FMT ".%" STR_FMT
+                                     "\" was not published for a while: it is copied again",
+                                     STR_ARG(relation->schema), STR_ARG(relation->name)));
+    }
+    Batch *batch = postgres_batch(stream);
+    Transaction *now = arena_alloc_zero(&batch->arena, sizeof(*now));
+    now->commit_lsn = stream->end.lsn;
+    Change *change = batch_add(batch);
+    change->op = CHANGE_SCHEMA;
+    change->relation = relation;
+    change->needs_copy = needs_copy;
+    change->transaction = now;
+    change->ordinal = 1; // behind everything that is delivered; the next transaction is later
+}
+
+// Look from time to time which tables are published now.
 static Status refresh_tables(Postgres *postgres, int64_t now_ms, Error *err)
 {
     PostgresStream *stream = &postgres->stream;
@@ -128,26 +150,14 @@ static Status refresh_tables(Postgres *postgres, int64_t now_ms, Error *err)
     if (postgres->owns_publication && keep_in_step(postgres, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (postgres_read_published(postgres, err) != STATUS_OK) {
-        return STATUS_FAIL;
+    Arena scratch = {0};
+    SourceTables published;
+    Status status = postgres_published(postgres, false, &scratch, &published, err);
+    if (status == STATUS_OK) {
+        postgres_stream_look(postgres, &published, announce_table);
     }
-    for (size_t i = 0; i < postgres->published.count; i++) {
-        const Relation *relation = postgres->published.items[i].relation;
-        const StreamRelation *known = map_get_u64(&stream->relations, relation->oid);
-        if (known != NULL && (known->current != NULL || known->is_ignored)) {
-            continue;
-        }
-        postgres_stream_know(postgres, relation);
-        Batch *batch = postgres_batch(stream);
-        Transaction *now = arena_alloc_zero(&batch->arena, sizeof(*now));
-        now->commit_lsn = stream->end.lsn;
-        Change *change = batch_add(batch);
-        change->op = CHANGE_SCHEMA;
-        change->relation = relation;
-        change->transaction = now;
-        change->ordinal = 1; // behind everything that is delivered; the next transaction is later
-    }
-    return STATUS_OK;
+    arena_done(&scratch);
+    return status;
 }
 
 // Everything that has arrived; STATUS_OK with *ret when a batch is to be passed on.

@@ -1,0 +1,311 @@
+// The publications that name the tables: made when missing, kept in step, or read as they are.
+//
+// A table whose rows cannot be identified (no primary key, no replica identity) must not be in a
+// publication of updates and deletes: Postgres would then refuse those in the user's application.
+// So such tables go into a second publication, of inserts and truncates only.
+#include "sources/postgres.h"
+
+static const char append_suffix[] = "_append";
+
+// ---------------------------------------------------------------------------------------------
+// Names
+// ---------------------------------------------------------------------------------------------
+
+// Lower-case letters, digits and underscores, 63 at the most; a longer name keeps its end, where
+// default names have what tells them apart.
+static Str slot_from_pipeline(const char *pipeline, Arena *arena)
+{
+    static const char prefix[] = "weir_";
+    size_t len = strlen(pipeline);
+    size_t most = LIMIT_IDENTIFIER_SLOT - (sizeof(prefix) - 1) - (sizeof(append_suffix) - 1);
+    const char *from = len > most ? pipeline + (len - most) : pipeline;
+    char *slot = arena_printf(arena, "%s%s", prefix, from);
+    for (char *at = slot; *at != '\0'; at++) {
+        if (*at >= 'A' && *at <= 'Z') {
+            *at = (char)(*at - 'A' + 'a');
+        } else if (!((*at >= 'a' && *at <= 'z') || (*at >= '0' && *at <= '9'))) {
+            *at = '_';
+        }
+    }
+    return str_from(slot);
+}
+
+void postgres_choose_names(Postgres *postgres)
+{
+    postgres->slot_name = postgres->slot;
+    if (postgres->slot_name.len == 0) {
+        postgres->slot_name = slot_from_pipeline(postgres->base.context.pipeline, &postgres->arena);
+    }
+    if (postgres->base.context.copy_only) {
+        postgres->publication_name = (Str){NULL, 0};
+        return;
+    }
+    postgres->publication_name = postgres->publication;
+    postgres->owns_publication = postgres->publication.len == 0;
+    if (postgres->owns_publication) {
+        postgres->publication_name = postgres->slot_name;
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Publications
+// ---------------------------------------------------------------------------------------------
+
+typedef struct Publication {
+    bool exists;
+    bool all_tables;
+    bool updates_and_deletes;
+    CatalogTable *tables; // named in it: oid, schema and name only
+    size_t count;
+} Publication;
+
+static Status read_publication(Postgres *postgres, Str name, Arena *arena, Publication *ret,
+                               Error *err)
+{
+    PgWait wait = postgres_wait(postgres);
+    const char *parameters[] = {str_to_cstr(arena, name)};
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (pg_query(
+            postgres->sql, &wait,
+            "SELECT p.puballtables, p.pubupdate AND p.pubdelete, r.prrelid, n.nspname, c.relname"
+            "  FROM pg_publication p LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid"
+            "  LEFT JOIN pg_class c ON c.oid = r.prrelid"
+            "  LEFT JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = $1",
+            1, parameters, &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    int rows = PQntuples(result);
+    *ret =
+        (Publication){.exists = rows > 0, .tables = ARENA_ARRAY(arena, CatalogTable, (size_t)rows)};
+    for (int i = 0; i < rows; i++) {
+        ret->all_tables = PQgetvalue(result, i, 0)[0] == 't';
+        ret->updates_and_deletes = PQgetvalue(result, i, 1)[0] == 't';
+        uint64_t oid;
+        if (!PQgetisnull(result, i, 2) && str_to_uint64(str_from(PQgetvalue(result, i, 2)), &oid)) {
+            ret->tables[ret->count++] = (CatalogTable){
+                .oid = (uint32_t)oid,
+                .schema = str_copy(arena, str_from(PQgetvalue(result, i, 3))),
+                .name = str_copy(arena, str_from(PQgetvalue(result, i, 4))),
+            };
+        }
+    }
+    return STATUS_OK;
+}
+
+static bool publication_has(const Publication *publication, uint32_t oid)
+{
+    for (size_t i = 0; i < publication->count; i++) {
+        if (publication->tables[i].oid == oid) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void append_table(Buf *sql, const CatalogTable *table)
+{
+    pg_identifier(sql, table->schema);
+    buf_char(sql, '.');
+    pg_identifier(sql, table->name);
+}
+
+size_t postgres_count_wanted(const WantedTables *wanted, bool append_only)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < wanted->count; i++) {
+        count += wanted->items[i].append_only == append_only;
+    }
+    return count;
+}
+
+void postgres_create_publication(const Postgres *postgres, Buf *sql, Str name,
+                                 const WantedTables *wanted, bool append_only)
+{
+    buf_cstr(sql, "CREATE PUBLICATION ");
+    pg_identifier(sql, name);
+    // ONLY: an inheritance child does not have its parent's key, and is published by itself.
+    const char *before = " FOR TABLE ONLY ";
+    for (size_t i = 0; i < wanted->count; i++) {
+        if (wanted->items[i].append_only == append_only) {
+            buf_cstr(sql, before);
+            append_table(sql, wanted->items[i].table);
+            before = ", ONLY ";
+        }
+    }
+    buf_printf(sql, " WITH (publish = '%s', publish_via_partition_root = %s%s)",
+               append_only ? "insert, truncate" : "insert, update, delete, truncate",
+               postgres->partitions == PARTITIONS_ROOT ? "true" : "false",
+               postgres->server_version >= 180000 ? ", publish_generated_columns = stored" : "");
+}
+
+static void append_alter(Buf *sql, Str name, const char *what, const CatalogTable *table)
+{
+    buf_cstr(sql, "ALTER PUBLICATION ");
+    pg_identifier(sql, name);
+    buf_cstr(sql, what);
+    append_table(sql, table);
+    buf_cstr(sql, "; ");
+}
+
+static bool belongs(const WantedTables *wanted, uint32_t oid, bool append_only)
+{
+    for (size_t i = 0; i < wanted->count; i++) {
+        if (wanted->items[i].table->oid == oid) {
+            return wanted->items[i].append_only == append_only;
+        }
+    }
+    return false;
+}
+
+// Bring an existing publication of ours in step with the tables.
+static void append_changes(Buf *sql, Str name, const Publication *existing,
+                           const WantedTables *wanted, bool append_only)
+{
+    for (size_t i = 0; i < wanted->count; i++) {
+        const WantedTable *table = &wanted->items[i];
+        if (table->append_only == append_only && !publication_has(existing, table->table->oid)) {
+            append_alter(sql, name, " ADD TABLE ONLY ", table->table);
+        }
+    }
+    for (size_t i = 0; i < existing->count; i++) {
+        if (!belongs(wanted, existing->tables[i].oid, append_only)) {
+            append_alter(sql, name, " DROP TABLE ONLY ", &existing->tables[i]);
+        }
+    }
+}
+
+static Status run_setup(Postgres *postgres, Buf *sql, Error *err)
+{
+    if (buf_check(sql, "a statement", err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    PgWait wait = postgres_wait(postgres);
+    if (pg_run(postgres->sql, &wait, buf_cstring(sql), err) == STATUS_OK) {
+        return STATUS_OK;
+    }
+    if (err != NULL && postgres_is_passing(err)) {
+        err->kind = ERROR_TRANSIENT;
+    } else if (err != NULL && strcmp(err->sqlstate, "42501") == 0) {
+        error_hint(err,
+                   "Let somebody who owns the tables run: %" STR_FMT "; and then name it with "
+                   "--publication.",
+                   STR_ARG(buf_view(sql)));
+    }
+    return error_wrap(err, "set up the publication");
+}
+
+// Append what makes the publication, or brings it in step.
+static Status keep_publication(Postgres *postgres, Str name, const WantedTables *wanted,
+                               bool append_only, Arena *arena, Buf *sql, Error *err)
+{
+    Publication existing;
+    if (read_publication(postgres, name, arena, &existing, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (!existing.exists) {
+        // Also when no table needs it yet: the stream names its publications once, and Postgres
+        // looks them up as they were at each transaction.
+        postgres_create_publication(postgres, sql, name, wanted, append_only);
+        buf_cstr(sql, "; ");
+    } else if (!existing.all_tables) {
+        append_changes(sql, name, &existing, wanted, append_only);
+    }
+    return STATUS_OK;
+}
+
+static Str append_name(const Postgres *postgres, Arena *arena)
+{
+    return str_from(
+        arena_printf(arena, "%" STR_FMT "%s", STR_ARG(postgres->publication_name), append_suffix));
+}
+
+// A publication that was named and is there is somebody else's, and read as it is, unless we made
+// it in an earlier run: then its companion is there, too.
+Status postgres_find_owner(Postgres *postgres, Arena *arena, Error *err)
+{
+    Publication given;
+    Publication companion;
+    if (postgres->publication.len == 0) {
+        postgres->owns_publication = true;
+        return STATUS_OK;
+    }
+    if (read_publication(postgres, postgres->publication_name, arena, &given, err) != STATUS_OK ||
+        read_publication(postgres, append_name(postgres, arena), arena, &companion, err) !=
+            STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    postgres->owns_publication = !given.exists || companion.exists;
+    return STATUS_OK;
+}
+
+static Status publish_owned(Postgres *postgres, const WantedTables *wanted, Arena *arena,
+                            Error *err)
+{
+    Str append = append_name(postgres, arena);
+    // One string of statements is one transaction: a table that moves from one publication to the
+    // other is never in neither.
+    CLEANUP(buf_done) Buf sql;
+    buf_init(&sql, 64 << 20);
+    if (keep_publication(postgres, postgres->publication_name, wanted, false, arena, &sql, err) !=
+            STATUS_OK ||
+        keep_publication(postgres, append, wanted, true, arena, &sql, err) != STATUS_OK ||
+        (sql.len > 0 && run_setup(postgres, &sql, err) != STATUS_OK)) {
+        return STATUS_FAIL;
+    }
+    Publication made;
+    if (read_publication(postgres, append, arena, &made, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (made.exists && postgres->append_publication.ptr == NULL) {
+        postgres->append_publication = str_copy(&postgres->arena, append);
+    }
+    return STATUS_OK;
+}
+
+static void tell_append_only(const Postgres *postgres, const CatalogTable *table, Arena *arena)
+{
+    const SourceContext *context = &postgres->base.context;
+    context->notice(
+        context->notice_context,
+        arena_printf(arena,
+                     "table \"%" STR_FMT ".%" STR_FMT
+                     "\" has no replica identity: its inserts are streamed, its updates "
+                     "and deletes cannot be (weir check says what mends it)",
+                     STR_ARG(table->schema), STR_ARG(table->name)));
+}
+
+Status postgres_publish(Postgres *postgres, Error *err)
+{
+    Arena scratch = {0};
+    WantedTables wanted;
+    Status status = postgres_wanted(postgres, &scratch, &wanted, err);
+    bool is_start = !postgres->stream.is_started;
+    if (status == STATUS_OK && is_start) {
+        status = postgres_find_owner(postgres, &scratch, err);
+    }
+    if (status == STATUS_OK && wanted.count == 0 && postgres->owns_publication && is_start) {
+        error_set(err, ERROR_CONFIG, "there is no table to stream in database \"%" STR_FMT "\"",
+                  STR_ARG(postgres->database));
+        status = error_hint(err, "Create a table first, or connect to another database.");
+    }
+    if (status == STATUS_OK && postgres->owns_publication) {
+        status = publish_owned(postgres, &wanted, &scratch, err);
+    }
+    for (size_t i = 0; status == STATUS_OK && is_start && i < wanted.count; i++) {
+        if (wanted.items[i].append_only) {
+            tell_append_only(postgres, wanted.items[i].table, &scratch);
+        }
+    }
+    arena_done(&scratch);
+    return status;
+}
+
+Status postgres_publication_exists(Postgres *postgres, Str name, bool *ret, Error *err)
+{
+    Arena scratch = {0};
+    Publication given;
+    Status status = read_publication(postgres, name, &scratch, &given, err);
+    *ret = status == STATUS_OK && given.exists;
+    arena_done(&scratch);
+    return status;
+}

@@ -1,0 +1,155 @@
+// The replication slot: made when missing, checked when there.
+#include "sources/postgres.h"
+
+static Status slot_is_gone(const Postgres *postgres, Position stored, Error *err)
+{
+    error_set(err, ERROR_CONFIG,
+              "replication slot \"%" STR_FMT "\" does not exist any more: changes since " LSN_FMT
+              " may be lost",
+              STR_ARG(postgres->slot_name), LSN_ARG(stored.lsn));
+    return error_hint(err, "Nothing was skipped. Start again with another --name, which copies the "
+                           "tables anew (sink option existing=truncate empties them first).");
+}
+
+static Status slot_was_remade(const Postgres *postgres, Position stored, Lsn confirmed, Error *err)
+{
+    error_set(err, ERROR_CONFIG,
+              "replication slot \"%" STR_FMT "\" stands at " LSN_FMT
+              ", but the target has only what was committed before " LSN_FMT
+              ": it was dropped and made again, or somebody else has read from it",
+              STR_ARG(postgres->slot_name), LSN_ARG(confirmed), LSN_ARG(stored.lsn));
+    return error_hint(err, "Nothing was skipped. Start again with another --name, which copies the "
+                           "tables anew (sink option existing=truncate empties them first).");
+}
+
+static Status check_slot_state(const Postgres *postgres, const PGresult *result, Error *err)
+{
+    const char *plugin = PQgetvalue(result, 0, 0);
+    Str database = str_from(PQgetvalue(result, 0, 1));
+    if (strcmp(plugin, "pgoutput") != 0) {
+        error_set(
+            err, ERROR_CONFIG, "replication slot \"%" STR_FMT "\" is for %s, not for pgoutput",
+            STR_ARG(postgres->slot_name), plugin[0] == '\0' ? "physical replication" : plugin);
+        return error_hint(err, "Name another slot with --slot; it is made when it is missing.");
+    }
+    if (!str_equal(database, postgres->database)) {
+        error_set(err, ERROR_CONFIG,
+                  "replication slot \"%" STR_FMT "\" belongs to database \"%" STR_FMT "\"",
+                  STR_ARG(postgres->slot_name), STR_ARG(database));
+        return error_hint(err, "Name another slot with --slot; it is made when it is missing.");
+    }
+    if (PQgetvalue(result, 0, 2)[0] == 't') {
+        error_set(err, ERROR_TRANSIENT, "replication slot \"%" STR_FMT "\" is in use by process %s",
+                  STR_ARG(postgres->slot_name), PQgetvalue(result, 0, 3));
+        return error_hint(err, "Another weir may be reading it, or the server has not yet noticed "
+                               "that an earlier connection is gone.");
+    }
+    if (strcmp(PQgetvalue(result, 0, 4), "lost") == 0) {
+        error_set(err, ERROR_CONFIG,
+                  "replication slot \"%" STR_FMT "\" is lost: the server has removed WAL that it "
+                  "needs (max_slot_wal_keep_size)",
+                  STR_ARG(postgres->slot_name));
+        return error_hint(err,
+                          "SELECT pg_drop_replication_slot('%" STR_FMT
+                          "'); then start again with another --name, which copies the tables anew.",
+                          STR_ARG(postgres->slot_name));
+    }
+    return STATUS_OK;
+}
+
+static Status use_slot(const Postgres *postgres, const PGresult *result, const Position *stored,
+                       Position *ret_start, Error *err)
+{
+    Lsn confirmed;
+    if (check_slot_state(postgres, result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (!lsn_parse(str_from(PQgetvalue(result, 0, 5)), &confirmed)) {
+        return error_set(err, ERROR_TRANSIENT, "replication slot \"%" STR_FMT "\" is not ready yet",
+                         STR_ARG(postgres->slot_name));
+    }
+    if (stored != NULL && confirmed > stored->lsn) {
+        return slot_was_remade(postgres, *stored, confirmed, err);
+    }
+    *ret_start = stored == NULL ? (Position){confirmed, 0} : *stored;
+    return STATUS_OK;
+}
+
+static Status slot_refused(const Postgres *postgres, Error *err)
+{
+    if (err != NULL && strcmp(err->sqlstate, "53400") == 0) {
+        err->kind = ERROR_CONFIG;
+        error_hint(err,
+                   "ALTER SYSTEM SET max_replication_slots = 20; and restart the server, or free "
+                   "one: SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
+                   "WHERE NOT active AND slot_name = '…';");
+    } else if (err != NULL && strstr(err->message, "wal_level") != NULL) {
+        err->kind = ERROR_CONFIG;
+        error_hint(err, "ALTER SYSTEM SET wal_level = logical; and restart the server.");
+    } else if (err != NULL && strcmp(err->sqlstate, "42501") == 0) {
+        error_hint(err, "ALTER ROLE \"%s\" REPLICATION;", PQuser(postgres->sql));
+    }
+    return error_wrap(err, "create replication slot \"%" STR_FMT "\"",
+                      STR_ARG(postgres->slot_name));
+}
+
+static Status create_slot(Postgres *postgres, Position *ret_start, Error *err)
+{
+    char sql[256];
+    (void)snprintf(sql, sizeof(sql),
+                   "CREATE_REPLICATION_SLOT \"%" STR_FMT "\" LOGICAL pgoutput EXPORT_SNAPSHOT",
+                   STR_ARG(postgres->slot_name));
+    PgWait wait = postgres_wait(postgres);
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (pg_run_result(postgres->walsender, &wait, sql, &result, err) != STATUS_OK) {
+        return slot_refused(postgres, err);
+    }
+    Lsn at;
+    if (PQntuples(result) != 1 || PQnfields(result) < 3 ||
+        !lsn_parse(str_from(PQgetvalue(result, 0, 1)), &at)) {
+        return error_set(err, ERROR_DATA, "the server gave no consistent point for the slot");
+    }
+    postgres->fresh_snapshot = str_copy(&postgres->arena, str_from(PQgetvalue(result, 0, 2)));
+    postgres->fresh_snapshot_lsn = at;
+    *ret_start = (Position){at, 0};
+    return STATUS_OK;
+}
+
+// The slot's row, or no row.
+static Status read_slot(Postgres *postgres, PGresult **ret, Error *err)
+{
+    Arena scratch = {0};
+    const char *parameters[] = {str_to_cstr(&scratch, postgres->slot_name)};
+    PgWait wait = postgres_wait(postgres);
+    Status status =
+        pg_query(postgres->sql, &wait,
+                 "SELECT coalesce(plugin, ''), database, active, active_pid, wal_status,"
+                 "       confirmed_flush_lsn"
+                 "  FROM pg_replication_slots WHERE slot_name = $1",
+                 1, parameters, ret, err);
+    arena_done(&scratch);
+    return status;
+}
+
+Status postgres_slot(Postgres *postgres, const Position *stored, Position *ret_start, Error *err)
+{
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (read_slot(postgres, &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (PQntuples(result) > 0) {
+        return use_slot(postgres, result, stored, ret_start, err);
+    }
+    return stored != NULL ? slot_is_gone(postgres, *stored, err)
+                          : create_slot(postgres, ret_start, err);
+}
+
+Status postgres_slot_exists(Postgres *postgres, bool *ret, Error *err)
+{
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (read_slot(postgres, &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = PQntuples(result) > 0;
+    return *ret ? check_slot_state(postgres, result, err) : STATUS_OK;
+}

@@ -1,0 +1,395 @@
+// Which tables are wanted, by the patterns, and which are published.
+#include <assert.h>
+
+#include "sources/postgres.h"
+
+// ---------------------------------------------------------------------------------------------
+// Patterns: schema.table, schema.*, table
+// ---------------------------------------------------------------------------------------------
+
+// One part of a pattern: quoted as in SQL, or as it stands.
+static bool take_part(Str *rest, Arena *arena, Str *ret)
+{
+    if (rest->len == 0 || rest->ptr[0] != '"') {
+        ptrdiff_t dot = str_find(*rest, '.');
+        size_t len = dot < 0 ? rest->len : (size_t)dot;
+        *ret = (Str){rest->ptr, len};
+        *rest = (Str){rest->ptr + len, rest->len - len};
+        return len > 0;
+    }
+    char *name = arena_alloc_bytes(arena, rest->len);
+    size_t len = 0;
+    for (size_t i = 1; i < rest->len; i++) {
+        bool quote = rest->ptr[i] == '"';
+        bool doubled = quote && i + 1 < rest->len && rest->ptr[i + 1] == '"';
+        if (quote && !doubled) {
+            *ret = (Str){name, len};
+            *rest = (Str){rest->ptr + i + 1, rest->len - i - 1};
+            return len > 0;
+        }
+        name[len++] = rest->ptr[i];
+        i += doubled ? 1 : 0;
+    }
+    return false;
+}
+
+typedef struct Pattern {
+    Str schema; // ptr NULL: any
+    Str name;   // ptr NULL: any
+} Pattern;
+
+static bool parse_pattern(Str text, Arena *arena, Pattern *ret)
+{
+    Str rest = text;
+    Str first;
+    if (!take_part(&rest, arena, &first)) {
+        return false;
+    }
+    if (rest.len == 0) {
+        *ret = (Pattern){.name = str_is(first, "*") ? (Str){NULL, 0} : first};
+        return true;
+    }
+    if (rest.ptr[0] != '.') {
+        return false;
+    }
+    rest = (Str){rest.ptr + 1, rest.len - 1};
+    Str second = rest;
+    bool quoted = rest.len > 0 && rest.ptr[0] == '"';
+    if (!quoted) {
+        // A name with a dot in it needs no quotes behind the schema.
+        rest.len = 0;
+    } else if (!take_part(&rest, arena, &second)) {
+        return false;
+    }
+    if (rest.len != 0 || second.len == 0) {
+        return false;
+    }
+    *ret = (Pattern){.schema = str_is(first, "*") ? (Str){NULL, 0} : first,
+                     .name = str_is(second, "*") && !quoted ? (Str){NULL, 0} : second};
+    return true;
+}
+
+static bool pattern_matches(Str text, Str schema, Str name)
+{
+    Arena scratch = {0};
+    Pattern pattern;
+    bool matches = parse_pattern(text, &scratch, &pattern) &&
+                   (pattern.schema.ptr == NULL || str_equal(pattern.schema, schema)) &&
+                   (pattern.name.ptr == NULL || str_equal(pattern.name, name));
+    arena_done(&scratch);
+    // As it stands, too: a table "a.b" is named by a.b when no schema a has a table b.
+    return matches || str_equal(text, name);
+}
+
+bool postgres_matches(const Postgres *postgres, Str schema, Str name)
+{
+    if (postgres->tables.count == 0) {
+        return true;
+    }
+    for (size_t i = 0; i < postgres->tables.count; i++) {
+        if (pattern_matches(postgres->tables.items[i], schema, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Wanted tables
+// ---------------------------------------------------------------------------------------------
+
+static bool can_be_published(const CatalogTable *table)
+{
+    return (table->kind == 'r' || table->kind == 'p') && table->persistence == 'p';
+}
+
+static const char *kind_name(const CatalogTable *table)
+{
+    switch (table->kind) {
+    case 'v':
+        return "a view";
+    case 'm':
+        return "a materialized view";
+    case 'f':
+        return "a foreign table";
+    default:
+        return table->persistence == 'u' ? "an unlogged table" : "a temporary table";
+    }
+}
+
+// Every pattern has to name something, so that a typing error does not pass for an empty table.
+static Status check_pattern(Str text, const CatalogTables *all, Error *err)
+{
+    const CatalogTable *unfit = NULL;
+    for (size_t i = 0; i < all->count; i++) {
+        const CatalogTable *table = &all->items[i];
+        if (!pattern_matches(text, table->schema, table->name)) {
+            continue;
+        }
+        if (can_be_published(table)) {
+            return STATUS_OK;
+        }
+        unfit = table;
+    }
+    if (unfit != NULL) {
+        error_set(err, ERROR_CONFIG,
+                  "\"%" STR_FMT ".%" STR_FMT "\" is %s: its changes are not in the WAL",
+                  STR_ARG(unfit->schema), STR_ARG(unfit->name), kind_name(unfit));
+        return error_hint(err, "Only permanent tables can be streamed.");
+    }
+    error_set(err, ERROR_CONFIG, "no table matches \"%" STR_FMT "\"", STR_ARG(text));
+    return error_hint(err,
+                      "Write schema.table, schema.* or table, with double quotes around a name "
+                      "that has a dot or a star in it: public.\"odd.name\".");
+}
+
+static bool is_wanted(const Postgres *postgres, const CatalogTables *all, const CatalogTable *table)
+{
+    if (!can_be_published(table) || !postgres_matches(postgres, table->schema, table->name)) {
+        return false;
+    }
+    if (!table->is_partition) {
+        return true;
+    }
+    // A partition comes with its root, unless only the partition is asked for.
+    for (size_t i = 0; i < all->count; i++) {
+        if (all->items[i].oid == table->root_oid) {
+            return postgres->tables.count > 0 &&
+                   !postgres_matches(postgres, all->items[i].schema, all->items[i].name);
+        }
+    }
+    return true;
+}
+
+static Status load_wanted(Postgres *postgres, const CatalogTables *all, Arena *arena,
+                          CatalogTables *ret, Error *err)
+{
+    uint32_t *oids = ARENA_ARRAY(arena, uint32_t, all->count);
+    size_t count = 0;
+    for (size_t i = 0; i < all->count; i++) {
+        if (is_wanted(postgres, all, &all->items[i])) {
+            oids[count++] = all->items[i].oid;
+        }
+    }
+    Catalog catalog = postgres_catalog(postgres);
+    return catalog_load(&catalog, oids, count, arena, ret, err);
+}
+
+Status postgres_wanted(Postgres *postgres, Arena *arena, WantedTables *ret, Error *err)
+{
+    Catalog catalog = postgres_catalog(postgres);
+    CatalogTables all;
+    CatalogTables tables;
+    if (catalog_list(&catalog, arena, &all, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    // A table that is dropped later is no typing error.
+    size_t patterns = postgres->stream.is_started ? 0 : postgres->tables.count;
+    for (size_t i = 0; i < patterns; i++) {
+        if (check_pattern(postgres->tables.items[i], &all, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    if (load_wanted(postgres, &all, arena, &tables, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    ret->items = ARENA_ARRAY(arena, WantedTable, tables.count);
+    ret->count = tables.count;
+    for (size_t i = 0; i < tables.count; i++) {
+        ret->items[i] = (WantedTable){
+            .table = &tables.items[i],
+            .append_only = !catalog_has_identity(&tables.items[i]),
+        };
+    }
+    return STATUS_OK;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Published tables
+// ---------------------------------------------------------------------------------------------
+
+bool postgres_is_passing(const Error *err)
+{
+    static const char *const states[] = {"42P01", "42704", "42710", "3F000", "XX000"};
+    for (size_t i = 0; i < ARRAY_LEN(states); i++) {
+        if (strcmp(err->sqlstate, states[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// pg_publication_tables gives what arrives: roots or leaves, and since Postgres 15 the columns.
+static const char published_query[] =
+    "SELECT DISTINCT ON (n.nspname, c.relname) c.oid, %s FROM pg_publication_tables t"
+    "  JOIN pg_namespace n ON n.nspname = t.schemaname"
+    "  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename"
+    " WHERE t.pubname IN ($1, $2) ORDER BY n.nspname, c.relname";
+
+typedef struct Published {
+    uint32_t *oids;
+    Str **columns;
+    size_t *column_counts;
+    size_t count;
+} Published;
+
+static void read_columns(const PGresult *result, int row, Arena *arena, Published *published)
+{
+    Str rest = str_copy(arena, str_from(PQgetvalue(result, row, 1)));
+    Str *names = ARENA_ARRAY(arena, Str, rest.len / 3 + 1);
+    size_t count = 0;
+    uint64_t len;
+    for (ptrdiff_t colon; (colon = str_find(rest, ':')) > 0;) {
+        if (!str_to_uint64((Str){rest.ptr, (size_t)colon}, &len) ||
+            len > rest.len - (size_t)colon - 1) {
+            break;
+        }
+        size_t used = (size_t)colon + 1 + len;
+        names[count++] = (Str){rest.ptr + colon + 1, len};
+        rest = (Str){rest.ptr + used, rest.len - used};
+    }
+    published->columns[published->count] = names;
+    published->column_counts[published->count] = count;
+}
+
+static Status read_published(Postgres *postgres, Arena *arena, Published *ret, Error *err)
+{
+    // Each name with its length in front: a name may hold any byte that could separate two.
+    const char *columns = "''";
+    if (postgres->server_version >= 180000) {
+        columns = "(SELECT string_agg(octet_length(u.a::text) || ':' || u.a, '' ORDER BY u.n)"
+                  "   FROM unnest(t.attnames) WITH ORDINALITY u (a, n))";
+    } else if (postgres->server_version >= 150000) {
+        // Of a table without a column list these name its generated columns, which are not sent.
+        columns = "(SELECT string_agg(octet_length(a.attname::text) || ':' || a.attname, '' ORDER "
+                  "BY a.attnum) FROM pg_attribute a"
+                  "  WHERE a.attrelid = c.oid AND a.attname = ANY (t.attnames)"
+                  "    AND a.attgenerated = '')";
+    }
+    char sql[2048];
+    (void)snprintf(sql, sizeof(sql), published_query, columns);
+    const char *parameters[] = {str_to_cstr(arena, postgres->publication_name),
+                                postgres->append_publication.ptr == NULL
+                                    ? NULL
+                                    : str_to_cstr(arena, postgres->append_publication)};
+    PgWait wait = postgres_wait(postgres);
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (pg_query(postgres->sql, &wait, sql, 2, parameters, &result, err) != STATUS_OK) {
+        if (err != NULL && postgres_is_passing(err)) {
+            err->kind = ERROR_TRANSIENT;
+        }
+        return STATUS_FAIL;
+    }
+    size_t rows = (size_t)PQntuples(result);
+    *ret = (Published){
+        .oids = ARENA_ARRAY(arena, uint32_t, rows),
+        .columns = ARENA_ARRAY(arena, Str *, rows),
+        .column_counts = ARENA_ARRAY(arena, size_t, rows),
+    };
+    for (int i = 0; i < (int)rows; i++) {
+        uint64_t oid;
+        if (str_to_uint64(str_from(PQgetvalue(result, i, 0)), &oid)) {
+            ret->oids[ret->count] = (uint32_t)oid;
+            read_columns(result, i, arena, ret);
+            ret->count++;
+        }
+    }
+    return STATUS_OK;
+}
+
+// `weir copy` needs no publication: what the patterns want is what is copied.
+static Status wanted_as_published(Postgres *postgres, Arena *arena, Published *ret, Error *err)
+{
+    WantedTables wanted;
+    if (postgres_wanted(postgres, arena, &wanted, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = (Published){
+        .oids = ARENA_ARRAY(arena, uint32_t, wanted.count),
+        .columns = ARENA_ARRAY(arena, Str *, wanted.count),
+        .column_counts = ARENA_ARRAY(arena, size_t, wanted.count),
+        .count = wanted.count,
+    };
+    for (size_t i = 0; i < wanted.count; i++) {
+        ret->oids[i] = wanted.items[i].table->oid;
+    }
+    return STATUS_OK;
+}
+
+// The tables of @published that are wanted. In @arena.
+static Status describe(Postgres *postgres, const Published *published, Arena *arena,
+                       SourceTables *ret, Error *err)
+{
+    Arena scratch = {0};
+    Catalog catalog = postgres_catalog(postgres);
+    CatalogTables tables;
+    Status status =
+        catalog_load(&catalog, published->oids, published->count, &scratch, &tables, err);
+    *ret = (SourceTables){.items = ARENA_ARRAY(arena, SourceTable, published->count)};
+    for (size_t i = 0; status == STATUS_OK && i < published->count; i++) {
+        const CatalogTable *table = catalog_find(&tables, published->oids[i]);
+        // What we publish ourselves is what the patterns want, leaves of a wanted root included.
+        bool is_wanted_here =
+            postgres->owns_publication || postgres->base.context.copy_only ||
+            (table != NULL && postgres_matches(postgres, table->schema, table->name));
+        if (table == NULL || !is_wanted_here) {
+            continue;
+        }
+        Relation *relation = NULL;
+        status = catalog_relation(table, published->columns[i], published->column_counts[i], arena,
+                                  &relation, err);
+        ret->items[ret->count++] = (SourceTable){relation, table->row_estimate, table->bytes};
+    }
+    arena_done(&scratch);
+    return status;
+}
+
+Status postgres_published(Postgres *postgres, bool as_wanted, Arena *arena, SourceTables *ret,
+                          Error *err)
+{
+    Arena scratch = {0};
+    Published published;
+    Status status = as_wanted ? wanted_as_published(postgres, &scratch, &published, err)
+                              : read_published(postgres, &scratch, &published, err);
+    if (status == STATUS_OK) {
+        status = describe(postgres, &published, arena, ret, err);
+    }
+    arena_done(&scratch);
+    return status;
+}
+
+static const char digest_query[] =
+    "SELECT md5(concat("
+    "  (SELECT string_agg(concat_ws(' ', c.oid, c.relnamespace, c.relname, c.relreplident,"
+    "                               c.relhasindex), ',' ORDER BY c.oid)"
+    "     FROM pg_class c WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p'"
+    "      AND c.oid >= 16384), '|',"
+    "  (SELECT string_agg(concat_ws(' ', r.prpubid, r.prrelid), ',' ORDER BY r.prpubid, r.prrelid)"
+    "     FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid"
+    "    WHERE p.pubname IN ($1, $2)), '|', %s))";
+
+// FOR TABLES IN SCHEMA, since Postgres 15.
+static const char schemas_query[] =
+    "(SELECT string_agg(concat_ws(' ', s.pnpubid, s.pnnspid), ',' ORDER BY s.pnpubid, s.pnnspid)"
+    "   FROM pg_publication_namespace s JOIN pg_publication p ON p.oid = s.pnpubid"
+    "  WHERE p.pubname IN ($1, $2))";
+
+Status postgres_tables_digest(Postgres *postgres, char ret[static 33], Error *err)
+{
+    Arena scratch = {0};
+    const char *parameters[] = {str_to_cstr(&scratch, postgres->publication_name),
+                                postgres->append_publication.ptr == NULL
+                                    ? NULL
+                                    : str_to_cstr(&scratch, postgres->append_publication)};
+    PgWait wait = postgres_wait(postgres);
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    const char *schemas = postgres->server_version >= 150000 ? schemas_query : "''";
+    const char *sql = arena_printf(&scratch, digest_query, schemas);
+    Status status = pg_query(postgres->sql, &wait, sql, 2, parameters, &result, err);
+    arena_done(&scratch);
+    if (status != STATUS_OK) {
+        return error_wrap(err, "look for new tables");
+    }
+    (void)snprintf(ret, 33, "%.32s", PQgetvalue(result, 0, 0));
+    return STATUS_OK;
+}
