@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/limits.h"
+#include "config/conninfo.h"
 
 enum { QUERY_MAX = 64 };
 
@@ -139,27 +140,11 @@ static Str without_password(Str url, Arena *arena)
                                  STR_ARG(((Str){authority.ptr + at, authority.len - at}))));
 }
 
-// Where the parameters begin. Before the @ a question mark belongs to the password, as for libpq.
-static void split_query(Str url, Str *ret_base, Str *ret_query)
-{
-    size_t start = (size_t)str_find(url, ':') + 3;
-    size_t at = start;
-    while (at < url.len && url.ptr[at] != '@' && url.ptr[at] != '/') {
-        at++;
-    }
-    size_t from = at < url.len && url.ptr[at] == '@' ? at : start;
-    Str query = {url.ptr + from, url.len - from};
-    Str before;
-    (void)str_split(&query, '?', &before);
-    *ret_base = (Str){url.ptr, from + before.len};
-    *ret_query = query;
-}
-
 static Status parse_postgres_url(Parser *parser, Str text, Endpoint *ret)
 {
     Str query;
     Str base;
-    split_query(text, &base, &query);
+    conninfo_split(text, &base, &query);
     CLEANUP(buf_done) Buf libpq_query;
     buf_init(&libpq_query, LIMIT_URL_BYTES);
     if (query.ptr != NULL && parse_query(parser, query, &libpq_query) != STATUS_OK) {
@@ -167,6 +152,9 @@ static Status parse_postgres_url(Parser *parser, Str text, Endpoint *ret)
     }
     char *url = arena_printf(parser->arena, "%" STR_FMT "%" STR_FMT, STR_ARG(base),
                              STR_ARG(buf_view(&libpq_query)));
+    if (conninfo_check(str_from(url), parser->kind->options, parser->err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
     add_setting(parser, STR("url"), str_from(url));
     ret->id = without_password(base, parser->arena);
     Str name = last_path_part(base);
@@ -175,51 +163,12 @@ static Status parse_postgres_url(Parser *parser, Str text, Endpoint *ret)
     return STATUS_OK;
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-static size_t skip_blanks(Str text, size_t at)
-{
-    while (at < text.len && is_blank(text.ptr[at])) {
-        at++;
-    }
-    return at;
-}
-
-// Take `key = 'value'` off @rest as libpq does: blanks around the sign, quotes and backslashes.
-static bool next_keyword(Str *rest, Str *ret_key, Str *ret_value)
-{
-    Str text = *rest;
-    size_t at = skip_blanks(text, 0);
-    size_t start = at;
-    while (at < text.len && text.ptr[at] != '=' && !is_blank(text.ptr[at])) {
-        at++;
-    }
-    *ret_key = (Str){text.ptr + start, at - start};
-    at = skip_blanks(text, at);
-    if (at < text.len && text.ptr[at] == '=') {
-        at = skip_blanks(text, at + 1);
-    }
-    start = at;
-    bool quoted = at < text.len && text.ptr[at] == '\'';
-    for (at += quoted ? 1 : 0; at < text.len; at++) {
-        if (text.ptr[at] == '\\' && at + 1 < text.len) {
-            at++;
-        } else if (quoted ? text.ptr[at] == '\'' : is_blank(text.ptr[at])) {
-            at += quoted ? 1 : 0;
-            break;
-        }
-    }
-    *ret_value = (Str){text.ptr + start, at - start};
-    *rest = (Str){text.ptr + at, text.len - at};
-    return ret_key->len > 0;
-}
-
 // The keywords of a libpq string but passwords; quoting is left as it is.
 static Status parse_keywords(Parser *parser, Str text, Endpoint *ret)
 {
+    if (conninfo_check(text, parser->kind->options, parser->err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
     add_setting(parser, STR("url"), text);
     CLEANUP(buf_done) Buf id;
     buf_init(&id, LIMIT_URL_BYTES);
@@ -227,7 +176,8 @@ static Status parse_keywords(Parser *parser, Str text, Endpoint *ret)
     Str rest = text;
     Str key;
     Str value;
-    while (next_keyword(&rest, &key, &value)) {
+    bool valid;
+    while (conninfo_next(&rest, &key, &value, &valid)) {
         if (str_is(key, "password") || str_is(key, "sslpassword")) {
             continue;
         }
@@ -353,26 +303,6 @@ static Status unknown_scheme(Str text, Str scheme, const EndpointKind *kinds, si
     return error_hint(err, "Known here: %" STR_FMT ".", STR_ARG(buf_view(&list)));
 }
 
-static bool is_postgres_url(Str text)
-{
-    return str_starts_with(text, STR("postgres://")) || str_starts_with(text, STR("postgresql://"));
-}
-
-static bool is_keyword_string(Str text)
-{
-    ptrdiff_t equals = str_find(text, '=');
-    if (equals <= 0) {
-        return false;
-    }
-    for (ptrdiff_t i = 0; i < equals; i++) {
-        char c = text.ptr[i];
-        if (!((c >= 'a' && c <= 'z') || c == '_' || c == ' ')) {
-            return false;
-        }
-    }
-    return true;
-}
-
 Status endpoint_parse(Str text, const EndpointKind *kinds, size_t count, Arena *arena,
                       Endpoint *ret, Error *err)
 {
@@ -384,7 +314,7 @@ Status endpoint_parse(Str text, const EndpointKind *kinds, size_t count, Arena *
         text = STR("stdout:");
     }
     ptrdiff_t colon = str_find(text, ':');
-    bool postgres = is_postgres_url(text) || is_keyword_string(text);
+    bool postgres = conninfo_is_url(text) || conninfo_is_keywords(text);
     Str scheme = colon > 0 ? (Str){text.ptr, (size_t)colon} : (Str){NULL, 0};
     Str name = postgres ? STR("postgres") : (scheme.ptr == NULL ? text : scheme);
     Endpoint endpoint = {0};
@@ -397,7 +327,7 @@ Status endpoint_parse(Str text, const EndpointKind *kinds, size_t count, Arena *
     };
     Parser parser = {arena, err, &kinds[endpoint.kind], &endpoint.settings};
     Status status;
-    if (is_postgres_url(text)) {
+    if (conninfo_is_url(text)) {
         status = parse_postgres_url(&parser, text, &endpoint);
     } else if (postgres) {
         status = parse_keywords(&parser, text, &endpoint);

@@ -4,6 +4,7 @@
 #include <poll.h>
 
 #include "base/clock.h"
+#include "config/conninfo.h"
 
 enum { CONNECT_TIMEOUT_MS = 30000, MAX_KEYWORDS = 64 };
 
@@ -417,20 +418,15 @@ Status pg_connect(const PgConnect *options, const PgWait *wait, PGconn **ret, Er
 {
     Arena arena = {0};
     Error failure = {0};
-    char *message = NULL;
-    PQconninfoOption *parsed = PQconninfoParse(str_to_cstr(&arena, options->url), &message);
-    Status status;
-    if (parsed == NULL) {
-        // libpq quotes the part it does not understand, which may hold the password: do not repeat
-        // it.
-        status = error_set(&failure, ERROR_CONFIG, "the connection URL cannot be parsed");
-        error_hint(&failure,
-                   "Write it as postgres://user:password@host:port/database, with %%40 for "
-                   "@, %%3A for :, %%2F for / and %%25 for %% inside the password.");
-    } else {
-        status = open_connection(options, wait, &arena, parsed, ret, &failure);
+    PQconninfoOption *parsed = NULL;
+    Status status = conninfo_check(options->url, NULL, &failure);
+    if (status == STATUS_OK) {
+        // libpq's own message quotes what it does not understand: it is not asked for.
+        parsed = PQconninfoParse(str_to_cstr(&arena, options->url), NULL);
+        status = parsed == NULL
+                     ? error_set(&failure, ERROR_CONFIG, "libpq does not understand the connection")
+                     : open_connection(options, wait, &arena, parsed, ret, &failure);
     }
-    PQfreemem(message);
     PQconninfoFree(parsed);
     arena_done(&arena);
     if (status != STATUS_OK && err != NULL) {

@@ -59,7 +59,7 @@ static void no_part_of_a_password_is_shown(void **context)
 {
     (void)context;
     static const char *const urls[] = {
-        "postgres://u:se:cr@et@host/db",
+        "postgres://u:se:cr%40et@host/db",
         "postgres://u:secret@host",
         "postgres://u:secret@host:5432,other:5433/db",
         "postgres://u:secret@/db?host=/tmp&password=secret",
@@ -69,14 +69,32 @@ static void no_part_of_a_password_is_shown(void **context)
         "host=h password = 'a\\' secret' dbname=d",
         "password=a\\ secret host=h",
         "host=h\tpassword=secret\tdbname=d",
-        "password='secret",
     };
     for (size_t i = 0; i < ARRAY_LEN(urls); i++) {
         assert_int_equal(parse(urls[i]), STATUS_OK);
         const char *id = str_to_cstr(&arena, endpoint.id);
         assert_null(strstr(id, "secret"));
-        assert_null(strstr(id, "cr@et"));
+        assert_null(strstr(id, "cr%40et"));
     }
+}
+
+// What would show one is refused: config/test_conninfo has the cases.
+static void malformed_connections_are_refused(void **context)
+{
+    (void)context;
+    static const char *const urls[] = {
+        "postgres://u:se:cr@secret@host/db",
+        "postgres://u:1/secret?secret@host/db",
+        "password='secret",
+        "postgres://host/db?scheam=secret",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(urls); i++) {
+        assert_int_equal(parse(urls[i]), STATUS_FAIL);
+        assert_null(strstr(err.message, "secret"));
+        assert_null(strstr(err.hint, "secret"));
+    }
+    assert_non_null(strstr(err.message, "\"scheam\""));
+    assert_non_null(strstr(err.hint, "\"schema\""));
 }
 
 static void keyword_strings(void **context)
@@ -144,6 +162,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(postgres_urls),
         cmocka_unit_test(no_part_of_a_password_is_shown),
+        cmocka_unit_test(malformed_connections_are_refused),
         cmocka_unit_test(keyword_strings),
         cmocka_unit_test(files),
         cmocka_unit_test(names_without_a_path),
