@@ -3,26 +3,7 @@
 
 #include "change/change.h"
 #include "codec/codec.h"
-#include "unit.h"
-
-#define TEXT(literal) ((Value){"" literal, sizeof(literal) - 1, VALUE_TEXT})
-#define NOTHING       ((Value){.state = VALUE_NULL})
-#define UNCHANGED     ((Value){.state = VALUE_UNCHANGED})
-#define ABSENT        ((Value){.state = VALUE_ABSENT})
-
-static inline Column column_of(const char *name, uint32_t type_oid, const char *type_name)
-{
-    return (Column){
-        .name = str_from(name),
-        .type_oid = type_oid,
-        .typmod = -1,
-        .type_name = str_from(type_name),
-        .base_type_oid = type_oid,
-        .base_typmod = -1,
-        .base_type_name = str_from(type_name),
-        .type = type_class(type_oid),
-    };
-}
+#include "relations.h"
 
 /** public.orders (id integer primary key, item text not null, note text, doc jsonb) */
 static Column orders_columns[4];
@@ -35,13 +16,13 @@ static Relation orders_full;
 
 static inline void changes_setup(void)
 {
-    orders_columns[0] = column_of("id", OID_INT4, "integer");
+    orders_columns[0] = INT4("id", 1);
     orders_columns[0].is_identity = true;
     orders_columns[0].not_null = true;
-    orders_columns[1] = column_of("item", OID_TEXT, "text");
+    orders_columns[1] = TEXT("item", 2);
     orders_columns[1].not_null = true;
-    orders_columns[2] = column_of("note", OID_TEXT, "text");
-    orders_columns[3] = column_of("doc", OID_JSONB, "jsonb");
+    orders_columns[2] = TEXT("note", 3);
+    orders_columns[3] = column("doc", 4, OID_JSONB, "jsonb");
     orders = (Relation){
         .oid = 16384,
         .schema = STR("public"),
@@ -75,11 +56,11 @@ static const Transaction third = {
 static const Transaction snapshot = {.commit_lsn = 0x16B374D000};
 
 // clang-format off
-static const Value row_one[] = {TEXT("1"), TEXT("a \"cup\"\n"), NOTHING, TEXT("{\"a\": [1, null]}")};
-static const Value row_two[] = {TEXT("2"), TEXT("tee f\xc3\xbcr zwei"), TEXT(""), TEXT("null")};
-static const Value row_toast[] = {TEXT("1"), TEXT("cup"), UNCHANGED, UNCHANGED};
-static const Value row_moved[] = {TEXT("3"), TEXT("cup"), UNCHANGED, NOTHING};
-static const Value key_one[] = {TEXT("1"), ABSENT, ABSENT, ABSENT};
+static const Value row_one[] = {T("1"), T("a \"cup\"\n"), NIL, T("{\"a\": [1, null]}")};
+static const Value row_two[] = {T("2"), T("tee f\xc3\xbcr zwei"), T(""), T("null")};
+static const Value row_toast[] = {T("1"), T("cup"), SAME, SAME};
+static const Value row_moved[] = {T("3"), T("cup"), SAME, NIL};
+static const Value key_one[] = {T("1"), NONE, NONE, NONE};
 // clang-format on
 
 static const LogicalMessage message_text = {
@@ -108,6 +89,22 @@ static inline void encoding_end(Encoding *encoding)
     encoder_done(&encoding->encoder);
     arena_done(&encoding->arena);
     buf_done(&encoding->out);
+}
+
+/** A row of one column, inserted. */
+static inline Status encode_value(Encoding *encoding, const Column *column, Value value, Error *err)
+{
+    const Relation relation = {.oid = 1,
+                               .schema = STR("s"),
+                               .name = STR("t"),
+                               .column_count = 1,
+                               .columns = (Column *)(uintptr_t)column};
+    const Change change = {.op = CHANGE_INSERT,
+                           .relation = &relation,
+                           .new_row = &value,
+                           .transaction = &first,
+                           .ordinal = 1};
+    return encoder_encode(&encoding->encoder, &change, &encoding->out, err);
 }
 
 static inline void encode_ok(Encoding *encoding, const Change *change)

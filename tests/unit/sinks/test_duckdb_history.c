@@ -192,13 +192,13 @@ static void columns_stay(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        duckdb_test(every_change_is_a_row),
-        duckdb_test(unchanged_columns_are_filled),
-        duckdb_test(keys_wander),
-        duckdb_test(a_copied_row_is_older_than_its_lsn),
-        duckdb_test(without_an_earlier_row_it_fails),
-        duckdb_test(clearing_keeps_what_happened),
-        duckdb_test(columns_stay),
+        sink_test(every_change_is_a_row),
+        sink_test(unchanged_columns_are_filled),
+        sink_test(keys_wander),
+        sink_test(a_copied_row_is_older_than_its_lsn),
+        sink_test(without_an_earlier_row_it_fails),
+        sink_test(clearing_keeps_what_happened),
+        sink_test(columns_stay),
     };
     int skip = skip_without_library("duckdb_history");
     return skip != 0 ? skip : cmocka_run_group_tests(tests, NULL, NULL);

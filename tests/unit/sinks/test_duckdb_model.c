@@ -200,8 +200,8 @@ static void keyless(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        duckdb_test(keyed),
-        duckdb_test(keyless),
+        sink_test(keyed),
+        sink_test(keyless),
     };
     int skip = skip_without_library("duckdb_model");
     return skip != 0 ? skip : cmocka_run_group_tests(tests, NULL, NULL);

@@ -164,9 +164,9 @@ static void make_load(void)
         for (int r = 0; r < ROWS; r++) {
             int len = snprintf(ids[t][r], sizeof(ids[t][r]), "%d", t * ROWS + r);
             rows[t][r][0] = (Value){ids[t][r], (uint32_t)len, VALUE_TEXT};
-            rows[t][r][1] = t == 4 ? (Value){large, LARGE, VALUE_TEXT} : TEXT("some text");
-            rows[t][r][2] = NOTHING;
-            rows[t][r][3] = NOTHING;
+            rows[t][r][1] = t == 4 ? (Value){large, LARGE, VALUE_TEXT} : T("some text");
+            rows[t][r][2] = NIL;
+            rows[t][r][3] = NIL;
             load[t * ROWS + r] = (Change){.op = CHANGE_INSERT,
                                           .relation = &orders,
                                           .new_row = rows[t][r],
@@ -398,7 +398,7 @@ static void test_options(void **state)
 static void test_bad_change(void **state)
 {
     Error err = {0};
-    const Value row[] = {TEXT("1"), TEXT("\xff"), NOTHING, NOTHING};
+    const Value row[] = {T("1"), T("\xff"), NIL, NIL};
     const Change change = {.op = CHANGE_INSERT,
                            .relation = &orders,
                            .new_row = row,

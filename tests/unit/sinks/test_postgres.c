@@ -11,17 +11,17 @@ static void inserts_updates_and_deletes_arrive(void **state)
     Fixture *f = *state;
     Relation *relation = people(f);
     begin_with(f, relation);
-    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("one"), NIL));
-    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("2"), T("two"), T("")));
-    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("3"), T("a\tb\\c\n\"d\"'"), T("\\N")));
-    assert_ok(f, write_queued(f));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("one"), NIL));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("2"), T("two"), T("")));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("3"), T("a\tb\\c\n\"d\"'"), T("\\N")));
+    assert_ok(f, write_batch(f));
     assert_ok(f, sink_commit(f, "position", "0/1:0"));
     assert_look(f, "SELECT * FROM people ORDER BY id", "1|one|~\n2|two|\n3|a\tb\\c\n\"d\"'|\\N");
-    queue(f, CHANGE_UPDATE, relation, NULL, ROW(T("1"), T("{\"x\\"), SAME));
-    queue(f, CHANGE_UPDATE, relation, NULL, ROW(T("2"), SAME, T("NULL")));
-    queue(f, CHANGE_UPDATE, relation, NULL, ROW(T("2"), NIL, SAME));
-    queue(f, CHANGE_DELETE, relation, ROW(T("3"), NONE, NONE), NULL);
-    assert_ok(f, write_queued(f));
+    add_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("1"), T("{\"x\\"), SAME));
+    add_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("2"), SAME, T("NULL")));
+    add_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("2"), NIL, SAME));
+    add_change(f, CHANGE_DELETE, relation, ROW(T("3"), NONE, NONE), NULL);
+    assert_ok(f, write_batch(f));
     assert_ok(f, sink_commit(f, "position", "0/2:0"));
     assert_look(f, "SELECT * FROM people ORDER BY id", "1|{\"x\\|~\n2|~|NULL");
 }
@@ -99,7 +99,7 @@ static void two_processes_cannot_be_one_pipeline(void **state)
     Sink *other;
     Checkpoint checkpoint = {0};
     assert_ok(f, sink_start(f, NULL));
-    assert_ok(f, sink_make(f, false, &other));
+    assert_ok(f, sink_open_another(f, false, &other));
     assert_fails(f, other->ops->resume(other, &checkpoint, &f->error), ERROR_TRANSIENT,
                  "another session");
     sink_free(other);
@@ -112,13 +112,13 @@ static void a_lane_copies_beside(void **state)
     Sink *lane;
     Relation *relation = people(f);
     begin_with(f, relation);
-    assert_ok(f, sink_make(f, true, &lane));
+    assert_ok(f, sink_open_another(f, true, &lane));
     assert_ok(f, lane->ops->prepare(lane, relation, relation, &f->error));
     assert_ok(f, lane->ops->clear(lane, relation, &f->error));
-    queue(f, CHANGE_READ, relation, NULL, ROW(T("1"), T("one"), NIL));
-    queue(f, CHANGE_READ, relation, NULL, ROW(T("2"), T("two"), NIL));
-    assert_ok(f, lane->ops->write(lane, f->changes, 1, &f->error));
-    assert_ok(f, lane->ops->write(lane, f->changes + 1, 1, &f->error)); // the same COPY
+    add_change(f, CHANGE_READ, relation, NULL, ROW(T("1"), T("one"), NIL));
+    add_change(f, CHANGE_READ, relation, NULL, ROW(T("2"), T("two"), NIL));
+    assert_ok(f, lane->ops->write(lane, f->batch, 1, &f->error));
+    assert_ok(f, lane->ops->write(lane, f->batch + 1, 1, &f->error)); // the same COPY
     Checkpoint changed = {0};
     checkpoint_set(&changed, STR("table:1"), STR("ready"));
     assert_ok(f, lane->ops->commit(lane, &changed, &f->error));
@@ -149,14 +149,14 @@ static void sets_that_fail_are_applied_in_order(void **state)
     Relation *relation = people(f);
     begin_with(f, relation);
     execute(f, "ALTER TABLE people ADD UNIQUE (name)");
-    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("a"), NIL));
-    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("2"), T("b"), NIL));
-    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("3"), T("c"), NIL));
-    assert_ok(f, write_queued(f));
-    queue(f, CHANGE_UPDATE, relation, NULL, ROW(T("1"), T("free"), SAME));
-    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("4"), T("a"), NIL));
-    queue(f, CHANGE_UPDATE, relation, NULL, ROW(T("3"), T("z"), SAME));
-    assert_ok(f, write_queued(f));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("a"), NIL));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("2"), T("b"), NIL));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("3"), T("c"), NIL));
+    assert_ok(f, write_batch(f));
+    add_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("1"), T("free"), SAME));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("4"), T("a"), NIL));
+    add_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("3"), T("z"), SAME));
+    assert_ok(f, write_batch(f));
     assert_ok(f, sink_commit(f, NULL, NULL));
     assert_look(f, "SELECT id, name FROM people ORDER BY id", "1|free\n2|b\n3|z\n4|a");
 }
@@ -166,10 +166,10 @@ static void a_missing_row_is_an_error_that_names_it(void **state)
     Fixture *f = *state;
     Relation *relation = people(f);
     begin_with(f, relation);
-    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("a"), NIL));
-    queue(f, CHANGE_UPDATE, relation, NULL, ROW(T("41"), T("b"), SAME));
-    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("2"), T("c"), NIL));
-    assert_fails(f, write_queued(f), ERROR_DATA,
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("a"), NIL));
+    add_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("41"), T("b"), SAME));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("2"), T("c"), NIL));
+    assert_fails(f, write_batch(f), ERROR_DATA,
                  "update in \"public\".\"people\" where \"id\" = 41: the target's row is missing");
     assert_ok(f, sink_start(f, NULL));
     assert_ok(f, sink_prepare(f, relation, relation));
@@ -182,10 +182,10 @@ static void a_set_with_a_missing_row_is_no_success(void **state)
     Fixture *f = *state;
     Relation *relation = people(f);
     begin_with(f, relation);
-    queue(f, CHANGE_DELETE, relation, ROW(T("1"), NONE, NONE), NULL);
-    queue(f, CHANGE_DELETE, relation, ROW(T("2"), NONE, NONE), NULL);
-    queue(f, CHANGE_DELETE, relation, ROW(T("3"), NONE, NONE), NULL);
-    assert_fails(f, write_queued(f), ERROR_DATA, "where \"id\" = 1");
+    add_change(f, CHANGE_DELETE, relation, ROW(T("1"), NONE, NONE), NULL);
+    add_change(f, CHANGE_DELETE, relation, ROW(T("2"), NONE, NONE), NULL);
+    add_change(f, CHANGE_DELETE, relation, ROW(T("3"), NONE, NONE), NULL);
+    assert_fails(f, write_batch(f), ERROR_DATA, "where \"id\" = 1");
 }
 
 static void moved_rows_keep_what_is_unchanged(void **state)
@@ -193,14 +193,14 @@ static void moved_rows_keep_what_is_unchanged(void **state)
     Fixture *f = *state;
     Relation *relation = people(f);
     begin_with(f, relation);
-    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("a"), T("large")));
-    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("2"), T("b"), T("huge")));
-    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("3"), T("c"), NIL));
-    assert_ok(f, write_queued(f));
-    queue(f, CHANGE_UPDATE, relation, ROW(T("1"), NONE, NONE), ROW(T("11"), T("a"), SAME));
-    queue(f, CHANGE_UPDATE, relation, ROW(T("2"), NONE, NONE), ROW(T("1"), T("b2"), SAME));
-    queue(f, CHANGE_UPDATE, relation, ROW(T("3"), NONE, NONE), ROW(T("2"), T("c"), NIL));
-    assert_ok(f, write_queued(f));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("a"), T("large")));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("2"), T("b"), T("huge")));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("3"), T("c"), NIL));
+    assert_ok(f, write_batch(f));
+    add_change(f, CHANGE_UPDATE, relation, ROW(T("1"), NONE, NONE), ROW(T("11"), T("a"), SAME));
+    add_change(f, CHANGE_UPDATE, relation, ROW(T("2"), NONE, NONE), ROW(T("1"), T("b2"), SAME));
+    add_change(f, CHANGE_UPDATE, relation, ROW(T("3"), NONE, NONE), ROW(T("2"), T("c"), NIL));
+    assert_ok(f, write_batch(f));
     assert_ok(f, sink_commit(f, NULL, NULL));
     assert_look(f, "SELECT * FROM people ORDER BY id", "1|b2|huge\n2|c|~\n11|a|large");
 }
@@ -219,11 +219,11 @@ static void rows_without_a_key_are_found_by_their_values(void **state)
 #define LOOSE(n)                                                                              \
     ROW(T("t"), T("ab   "), T("10.0.0.1"), T("{\"a\":  1}"), T("(1,2)"), T(n), T("<a>b</a>"), \
         T("-0"), T("z"))
-    queue(f, CHANGE_INSERT, relation, NULL, LOOSE("1.0"));
-    queue(f, CHANGE_INSERT, relation, NULL, LOOSE("1.00"));
-    queue(f, CHANGE_INSERT, relation, NULL, LOOSE("1.00"));
-    queue(f, CHANGE_INSERT, relation, NULL, ROW(NIL, NIL, NIL, NIL, NIL, NIL, NIL, NIL, NIL));
-    assert_ok(f, write_queued(f));
+    add_change(f, CHANGE_INSERT, relation, NULL, LOOSE("1.0"));
+    add_change(f, CHANGE_INSERT, relation, NULL, LOOSE("1.00"));
+    add_change(f, CHANGE_INSERT, relation, NULL, LOOSE("1.00"));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(NIL, NIL, NIL, NIL, NIL, NIL, NIL, NIL, NIL));
+    assert_ok(f, write_batch(f));
     assert_ok(f, write_change(f, CHANGE_DELETE, relation, LOOSE("1.00"), NULL));
     assert_ok(f, write_change(f, CHANGE_UPDATE, relation, LOOSE("1.00"), LOOSE("2.5")));
     assert_ok(f, write_change(f, CHANGE_UPDATE, relation,
@@ -254,12 +254,12 @@ static void tables_truncated_together_are_truncated_together(void **state)
     assert_ok(f, sink_prepare(f, NULL, child));
     assert_ok(f, sink_commit(f, NULL, NULL));
     execute(f, "ALTER TABLE child ADD FOREIGN KEY (parent) REFERENCES parent");
-    queue(f, CHANGE_INSERT, parent, NULL, ROW(T("1")));
-    queue(f, CHANGE_INSERT, child, NULL, ROW(T("1"), T("1")));
-    queue(f, CHANGE_TRUNCATE, parent, NULL, NULL);
-    queue(f, CHANGE_TRUNCATE, child, NULL, NULL);
-    queue(f, CHANGE_INSERT, parent, NULL, ROW(T("2")));
-    assert_ok(f, write_queued(f));
+    add_change(f, CHANGE_INSERT, parent, NULL, ROW(T("1")));
+    add_change(f, CHANGE_INSERT, child, NULL, ROW(T("1"), T("1")));
+    add_change(f, CHANGE_TRUNCATE, parent, NULL, NULL);
+    add_change(f, CHANGE_TRUNCATE, child, NULL, NULL);
+    add_change(f, CHANGE_INSERT, parent, NULL, ROW(T("2")));
+    assert_ok(f, write_batch(f));
     assert_ok(f, sink_commit(f, NULL, NULL));
     assert_look(f, "SELECT (SELECT string_agg(id::text, ',') FROM parent), count(*) FROM child",
                 "2|0");
@@ -278,10 +278,10 @@ static void triggers_and_foreign_keys_do_not_act(void **state)
                "$$BEGIN NEW.name := 'spoilt'; RETURN NEW; END$$;"
                "CREATE TRIGGER spoil BEFORE INSERT OR UPDATE ON people FOR EACH ROW "
                "EXECUTE FUNCTION spoil()");
-    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("a"), NIL));
-    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("2"), T("b"), NIL));
-    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("3"), T("c"), NIL));
-    assert_ok(f, write_queued(f));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("a"), NIL));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("2"), T("b"), NIL));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("3"), T("c"), NIL));
+    assert_ok(f, write_batch(f));
     assert_ok(f, sink_commit(f, NULL, NULL));
     assert_look(f, "SELECT count(*) FROM people WHERE name = 'spoilt'", "0");
     set_option(f, "triggers", "true");
@@ -339,25 +339,25 @@ static void a_commit_is_always_flushed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        postgres_test(inserts_updates_and_deletes_arrive),
-        postgres_test(a_lone_change_needs_no_set),
-        postgres_test(what_was_not_committed_is_gone_after_a_kill),
-        postgres_test(checkpoint_entries_are_replaced_and_removed),
-        postgres_test(a_transaction_spans_writes),
-        postgres_test(two_processes_cannot_be_one_pipeline),
-        postgres_test(a_lane_copies_beside),
-        postgres_test(a_refused_copy_row_is_found_at_the_commit),
-        postgres_test(sets_that_fail_are_applied_in_order),
-        postgres_test(a_missing_row_is_an_error_that_names_it),
-        postgres_test(a_set_with_a_missing_row_is_no_success),
-        postgres_test(moved_rows_keep_what_is_unchanged),
-        postgres_test(rows_without_a_key_are_found_by_their_values),
-        postgres_test(a_table_without_identity_says_what_to_do),
-        postgres_test(tables_truncated_together_are_truncated_together),
-        postgres_test(triggers_and_foreign_keys_do_not_act),
-        postgres_test(a_cancelled_sink_gives_up),
-        postgres_test(a_lost_connection_is_transient),
-        postgres_test(a_commit_is_always_flushed),
+        sink_test(inserts_updates_and_deletes_arrive),
+        sink_test(a_lone_change_needs_no_set),
+        sink_test(what_was_not_committed_is_gone_after_a_kill),
+        sink_test(checkpoint_entries_are_replaced_and_removed),
+        sink_test(a_transaction_spans_writes),
+        sink_test(two_processes_cannot_be_one_pipeline),
+        sink_test(a_lane_copies_beside),
+        sink_test(a_refused_copy_row_is_found_at_the_commit),
+        sink_test(sets_that_fail_are_applied_in_order),
+        sink_test(a_missing_row_is_an_error_that_names_it),
+        sink_test(a_set_with_a_missing_row_is_no_success),
+        sink_test(moved_rows_keep_what_is_unchanged),
+        sink_test(rows_without_a_key_are_found_by_their_values),
+        sink_test(a_table_without_identity_says_what_to_do),
+        sink_test(tables_truncated_together_are_truncated_together),
+        sink_test(triggers_and_foreign_keys_do_not_act),
+        sink_test(a_cancelled_sink_gives_up),
+        sink_test(a_lost_connection_is_transient),
+        sink_test(a_commit_is_always_flushed),
     };
     return run_on_server(tests, "sinks/test_postgres");
 }

@@ -27,11 +27,11 @@ static void every_change_is_appended(void **state)
     Fixture *f = *state;
     Relation *relation = people(f);
     begin_with(f, relation);
-    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("a\t\\"), NIL));
-    queue(f, CHANGE_UPDATE, relation, NULL, ROW(T("1"), T("b"), T("x")));
-    queue(f, CHANGE_DELETE, relation, ROW(T("1"), NONE, NONE), NULL);
-    queue(f, CHANGE_TRUNCATE, relation, NULL, NULL);
-    assert_ok(f, write_queued(f));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("a\t\\"), NIL));
+    add_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("1"), T("b"), T("x")));
+    add_change(f, CHANGE_DELETE, relation, ROW(T("1"), NONE, NONE), NULL);
+    add_change(f, CHANGE_TRUNCATE, relation, NULL, NULL);
+    assert_ok(f, write_batch(f));
     assert_ok(f, sink_commit(f, "position", "0/1:0"));
     assert_look(f, "SELECT * FROM people ORDER BY _weir_ordinal",
                 "1|a\t\\|~|insert|00000016B374D848|1|742|2025-11-21 05:50:59.123456+00\n"
@@ -57,17 +57,17 @@ static void unchanged_values_come_from_the_last_row(void **state)
     Fixture *f = *state;
     Relation *relation = people(f);
     begin_with(f, relation);
-    queue(f, CHANGE_READ, relation, NULL, ROW(T("1"), T("a"), T("large")));
-    queue(f, CHANGE_READ, relation, NULL, ROW(T("2"), T("z"), NIL));
-    assert_ok(f, write_queued(f));
+    add_change(f, CHANGE_READ, relation, NULL, ROW(T("1"), T("a"), T("large")));
+    add_change(f, CHANGE_READ, relation, NULL, ROW(T("2"), T("z"), NIL));
+    assert_ok(f, write_batch(f));
     next_transaction(f);
     // In one write: the last row is that of the same batch.
-    queue(f, CHANGE_UPDATE, relation, NULL, ROW(T("1"), T("b"), SAME));
-    queue(f, CHANGE_UPDATE, relation, NULL, ROW(T("1"), SAME, T("huge")));
-    queue(f, CHANGE_UPDATE, relation, ROW(T("1"), NONE, NONE), ROW(T("5"), T("c"), SAME));
-    queue(f, CHANGE_UPDATE, relation, NULL, ROW(T("5"), T("d"), SAME));
-    queue(f, CHANGE_UPDATE, relation, NULL, ROW(T("2"), T("y"), SAME));
-    assert_ok(f, write_queued(f));
+    add_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("1"), T("b"), SAME));
+    add_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("1"), SAME, T("huge")));
+    add_change(f, CHANGE_UPDATE, relation, ROW(T("1"), NONE, NONE), ROW(T("5"), T("c"), SAME));
+    add_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("5"), T("d"), SAME));
+    add_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("2"), T("y"), SAME));
+    assert_ok(f, write_batch(f));
     assert_ok(f, sink_commit(f, NULL, NULL));
     assert_look(f, rows_sql,
                 "read|1|a|large\nread|2|z|~\nupdate|1|b|large\nupdate|1|b|huge\ndelete|1|~|~\n"

@@ -91,10 +91,10 @@ static void names_need_no_mercy(void **state)
         TABLE(f, 1, "a \"b\".c", "Tä'b$1", "a", INT4("se;lect", 1), TEXT("\"; DROP --", 2));
     begin_with(f, relation);
     one_row(f, relation, ROW(T("1"), T("x")));
-    queue(f, CHANGE_UPDATE, relation, NULL, ROW(T("1"), T("y")));
-    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("2"), T("z")));
-    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("3"), T("z")));
-    assert_ok(f, write_queued(f));
+    add_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("1"), T("y")));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("2"), T("z")));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("3"), T("z")));
+    assert_ok(f, write_batch(f));
     assert_ok(f, write_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("3"), T("w"))));
     assert_ok(f, sink_commit(f, NULL, NULL));
     assert_look(f, "SELECT * FROM \"a \"\"b\"\".c\".\"Tä'b$1\" ORDER BY 1", "1|y\n2|z\n3|w");
@@ -165,9 +165,9 @@ static void tables_that_fit_are_taken(void **state)
     Relation *relation = simple(f);
     begin_with(f, relation);
     one_row(f, relation, ROW(T("5"), T("x"), NIL));
-    queue(f, CHANGE_UPDATE, relation, NULL, ROW(T("5"), T("y"), SAME));
-    queue(f, CHANGE_READ, relation, NULL, ROW(T("6"), T("z"), T("w")));
-    assert_ok(f, write_queued(f));
+    add_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("5"), T("y"), SAME));
+    add_change(f, CHANGE_READ, relation, NULL, ROW(T("6"), T("z"), T("w")));
+    assert_ok(f, write_batch(f));
     assert_ok(f, write_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("6"), T("zz"), SAME)));
     assert_ok(f, sink_commit(f, NULL, NULL));
     assert_look(f, "SELECT id, a, b, extra, twice FROM app.t ORDER BY id",
@@ -180,14 +180,14 @@ static void values_are_never_cut(void **state)
     Relation *relation = TABLE(f, 1, "app", "t", "a", INT4("id", 1), TEXT("v", 2));
     execute(f, "CREATE SCHEMA app; CREATE TABLE app.t (id int PRIMARY KEY, v varchar(3))");
     begin_with(f, relation);
-    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("abc")));
-    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("2"), T("def")));
-    queue(f, CHANGE_INSERT, relation, NULL, ROW(T("3"), T("ghi")));
-    assert_ok(f, write_queued(f));
-    queue(f, CHANGE_UPDATE, relation, NULL, ROW(T("1"), T("abcd")));
-    queue(f, CHANGE_UPDATE, relation, NULL, ROW(T("2"), T("x")));
-    queue(f, CHANGE_UPDATE, relation, NULL, ROW(T("3"), T("y")));
-    assert_fails(f, write_queued(f), ERROR_DATA, "too long for type character varying(3)");
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("abc")));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("2"), T("def")));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("3"), T("ghi")));
+    assert_ok(f, write_batch(f));
+    add_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("1"), T("abcd")));
+    add_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("2"), T("x")));
+    add_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("3"), T("y")));
+    assert_fails(f, write_batch(f), ERROR_DATA, "too long for type character varying(3)");
 }
 
 static void numerics_must_not_round(void **state)
@@ -446,28 +446,28 @@ static void check_says_what_is_missing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        postgres_test(tables_are_made_with_types_keys_and_not_null),
-        postgres_test(an_unknown_domain_becomes_its_base),
-        postgres_test(names_need_no_mercy),
-        postgres_test(schemas_are_mapped),
-        postgres_test(the_checkpoint_is_no_target),
-        postgres_test(tables_that_do_not_fit_are_refused),
-        postgres_test(tables_that_fit_are_taken),
-        postgres_test(values_are_never_cut),
-        postgres_test(numerics_must_not_round),
-        postgres_test(rows_that_are_there_are_not_touched),
-        postgres_test(a_table_without_an_index_on_the_key_is_told),
-        postgres_test(clear_leaves_nothing),
-        postgres_test(a_table_that_was_dropped_is_missed),
-        postgres_test(columns_come_and_go),
-        postgres_test(a_column_that_the_target_had_first_is_taken),
-        postgres_test(names_are_exchanged),
-        postgres_test(tables_move),
-        postgres_test(types_change),
-        postgres_test(keys_change),
-        postgres_test(a_failed_alter_leaves_the_table),
-        postgres_test(missing_rights_are_named),
-        postgres_test(check_says_what_is_missing),
+        sink_test(tables_are_made_with_types_keys_and_not_null),
+        sink_test(an_unknown_domain_becomes_its_base),
+        sink_test(names_need_no_mercy),
+        sink_test(schemas_are_mapped),
+        sink_test(the_checkpoint_is_no_target),
+        sink_test(tables_that_do_not_fit_are_refused),
+        sink_test(tables_that_fit_are_taken),
+        sink_test(values_are_never_cut),
+        sink_test(numerics_must_not_round),
+        sink_test(rows_that_are_there_are_not_touched),
+        sink_test(a_table_without_an_index_on_the_key_is_told),
+        sink_test(clear_leaves_nothing),
+        sink_test(a_table_that_was_dropped_is_missed),
+        sink_test(columns_come_and_go),
+        sink_test(a_column_that_the_target_had_first_is_taken),
+        sink_test(names_are_exchanged),
+        sink_test(tables_move),
+        sink_test(types_change),
+        sink_test(keys_change),
+        sink_test(a_failed_alter_leaves_the_table),
+        sink_test(missing_rights_are_named),
+        sink_test(check_says_what_is_missing),
     };
     return run_on_server(tests, "sinks/test_postgres_schema");
 }

@@ -144,17 +144,17 @@ static void check_keyed(Fixture *f, const Relation *relation, Value value)
         rows[i][0] = (Value){.ptr = ids[i], .len = 1, .state = VALUE_TEXT};
         rows[i][1] = i == 0 || i == 5 ? value : NIL;
         if (i < 5) {
-            queue(f, i == 0 ? CHANGE_READ : CHANGE_INSERT, relation, NULL, rows[i]);
+            add_change(f, i == 0 ? CHANGE_READ : CHANGE_INSERT, relation, NULL, rows[i]);
         }
     }
-    assert_ok(f, write_queued(f));
+    assert_ok(f, write_batch(f));
     for (size_t i = 1; i < ARRAY_LEN(ids); i++) {
         Value *row = ARENA_ARRAY(&f->arena, Value, 2);
         row[0] = rows[i][0];
         row[1] = value;
-        queue(f, i < 5 ? CHANGE_UPDATE : CHANGE_INSERT, relation, NULL, row);
+        add_change(f, i < 5 ? CHANGE_UPDATE : CHANGE_INSERT, relation, NULL, row);
         if (i >= 3) { // a set of three, then one by one
-            assert_ok(f, write_queued(f));
+            assert_ok(f, write_batch(f));
         }
     }
 }
@@ -162,11 +162,11 @@ static void check_keyed(Fixture *f, const Relation *relation, Value value)
 static void check_keyless(Fixture *f, const Relation *relation, Value value)
 {
     const Value *row = ROW(T("1"), value);
-    queue(f, CHANGE_INSERT, relation, NULL, row);
-    queue(f, CHANGE_INSERT, relation, NULL, row);
-    queue(f, CHANGE_DELETE, relation, row, NULL);
-    queue(f, CHANGE_UPDATE, relation, row, ROW(T("2"), value));
-    assert_ok(f, write_queued(f));
+    add_change(f, CHANGE_INSERT, relation, NULL, row);
+    add_change(f, CHANGE_INSERT, relation, NULL, row);
+    add_change(f, CHANGE_DELETE, relation, row, NULL);
+    add_change(f, CHANGE_UPDATE, relation, row, ROW(T("2"), value));
+    assert_ok(f, write_batch(f));
 }
 
 static void every_value_arrives_as_it_is(void **state)
@@ -227,17 +227,17 @@ static void every_value_that_can_be_a_key_is_one(void **state)
         assert_ok(f, sink_prepare(f, NULL, relation));
         assert_ok(f, write_change(f, CHANGE_INSERT, relation, NULL, ROW(T("0"), value)));
         assert_ok(f, write_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("1"), value)));
-        queue(f, CHANGE_UPDATE, relation, NULL, ROW(T("2"), value));
-        queue(f, CHANGE_UPDATE, relation, NULL, ROW(T("3"), value));
-        queue(f, CHANGE_UPDATE, relation, NULL, ROW(T("4"), value)); // folded: one set
-        assert_ok(f, write_queued(f));
+        add_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("2"), value));
+        add_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("3"), value));
+        add_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("4"), value)); // folded: one set
+        assert_ok(f, write_batch(f));
         assert_ok(f, sink_commit(f, NULL, NULL));
         assert_look(f, arena_printf(&f->arena, "SELECT n, v FROM app.key%zu", i),
                     arena_printf(&f->arena, "4|%s", sample->text));
-        queue(f, CHANGE_DELETE, relation, ROW(NONE, value), NULL);
-        queue(f, CHANGE_INSERT, relation, NULL, ROW(T("5"), value));
-        queue(f, CHANGE_DELETE, relation, ROW(NONE, value), NULL);
-        assert_ok(f, write_queued(f));
+        add_change(f, CHANGE_DELETE, relation, ROW(NONE, value), NULL);
+        add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("5"), value));
+        add_change(f, CHANGE_DELETE, relation, ROW(NONE, value), NULL);
+        assert_ok(f, write_batch(f));
         assert_ok(f, sink_commit(f, NULL, NULL));
         assert_look(f, arena_printf(&f->arena, "SELECT * FROM app.key%zu", i), "");
     }
@@ -247,8 +247,8 @@ static void every_value_that_can_be_a_key_is_one(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        postgres_test(every_value_arrives_as_it_is),
-        postgres_test(every_value_that_can_be_a_key_is_one),
+        sink_test(every_value_arrives_as_it_is),
+        sink_test(every_value_that_can_be_a_key_is_one),
     };
     return run_on_server(tests, "sinks/test_postgres_types");
 }

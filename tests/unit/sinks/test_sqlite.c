@@ -189,7 +189,7 @@ static void a_missing_row_is_an_error(void **state)
     assert_null(strstr(f->error.message, "secret"));
     assert_non_null(strstr(f->error.hint,
                            "DROP TABLE \"orders\"; DELETE FROM weir_checkpoint WHERE "
-                           "pipeline = 'it''s a pipeline' AND key = 'table:100';"));
+                           "pipeline = 'it''s a \"pipeline\"' AND key = 'table:100';"));
     assert_fails(f, delete (f, t, ROW(T("2"), NONE, NONE)), ERROR_DATA, "delete of table");
     assert_fails(f, update(f, t, NULL, ROW(T("2"), SAME, SAME)), ERROR_DATA, "(2)");
 }
@@ -260,7 +260,7 @@ static void many_sets_of_columns_share_the_statements(void **state)
         columns[i] = TEXT(names[i], i + 1);
         row[i] = T("0");
     }
-    const Relation *t = relation_of(f, 100, "public", "wide", "a", columns, COLUMNS);
+    const Relation *t = relation_of(&f->arena, 100, "public", "wide", "a", columns, COLUMNS);
     start_with(f, t);
     assert_ok(f, insert(f, t, row));
     // Each round sets one column and leaves the others; the ninth set replaces the first statement.
@@ -559,39 +559,39 @@ static void a_path_is_never_a_uri(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        sqlite_test(mirrors_rows),
-        sqlite_test(an_empty_text_is_not_null),
-        sqlite_test(unchanged_columns_keep_their_value),
-        sqlite_test(a_key_change_moves_the_row),
-        sqlite_test(a_table_of_nothing_but_its_key),
-        sqlite_test(without_a_key_one_of_equal_rows_changes),
-        sqlite_test(without_a_key_an_index_finds_rows),
-        sqlite_test(without_identity_a_delete_cannot_be_told),
-        sqlite_test(all_names_of_the_row_id_may_be_taken),
-        sqlite_test(a_missing_row_is_an_error),
-        sqlite_test(a_row_that_is_there_is_an_error),
-        sqlite_test(unknown_values_are_never_written),
-        sqlite_test(truncate_empties_the_table),
-        sqlite_test(messages_and_schema_events_are_passed_over),
-        sqlite_test(many_sets_of_columns_share_the_statements),
-        sqlite_test(nothing_is_visible_before_commit),
-        sqlite_test(commits_are_durable),
-        sqlite_test(stores_removes_and_returns_the_checkpoint),
-        sqlite_test(clear_empties_before_a_copy),
-        sqlite_test(clear_keeps_what_others_wrote),
-        sqlite_test(a_change_needs_a_prepared_table),
-        sqlite_test(gives_up_when_cancelled),
-        sqlite_test(a_locked_file_is_waited_for),
-        sqlite_test(a_full_disk_is_transient),
-        sqlite_test(other_files_are_refused),
-        sqlite_test(a_directory_is_refused),
-        sqlite_test(a_missing_directory_is_named),
-        sqlite_test(a_read_only_file_is_refused),
-        sqlite_test(a_read_only_directory_is_refused),
-        sqlite_test(a_removed_file_stops_the_commit),
-        sqlite_test(a_table_dropped_meanwhile_is_an_error),
-        sqlite_test(looking_leaves_no_trace),
-        sqlite_test(a_path_is_never_a_uri),
+        sink_test(mirrors_rows),
+        sink_test(an_empty_text_is_not_null),
+        sink_test(unchanged_columns_keep_their_value),
+        sink_test(a_key_change_moves_the_row),
+        sink_test(a_table_of_nothing_but_its_key),
+        sink_test(without_a_key_one_of_equal_rows_changes),
+        sink_test(without_a_key_an_index_finds_rows),
+        sink_test(without_identity_a_delete_cannot_be_told),
+        sink_test(all_names_of_the_row_id_may_be_taken),
+        sink_test(a_missing_row_is_an_error),
+        sink_test(a_row_that_is_there_is_an_error),
+        sink_test(unknown_values_are_never_written),
+        sink_test(truncate_empties_the_table),
+        sink_test(messages_and_schema_events_are_passed_over),
+        sink_test(many_sets_of_columns_share_the_statements),
+        sink_test(nothing_is_visible_before_commit),
+        sink_test(commits_are_durable),
+        sink_test(stores_removes_and_returns_the_checkpoint),
+        sink_test(clear_empties_before_a_copy),
+        sink_test(clear_keeps_what_others_wrote),
+        sink_test(a_change_needs_a_prepared_table),
+        sink_test(gives_up_when_cancelled),
+        sink_test(a_locked_file_is_waited_for),
+        sink_test(a_full_disk_is_transient),
+        sink_test(other_files_are_refused),
+        sink_test(a_directory_is_refused),
+        sink_test(a_missing_directory_is_named),
+        sink_test(a_read_only_file_is_refused),
+        sink_test(a_read_only_directory_is_refused),
+        sink_test(a_removed_file_stops_the_commit),
+        sink_test(a_table_dropped_meanwhile_is_an_error),
+        sink_test(looking_leaves_no_trace),
+        sink_test(a_path_is_never_a_uri),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

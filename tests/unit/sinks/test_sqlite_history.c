@@ -192,15 +192,15 @@ static void a_column_of_that_name_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        sqlite_test(appends_every_change),
-        sqlite_test(unchanged_columns_come_from_the_last_row),
-        sqlite_test(unchanged_columns_come_from_the_old_row),
-        sqlite_test(an_unknown_value_is_never_null),
-        sqlite_test(clear_removes_only_the_last_copy),
-        sqlite_test(columns_are_added_and_never_dropped),
-        sqlite_test(types_change_with_their_values),
-        sqlite_test(an_existing_table_needs_the_history_columns),
-        sqlite_test(a_column_of_that_name_is_refused),
+        sink_test(appends_every_change),
+        sink_test(unchanged_columns_come_from_the_last_row),
+        sink_test(unchanged_columns_come_from_the_old_row),
+        sink_test(an_unknown_value_is_never_null),
+        sink_test(clear_removes_only_the_last_copy),
+        sink_test(columns_are_added_and_never_dropped),
+        sink_test(types_change_with_their_values),
+        sink_test(an_existing_table_needs_the_history_columns),
+        sink_test(a_column_of_that_name_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
