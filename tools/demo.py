@@ -9,7 +9,6 @@ import random
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,10 @@ import time
 import psycopg
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / "tests/integration"))
+from harness import compare  # noqa: E402
+from harness.targets import make_target  # noqa: E402
+
 WEIR = ROOT / "build/weir"
 LOAD_SECONDS = 18
 KILL_AFTER = 7
@@ -159,63 +162,26 @@ def weir(server, sink, state, *more):
     return subprocess.Popen([WEIR, "stream", server.url, sink, "--state", state, "--name", "demo", *more])
 
 
-def target_rows(kind, path, table, columns):
-    names = ", ".join(f'"{c}"' for c in columns)
-    if kind == "duckdb":
-        import duckdb
-        with duckdb.connect(str(path), read_only=True) as db:
-            return db.execute(f'SELECT {names} FROM "{table}"').fetchall()
-    with sqlite3.connect(path) as db:
-        return db.execute(f'SELECT {names} FROM "{table}"').fetchall()
-
-
-def plain(value):
-    """One spelling for values that the two sides spell differently; nothing is rounded."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return value
-    if hasattr(value, "astimezone"):
-        import datetime
-        return value.astimezone(datetime.timezone.utc).isoformat()
-    return str(value)
-
-
-def as_time(text):
-    import datetime
-    return datetime.datetime.fromisoformat(text).astimezone(datetime.timezone.utc).isoformat()
-
-
-def prove(server, kind, path):
-    """Read both sides with programs that are not ours and compare every value."""
+def prove(server, target):
+    """With the integration tests' comparator, which shares nothing with the program."""
     equal = True
     print(f"\n  {BOLD}{'TABLE':<12}{'SOURCE':>10}{'TARGET':>10}   VALUES{PLAIN}")
-    with server.connect() as conn:
-        conn.execute("SET timezone = 'UTC'")
-        for table in ("customers", "products", "orders", "items", "visits"):
-            columns = [r[0] for r in conn.execute(
-                "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 "
-                "AND NOT attisdropped ORDER BY attnum", (table,))]
-            texts = ", ".join(f'"{c}"::text' if c in ("tags", "note", "extra", "state") else f'"{c}"'
-                              for c in columns)
-            source = sorted(tuple(map(plain, row)) for row in conn.execute(f"SELECT {texts} FROM {table}"))
-            target = target_rows(kind, path, table, columns)
-            if kind == "sqlite":
-                times = {i for i, c in enumerate(columns) if c in ("placed", "at")}
-                target = [tuple(as_time(v) if i in times else v for i, v in enumerate(r)) for r in target]
-            target = sorted(tuple(map(plain, row)) for row in target)
-            same = source == target
-            equal = equal and same
-            print(f"  {table:<12}{len(source):>10,}{len(target):>10,}   "
-                  + (f"{GREEN}all equal{PLAIN}" if same else f"{RED}different{PLAIN}"))
-            if not same:
-                print("   first differences:", sorted(set(source) ^ set(target))[:4])
+    with server.connect(autocommit=True) as conn:
+        for schema, table in compare.source_tables(conn):
+            source = compare.read_postgres(conn, schema, table)
+            found = target.read(schema, table, source)
+            lines = compare.compare_table(table, source, found, target.kind)
+            equal = equal and not lines
+            print(f"  {table:<12}{len(source.rows):>10,}{len(found.rows) if found else 0:>10,}   "
+                  + (f"{RED}different{PLAIN}" if lines else f"{GREEN}all equal{PLAIN}"))
+            for line in lines[:compare.SHOWN]:
+                print(f"    {line}")
     return equal
 
 
 def show(folder):
     kind = "duckdb" if (ROOT / "build/libduckdb.so").exists() else "sqlite"
-    path = folder / f"shop.{kind}"
+    target = make_target(kind, folder)
     say("1  A throwaway PostgreSQL with a small shop: 420,000 rows in five tables")
     server = Server(folder)
     running = None
@@ -223,24 +189,24 @@ def show(folder):
         with server.connect() as conn:
             conn.execute(SCHEMA)
         load = Load(server)
-        say(f"2  weir stream … {kind}:shop.{kind}, while the shop is busy: inserts, updates, deletes, TOAST,"
+        say(f"2  weir stream … {kind}:{target.path.name}, while the shop is busy: inserts, updates, deletes, TOAST,"
             "\n   key changes, a truncate, an ALTER TABLE")
         load.start()
-        running = weir(server, f"{kind}:{path}", folder / "state")
+        running = weir(server, target.url(), folder / "state")
         time.sleep(KILL_AFTER)
         running.send_signal(signal.SIGKILL)
         running.wait()
         print("\r\033[J" if COLOR else "", end="")
         say("3  Killed with SIGKILL in the middle. The same command again:")
-        running = weir(server, f"{kind}:{path}", folder / "state")
+        running = weir(server, target.url(), folder / "state")
         load.join()
         running.send_signal(signal.SIGTERM)
         running.wait()
-        running = weir(server, f"{kind}:{path}", folder / "state", "--until", "now")
+        running = weir(server, target.url(), folder / "state", "--until", "now")
         if running.wait() != 0:
             sys.exit("weir did not end well")
         say(f"4  {load.transactions:,} transactions later, every row and value on both sides, read by other programs")
-        equal = prove(server, kind, path)
+        equal = prove(server, target)
     finally:
         if running is not None and running.poll() is None:
             running.kill()

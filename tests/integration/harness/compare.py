@@ -5,6 +5,7 @@ the same form by the documented rules for its types, and only by those; then row
 primary key, or as a multiset where there is none."""
 import collections
 import dataclasses
+import functools
 import re
 import struct
 
@@ -26,7 +27,7 @@ class Column:
     not_null: bool
     generated: bool
 
-    @property
+    @functools.cached_property
     def kind(self):
         """The type without its modifier: numeric(10,2) is numeric."""
         return re.sub(r"\(.*?\)", "", self.type)
