@@ -116,6 +116,13 @@ Status pipeline_check_name(Str name, Error *err)
     return error_hint(err, "Up to 100 letters, digits, _, - and . are allowed.");
 }
 
+Status pipeline_validate(const Pipeline *pipeline, Error *err)
+{
+    return source_validate(pipeline->source, pipeline->source_settings, err) == STATUS_OK
+               ? sink_validate(pipeline->sink, pipeline->sink_settings, err)
+               : STATUS_FAIL;
+}
+
 Status pipeline_parse_until(Str text, Pipeline *ret, Error *err)
 {
     if (text.len == 0) {

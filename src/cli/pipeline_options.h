@@ -27,6 +27,9 @@ Str default_state_dir(Arena *arena);
 MUST_CHECK Status pipeline_from_options(Str source, Str sink, const PipelineOptions *options,
                                         bool copy_only, Arena *arena, Pipeline *ret, Error *err);
 
+/** Whether both ends take their settings: before anything is connected to or made. */
+MUST_CHECK Status pipeline_validate(const Pipeline *pipeline, Error *err);
+
 /** "now", an LSN, or empty, into @ret. */
 MUST_CHECK Status pipeline_parse_until(Str text, Pipeline *ret, Error *err);
 

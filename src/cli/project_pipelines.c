@@ -3,21 +3,11 @@
 #include "cli/pipeline_options.h"
 #include "config/project.h"
 
-static Str setting_value(const Settings *settings, const char *key)
-{
-    for (size_t i = 0; i < settings->count; i++) {
-        if (str_is(settings->items[i].key, key)) {
-            return settings->items[i].value;
-        }
-    }
-    return (Str){NULL, 0};
-}
-
-static Status unknown_type(const ProjectPipeline *project, const char *what, Str type,
+static Status unknown_type(const Settings *settings, const char *what, Str type,
                            const char *const *names, Error *err)
 {
     error_set(err, ERROR_CONFIG, "%" STR_FMT ": unknown type of %s \"%" STR_FMT "\"",
-              STR_ARG(project->origin), what, STR_ARG(type));
+              STR_ARG(settings->origin), what, STR_ARG(type));
     const char *nearest = nearest_name(type, names);
     return nearest == NULL ? STATUS_FAIL : error_hint(err, "Did you mean \"%s\"?", nearest);
 }
@@ -33,45 +23,73 @@ static Status find_connectors(const ProjectPipeline *project, Pipeline *ret, Err
             names[count] = source_registry[count]->name;
         }
         names[count] = NULL;
-        return unknown_type(project, "source", project->source_type, names, err);
+        return unknown_type(&project->source, "source", project->source_type, names, err);
     }
     if (ret->sink == NULL) {
         for (; sink_registry[count] != NULL && count < ARRAY_LEN(names) - 1; count++) {
             names[count] = sink_registry[count]->name;
         }
         names[count] = NULL;
-        return unknown_type(project, "sink", project->sink_type, names, err);
+        return unknown_type(&project->sink, "sink", project->sink_type, names, err);
     }
     return STATUS_OK;
 }
 
-// What names an end without telling a secret: parsed as on the command line.
-static Status describe_end(const Settings *settings, const char *type, bool is_source, Arena *arena,
-                           Str *ret, Error *err)
+static Status wrong_type(const Setting *url, const char *type, const char *found, Error *err)
 {
-    Str url = setting_value(settings, "url");
-    Str path = setting_value(settings, "path");
+    return error_set(err, ERROR_CONFIG,
+                     "%" STR_FMT ": the type is \"%s\", and the url is one of \"%s\"",
+                     STR_ARG(url->origin), type, found);
+}
+
+// `url:` is what would stand on a command line: the options in it become settings of their own.
+// *ret_id names the end without telling a secret.
+static Status load_end(Settings *settings, const char *type, bool is_source, Arena *arena,
+                       Str *ret_id, Error *err)
+{
+    Setting *url = settings_find(settings, "url");
+    if (url == NULL || url->is_list) {
+        const Setting *path = settings_find(settings, "path");
+        *ret_id = endpoint_path_id(type, path == NULL ? STR("") : path->value, arena);
+        return STATUS_OK;
+    }
     Endpoint endpoint;
-    if (url.len == 0) {
-        url = str_from(arena_printf(arena, "%s:%" STR_FMT, type, STR_ARG(path)));
+    Status status = is_source ? source_endpoint(url->value, arena, &endpoint, err)
+                              : sink_endpoint(url->value, arena, &endpoint, err);
+    if (status != STATUS_OK) {
+        return error_wrap(err, "%" STR_FMT, STR_ARG(url->origin));
     }
-    Status status = is_source ? source_endpoint(url, arena, &endpoint, err)
-                              : sink_endpoint(url, arena, &endpoint, err);
-    if (status == STATUS_OK) {
-        *ret = endpoint.id;
+    const char *found =
+        is_source ? source_registry[endpoint.kind]->name : sink_registry[endpoint.kind]->name;
+    if (strcmp(found, type) != 0) {
+        return wrong_type(url, type, found, err);
     }
-    return status;
+    Setting *items = ARENA_ARRAY(arena, Setting, settings->count + endpoint.settings.count);
+    size_t count = 0;
+    for (size_t i = 0; i < settings->count; i++) {
+        if (&settings->items[i] != url) {
+            items[count++] = settings->items[i];
+        }
+    }
+    for (size_t i = 0; i < endpoint.settings.count; i++) {
+        items[count] = endpoint.settings.items[i];
+        items[count++].origin = url->origin;
+    }
+    settings->items = items;
+    settings->count = count;
+    *ret_id = endpoint.id;
+    return STATUS_OK;
 }
 
 static Status load_jobs(const ProjectPipeline *project, Pipeline *ret, Error *err)
 {
     ret->jobs = 2;
-    if (project->jobs.len > 0 &&
-        (!str_to_int64(project->jobs, &ret->jobs) || ret->jobs < 1 || ret->jobs > 64)) {
+    Str text = project->jobs.value;
+    if (text.len > 0 && (!str_to_int64(text, &ret->jobs) || ret->jobs < 1 || ret->jobs > 64)) {
         return error_set(err, ERROR_CONFIG,
                          "%" STR_FMT ": \"jobs\" has the value \"%" STR_FMT
                          "\", expected a whole number from 1 to 64",
-                         STR_ARG(project->origin), STR_ARG(project->jobs));
+                         STR_ARG(project->jobs.origin), STR_ARG(text));
     }
     return STATUS_OK;
 }
@@ -80,17 +98,18 @@ static Status load_one(ProjectPipeline *project, Arena *arena, Pipeline *ret, Er
 {
     if (find_connectors(project, ret, err) != STATUS_OK ||
         load_jobs(project, ret, err) != STATUS_OK ||
-        describe_end(&project->source, ret->source->name, true, arena, &ret->source_id, err) !=
+        load_end(&project->source, ret->source->name, true, arena, &ret->source_id, err) !=
             STATUS_OK ||
-        describe_end(&project->sink, ret->sink->name, false, arena, &ret->sink_id, err) !=
-            STATUS_OK ||
-        pipeline_check_name(project->name, err) != STATUS_OK) {
-        return error_wrap(err, "pipeline \"%" STR_FMT "\"", STR_ARG(project->name));
+        load_end(&project->sink, ret->sink->name, false, arena, &ret->sink_id, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (pipeline_check_name(project->name, err) != STATUS_OK) {
+        return error_wrap(err, "%" STR_FMT, STR_ARG(project->origin));
     }
     ret->name = project->name;
     ret->source_settings = &project->source;
     ret->sink_settings = &project->sink;
-    return STATUS_OK;
+    return pipeline_validate(ret, err);
 }
 
 // A relative directory in the file is relative to the file.

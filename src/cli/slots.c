@@ -11,15 +11,13 @@ static Status connect_source(Str text, Arena *arena, PGconn **ret, Error *err)
     if (source_endpoint(text, arena, &endpoint, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    for (size_t i = 0; i < endpoint.settings.count; i++) {
-        if (str_is(endpoint.settings.items[i].key, "url")) {
-            PgConnect options = {.url = endpoint.settings.items[i].value,
-                                 .application_name = "weir slots"};
-            return pg_connect(&options, NULL, ret, err);
-        }
+    const Setting *url = settings_find(&endpoint.settings, "url");
+    if (url == NULL) {
+        return error_set(err, ERROR_CONFIG, "\"%" STR_FMT "\" is not a Postgres source",
+                         STR_ARG(endpoint.id));
     }
-    return error_set(err, ERROR_CONFIG, "\"%" STR_FMT "\" is not a Postgres source",
-                     STR_ARG(endpoint.id));
+    PgConnect options = {.url = url->value, .application_name = "weir slots"};
+    return pg_connect(&options, NULL, ret, err);
 }
 
 static void print_slots(const SlotInfos *slots, Arena *arena)

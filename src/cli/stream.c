@@ -100,7 +100,8 @@ static int start(Invocation *invocation, bool copy_only)
     Error err = {0};
     if (pipeline_from_options(invocation->arguments.items[0], invocation->arguments.items[1],
                               options, copy_only, invocation->arena, &pipeline,
-                              &err) != STATUS_OK) {
+                              &err) != STATUS_OK ||
+        pipeline_validate(&pipeline, &err) != STATUS_OK) {
         return report_error(&err);
     }
     return run_pipeline(&pipeline, options);

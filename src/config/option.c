@@ -19,6 +19,16 @@ const Option *option_find(const Option *table, Str name)
     return NULL;
 }
 
+Setting *settings_find(const Settings *settings, const char *key)
+{
+    for (size_t i = 0; i < settings->count; i++) {
+        if (str_is(settings->items[i].key, key)) {
+            return &settings->items[i];
+        }
+    }
+    return NULL;
+}
+
 const char *nearest_name(Str wrong, const char *const *names)
 {
     const char *nearest = NULL;

@@ -78,6 +78,9 @@ typedef struct Settings {
 MUST_CHECK Status options_apply(const Option *table, void *instance, Settings *settings,
                                 Arena *arena, Error *err);
 
+/** The setting of that key, or NULL. */
+Setting *settings_find(const Settings *settings, const char *key);
+
 /** The row of that name, or NULL. */
 const Option *option_find(const Option *table, Str name);
 

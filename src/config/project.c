@@ -264,8 +264,11 @@ static Status load_pipeline(Loader *loader, const YamlPair *pair, ProjectPipelin
                                      : "\"to\" is missing in pipeline",
                         pair->key);
     }
-    if (jobs != NULL && scalar(loader, jobs, &ret->jobs) != STATUS_OK) {
-        return STATUS_FAIL;
+    if (jobs != NULL) {
+        ret->jobs.origin = origin(loader, jobs->line);
+        if (scalar(loader, jobs, &ret->jobs.value) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
     }
     return load_end(loader, from, &ret->source_type, &ret->source) == STATUS_OK
                ? load_end(loader, to, &ret->sink_type, &ret->sink)

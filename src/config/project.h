@@ -18,8 +18,8 @@ typedef struct ProjectPipeline {
     Settings source;
     Str sink_type;
     Settings sink;
-    Str jobs;   // as written; empty: not given
-    Str origin; // "weir.yml:12"
+    Setting jobs; // as written; its value is empty: not given
+    Str origin;   // "weir.yml:12"
 } ProjectPipeline;
 
 typedef struct Project {

@@ -207,6 +207,11 @@ static Str absolute_path(Str path, Arena *arena)
     return str_from(arena_printf(arena, "%s/%" STR_FMT, here, STR_ARG(path)));
 }
 
+Str endpoint_path_id(const char *kind, Str path, Arena *arena)
+{
+    return str_from(arena_printf(arena, "%s:%" STR_FMT, kind, STR_ARG(absolute_path(path, arena))));
+}
+
 static Str file_stem(Str path)
 {
     Str name = last_path_part(path);
@@ -231,8 +236,7 @@ static Status parse_path(Parser *parser, Str rest, Endpoint *ret)
     if (path.len > 0) {
         add_setting(parser, row, path);
     }
-    ret->id = str_from(arena_printf(parser->arena, "%s:%" STR_FMT, parser->kind->name,
-                                    STR_ARG(absolute_path(path, parser->arena))));
+    ret->id = endpoint_path_id(parser->kind->name, path, parser->arena);
     ret->name = path.len > 0 ? file_stem(path) : str_from(parser->kind->name);
     return STATUS_OK;
 }

@@ -27,3 +27,6 @@ typedef struct Endpoint {
  */
 MUST_CHECK Status endpoint_parse(Str text, const EndpointKind *kinds, size_t count, Arena *arena,
                                  Endpoint *ret, Error *err);
+
+/** The id of what is not a URL: "duckdb:/data/shop.duckdb". */
+Str endpoint_path_id(const char *kind, Str path, Arena *arena);

@@ -29,6 +29,13 @@ const char *sink_guarantee_name(SinkGuarantee guarantee)
     return "unknown";
 }
 
+// An instance that nothing was opened with: it needs no close().
+static void discard(Sink *sink)
+{
+    arena_done(&sink->options_arena);
+    mem_free(sink);
+}
+
 Status sink_new(const SinkOps *ops, Settings *settings, const SinkContext *context, Sink **ret,
                 Error *err)
 {
@@ -36,13 +43,29 @@ Status sink_new(const SinkOps *ops, Settings *settings, const SinkContext *conte
     Sink *sink = mem_alloc_zero(ops->instance_size);
     sink->ops = ops;
     sink->context = *context;
-    if (options_apply(ops->options, sink, settings, &sink->options_arena, err) != STATUS_OK ||
-        (ops->validate != NULL && ops->validate(sink, err) != STATUS_OK)) {
-        arena_done(&sink->options_arena);
-        mem_free(sink);
+    Status status = options_apply(ops->options, sink, settings, &sink->options_arena, err);
+    if (status == STATUS_OK && ops->validate != NULL) {
+        status = ops->validate(sink, err);
+        if (status != STATUS_OK && settings->origin.len > 0) {
+            error_wrap(err, "%" STR_FMT, STR_ARG(settings->origin));
+        }
+    }
+    if (status != STATUS_OK) {
+        discard(sink);
         return STATUS_FAIL;
     }
     *ret = sink;
+    return STATUS_OK;
+}
+
+Status sink_validate(const SinkOps *ops, Settings *settings, Error *err)
+{
+    static const SinkContext nothing = {.pipeline = ""};
+    Sink *sink;
+    if (sink_new(ops, settings, &nothing, &sink, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    discard(sink);
     return STATUS_OK;
 }
 

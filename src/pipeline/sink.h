@@ -119,5 +119,8 @@ const char *sink_guarantee_name(SinkGuarantee guarantee);
 MUST_CHECK Status sink_new(const SinkOps *ops, Settings *settings, const SinkContext *context,
                            Sink **ret, Error *err);
 
+/** Whether sink_new() would take @settings: nothing is connected to. */
+MUST_CHECK Status sink_validate(const SinkOps *ops, Settings *settings, Error *err);
+
 /** close() and free. Accepts NULL. */
 void sink_free(Sink *sink);

@@ -14,6 +14,13 @@ const SourceOps *source_find(Str name)
     return NULL;
 }
 
+// An instance that nothing was opened with: it needs no close().
+static void discard(Source *source)
+{
+    arena_done(&source->options_arena);
+    mem_free(source);
+}
+
 Status source_new(const SourceOps *ops, Settings *settings, const SourceContext *context,
                   Source **ret, Error *err)
 {
@@ -21,13 +28,29 @@ Status source_new(const SourceOps *ops, Settings *settings, const SourceContext 
     Source *source = mem_alloc_zero(ops->instance_size);
     source->ops = ops;
     source->context = *context;
-    if (options_apply(ops->options, source, settings, &source->options_arena, err) != STATUS_OK ||
-        (ops->validate != NULL && ops->validate(source, err) != STATUS_OK)) {
-        arena_done(&source->options_arena);
-        mem_free(source);
+    Status status = options_apply(ops->options, source, settings, &source->options_arena, err);
+    if (status == STATUS_OK && ops->validate != NULL) {
+        status = ops->validate(source, err);
+        if (status != STATUS_OK && settings->origin.len > 0) {
+            error_wrap(err, "%" STR_FMT, STR_ARG(settings->origin));
+        }
+    }
+    if (status != STATUS_OK) {
+        discard(source);
         return STATUS_FAIL;
     }
     *ret = source;
+    return STATUS_OK;
+}
+
+Status source_validate(const SourceOps *ops, Settings *settings, Error *err)
+{
+    static const SourceContext nothing = {.pipeline = ""};
+    Source *source;
+    if (source_new(ops, settings, &nothing, &source, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    discard(source);
     return STATUS_OK;
 }
 

@@ -118,5 +118,8 @@ const SourceOps *source_find(Str name);
 MUST_CHECK Status source_new(const SourceOps *ops, Settings *settings, const SourceContext *context,
                              Source **ret, Error *err);
 
+/** Whether source_new() would take @settings: nothing is connected to. */
+MUST_CHECK Status source_validate(const SourceOps *ops, Settings *settings, Error *err);
+
 /** close() and free. Accepts NULL. */
 void source_free(Source *source);

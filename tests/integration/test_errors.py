@@ -60,13 +60,65 @@ def test_options_of_the_sink(weir, source, target, query, said):
     assert source.slots() == [], "nothing was made before the mistake was seen"
 
 
-@pytest.mark.xfail(reason="the source is connected to first", strict=True)
-def test_options_of_the_sink_are_seen_first(weir):
-    process = weir.start("stream", NOWHERE, "sqlite:x.db?mdoe=history")
-    try:
-        assert process.wait(5).code == 2
-    finally:
-        process.kill()
+@pytest.mark.parametrize("url, said", [
+    ("sqlite:x.db?mdoe=history", ['"mdoe"', '"mode"']), ("sqlite:x.db?mode=x", ["mode", "history"]),
+    ("duckdb:x.db?threads=no", ["threads"]), ("file:x?format=xml", ["format", "xml"]), ("sqlite:", ["path"]),
+    ("postgres://127.0.0.1:1/x?schema=a,b", ["schema"]), ("stdout:?format=wal2json&version=3", ["version"]),
+])
+@pytest.mark.parametrize("command", ["stream", "copy", "run"])
+def test_options_of_the_sink_are_seen_first(weir, command, url, said):
+    """Before the source, which is down, is waited for."""
+    if command == "run":
+        (weir.folder / "weir.yml").write_text(f"""
+connections:
+  down: {{ type: postgres, url: "{NOWHERE}" }}
+  good: {{ type: "null" }}
+  bad: {{ type: {url.partition(":")[0]}, url: "{url}" }}
+pipelines:
+  first: {{ from: {{ connection: down }}, to: {{ connection: good }} }}
+  second: {{ from: {{ connection: down }}, to: {{ connection: bad }} }}
+""")
+    words = [] if command == "run" else [NOWHERE, url]
+    says(weir.run(command, *words, code=2, timeout=10), *said, *(["weir.yml:5"] if command == "run" else []))
+
+
+@pytest.mark.parametrize("connection, said", [
+    ("type: postgres, url: 'postgres://h/db?tabels=a'", ['"tabels"', '"tables"']),
+    ("type: postgres, url: 'postgres://u:a@b@h/db'", ["%40"]),
+    ("type: postgres, url: 'postgres://h/db', tabels: [a]", ['"tabels"', '"tables"']),
+    ("type: postgres, url: 'postgres://h/db?copy=no', copy: no", ['"copy"', "twice"]),
+    ("type: postgres, url: 'sqlite:x'", ["source", '"sqlite"', "postgres:"]),
+    ("type: postgres, url: [a, b]", ['"url"', "list"]),
+    ("type: postgres, slot: Bad-Slot, url: 'postgres://h/db'", ["Bad-Slot"]),
+    ("type: postgers, url: 'postgres://h/db'", ['"postgers"', '"postgres"']),
+    ("type: postgres", ['"url" is missing']),
+])
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_mistakes_in_a_project_have_a_line(weir, command, connection, said):
+    (weir.folder / "weir.yml").write_text(
+        f"connections:\n  nowhere: {{ type: 'null' }}\n  it: {{ {connection} }}\n"
+        "pipelines:\n  p:\n    from: { connection: it }\n    to: { connection: nowhere }\n")
+    says(weir.run(command, code=2, timeout=10), "weir.yml:3", *said)
+
+
+@pytest.mark.parametrize("line, said", [("jobs: many", ["jobs", "many"]), ("job: 2", ['"job"', '"jobs"'])])
+def test_mistakes_in_a_pipeline_have_a_line(weir, line, said):
+    (weir.folder / "weir.yml").write_text(
+        f"connections:\n  nowhere: {{ type: 'null' }}\n  it: {{ type: postgres, url: '{NOWHERE}' }}\n"
+        f"pipelines:\n  p:\n    from: {{ connection: it }}\n    to: {{ connection: nowhere }}\n    {line}\n")
+    says(weir.run("run", code=2, timeout=10), "weir.yml:8", *said)
+
+
+@pytest.mark.parametrize("sink", ["postgres"])
+def test_options_in_the_url_of_a_project(weir, source, target, sink):
+    """They are the connector's, as on a command line, and not libpq's."""
+    source.sql(TABLE)
+    (weir.folder / "weir.yml").write_text(
+        f"connections:\n  from: {{ type: postgres, url: '{source.url}?partitions=leaf' }}\n"
+        f"  to: {{ type: postgres, url: '{target.url()}?schema=elsewhere&application_name=x' }}\n"
+        "pipelines:\n  p:\n    from: { connection: from, tables: [t] }\n    to: { connection: to }\n")
+    weir.run("run", "--until", "now")
+    assert target.database.one("SELECT count(*) FROM elsewhere.t") == 2
 
 
 @pytest.mark.parametrize("query, said", [

@@ -40,7 +40,8 @@ static void a_project_is_read(void **context)
     assert_true(str_is(one->sink.items[0].value, "no")); // YAML 1.2: not a boolean
     assert_true(str_is(one->sink.items[1].key, "mode"));
     assert_true(str_is(one->sink.items[1].origin, "weir.yml:9"));
-    assert_true(str_is(one->jobs, "4"));
+    assert_true(str_is(one->jobs.value, "4"));
+    assert_true(str_is(one->jobs.origin, "weir.yml:10"));
 }
 
 static void variables_are_replaced(void **context)
