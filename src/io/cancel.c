@@ -30,3 +30,11 @@ void cancel_set(Cancel *cancel)
     ssize_t wrote = write(cancel->fd, &one, sizeof(one));
     (void)wrote;
 }
+
+void cancel_reset(Cancel *cancel)
+{
+    uint64_t count;
+    ssize_t got = read(cancel->fd, &count, sizeof(count));
+    (void)got;
+    atomic_store(&cancel->is_set, false);
+}

@@ -19,6 +19,10 @@ void cancel_done(Cancel *cancel);
 /** Thread: any. Async-signal-safe. */
 void cancel_set(Cancel *cancel);
 
+/** Take the request back. The descriptor stays the same. Thread: when nobody waits on it any more.
+ */
+void cancel_reset(Cancel *cancel);
+
 static inline bool cancel_is_set(const Cancel *cancel)
 {
     return cancel != NULL && atomic_load_explicit(&cancel->is_set, memory_order_relaxed);

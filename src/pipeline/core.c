@@ -135,6 +135,16 @@ static void on_stop(Core *core, const CoreEvent *event)
     }
 }
 
+// What was not delivered is not confirmed either, and comes again with the next start.
+static void on_give_up(Core *core)
+{
+    if (core->state == CORE_RUNNING && core->stop != CORE_STOP_NONE) {
+        core->failed = true;
+        core->error = ERROR_CANCELLED;
+        core->state = CORE_CLOSING;
+    }
+}
+
 static void on_tick(Core *core, const CoreEvent *event)
 {
     if (core->state == CORE_WAITING && event->now_ms >= core->retry_at_ms) {
@@ -162,6 +172,9 @@ void core_step(Core *core, const CoreEvent *event)
         break;
     case CORE_STOP:
         on_stop(core, event);
+        break;
+    case CORE_GIVE_UP:
+        on_give_up(core);
         break;
     case CORE_TICK:
         on_tick(core, event);

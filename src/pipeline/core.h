@@ -46,6 +46,7 @@ typedef enum CoreEventKind {
     CORE_FAILED,  // error: something broke (also while opening)
     CORE_CLOSED,  // everything is down after CORE_CLOSING
     CORE_STOP,    // stop
+    CORE_GIVE_UP, // a drain cannot go on: its route waits for something that may take hours
     CORE_TICK,    // time passes
 } CoreEventKind;
 

@@ -62,6 +62,7 @@ struct Route {
     Change *merged;   // several batches' changes, see side_by_side()
     size_t merged_capacity;
     SideCopy *side;
+    atomic_bool is_copying; // the route's thread waits for a copy
     CopyJob job;
 };
 
@@ -580,7 +581,9 @@ static Status side_begin(Route *route, Table *table, const Relation *relation, E
 static Status side_end(Route *route, Error *err)
 {
     SideCopy *side = route->side;
+    atomic_store(&route->is_copying, true);
     (void)pthread_join(side->thread, NULL);
+    atomic_store(&route->is_copying, false);
     route->side = NULL;
     if (side->status != STATUS_OK) {
         *err = side->error;
@@ -650,10 +653,12 @@ static Status begin_next_copy(Route *route, bool must_finish, Error *err)
     const Relation *relation = table->prepared;
     route->last_relation = NULL;
     atomic_fetch_add(&route->options.meter->tables_total, 1);
-    if (route->sink->ops->is_parallel && !must_finish) {
-        return side_begin(route, table, relation, err);
-    }
-    return copy_now(route, table, relation, err);
+    bool beside = route->sink->ops->is_parallel && !must_finish;
+    atomic_store(&route->is_copying, true);
+    Status status =
+        beside ? side_begin(route, table, relation, err) : copy_now(route, table, relation, err);
+    atomic_store(&route->is_copying, false);
+    return status;
 }
 
 // When `until` has been written, no copy may be left behind: the run ends with the next commit.
@@ -686,6 +691,11 @@ Status route_flush(Route *route, bool idle, bool draining, Error *err)
         return commit(route, err);
     }
     return STATUS_OK;
+}
+
+bool route_is_copying(const Route *route)
+{
+    return atomic_load(&route->is_copying);
 }
 
 void route_close(Route *route)

@@ -50,5 +50,8 @@ int64_t route_patience_ms(const Route *route, int64_t now_ms);
  */
 MUST_CHECK Status route_flush(Route *route, bool idle, bool draining, Error *err);
 
+/** route_flush() waits for the copy of a table. Thread: any. */
+bool route_is_copying(const Route *route);
+
 /** Accepts NULL. Uncommitted work is dropped. */
 void route_close(Route *route);

@@ -445,13 +445,20 @@ static void on_waiting(Runner *runner, const Core *core)
         wake_wait(&runner->bell, (int)MIN(left, (int64_t)1000));
         return;
     }
-    // A new attempt needs a token that nobody has set.
-    cancel_done(&runner->cancel);
-    Error err = {0};
-    if (cancel_init(&runner->cancel, &err) != STATUS_OK) {
-        log_failure(LOG_ERROR, &runner->scope, "cannot retry", &err);
-    }
+    cancel_reset(&runner->cancel);
     post(runner, (CoreEvent){.kind = CORE_TICK});
+}
+
+// A drain delivers what was received. While the route waits for a copy it delivers nothing, perhaps
+// for hours: everything before the copy is committed, and the copy starts again the next time.
+static void on_running(Runner *runner, const Core *core)
+{
+    if (core->stop == CORE_STOP_DRAIN && route_is_copying(runner->route)) {
+        log_info(&runner->scope, "the copy that is under way starts again next time");
+        post(runner, (CoreEvent){.kind = CORE_GIVE_UP});
+    } else {
+        wake_wait(&runner->bell, 1000);
+    }
 }
 
 static void log_retry(Runner *runner)
@@ -484,7 +491,7 @@ static void run_loop(Runner *runner)
             on_opening(runner);
             break;
         case CORE_RUNNING:
-            wake_wait(&runner->bell, 1000);
+            on_running(runner, &core);
             break;
         case CORE_CLOSING:
             on_closing(runner);

@@ -46,6 +46,11 @@ static void stop(CoreStop how)
     send((CoreEvent){.kind = CORE_STOP, .stop = how});
 }
 
+static void give_up(void)
+{
+    send((CoreEvent){.kind = CORE_GIVE_UP});
+}
+
 static void confirms_only_what_is_durable(void **context)
 {
     (void)context;
@@ -251,6 +256,24 @@ static void a_copy_that_is_interrupted_has_not_ended_well(void **context)
     assert_false(core_succeeded(&core));
 }
 
+static void a_drain_that_cannot_go_on_is_given_up(void **context)
+{
+    (void)context;
+    start(1, 0);
+    opened(10);
+    sealed(20, 0, true);
+    give_up();
+    assert_int_equal(core.state, CORE_RUNNING); // nobody asked to stop
+    stop(CORE_STOP_DRAIN);
+    assert_int_equal(core.state, CORE_RUNNING);
+    give_up();
+    assert_int_equal(core.state, CORE_CLOSING);
+    closed(0);
+    assert_int_equal(core.state, CORE_DONE);
+    assert_int_equal(core.confirmed.lsn, 10);
+    assert_false(core_succeeded(&core));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -269,6 +292,7 @@ int main(void)
         cmocka_unit_test(stop_now_is_no_success),
         cmocka_unit_test(stop_while_waiting_ends_at_once),
         cmocka_unit_test(a_copy_that_is_interrupted_has_not_ended_well),
+        cmocka_unit_test(a_drain_that_cannot_go_on_is_given_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
