@@ -31,20 +31,25 @@ static const char column_query[] =
     "   FROM col JOIN base USING (attrelid, attnum) JOIN pg_type t ON t.oid = base.oid"
     "  ORDER BY col.attrelid, col.attnum, base.depth DESC";
 
+// Nothing here may open a table, as pg_table_size() does: somebody's ALTER TABLE would hold us up.
 static const char table_query[] =
     "SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relispartition,"
-    "       coalesce((SELECT a.relid::oid FROM pg_partition_ancestors(c.oid) WITH ORDINALITY a "
-    "(relid, "
-    "n)"
+    "       coalesce((SELECT a.relid::oid"
+    "                   FROM pg_partition_ancestors(c.oid) WITH ORDINALITY a (relid, n)"
     "                  ORDER BY a.n DESC LIMIT 1), c.oid),"
-    "       c.relreplident, coalesce(s.rows, -1)::bigint, coalesce(s.bytes, 0)"
+    "       c.relreplident, coalesce(s.rows, -1)::bigint,"
+    "       coalesce(s.pages * current_setting('block_size')::int, -1)::bigint"
     "  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     "  LEFT JOIN LATERAL ("
+    "    WITH RECURSIVE tree (oid) AS ("
+    "      SELECT c.oid UNION ALL"
+    "      SELECT i.inhrelid FROM pg_inherits i JOIN tree ON i.inhparent = tree.oid"
+    "       WHERE c.relkind = 'p')"
     "    SELECT sum(l.reltuples) FILTER (WHERE l.reltuples >= 0) AS rows,"
-    "           sum(pg_table_size(l.oid)) AS bytes"
-    "      FROM (SELECT relid FROM pg_partition_tree(c.oid) UNION SELECT c.oid) p (relid)"
-    "      JOIN pg_class l ON l.oid = p.relid"
-    "     WHERE l.relkind = 'r') s ON c.relkind IN ('r', 'p')";
+    "           sum(l.relpages + coalesce(t.relpages, 0)) FILTER (WHERE l.reltuples >= 0) AS pages"
+    "      FROM tree JOIN pg_class l USING (oid) LEFT JOIN pg_class t ON t.oid = l.reltoastrelid"
+    "     WHERE l.relkind = 'r') s"
+    "    ON c.relkind IN ('r', 'p')";
 
 static const char key_query[] =
     "SELECT indrelid, indisprimary, indisreplident, indimmediate,"
@@ -142,7 +147,7 @@ static void read_tables(const PGresult *result, Arena *arena, CatalogTables *ret
             .root_oid = field_oid(result, i, 6),
             .identity = identity_from(field_char(result, i, 7)),
             .row_estimate = field_number(result, i, 8, -1, INT64_MAX),
-            .bytes = field_number(result, i, 9, 0, INT64_MAX),
+            .byte_estimate = field_number(result, i, 9, -1, INT64_MAX),
         };
     }
 }

@@ -24,8 +24,10 @@ typedef struct CatalogTable {
     bool is_partition;
     uint32_t root_oid; // of a partition: the topmost table; otherwise oid
     ReplicaIdentity identity;
-    int64_t row_estimate; // -1: not known
-    int64_t bytes;        // with TOAST, without indexes; of a partitioned table: of all leaves
+    // As VACUUM and ANALYZE left them, TOAST included; of a partitioned table: of all leaves. -1:
+    // not known.
+    int64_t row_estimate;
+    int64_t byte_estimate;
     uint16_t column_count;
     CatalogColumn *columns; // in attnum order; dropped ones are left out
     // attnums in key order; 0 when there is none

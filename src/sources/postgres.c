@@ -126,6 +126,11 @@ static Status postgres_open(Source *source, Error *err)
         return error_hint(err, "PostgreSQL 14 or later is needed.");
     }
     postgres_choose_names(postgres);
+    // A look at the catalogs may have to wait for somebody's ALTER TABLE. The stream must not.
+    PgWait wait = postgres_wait(postgres);
+    if (pg_run(postgres->sql, &wait, "SET lock_timeout = '2s'", err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
     return read_facts(postgres, err);
 }
 

@@ -112,7 +112,7 @@ MUST_CHECK Status postgres_published(Postgres *postgres, bool as_wanted, Arena *
 /** A digest of everything that decides which tables are published: cheap to ask for often. */
 MUST_CHECK Status postgres_tables_digest(Postgres *postgres, char ret[static 33], Error *err);
 
-/** Something was dropped or made between two looks at the catalogs: the next look is right. */
+/** Something was dropped, made or locked between two looks at the catalogs: look again later. */
 bool postgres_is_passing(const Error *err);
 
 // postgres_publications.c

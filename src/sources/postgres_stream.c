@@ -131,6 +131,21 @@ static void announce_table(Postgres *postgres, const Relation *relation, bool ne
     change->ordinal = 1; // behind everything that is delivered; the next transaction is later
 }
 
+static Status look_at_tables(Postgres *postgres, Error *err)
+{
+    if (postgres->owns_publication && keep_in_step(postgres, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    Arena scratch = {0};
+    SourceTables published;
+    Status status = postgres_published(postgres, false, &scratch, &published, err);
+    if (status == STATUS_OK) {
+        postgres_stream_look(postgres, &published, announce_table);
+    }
+    arena_done(&scratch);
+    return status;
+}
+
 // Look from time to time which tables are published now.
 static Status refresh_tables(Postgres *postgres, int64_t now_ms, Error *err)
 {
@@ -147,17 +162,16 @@ static Status refresh_tables(Postgres *postgres, int64_t now_ms, Error *err)
         return STATUS_OK;
     }
     memcpy(stream->tables_digest, digest, sizeof(digest));
-    if (postgres->owns_publication && keep_in_step(postgres, err) != STATUS_OK) {
-        return STATUS_FAIL;
+    Error failure = {0};
+    if (look_at_tables(postgres, &failure) == STATUS_OK) {
+        return STATUS_OK;
     }
-    Arena scratch = {0};
-    SourceTables published;
-    Status status = postgres_published(postgres, false, &scratch, &published, err);
-    if (status == STATUS_OK) {
-        postgres_stream_look(postgres, &published, announce_table);
+    if (postgres_is_passing(&failure)) {
+        stream->tables_digest[0] = '\0'; // somebody makes and drops tables: the next look will do
+        return STATUS_OK;
     }
-    arena_done(&scratch);
-    return status;
+    *err = failure;
+    return STATUS_FAIL;
 }
 
 // Everything that has arrived; STATUS_OK with *ret when a batch is to be passed on.

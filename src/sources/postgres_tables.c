@@ -210,7 +210,7 @@ Status postgres_wanted(Postgres *postgres, Arena *arena, WantedTables *ret, Erro
 
 bool postgres_is_passing(const Error *err)
 {
-    static const char *const states[] = {"42P01", "42704", "42710", "3F000", "XX000"};
+    static const char *const states[] = {"42P01", "42704", "42710", "3F000", "XX000", "55P03"};
     for (size_t i = 0; i < ARRAY_LEN(states); i++) {
         if (strcmp(err->sqlstate, states[i]) == 0) {
             return true;
@@ -338,7 +338,8 @@ static Status describe(Postgres *postgres, const Published *published, Arena *ar
         Relation *relation = NULL;
         status = catalog_relation(table, published->columns[i], published->column_counts[i], arena,
                                   &relation, err);
-        ret->items[ret->count++] = (SourceTable){relation, table->row_estimate, table->bytes};
+        ret->items[ret->count++] =
+            (SourceTable){relation, table->row_estimate, table->byte_estimate};
     }
     arena_done(&scratch);
     return status;

@@ -90,3 +90,51 @@ def test_tables_come_and_go(pipeline):
     pipeline.settle(process)
     assert process.stop().code == 0
     pipeline.check([("public", "stays")])
+
+
+def transaction(source, statement):
+    """Somebody's transaction, open until its connection is closed."""
+    connection = source.server.connect(source.name)
+    connection.autocommit = False
+    connection.execute(statement)
+    return connection
+
+
+@pytest.mark.sql
+def test_stopped_while_a_copy_waits(pipeline):
+    """The first SIGTERM ends it, though a snapshot cannot be had; the copy is made by the next run."""
+    pipeline.source.sql(TABLES)
+    process = start(pipeline)
+    pipeline.settle(process)
+    # A snapshot for a copy has to wait for transactions that are open.
+    with transaction(pipeline.source, "CREATE TABLE never (id int)") as holder:
+        pipeline.source.sql("CREATE TABLE slow (id int PRIMARY KEY, v text); INSERT INTO slow VALUES (1, 'x');"
+                            "ALTER PUBLICATION mine ADD TABLE slow")
+        wait_for(lambda: pipeline.source.one(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'weir/%%' AND wait_event_type = 'Lock'"),
+            30, lambda: "the copy waits\n" + process.logs())
+        ended = process.stop(timeout=15)
+        holder.rollback()
+    assert ended.code in (0, 1), ended
+    pipeline.source.sql("INSERT INTO slow VALUES (2, 'y')")
+    pipeline.drain(*OWN)
+    pipeline.check([("public", "stays"), ("public", "moves"), ("public", "slow")])
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_a_locked_table_does_not_hold_up_the_others(pipeline):
+    """Somebody alters a table for hours; a new table makes us look at the catalogs meanwhile."""
+    pipeline.source.sql("CREATE TABLE stays (id int PRIMARY KEY, v text); CREATE TABLE altered (id int PRIMARY KEY)")
+    process = pipeline.weir.start("stream", pipeline.source.url + "?refresh=100ms", pipeline.target.url())
+    pipeline.settle(process)
+    with transaction(pipeline.source, "LOCK TABLE altered") as holder:
+        for n in range(20):
+            pipeline.source.sql(f"INSERT INTO stays VALUES ({n}, 'x')")
+            pipeline.source.sql(f"CREATE TABLE new{n} (id int PRIMARY KEY)")
+        pipeline.settle(process, timeout=20)
+        pipeline.source.sql("ALTER TABLE stays ADD COLUMN more int; INSERT INTO stays VALUES (100, 'x', 1)")
+        pipeline.settle(process, timeout=20)
+        holder.rollback()
+    assert process.stop().code == 0
+    pipeline.drain()
+    pipeline.check()
