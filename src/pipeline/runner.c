@@ -240,6 +240,7 @@ static Status open_source(Runner *runner, Error *err)
         .pipeline = runner->pipeline->name.ptr,
         .cancel = &runner->cancel,
         .copy_only = pipeline->until == UNTIL_COPY,
+        .until = runner->until.lsn,
         .notice = notice,
         .notice_context = runner,
     };

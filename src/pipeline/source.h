@@ -33,6 +33,7 @@ typedef struct SourceContext {
     const char *pipeline;
     Cancel *cancel;
     bool copy_only; // no stream will follow: `weir copy`
+    Lsn until;      // where the run is to end; LSN_NONE: nowhere, or it is asked by now()
     void (*notice)(void *notice_context, const char *message);
     void *notice_context;
 } SourceContext;
@@ -63,7 +64,10 @@ typedef struct SourceOps {
      */
     Status (*resume)(Source *source, const Checkpoint *checkpoint, Checkpoint *changed, Error *err);
 
-    /** The tables published now; valid until close(). */
+    /**
+     * The tables published now; valid until close(). Those that the checkpoint does not have are
+     * told again by a CHANGE_SCHEMA in the stream, where it has come to as far as this was true.
+     */
     Status (*tables)(Source *source, const SourceTables **ret, Error *err);
 
     /**

@@ -134,6 +134,32 @@ static Status postgres_open(Source *source, Error *err)
     return read_facts(postgres, err);
 }
 
+// pg_current_wal_insert_lsn() may stand behind a page header that only the next record will be
+// written after: nothing is ever sent up to there on an idle server, so such an LSN is moved back
+// to the page's start, where the last record ends. See XLogBytePosToRecPtr() in xlog.c.
+static Lsn before_page_header(Lsn lsn)
+{
+    enum { PAGE = 8192, SHORT_HEADER = 24, LONG_HEADER = 40 };
+    Lsn offset = lsn % PAGE;
+    return offset == SHORT_HEADER || offset == LONG_HEADER ? lsn - offset : lsn;
+}
+
+Status postgres_wal_end(Postgres *postgres, Lsn *ret, Error *err)
+{
+    PgWait wait = postgres_wait(postgres);
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    Lsn lsn;
+    if (pg_query(postgres->sql, &wait, "SELECT pg_current_wal_insert_lsn()", 0, NULL, &result,
+                 err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (!lsn_parse(str_from(PQgetvalue(result, 0, 0)), &lsn)) {
+        return error_set(err, ERROR_DATA, "the server gave no WAL position");
+    }
+    *ret = before_page_header(lsn);
+    return STATUS_OK;
+}
+
 // ---------------------------------------------------------------------------------------------
 // Resuming
 // ---------------------------------------------------------------------------------------------
@@ -204,7 +230,7 @@ static Status open_walsender(Postgres *postgres, Error *err)
 }
 
 // So that a table which comes back to the publication is told from one that is new.
-static void take_followed(Postgres *postgres, const Checkpoint *checkpoint)
+static void take_told(Postgres *postgres, const Checkpoint *checkpoint)
 {
     const Str prefix = STR("table:");
     for (size_t i = 0; i < checkpoint->count; i++) {
@@ -212,7 +238,7 @@ static void take_followed(Postgres *postgres, const Checkpoint *checkpoint)
         uint64_t oid;
         if (str_starts_with(key, prefix) &&
             str_to_uint64((Str){key.ptr + prefix.len, key.len - prefix.len}, &oid)) {
-            postgres_stream_follows(postgres, (uint32_t)oid);
+            postgres_stream_told(postgres, (uint32_t)oid);
         }
     }
 }
@@ -244,7 +270,8 @@ static Status resume_stream(Postgres *postgres, const Checkpoint *checkpoint, Ch
     if (checkpoint_get(checkpoint, STR("source")) == NULL) {
         checkpoint_set(changed, STR("source"), source_identity(postgres));
     }
-    take_followed(postgres, checkpoint);
+    postgres->is_fresh = entry == NULL;
+    take_told(postgres, checkpoint);
     postgres->stream.end = start;
     postgres->stream.passed = start;
     return STATUS_OK;
@@ -260,15 +287,33 @@ static Status postgres_resume(Source *source, const Checkpoint *checkpoint, Chec
     return resume_stream(postgres, checkpoint, changed, err);
 }
 
+// A table that the route does not know may have the name of one whose last changes are still to
+// come: it is told once more, in its place in the stream. But not behind what the run is to reach.
 static Status postgres_tables(Source *source, const SourceTables **ret, Error *err)
 {
     Postgres *postgres = (Postgres *)source;
-    if (postgres_published(postgres, source->context.copy_only, &postgres->arena,
-                           &postgres->published, err) != STATUS_OK) {
+    PostgresStream *stream = &postgres->stream;
+    SourceTables *published = &postgres->published;
+    if (postgres_published(postgres, source->context.copy_only, &postgres->arena, published, err) !=
+        STATUS_OK) {
         return STATUS_FAIL;
     }
-    postgres_stream_look(postgres, &postgres->published, NULL);
-    *ret = &postgres->published;
+    *ret = published;
+    if (source->context.copy_only) {
+        return STATUS_OK;
+    }
+    postgres_stream_know(postgres, published);
+    for (size_t i = 0; postgres->is_fresh && i < published->count; i++) {
+        postgres_stream_told(postgres, published->items[i].relation->oid);
+    }
+    Lsn end;
+    if (postgres_wal_end(postgres, &end, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    Lsn until = source->context.until;
+    stream->looks++;
+    stream->news = *published;
+    stream->news_at = until == LSN_NONE ? end : MIN(end, until);
     return STATUS_OK;
 }
 
@@ -279,30 +324,12 @@ static void postgres_confirm(Source *source, Position position)
     postgres->replication.confirmed = MAX(confirmed, position.lsn);
 }
 
-// pg_current_wal_insert_lsn() may stand behind a page header that only the next record will be
-// written after: nothing is ever sent up to there on an idle server, so such an LSN is moved back
-// to the page's start, where the last record ends. See XLogBytePosToRecPtr() in xlog.c.
-static Lsn before_page_header(Lsn lsn)
-{
-    enum { PAGE = 8192, SHORT_HEADER = 24, LONG_HEADER = 40 };
-    Lsn offset = lsn % PAGE;
-    return offset == SHORT_HEADER || offset == LONG_HEADER ? lsn - offset : lsn;
-}
-
 static Status postgres_now(Source *source, Lsn *ret, Error *err)
 {
-    Postgres *postgres = (Postgres *)source;
-    PgWait wait = postgres_wait(postgres);
-    CLEANUP(pg_result_clear) PGresult *result = NULL;
-    Lsn lsn;
-    if (pg_query(postgres->sql, &wait, "SELECT pg_current_wal_insert_lsn()", 0, NULL, &result,
-                 err) != STATUS_OK) {
+    if (postgres_wal_end((Postgres *)source, ret, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (!lsn_parse(str_from(PQgetvalue(result, 0, 0)), &lsn)) {
-        return error_set(err, ERROR_DATA, "the server gave no WAL position");
-    }
-    *ret = before_page_header(lsn);
+    source->context.until = *ret;
     return STATUS_OK;
 }
 

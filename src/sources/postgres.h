@@ -21,9 +21,9 @@ typedef struct StreamRelation {
     const Relation *current; // NULL: not announced yet
     bool is_ignored;         // published, but not wanted
     bool is_announced;       // a SCHEMA change was sent for `current`
-    bool is_followed;        // by the route, according to its checkpoint
+    bool is_told;            // the route knows of it, from its checkpoint or from us
     bool has_left;           // it is published no more: if it comes back, changes were missed
-    uint64_t seen;           // the last look that found it published
+    uint64_t seen;           // `looks` when it was found published, or first told
 } StreamRelation;
 
 /** The state of the stream between two poll() calls. */
@@ -39,8 +39,13 @@ typedef struct PostgresStream {
     Position passed;  // end of the last batch that was passed on
     Lsn idle;         // the server has read and sent everything before it
     int64_t idle_sealed_ms;
-    int64_t refreshed_ms;   // when the catalogs were last asked for new tables
-    uint64_t looks;         // how often the published tables were read
+    int64_t refreshed_ms; // when the catalogs were last asked for new tables
+    uint64_t looks;       // counts the looks at the published tables, and their telling
+    // What the last look found. The catalogs are ahead of the stream: it becomes news when the
+    // stream has come to `news_at`, so that everything that happened before comes before it.
+    SourceTables news;
+    Lsn news_at; // LSN_NONE: there are none
+    Arena news_arena;
     char tables_digest[33]; // of what they said
     Map relations;          // oid -> StreamRelation
     Arena scratch;          // of one message
@@ -69,6 +74,7 @@ typedef struct Postgres {
     Str publication_name;
     Str append_publication; // for tables whose rows cannot be identified; ptr NULL: none
     bool owns_publication;  // we make it and keep it in step with the patterns
+    bool is_fresh;          // the checkpoint was empty
     Str fresh_snapshot;     // exported by the creation of the slot, still valid; ptr NULL: none
     Lsn fresh_snapshot_lsn;
     SourceTables published;
@@ -80,6 +86,9 @@ typedef struct Postgres {
 PgWait postgres_wait(Postgres *postgres);
 
 Catalog postgres_catalog(Postgres *postgres);
+
+/** Where the server's WAL ends, as a position that the stream will come to even when it is idle. */
+MUST_CHECK Status postgres_wal_end(Postgres *postgres, Lsn *ret, Error *err);
 
 /** Connect, with the settings that make text output exact. @replication: a walsender. */
 MUST_CHECK Status postgres_connect(Postgres *postgres, bool replication, PGconn **ret, Error *err);
@@ -159,19 +168,16 @@ void postgres_copy_close(CopyReader *reader);
 
 Status postgres_poll(Source *source, int timeout_ms, int wake_fd, Batch **ret, Error *err);
 void postgres_stream_done(Postgres *postgres);
-/** The target has this table, from an earlier run. */
-void postgres_stream_follows(Postgres *postgres, uint32_t oid);
-/**
- * All that is published now. What is new to the stream is passed to @is_new, and copied; without
- * it, before the stream, @published is kept and has to live as long.
- */
-void postgres_stream_look(Postgres *postgres, const SourceTables *published,
-                          void (*is_new)(Postgres *postgres, const Relation *relation,
-                                         bool needs_copy));
+/** The route knows of this table. */
+void postgres_stream_told(Postgres *postgres, uint32_t oid);
+/** Before the stream: @published, which has to live as long as it, is what rows are read into. */
+void postgres_stream_know(Postgres *postgres, const SourceTables *published);
 
 // postgres_messages.c
 
 /** Take one pgoutput message into the batch. */
 MUST_CHECK Status postgres_message(Postgres *postgres, Lsn start, Str message, Error *err);
+/** The stream has come to where the news were true. */
+void postgres_stream_tell_news(Postgres *postgres);
 /** A batch to add to, with the open transaction copied into it. */
 Batch *postgres_batch(PostgresStream *stream);

