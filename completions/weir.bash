@@ -1,21 +1,24 @@
 # bash completion for weir
 _weir() {
     local word=${COMP_WORDS[COMP_CWORD]}
-    local command=${COMP_WORDS[1]} words
+    local before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} words=''
     if [ "$COMP_CWORD" -eq 1 ]; then
         words='stream copy run check slots init help --help --version'
     else
-        case $command in
-        stream) words='--table --jobs --progress --publication --slot --copy --until --state --name ' ;;
-        copy) words='--table --jobs --progress ' ;;
-        run) words='--until --state ' ;;
-        check) words='--table --publication --slot --name --columns ' ;;
-        slots) words='' ;;
-        init) words='' ;;
-        help) words='' ;;
-        internal) words='' ;;
+        case "$command $before" in
+        'slots slots') words='list drop' ;;
+        *' --log-format') words='text json' ;;
+        *' --log-level') words='error warn info debug' ;;
+        'stream --progress') words='auto always never' ;;
+        'stream '*) words='--table --jobs --progress --publication --slot --no-copy --until --state --name --log-format --log-level --help' ;;
+        'copy --progress') words='auto always never' ;;
+        'copy '*) words='--table --jobs --progress --log-format --log-level --help' ;;
+        'run '*) words='--until --state --log-format --log-level --help' ;;
+        'check '*) words='--table --publication --slot --name --no-columns --log-format --log-level --help' ;;
+        'slots '*) words='--log-format --log-level --help' ;;
+        'init '*) words='--log-format --log-level --help' ;;
+        'help '*) words='--log-format --log-level --help' ;;
         esac
-        words="$words --log-format --log-level --help"
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }

@@ -1,27 +1,29 @@
 # fish completion for weir
 complete -c weir -n __fish_use_subcommand -f -a stream -d 'copy what is there, then follow every change'
-complete -c weir -n '__fish_seen_subcommand_from stream' -l table -r -d 'Take only these tables: schema.table, schema.* or table. Can be repeated.'
-complete -c weir -n '__fish_seen_subcommand_from stream' -l jobs -r -d 'Tables copied at the same time.'
-complete -c weir -n '__fish_seen_subcommand_from stream' -l progress -r -d 'Show live progress: auto does so on a terminal.'
-complete -c weir -n '__fish_seen_subcommand_from stream' -l publication -r -d 'Publication to read; made when it is missing.'
-complete -c weir -n '__fish_seen_subcommand_from stream' -l slot -r -d 'Replication slot to read; made when it is missing.'
-complete -c weir -n '__fish_seen_subcommand_from stream' -l copy -d 'Copy the rows that are there first (--no-copy: follow the changes only).'
-complete -c weir -n '__fish_seen_subcommand_from stream' -l until -r -d 'Stop when everything committed before now, or before an LSN, is delivered.'
-complete -c weir -n '__fish_seen_subcommand_from stream' -l state -r -d 'Directory for the state. Default: $XDG_STATE_HOME/weir or ~/.local/state/weir.'
-complete -c weir -n '__fish_seen_subcommand_from stream' -l name -r -d 'Name of the pipeline, under which its state is kept. Default: made from both ends.'
+complete -c weir -n '__fish_seen_subcommand_from stream' -l table -d 'Take only these tables: schema.table, schema.* or table. Can be repeated.' -r
+complete -c weir -n '__fish_seen_subcommand_from stream' -l jobs -d 'Tables copied at the same time.' -r
+complete -c weir -n '__fish_seen_subcommand_from stream' -l progress -d 'Show live progress: auto does so on a terminal.' -x -a 'auto always never'
+complete -c weir -n '__fish_seen_subcommand_from stream' -l publication -d 'Publication to read; made when it is missing.' -r
+complete -c weir -n '__fish_seen_subcommand_from stream' -l slot -d 'Replication slot to read; made when it is missing.' -r
+complete -c weir -n '__fish_seen_subcommand_from stream' -l no-copy -d 'Do not copy the rows that are there: follow the changes only.'
+complete -c weir -n '__fish_seen_subcommand_from stream' -l until -d 'Stop when everything committed before now, or before an LSN, is delivered.' -r
+complete -c weir -n '__fish_seen_subcommand_from stream' -l state -d 'Directory for the state. Default: $XDG_STATE_HOME/weir or ~/.local/state/weir.' -r
+complete -c weir -n '__fish_seen_subcommand_from stream' -l name -d 'Name of the pipeline, under which its state is kept. Default: made from both ends.' -r
 complete -c weir -n __fish_use_subcommand -f -a copy -d 'copy what is there, once'
-complete -c weir -n '__fish_seen_subcommand_from copy' -l table -r -d 'Take only these tables: schema.table, schema.* or table. Can be repeated.'
-complete -c weir -n '__fish_seen_subcommand_from copy' -l jobs -r -d 'Tables copied at the same time.'
-complete -c weir -n '__fish_seen_subcommand_from copy' -l progress -r -d 'Show live progress: auto does so on a terminal.'
+complete -c weir -n '__fish_seen_subcommand_from copy' -l table -d 'Take only these tables: schema.table, schema.* or table. Can be repeated.' -r
+complete -c weir -n '__fish_seen_subcommand_from copy' -l jobs -d 'Tables copied at the same time.' -r
+complete -c weir -n '__fish_seen_subcommand_from copy' -l progress -d 'Show live progress: auto does so on a terminal.' -x -a 'auto always never'
 complete -c weir -n __fish_use_subcommand -f -a run -d 'run every pipeline of a project'
-complete -c weir -n '__fish_seen_subcommand_from run' -l until -r -d 'Stop when everything committed before now, or before an LSN, is delivered.'
-complete -c weir -n '__fish_seen_subcommand_from run' -l state -r -d 'Directory for the state. Default: what the file says, else $XDG_STATE_HOME/weir or ~/.local/state/weir.'
+complete -c weir -n '__fish_seen_subcommand_from run' -l until -d 'Stop when everything committed before now, or before an LSN, is delivered.' -r
+complete -c weir -n '__fish_seen_subcommand_from run' -l state -d 'Directory for the state. Default: what the file says, else $XDG_STATE_HOME/weir or ~/.local/state/weir.' -r
 complete -c weir -n __fish_use_subcommand -f -a check -d 'look at both ends and say what would happen'
-complete -c weir -n '__fish_seen_subcommand_from check' -l table -r -d 'Look at these tables only: schema.table, schema.* or table. Can be repeated.'
-complete -c weir -n '__fish_seen_subcommand_from check' -l publication -r -d 'Publication that is to be read.'
-complete -c weir -n '__fish_seen_subcommand_from check' -l slot -r -d 'Slot that is to be read.'
-complete -c weir -n '__fish_seen_subcommand_from check' -l name -r -d 'Name of the pipeline.'
-complete -c weir -n '__fish_seen_subcommand_from check' -l columns -d 'Leave the columns and their types out.'
+complete -c weir -n '__fish_seen_subcommand_from check' -l table -d 'Look at these tables only: schema.table, schema.* or table. Can be repeated.' -r
+complete -c weir -n '__fish_seen_subcommand_from check' -l publication -d 'Publication that is to be read.' -r
+complete -c weir -n '__fish_seen_subcommand_from check' -l slot -d 'Slot that is to be read.' -r
+complete -c weir -n '__fish_seen_subcommand_from check' -l name -d 'Name of the pipeline.' -r
+complete -c weir -n '__fish_seen_subcommand_from check' -l no-columns -d 'Leave the columns and their types out.'
 complete -c weir -n __fish_use_subcommand -f -a slots -d 'see and drop replication slots'
 complete -c weir -n __fish_use_subcommand -f -a init -d 'make a project file to start from'
 complete -c weir -n __fish_use_subcommand -f -a help -d 'explain a command, a source or a sink'
+complete -c weir -n 'not __fish_use_subcommand' -l log-format -d 'Log lines as text or as JSON objects.' -x -a 'text json'
+complete -c weir -n 'not __fish_use_subcommand' -l log-level -d 'How much to log.' -x -a 'error warn info debug'

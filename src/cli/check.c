@@ -12,12 +12,14 @@ typedef struct CheckOptions {
 } CheckOptions;
 
 static const Option check_options[] = {
-    {"table", OPTION_LIST(CheckOptions, pipeline.tables),
+    {"table", OPTION_LIST(CheckOptions, pipeline.tables), .value_name = "PATTERN",
      .help = "Look at these tables only: schema.table, schema.* or table. Can be repeated."},
-    {"publication", OPTION_STRING(CheckOptions, pipeline.publication),
+    {"publication", OPTION_STRING(CheckOptions, pipeline.publication), .value_name = "NAME",
      .help = "Publication that is to be read."},
-    {"slot", OPTION_STRING(CheckOptions, pipeline.slot), .help = "Slot that is to be read."},
-    {"name", OPTION_STRING(CheckOptions, pipeline.name), .help = "Name of the pipeline."},
+    {"slot", OPTION_STRING(CheckOptions, pipeline.slot), .value_name = "NAME",
+     .help = "Slot that is to be read."},
+    {"name", OPTION_STRING(CheckOptions, pipeline.name), .value_name = "NAME",
+     .help = "Name of the pipeline."},
     {"columns", OPTION_BOOL(CheckOptions, columns), .fallback = "true",
      .help = "Leave the columns and their types out."},
     {0},

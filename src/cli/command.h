@@ -7,9 +7,17 @@
 typedef enum ExitCode {
     EXIT_DONE = 0,
     EXIT_FAILED = 1,
-    EXIT_USAGE = 2, // wrong usage or configuration
-    EXIT_INTERRUPTED = 130,
+    EXIT_USAGE = 2,         // wrong usage or configuration
+    EXIT_INTERRUPTED = 130, // as a shell says it: 128 and the signal's number
+    EXIT_PIPE = 141,
 } ExitCode;
+
+typedef struct ExitCodeText {
+    ExitCode code;
+    const char *meaning;
+} ExitCodeText;
+
+extern const ExitCodeText exit_code_texts[]; // closed by one without a meaning: help.c
 
 /** What a command was called with. */
 typedef struct Invocation {
@@ -67,6 +75,12 @@ typedef struct Arguments {
 /** Parse the words behind the command's name: --name value, --name=value, --flag, --no-flag, -h. */
 MUST_CHECK Status arguments_parse(const Command *command, int count, char **words, Arena *arena,
                                   Arguments *ret, Error *err);
+
+/** What stands before an option's name on a command line: "--no-" when it is on by default. */
+const char *option_dashes(const Option *option);
+
+/** What stands behind it: "N", "DIR", or "" for a flag. */
+const char *option_value_word(const Option *option);
 
 /** `weir COMMAND --help`. */
 void print_command_help(const Command *command);

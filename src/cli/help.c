@@ -5,6 +5,15 @@
 
 enum { WIDTH = 80, OPTION_COLUMN = 26 };
 
+const ExitCodeText exit_code_texts[] = {
+    {EXIT_DONE, "Done; also a stop that was asked for with SIGTERM, when --until was not given."},
+    {EXIT_FAILED, "Failed, or stopped before --until was reached."},
+    {EXIT_USAGE, "Something must be changed first: the command, a setting, a permission."},
+    {EXIT_INTERRUPTED, "Interrupted with Ctrl-C. What was delivered is kept, as always."},
+    {EXIT_PIPE, "Nobody reads standard output any more."},
+    {0},
+};
+
 // Words wrapped to the page, every line indented.
 static void print_wrapped(const char *text, int indent, int first_column)
 {
@@ -29,20 +38,23 @@ static void print_wrapped(const char *text, int indent, int first_column)
     printf("\n");
 }
 
-static const char *value_word(const Option *option)
+const char *option_value_word(const Option *option)
 {
+    if (option->value_name != NULL) {
+        return option->value_name;
+    }
     switch (option->type) {
     case OPTION_TYPE_INT:
-        return " N";
+        return "N";
     case OPTION_TYPE_SIZE:
-        return " SIZE";
+        return "SIZE";
     case OPTION_TYPE_MS:
-        return " TIME";
+        return "TIME";
     case OPTION_TYPE_CHOICE:
-        return " WORD";
+        return "WORD";
     case OPTION_TYPE_STRING:
     case OPTION_TYPE_LIST:
-        return " TEXT";
+        return "TEXT";
     case OPTION_TYPE_BOOL:
     case OPTION_END:
         break;
@@ -50,12 +62,18 @@ static const char *value_word(const Option *option)
     return "";
 }
 
-static void print_option(const Option *option, const char *dashes)
+const char *option_dashes(const Option *option)
 {
     bool is_on = option->type == OPTION_TYPE_BOOL && option->fallback != NULL &&
                  strcmp(option->fallback, "true") == 0;
-    int column = printf("  %s%s%s%s", dashes, is_on && dashes[0] == '-' ? "no-" : "", option->name,
-                        value_word(option));
+    return is_on ? "--no-" : "--";
+}
+
+static void print_option(const Option *option, bool is_typed)
+{
+    const char *value = option_value_word(option);
+    int column = printf("  %s%s%s%s", is_typed ? option_dashes(option) : "", option->name,
+                        value[0] == '\0' ? "" : " ", value);
     if (column >= OPTION_COLUMN) {
         printf("\n");
         column = 0;
@@ -70,16 +88,17 @@ static void print_option(const Option *option, const char *dashes)
         }
         buf_char(&text, '.');
     }
-    if (option->fallback != NULL && option->type != OPTION_TYPE_BOOL) {
+    if (option->fallback != NULL && !(is_typed && option->type == OPTION_TYPE_BOOL)) {
         buf_printf(&text, " Default: %s.", option->fallback);
     }
     print_wrapped(buf_cstring(&text), OPTION_COLUMN, column);
 }
 
-static void print_options(const Option *options, const char *dashes)
+// @is_typed: with dashes, as on a command line, and not as parameters of a URL.
+static void print_options(const Option *options, bool is_typed)
 {
     for (const Option *option = options; option->type != OPTION_END; option++) {
-        print_option(option, dashes);
+        print_option(option, is_typed);
     }
 }
 
@@ -93,9 +112,9 @@ void print_command_help(const Command *command)
     }
     printf("Options:\n");
     if (command->options != NULL) {
-        print_options(command->options, "--");
+        print_options(command->options, true);
     }
-    print_options(common_options, "--");
+    print_options(common_options, true);
     printf("  --help                  Show this page.\n");
     if (command->examples != NULL) {
         printf("\nExamples:\n");
@@ -111,10 +130,12 @@ void print_overview(void)
            "Usage: weir COMMAND ...\n\nCommands:\n");
     for (const Command *const *command = commands; *command != NULL; command++) {
         if (!(*command)->is_hidden) {
-            printf("  %-8s %-14s %s\n", (*command)->name, (*command)->arguments,
-                   (*command)->summary);
+            printf("  %-10s %s\n", (*command)->name, (*command)->summary);
         }
     }
+    printf("\nTo begin with:\n"
+           "  weir check  postgres://localhost/shop duckdb:shop.duckdb   changes nothing\n"
+           "  weir stream postgres://localhost/shop duckdb:shop.duckdb   copies, then follows\n");
     printf("\nSources:\n");
     for (const SourceOps *const *source = source_registry; *source != NULL; source++) {
         printf("  %-10s %s\n", (*source)->name, (*source)->summary);
@@ -122,6 +143,10 @@ void print_overview(void)
     printf("\nSinks:\n");
     for (const SinkOps *const *sink = sink_registry; *sink != NULL; sink++) {
         printf("  %-10s %s\n", (*sink)->name, (*sink)->summary);
+    }
+    printf("\nExit codes:\n");
+    for (const ExitCodeText *text = exit_code_texts; text->meaning != NULL; text++) {
+        print_wrapped(text->meaning, 13, printf("  %-10d ", (int)text->code));
     }
     printf(
         "\n\"weir COMMAND --help\" explains a command, \"weir help NAME\" a source or a sink.\n");
@@ -133,12 +158,12 @@ static bool print_connector(Str name)
     const SinkOps *sink = sink_find(name);
     if (source != NULL) {
         printf("source %s — %s\n\nOptions:\n", source->name, source->summary);
-        print_options(source->options, "");
+        print_options(source->options, false);
     }
     if (sink != NULL) {
         printf("%ssink %s — %s\n\nGuarantee: %s\n\nOptions:\n", source == NULL ? "" : "\n",
                sink->name, sink->summary, sink_guarantee_name(sink->guarantee));
-        print_options(sink->options, "");
+        print_options(sink->options, false);
     }
     return source != NULL || sink != NULL;
 }

@@ -48,7 +48,8 @@ static void md_text(const char *text)
     }
 }
 
-static void md_options(const Option *options, const char *dashes)
+// @is_typed: with dashes, as on a command line, and not as parameters of a URL.
+static void md_options(const Option *options, bool is_typed)
 {
     if (options == NULL || options->type == OPTION_END) {
         printf("No options.\n");
@@ -56,11 +57,13 @@ static void md_options(const Option *options, const char *dashes)
     }
     printf("| Option | Value | Default | |\n|---|---|---|---|\n");
     for (const Option *option = options; option->type != OPTION_END; option++) {
-        printf("| `%s%s` | ", dashes, option->name);
-        md_type(option);
-        printf(" | %s%s%s | ", option->fallback == NULL ? "" : "`",
-               option->fallback == NULL ? "" : option->fallback,
-               option->fallback == NULL ? "" : "`");
+        bool is_flag = is_typed && option->type == OPTION_TYPE_BOOL;
+        bool has_default = option->fallback != NULL && !is_flag;
+        printf("| `%s%s` | ", is_typed ? option_dashes(option) : "", option->name);
+        if (!is_flag) {
+            md_type(option);
+        }
+        printf(has_default ? " | `%s` | " : " | %.0s | ", has_default ? option->fallback : "");
         md_text(option->help);
         printf("%s%s |\n", option->required ? " Required." : "",
                option->secret ? " A secret: never shown." : "");
@@ -77,19 +80,23 @@ static void print_options_md(void)
         if (!(*command)->is_hidden) {
             printf("\n## weir %s %s\n\n%s.\n\n", (*command)->name, (*command)->arguments,
                    (*command)->summary);
-            md_options((*command)->options, "--");
+            md_options((*command)->options, true);
         }
     }
     printf("\n## Every command\n\n");
-    md_options(common_options, "--");
+    md_options(common_options, true);
+    printf("\n## Exit codes\n\n| Code | |\n|---|---|\n");
+    for (const ExitCodeText *text = exit_code_texts; text->meaning != NULL; text++) {
+        printf("| %d | %s |\n", (int)text->code, text->meaning);
+    }
     for (const SourceOps *const *source = source_registry; *source != NULL; source++) {
         printf("\n## Source %s\n\n%s.\n\n", (*source)->name, (*source)->summary);
-        md_options((*source)->options, "");
+        md_options((*source)->options, false);
     }
     for (const SinkOps *const *sink = sink_registry; *sink != NULL; sink++) {
         printf("\n## Sink %s\n\n%s Guarantee: %s.\n\n", (*sink)->name, (*sink)->summary,
                sink_guarantee_name((*sink)->guarantee));
-        md_options((*sink)->options, "");
+        md_options((*sink)->options, false);
     }
 }
 
@@ -108,14 +115,18 @@ static void roff_text(const char *text)
     }
 }
 
-static void roff_options(const Option *options, const char *dashes)
+static void roff_options(const Option *options, bool is_typed)
 {
     for (const Option *option = options; option != NULL && option->type != OPTION_END; option++) {
-        printf(".TP\n.B %s", dashes);
+        printf(".TP\n.B ");
+        roff_text(is_typed ? option_dashes(option) : "");
         roff_text(option->name);
+        const char *value = option_value_word(option);
+        printf("%s", value[0] == '\0' ? "" : " ");
+        roff_text(value);
         printf("\n");
         roff_text(option->help);
-        if (option->fallback != NULL) {
+        if (option->fallback != NULL && !(is_typed && option->type == OPTION_TYPE_BOOL)) {
             printf(" Default: ");
             roff_text(option->fallback);
             printf(".");
@@ -138,43 +149,85 @@ static void print_man(void)
         printf(".SS weir %s %s\n", (*command)->name, (*command)->arguments);
         roff_text((*command)->description != NULL ? (*command)->description : (*command)->summary);
         printf("\n");
-        roff_options((*command)->options, "\\-\\-");
+        roff_options((*command)->options, true);
     }
     printf(".SH OPTIONS OF EVERY COMMAND\n");
-    roff_options(common_options, "\\-\\-");
+    roff_options(common_options, true);
     for (const SourceOps *const *source = source_registry; *source != NULL; source++) {
         printf(".SH SOURCE %s\n", (*source)->name);
-        roff_options((*source)->options, "");
+        roff_options((*source)->options, false);
     }
     for (const SinkOps *const *sink = sink_registry; *sink != NULL; sink++) {
         printf(".SH SINK %s\nGuarantee: %s.\n", (*sink)->name,
                sink_guarantee_name((*sink)->guarantee));
-        roff_options((*sink)->options, "");
+        roff_options((*sink)->options, false);
     }
-    printf(".SH EXIT STATUS\n0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted.\n");
+    printf(".SH EXIT STATUS\n");
+    for (const ExitCodeText *text = exit_code_texts; text->meaning != NULL; text++) {
+        printf(".TP\n%d\n", (int)text->code);
+        roff_text(text->meaning);
+        printf("\n");
+    }
 }
 
 // ---------------------------------------------------------------------------------------------
 // Completions
 // ---------------------------------------------------------------------------------------------
 
+static void bash_words(const Command *command)
+{
+    if (command->options != NULL) {
+        for (const Option *o = command->options; o->type != OPTION_END; o++) {
+            printf("%s%s ", option_dashes(o), o->name);
+        }
+    }
+    for (const Option *o = common_options; o->type != OPTION_END; o++) {
+        printf("%s%s ", option_dashes(o), o->name);
+    }
+    printf("--help");
+}
+
+static void choice_words(const Option *option)
+{
+    for (int i = 0; option->choices[i] != NULL; i++) {
+        printf("%s%s", i == 0 ? "" : " ", option->choices[i]);
+    }
+}
+
+// The words that may follow an option.
+static void bash_values(const char *pattern, const Option *options)
+{
+    for (const Option *o = options; o != NULL && o->type != OPTION_END; o++) {
+        if (o->type == OPTION_TYPE_CHOICE) {
+            printf("        %s --%s') words='", pattern, o->name);
+            choice_words(o);
+            printf("' ;;\n");
+        }
+    }
+}
+
 static void print_bash(void)
 {
     printf("# bash completion for weir\n_weir() {\n    local word=${COMP_WORDS[COMP_CWORD]}\n"
-           "    local command=${COMP_WORDS[1]} words\n    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
-           "        words='");
+           "    local before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} words=''\n"
+           "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n        words='");
     for (const Command *const *command = commands; *command != NULL; command++) {
         printf((*command)->is_hidden ? "%.0s" : "%s ", (*command)->name);
     }
-    printf("--help --version'\n    else\n        case $command in\n");
+    printf("--help --version'\n    else\n        case \"$command $before\" in\n"
+           "        'slots slots') words='list drop' ;;\n");
+    bash_values("*'", common_options);
     for (const Command *const *command = commands; *command != NULL; command++) {
-        printf("        %s) words='", (*command)->name);
-        for (const Option *o = (*command)->options; o != NULL && o->type != OPTION_END; o++) {
-            printf("--%s ", o->name);
+        if (!(*command)->is_hidden) {
+            char pattern[64];
+            (void)snprintf(pattern, sizeof(pattern), "'%s", (*command)->name);
+            bash_values(pattern, (*command)->options);
+            printf("        '%s '*) words='", (*command)->name);
+            bash_words(*command);
+            printf("' ;;\n");
         }
-        printf("' ;;\n");
     }
-    printf("        esac\n        words=\"$words --log-format --log-level --help\"\n    fi\n"
+    printf("        esac\n    fi\n"
            "    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n}\n"
            "complete -o default -F _weir weir\n");
 }
@@ -184,6 +237,24 @@ static void zsh_text(const char *text)
     for (; *text != '\0'; text++) {
         bool special = strchr("'[]:", *text) != NULL;
         printf(special ? " " : "%c", *text);
+    }
+}
+
+static void zsh_options(const Option *options)
+{
+    for (const Option *o = options; o != NULL && o->type != OPTION_END; o++) {
+        printf(" \\\n        '%s%s%s[", o->type == OPTION_TYPE_LIST ? "*" : "", option_dashes(o),
+               o->name);
+        zsh_text(o->help);
+        printf("]");
+        if (o->type == OPTION_TYPE_CHOICE) {
+            printf(":value:(");
+            choice_words(o);
+            printf(")");
+        } else if (o->type != OPTION_TYPE_BOOL) {
+            printf(":value:");
+        }
+        printf("'");
     }
 }
 
@@ -200,13 +271,12 @@ static void print_zsh(void)
     printf("        )\n        _describe command words\n        return\n    fi\n    case $words[2] "
            "in\n");
     for (const Command *const *command = commands; *command != NULL; command++) {
-        printf("    %s) _arguments '*:argument:_files'", (*command)->name);
-        for (const Option *o = (*command)->options; o != NULL && o->type != OPTION_END; o++) {
-            printf(" \\\n        '--%s[", o->name);
-            zsh_text(o->help);
-            printf(o->type == OPTION_TYPE_BOOL ? "]'" : "]:value:'");
+        if (!(*command)->is_hidden) {
+            printf("    %s) _arguments '*:argument:_files'", (*command)->name);
+            zsh_options((*command)->options);
+            zsh_options(common_options);
+            printf(" ;;\n");
         }
-        printf(" ;;\n");
     }
     printf("    esac\n}\n_weir \"$@\"\n");
 }
@@ -218,6 +288,24 @@ static void fish_text(const char *text)
     }
 }
 
+static void fish_options(const char *condition, const char *name, const Option *options)
+{
+    for (const Option *o = options; o != NULL && o->type != OPTION_END; o++) {
+        printf("complete -c weir -n '%s%s%s' -l %s%s -d '", condition, name[0] == '\0' ? "" : " ",
+               name, option_dashes(o) + 2, o->name);
+        fish_text(o->help);
+        printf("'");
+        if (o->type == OPTION_TYPE_CHOICE) {
+            printf(" -x -a '");
+            choice_words(o);
+            printf("'");
+        } else if (o->type != OPTION_TYPE_BOOL) {
+            printf(" -r");
+        }
+        printf("\n");
+    }
+}
+
 static void print_fish(void)
 {
     printf("# fish completion for weir\n");
@@ -226,14 +314,10 @@ static void print_fish(void)
             printf("complete -c weir -n __fish_use_subcommand -f -a %s -d '", (*command)->name);
             fish_text((*command)->summary);
             printf("'\n");
-        }
-        for (const Option *o = (*command)->options; o != NULL && o->type != OPTION_END; o++) {
-            printf("complete -c weir -n '__fish_seen_subcommand_from %s' -l %s%s -d '",
-                   (*command)->name, o->name, o->type == OPTION_TYPE_BOOL ? "" : " -r");
-            fish_text(o->help);
-            printf("'\n");
+            fish_options("__fish_seen_subcommand_from", (*command)->name, (*command)->options);
         }
     }
+    fish_options("not __fish_use_subcommand", "", common_options);
 }
 
 static int internal_run(Invocation *invocation)

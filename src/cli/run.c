@@ -14,9 +14,9 @@ typedef struct RunOptions {
 } RunOptions;
 
 static const Option run_options[] = {
-    {"until", OPTION_STRING(RunOptions, until),
+    {"until", OPTION_STRING(RunOptions, until), .value_name = "now|LSN",
      .help = "Stop when everything committed before now, or before an LSN, is delivered."},
-    {"state", OPTION_STRING(RunOptions, state),
+    {"state", OPTION_STRING(RunOptions, state), .value_name = "DIR",
      .help = "Directory for the state. Default: what the file says, else $XDG_STATE_HOME/weir or "
              "~/.local/state/weir."},
     {0},

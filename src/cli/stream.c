@@ -9,7 +9,7 @@
 #include "cli/progress.h"
 
 #define SHARED_OPTIONS                                                                     \
-    {"table", OPTION_LIST(PipelineOptions, tables),                                        \
+    {"table", OPTION_LIST(PipelineOptions, tables), .value_name = "PATTERN",               \
      .help = "Take only these tables: schema.table, schema.* or table. Can be repeated."}, \
         {"jobs",    OPTION_INT(PipelineOptions, jobs),        .fallback = "2", .min = 1,   \
          .max = 64, .help = "Tables copied at the same time."},                            \
@@ -17,17 +17,17 @@
          .fallback = "auto", .help = "Show live progress: auto does so on a terminal."},
 
 static const Option stream_options[] = {
-    SHARED_OPTIONS{"publication", OPTION_STRING(PipelineOptions, publication),
+    SHARED_OPTIONS{"publication", OPTION_STRING(PipelineOptions, publication), .value_name = "NAME",
                    .help = "Publication to read; made when it is missing."},
-    {"slot", OPTION_STRING(PipelineOptions, slot),
+    {"slot", OPTION_STRING(PipelineOptions, slot), .value_name = "NAME",
      .help = "Replication slot to read; made when it is missing."},
     {"copy", OPTION_BOOL(PipelineOptions, copy), .fallback = "true",
-     .help = "Copy the rows that are there first (--no-copy: follow the changes only)."},
-    {"until", OPTION_STRING(PipelineOptions, until),
+     .help = "Do not copy the rows that are there: follow the changes only."},
+    {"until", OPTION_STRING(PipelineOptions, until), .value_name = "now|LSN",
      .help = "Stop when everything committed before now, or before an LSN, is delivered."},
-    {"state", OPTION_STRING(PipelineOptions, state),
+    {"state", OPTION_STRING(PipelineOptions, state), .value_name = "DIR",
      .help = "Directory for the state. Default: $XDG_STATE_HOME/weir or ~/.local/state/weir."},
-    {"name", OPTION_STRING(PipelineOptions, name),
+    {"name", OPTION_STRING(PipelineOptions, name), .value_name = "NAME",
      .help = "Name of the pipeline, under which its state is kept. Default: made from both ends."},
     {0},
 };

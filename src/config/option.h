@@ -37,7 +37,8 @@ typedef struct Option {
     const char *const *choices; // NULL-terminated
     bool required;
     bool secret;
-    bool is_path; // what stands behind the scheme in a URL: "duckdb:<path>"
+    bool is_path;           // what stands behind the scheme in a URL: "duckdb:<path>"
+    const char *value_name; // for help: "DIR"; NULL: a word for the type
 } Option;
 
 // The field's C type is checked at compile time: a wrong one has no branch in _Generic.

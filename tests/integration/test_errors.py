@@ -2,6 +2,7 @@
 (harness.weir looks for that after every run)."""
 import os
 import pathlib
+import re
 import urllib.parse
 
 import pytest
@@ -44,6 +45,25 @@ def says(ended, *words):
 ])
 def test_words(weir, words, said):
     says(weir.run(*words, code=2, timeout=20), *said)
+
+
+@pytest.mark.parametrize("command", ["stream", "copy", "run", "check", "slots", "init"])
+def test_options_are_shown_as_they_are_typed(weir, command):
+    """What --help, the pages and the completions name can be typed, and means what they say."""
+    helped = re.findall(r"^  (--\S+)( \S+)?", weir.run(command, "--help").out, re.M)
+    assert ("--help", "") in helped
+    (page,) = re.findall(rf"^## weir {command} .*?(?=^## )", weir.run("internal", "options-md").out, re.M | re.S)
+    (words,) = re.findall(rf"^ +'{command} '\*\) words='(.*)' ;;", weir.run("internal", "completion-bash").out, re.M)
+    for name, value in helped:
+        if name == "--help":
+            continue
+        assert name in words.split()
+        assert f"`{name}`" in page or name.startswith("--log-")
+        ended = weir.run(command, name, *(["x"] if value else []), *["a"] * 9, code=2, timeout=10)
+        assert "unknown option" not in ended.text and "needs a value" not in ended.text, ended
+    if command in ("stream", "check"):
+        on = {"stream": "copy", "check": "columns"}[command]
+        assert f"--no-{on}" in words and f"--{on} " not in words and f"`--{on}`" not in page
 
 
 @pytest.mark.parametrize("query, said", [
