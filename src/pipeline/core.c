@@ -126,7 +126,7 @@ static void on_stop(Core *core, const CoreEvent *event)
         core->error = ERROR_CANCELLED;
         core->state = CORE_CLOSING;
     } else if (core->state == CORE_OPENING) {
-        // The copy is interrupted. It continues with the next start, but it has not ended well.
+        // The copy is interrupted: it continues with the next start.
         core->failed = true;
         core->error = ERROR_CANCELLED;
         core->state = CORE_CLOSING;
@@ -189,8 +189,9 @@ bool core_is_draining(const Core *core)
 
 bool core_succeeded(const Core *core)
 {
-    // A drain is a good end, but not of a run that was to reach something and has not.
-    bool has_until = core->options.until.lsn != LSN_NONE;
-    return core->state == CORE_DONE && core->finished && !core->failed &&
-           (!has_until || until_reached(core));
+    bool cut_short =
+        core->failed && core->error == ERROR_CANCELLED && core->stop == CORE_STOP_DRAIN;
+    bool ended_well = core->state == CORE_DONE && (cut_short || (core->finished && !core->failed));
+    // A stop is a good end, but not of a run that was to reach something and has not.
+    return ended_well && (!core->options.has_until || until_reached(core));
 }

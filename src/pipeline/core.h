@@ -33,7 +33,8 @@ typedef enum CoreStop {
 
 typedef struct CoreOptions {
     uint32_t route_count;
-    Position until; // end well when every route is durable here; lsn LSN_NONE: never
+    bool has_until; // it is to reach something, which may not be known before it has opened
+    Position until; // end well when every route is durable here; lsn LSN_NONE: not known
     bool never_retries;
     int64_t retry_ms_min;
     int64_t retry_ms_max;
@@ -92,5 +93,6 @@ void core_step(Core *core, const CoreEvent *event);
 /** Nothing more is to be taken in from the source. */
 bool core_is_draining(const Core *core);
 
-/** In CORE_DONE: it ended as it was asked to. */
+/** In CORE_DONE: it ended as it was asked to. A first request to stop is followed well also when it
+ *  cut opening or a copy short: nothing is lost, and the next start continues. */
 bool core_succeeded(const Core *core);

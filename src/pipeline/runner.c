@@ -533,6 +533,7 @@ Status runner_new(const Pipeline *pipeline, const LogScope *scope, Runner **ret,
     }
     CoreOptions options = {
         .route_count = 1,
+        .has_until = pipeline->until != UNTIL_FOREVER,
         .never_retries = pipeline->until == UNTIL_COPY,
         .retry_ms_min = RETRY_MS_MIN,
         .retry_ms_max = RETRY_MS_MAX,

@@ -1,5 +1,7 @@
 """The main job: copy, follow, stop, go on."""
 import signal
+import socket
+import time
 
 import pytest
 
@@ -90,6 +92,45 @@ def test_first_signal_delivers_what_is_there(pipeline):
     assert process.wait().code == 130
     pipeline.drain()
     pipeline.check()
+
+
+@pytest.fixture
+def silent_port():
+    """A server that takes connections and never says a word."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(8)
+        yield listening.getsockname()[1]
+
+
+@pytest.mark.parametrize("options, number, code", [
+    ([], signal.SIGTERM, 0), ([], signal.SIGINT, 130),
+    (["--until", "now"], signal.SIGTERM, 1), (["--until", "0/1"], signal.SIGTERM, 1),
+])
+@pytest.mark.parametrize("is_silent", [True, False])
+def test_stop_while_connecting(weir, silent_port, is_silent, options, number, code):
+    """Nothing is lost: a service manager must not take it for a failure, a script that waits for an end must."""
+    process = weir.start("stream", f"postgres://127.0.0.1:{silent_port if is_silent else 1}/x", "null:", *options)
+    process.expect("starting" if is_silent else "retrying")
+    time.sleep(0.2 if is_silent else 0)
+    process.signal(number)
+    assert process.wait(10).code == code, process.ended()
+
+
+def test_stop_while_something_is_locked(weir, source):
+    """What was cut short is made by the next start."""
+    source.sql("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 1000)")
+    blocker = source.server.connect(source.name)
+    blocker.execute("BEGIN; LOCK TABLE t")
+    process = weir.start("stream", source.url, "null:")
+    process.expect("starting")
+    time.sleep(1)
+    assert process.stop(20).code == 0, process.ended()
+    copying = weir.start("copy", source.url, "null:")
+    copying.expect("copying")
+    time.sleep(0.5)
+    assert copying.stop(20).code == 1, copying.ended()
+    blocker.close()
 
 
 def test_no_copy_follows_only(pipeline):
