@@ -6,8 +6,15 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/map.h"
 
-enum { LINE_MAX_BYTES = 16 * 1024 };
+enum {
+    LINE_MAX_BYTES = 16 * 1024,
+    REPEAT_SAID = 5,
+    REPEAT_PAUSE_MS = 60 * 1000,
+    REPEAT_PAUSE_MS_MAX = 60 * 60 * 1000,
+    REPEAT_QUIET_MS = 10 * 60 * 1000,
+};
 
 static LogLevel log_level = LOG_INFO;
 static LogFormat log_format = LOG_TEXT;
@@ -153,4 +160,27 @@ void log_failure(LogLevel level, const LogScope *scope, const char *message, con
     } else {
         log_at(level, scope, message, LOG_CSTR("error", err->message));
     }
+}
+
+bool log_repeat_is_due(LogRepeat *repeat, Str text, int64_t now_ms, int64_t *ret_times)
+{
+    uint64_t hash = hash_bytes(text.ptr, text.len);
+    bool same =
+        repeat->times > 0 && repeat->hash == hash && now_ms - repeat->last_ms < REPEAT_QUIET_MS;
+    if (!same) {
+        *repeat = (LogRepeat){.hash = hash, .pause_ms = REPEAT_PAUSE_MS};
+    }
+    repeat->times++;
+    repeat->unsaid++;
+    repeat->last_ms = now_ms;
+    if (repeat->times > REPEAT_SAID && now_ms < repeat->due_ms) {
+        return false;
+    }
+    *ret_times = repeat->unsaid;
+    repeat->unsaid = 0;
+    if (repeat->times >= REPEAT_SAID) {
+        repeat->due_ms = now_ms + repeat->pause_ms;
+        repeat->pause_ms = MIN(repeat->pause_ms * 2, (int64_t)REPEAT_PAUSE_MS_MAX);
+    }
+    return true;
 }

@@ -3,6 +3,7 @@
 // Never log row data or a secret.
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -44,6 +45,23 @@ void log_write(LogLevel level, const LogScope *scope, const char *message, const
 
 /** An error with its hint as one line of level LOG_ERROR (or LOG_WARN when it will be retried). */
 void log_failure(LogLevel level, const LogScope *scope, const char *message, const Error *err);
+
+/** A line that may come again and again, as a failing attempt does. Zeroed: it never came. */
+typedef struct LogRepeat {
+    uint64_t hash; // of its text
+    int64_t times; // in a row
+    int64_t unsaid;
+    int64_t last_ms;
+    int64_t pause_ms;
+    int64_t due_ms;
+} LogRepeat;
+
+/**
+ * Whether to say @text now: the first five times, then after pauses that double from a minute to
+ * an hour. *ret_times: how often it came since it was last said, this time included. Another text
+ * starts anew, and so does the same after ten quiet minutes.
+ */
+bool log_repeat_is_due(LogRepeat *repeat, Str text, int64_t now_ms, int64_t *ret_times);
 
 #define log_at(level, scope, message, ...) \
     log_write(level, scope, message, (const LogField[]){__VA_ARGS__ __VA_OPT__(, ){0}})

@@ -63,7 +63,8 @@ static void summarize(const Pipeline *pipeline, Runner *runner, int64_t began_us
         LOG_INT("ms", (clock_monotonic_us() - began_us) / 1000),
         {0},
     };
-    log_write(LOG_INFO, NULL, status == STATUS_OK ? "done" : "stopped", fields);
+    bool done = status == STATUS_OK && interrupt_signal() == 0;
+    log_write(LOG_INFO, NULL, done ? "done" : "stopped", fields);
 }
 
 static int exit_code(Status status, const Error *err)

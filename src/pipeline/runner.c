@@ -31,6 +31,7 @@ enum {
 struct Runner {
     const Pipeline *pipeline;
     LogScope scope;
+    LogRepeat retry_line;
     pthread_mutex_t lock; // of core and failure
     Core core;
     Error failure; // of the current attempt, the first one
@@ -472,13 +473,23 @@ static void log_retry(Runner *runner)
     (void)snprintf(runner->last_error, sizeof(runner->last_error), "%.500s",
                    runner->failure.message);
     (void)pthread_mutex_unlock(&runner->lock);
-    LogField fields[] = {
+    int64_t times;
+    if (!log_repeat_is_due(&runner->retry_line, str_from(runner->failure.message),
+                           clock_monotonic_ms(), &times)) {
+        return;
+    }
+    LogField fields[6] = {
         LOG_CSTR("error", runner->failure.message),
         LOG_INT("in_ms", MAX(core.retry_at_ms - clock_monotonic_ms(), (int64_t)0)),
         LOG_INT("attempt", core.retries),
-        runner->failure.hint[0] == '\0' ? (LogField){0} : LOG_CSTR("hint", runner->failure.hint),
-        {0},
     };
+    size_t count = 3;
+    if (times > 1) {
+        fields[count++] = LOG_INT("times", times); // since the last such line
+    }
+    if (runner->failure.hint[0] != '\0') {
+        fields[count++] = LOG_CSTR("hint", runner->failure.hint);
+    }
     log_write(LOG_WARN, &runner->scope, "retrying", fields);
 }
 
