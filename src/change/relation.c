@@ -130,6 +130,18 @@ bool relation_is_uncertain(const Relation *was, const Relation *now)
     return (moved && gone) || !attnums_are_in_order(now);
 }
 
+bool relation_is_rewritten(const Relation *was, const Relation *now)
+{
+    bool is_known =
+        was->file != 0 && now->file != 0 && was->definition != 0 && now->definition != 0;
+    return is_known && was->file != now->file && was->definition != now->definition;
+}
+
+bool relation_is_same(const Relation *a, const Relation *b)
+{
+    return a->file == b->file && a->definition == b->definition && relation_equal(a, b);
+}
+
 static bool same_type(const Column *a, const Column *b)
 {
     return a->type_oid == b->type_oid && a->typmod == b->typmod &&

@@ -60,6 +60,10 @@ typedef struct Relation {
     uint16_t key_count;
     uint16_t *key;       // indexes into columns
     bool key_is_primary; // the key is the primary key
+    // An ALTER TABLE that computes every row anew changes both, and nothing else does.
+    uint32_t file; // pg_class.relfilenode; 0: not known, or of a partitioned table
+    uint64_t
+        definition; // digest of its columns' rows in pg_attribute, versions included; 0: not known
 } Relation;
 
 /** Index of the column of that name, or -1. */
@@ -84,6 +88,16 @@ Relation *relation_copy(Arena *arena, const Relation *relation);
  * such a table has in the end can be read from the source, and from nowhere else.
  */
 bool relation_is_uncertain(const Relation *was, const Relation *now);
+
+/**
+ * Whether the rows were computed anew between @was and @now, also when the table looks the same
+ * (ALTER COLUMN … TYPE with USING): no change tells their new values. A file alone is replaced by
+ * VACUUM FULL, CLUSTER and TRUNCATE as well, a column's row alone by every other ALTER TABLE.
+ */
+bool relation_is_rewritten(const Relation *was, const Relation *now);
+
+/** relation_equal(), and nothing that relation_is_rewritten() compares differs. */
+bool relation_is_same(const Relation *a, const Relation *b);
 
 typedef enum SchemaEdit {
     SCHEMA_RENAME_TABLE,  // schema or name

@@ -12,7 +12,8 @@ static const char column_query[] =
     "WITH RECURSIVE col AS ("
     "  SELECT attrelid, attnum, attname, atttypid, atttypmod, attnotnull,"
     "         attgenerated <> '' AS generated, atthasdef OR attidentity <> '' AS has_default,"
-    "         CASE WHEN atthasmissing THEN (attmissingval::text::text[])[1] END AS missing"
+    "         CASE WHEN atthasmissing THEN (attmissingval::text::text[])[1] END AS missing,"
+    "         xmin::text AS version"
     "    FROM pg_attribute"
     "   WHERE attrelid = ANY ($1::oid[]) AND attnum > 0 AND NOT attisdropped),"
     " base (attrelid, attnum, oid, typmod, depth) AS ("
@@ -27,7 +28,7 @@ static const char column_query[] =
     "        CASE WHEN t.typelem <> 0 AND t.typlen = -1"
     "              AND t.typsubscript = 'pg_catalog.array_subscript_handler'::regproc"
     "             THEN 'a' ELSE t.typtype END,"
-    "        col.attnotnull, col.generated, col.has_default, col.missing"
+    "        col.attnotnull, col.generated, col.has_default, col.missing, col.version"
     "   FROM col JOIN base USING (attrelid, attnum) JOIN pg_type t ON t.oid = base.oid"
     "  ORDER BY col.attrelid, col.attnum, base.depth DESC";
 
@@ -38,7 +39,7 @@ static const char table_query[] =
     "                   FROM pg_partition_ancestors(c.oid) WITH ORDINALITY a (relid, n)"
     "                  ORDER BY a.n DESC LIMIT 1), c.oid),"
     "       c.relreplident, coalesce(s.rows, -1)::bigint,"
-    "       coalesce(s.pages * current_setting('block_size')::int, -1)::bigint"
+    "       coalesce(s.pages * current_setting('block_size')::int, -1)::bigint, c.relfilenode"
     "  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     "  LEFT JOIN LATERAL ("
     "    WITH RECURSIVE tree (oid) AS ("
@@ -148,6 +149,7 @@ static void read_tables(const PGresult *result, Arena *arena, CatalogTables *ret
             .identity = identity_from(field_char(result, i, 7)),
             .row_estimate = field_number(result, i, 8, -1, INT64_MAX),
             .byte_estimate = field_number(result, i, 9, -1, INT64_MAX),
+            .file = field_oid(result, i, 10),
         };
     }
 }
@@ -206,6 +208,19 @@ static CatalogColumn read_column(const PGresult *result, int row, Arena *arena)
     };
 }
 
+// FNV-1a over number and version of each column.
+static uint64_t digest_columns(const PGresult *result, int first, int end)
+{
+    uint64_t digest = 0xcbf29ce484222325;
+    for (int i = first; i < end; i++) {
+        uint64_t words[] = {field_oid(result, i, 1), field_oid(result, i, 14)};
+        for (size_t j = 0; j < ARRAY_LEN(words); j++) {
+            digest = (digest ^ words[j]) * 0x100000001b3;
+        }
+    }
+    return digest;
+}
+
 // Rows come ordered by table, so each table's columns are one run.
 static void read_columns(const PGresult *result, Arena *arena, const CatalogTables *tables)
 {
@@ -218,6 +233,7 @@ static void read_columns(const PGresult *result, Arena *arena, const CatalogTabl
         }
         CatalogTable *table = catalog_find(tables, oid);
         if (table != NULL) {
+            table->definition = digest_columns(result, first, end);
             table->column_count = (uint16_t)MIN(end - first, LIMIT_COLUMNS);
             table->columns = ARENA_ARRAY(arena, CatalogColumn, table->column_count);
             for (int i = 0; i < table->column_count; i++) {
@@ -375,6 +391,8 @@ Status catalog_relation(const CatalogTable *table, const Str *published, size_t 
     relation->schema = str_copy(arena, table->schema);
     relation->name = str_copy(arena, table->name);
     relation->identity = table->identity;
+    relation->file = table->file;
+    relation->definition = table->definition;
     relation->columns = ARENA_ARRAY(arena, Column, table->column_count);
     for (uint16_t i = 0; i < table->column_count; i++) {
         if (is_published(&table->columns[i], published, published_count)) {
@@ -565,6 +583,8 @@ Status catalog_describe(const Catalog *catalog, const PgoutputRelation *message,
         .schema = message->schema,
         .name = message->name,
         .identity = message->identity,
+        .file = table == NULL ? 0 : table->file,
+        .definition = table == NULL ? 0 : table->definition,
         .column_count = message->column_count,
         .columns = ARENA_ARRAY(arena, Column, message->column_count),
     };

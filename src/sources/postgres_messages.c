@@ -132,7 +132,7 @@ static void announce_table(Postgres *postgres, StreamRelation *known, const Rela
                                      "\" was not published for a while: it is copied again",
                                      STR_ARG(relation->schema), STR_ARG(relation->name)));
     }
-    if (known->current == NULL || !relation_equal(known->current, relation)) {
+    if (known->current == NULL || !relation_is_same(known->current, relation)) {
         known->current = relation_copy(&postgres->arena, relation);
     }
     known->is_told = true;
@@ -211,7 +211,7 @@ static Status on_relation(Postgres *postgres, const PgoutputRelation *message, E
     if (catalog_describe(&catalog, message, &stream->scratch, &relation, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (known->current == NULL || !relation_equal(known->current, relation)) {
+    if (known->current == NULL || !relation_is_same(known->current, relation)) {
         known->current = relation_copy(&postgres->arena, relation);
     }
     // Also when nothing changed since the last connection: the route knows what the target has. Not
