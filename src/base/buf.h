@@ -39,10 +39,11 @@ bool buf_reserve(Buf *buf, size_t extra);
 
 static inline void buf_bytes(Buf *buf, const void *data, size_t len)
 {
+    if (len == 0) {
+        return; // @data may be NULL
+    }
     if (len <= buf->capacity - buf->len || buf_reserve(buf, len)) {
-        if (len > 0) {
-            memcpy(buf->ptr + buf->len, data, len);
-        }
+        memcpy(buf->ptr + buf->len, data, len);
         buf->len += len;
     }
 }

@@ -13,12 +13,12 @@ static void format_into(char *target, size_t size, const char *format, va_list a
     }
 }
 
-Status error_set_at(Error *err, ErrorKind kind, int os_errno, const char *file, int line,
-                    const char *format, ...)
+void error_set_at(Error *err, ErrorKind kind, int os_errno, const char *file, int line,
+                  const char *format, ...)
 {
     assert(format != NULL);
     if (err == NULL) {
-        return STATUS_FAIL;
+        return;
     }
     *err = (Error){.kind = kind, .os_errno = os_errno, .file = file, .line = line};
     va_list args;
@@ -32,14 +32,13 @@ Status error_set_at(Error *err, ErrorKind kind, int os_errno, const char *file, 
         const char *reason = strerror_r(os_errno, text, sizeof(text));
         (void)snprintf(err->message + used, sizeof(err->message) - used, ": %s", reason);
     }
-    return STATUS_FAIL;
 }
 
-Status error_wrap(Error *err, const char *format, ...)
+void error_add_context(Error *err, const char *format, ...)
 {
     assert(format != NULL);
     if (err == NULL) {
-        return STATUS_FAIL;
+        return;
     }
     char context[ERROR_MESSAGE_MAX];
     va_list args;
@@ -52,20 +51,18 @@ Status error_wrap(Error *err, const char *format, ...)
     size_t len = MIN(strlen(whole), sizeof(err->message) - 1);
     memcpy(err->message, whole, len);
     err->message[len] = '\0';
-    return STATUS_FAIL;
 }
 
-Status error_hint(Error *err, const char *format, ...)
+void error_set_hint(Error *err, const char *format, ...)
 {
     assert(format != NULL);
     if (err == NULL) {
-        return STATUS_FAIL;
+        return;
     }
     va_list args;
     va_start(args, format);
     format_into(err->hint, sizeof(err->hint), format, args);
     va_end(args);
-    return STATUS_FAIL;
 }
 
 const char *error_kind_name(ErrorKind kind)

@@ -35,22 +35,30 @@ typedef struct Error {
     char hint[ERROR_MESSAGE_MAX]; // what the user can do about it; "" when there is nothing to say
 } Error;
 
+/** STATUS_FAIL, seen to be it by the compiler and the analyzers wherever an error is set. */
+static inline Status status_fail(void)
+{
+    return STATUS_FAIL;
+}
+
 /** Set @err (NULL is allowed) and return STATUS_FAIL, for `return error_set(...)`. */
-#define error_set(err, kind, ...) error_set_at(err, kind, 0, __FILE__, __LINE__, __VA_ARGS__)
+#define error_set(err, kind, ...) error_set_errno(err, kind, 0, __VA_ARGS__)
 
-/** The same; ": <strerror>" is appended to the message. */
+/** The same; ": <strerror>" is appended to the message, unless @os_errno is 0. */
 #define error_set_errno(err, kind, os_errno, ...) \
-    error_set_at(err, kind, os_errno, __FILE__, __LINE__, __VA_ARGS__)
-
-/** Returns STATUS_FAIL. Called through the macros above. */
-Status error_set_at(Error *err, ErrorKind kind, int os_errno, const char *file, int line,
-                    const char *format, ...) PRINTF_LIKE(6, 7);
+    (error_set_at(err, kind, os_errno, __FILE__, __LINE__, __VA_ARGS__), status_fail())
 
 /** Put "<context>: " before the message. Returns STATUS_FAIL. */
-Status error_wrap(Error *err, const char *format, ...) PRINTF_LIKE(2, 3);
+#define error_wrap(err, ...) (error_add_context(err, __VA_ARGS__), status_fail())
 
 /** Say what the user can do: whole sentences, exact SQL where SQL mends it. Returns STATUS_FAIL. */
-Status error_hint(Error *err, const char *format, ...) PRINTF_LIKE(2, 3);
+#define error_hint(err, ...) (error_set_hint(err, __VA_ARGS__), status_fail())
+
+// Called through the macros above; @err may be NULL in each.
+void error_set_at(Error *err, ErrorKind kind, int os_errno, const char *file, int line,
+                  const char *format, ...) PRINTF_LIKE(6, 7);
+void error_add_context(Error *err, const char *format, ...) PRINTF_LIKE(2, 3);
+void error_set_hint(Error *err, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /** "transient", "data", … for logs. */
 const char *error_kind_name(ErrorKind kind);

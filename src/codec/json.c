@@ -322,6 +322,9 @@ static bool enter(Checker *checker, bool is_object)
     }
     uint64_t bit = (uint64_t)1 << level % 64;
     uint64_t *word = &checker->is_object[level / 64];
+    if (level % 64 == 0) {
+        *word = 0; // the first of its word: 8 KB are not cleared for each small value
+    }
     *word = is_object ? *word | bit : *word & ~bit;
     checker->depth++;
     checker->at++;

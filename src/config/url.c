@@ -124,6 +124,7 @@ static Str without_password(Str url, Arena *arena)
     while ((size_t)scheme + 3 <= url.len && memcmp(url.ptr + scheme, "://", 3) != 0) {
         scheme++;
     }
+    assert(url.ptr != NULL && (size_t)scheme + 3 <= url.len);
     Str authority = {url.ptr + scheme + 3, url.len - (size_t)scheme - 3};
     size_t at = 0;
     for (size_t i = 0; i < authority.len; i++) {
@@ -288,14 +289,14 @@ static Status unknown_scheme(Str text, Str scheme, const EndpointKind *kinds, si
     }
     names[named] = NULL;
     const char *guess = scheme_for_file(text);
-    if (scheme.ptr == NULL && guess != NULL) {
+    if (scheme.len == 0 && guess != NULL) {
         error_set(err, ERROR_CONFIG, "\"%" STR_FMT "\" does not say what it is", STR_ARG(text));
         return error_hint(err, "Did you mean \"%s:%" STR_FMT "\"?", guess, STR_ARG(text));
     }
-    const char *nearest = scheme.ptr == NULL ? NULL : nearest_name(scheme, names);
+    const char *nearest = scheme.len == 0 ? NULL : nearest_name(scheme, names);
     // Without a scheme that is known, nothing says that the rest holds no password: it is not
     // shown.
-    Str shown = scheme.ptr == NULL ? text : scheme;
+    Str shown = scheme.len == 0 ? text : scheme;
     if (str_find(shown, '=') >= 0 || str_find(shown, '@') >= 0) {
         error_set(err, ERROR_CONFIG, "a connection of an unknown kind");
     } else {
@@ -319,8 +320,8 @@ Status endpoint_parse(Str text, const EndpointKind *kinds, size_t count, Arena *
     }
     ptrdiff_t colon = str_find(text, ':');
     bool postgres = conninfo_is_url(text) || conninfo_is_keywords(text);
-    Str scheme = colon > 0 ? (Str){text.ptr, (size_t)colon} : (Str){NULL, 0};
-    Str name = postgres ? STR("postgres") : (scheme.ptr == NULL ? text : scheme);
+    Str scheme = {text.ptr, colon > 0 ? (size_t)colon : 0};
+    Str name = postgres ? STR("postgres") : (scheme.len == 0 ? text : scheme);
     Endpoint endpoint = {0};
     if (!find_kind(name, kinds, count, &endpoint.kind)) {
         return unknown_scheme(text, postgres ? name : scheme, kinds, count, err);
@@ -336,8 +337,8 @@ Status endpoint_parse(Str text, const EndpointKind *kinds, size_t count, Arena *
     } else if (postgres) {
         status = parse_keywords(&parser, text, &endpoint);
     } else {
-        Str rest = scheme.ptr == NULL ? (Str){"", 0}
-                                      : (Str){text.ptr + colon + 1, text.len - (size_t)colon - 1};
+        Str rest = scheme.len == 0 ? (Str){"", 0}
+                                   : (Str){text.ptr + colon + 1, text.len - (size_t)colon - 1};
         status = parse_path(&parser, rest, &endpoint);
     }
     if (status != STATUS_OK) {

@@ -114,7 +114,7 @@ static const char *two_phase_name(uint8_t byte)
 
 /** The error for this message: what kind it is, what is wrong and where reading stopped. */
 PRINTF_LIKE(2, 3)
-__attribute__((cold, noinline)) static Status bad(const Decoder *decoder, const char *format, ...)
+__attribute__((cold, noinline)) static void say_bad(const Decoder *decoder, const char *format, ...)
 {
     char what[256];
     va_list args;
@@ -122,10 +122,12 @@ __attribute__((cold, noinline)) static Status bad(const Decoder *decoder, const 
     int len = vsnprintf(what, sizeof(what), format, args);
     va_end(args);
     assert(len >= 0);
-    return error_set(decoder->err, ERROR_DATA, "pgoutput message \"%s\": %s, at byte %zu of %zu",
-                     pgoutput_kind_name(decoder->kind), what,
-                     decoder->whole.len - reader_left(&decoder->in), decoder->whole.len);
+    error_set(decoder->err, ERROR_DATA, "pgoutput message \"%s\": %s, at byte %zu of %zu",
+              pgoutput_kind_name(decoder->kind), what,
+              decoder->whole.len - reader_left(&decoder->in), decoder->whole.len);
 }
+
+#define bad(decoder, ...) (say_bad(decoder, __VA_ARGS__), status_fail())
 
 __attribute__((cold)) static Status truncated(const Decoder *decoder)
 {

@@ -3,8 +3,10 @@
 #include <assert.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/buf.h"
+#include "base/mem.h"
 
 static const char pointer_type[] = "weir_conversion";
 
@@ -260,14 +262,14 @@ static void pad_bpchar(sqlite3_context *context, sqlite3_value *value,
         refuse(context, conversion);
         return;
     }
-    Buf padded;
-    buf_init(&padded, text.len + wanted);
-    buf_str(&padded, text);
-    for (size_t i = have; i < wanted; i++) {
-        buf_char(&padded, ' ');
+    size_t spaces = wanted - have;
+    char *padded = mem_alloc(text.len + spaces);
+    if (text.len > 0) {
+        memcpy(padded, text.ptr, text.len);
     }
-    result_text(context, buf_view(&padded));
-    buf_done(&padded);
+    memset(padded + text.len, ' ', spaces);
+    result_text(context, (Str){padded, text.len + spaces});
+    mem_free(padded);
 }
 
 static bool is_integer(const Column *column)
