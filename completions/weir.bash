@@ -14,7 +14,8 @@ _weir() {
         'copy --progress') words='auto always never' ;;
         'copy '*) words='--table --jobs --progress --log-format --log-level --help' ;;
         'run '*) words='--until --state --log-format --log-level --help' ;;
-        'check '*) words='--table --publication --slot --name --no-columns --log-format --log-level --help' ;;
+        'check --format') words='text json' ;;
+        'check '*) words='--table --publication --slot --name --no-columns --format --log-format --log-level --help' ;;
         'slots '*) words='--log-format --log-level --help' ;;
         'init '*) words='--log-format --log-level --help' ;;
         'help '*) words='--log-format --log-level --help' ;;

@@ -22,6 +22,7 @@ complete -c weir -n '__fish_seen_subcommand_from check' -l publication -d 'Publi
 complete -c weir -n '__fish_seen_subcommand_from check' -l slot -d 'Slot that is to be read.' -r
 complete -c weir -n '__fish_seen_subcommand_from check' -l name -d 'Name of the pipeline.' -r
 complete -c weir -n '__fish_seen_subcommand_from check' -l no-columns -d 'Leave the columns and their types out.'
+complete -c weir -n '__fish_seen_subcommand_from check' -l format -d 'The report as text or as one JSON document, for programs.' -x -a 'text json'
 complete -c weir -n __fish_use_subcommand -f -a slots -d 'see and drop replication slots'
 complete -c weir -n __fish_use_subcommand -f -a init -d 'make a project file to start from'
 complete -c weir -n __fish_use_subcommand -f -a help -d 'explain a command, a source or a sink'

@@ -1,6 +1,7 @@
 // weir check: what would happen, what is missing, and what mends it.
 #include <unistd.h>
 
+#include "cli/check_json.h"
 #include "cli/command.h"
 #include "cli/pipeline_options.h"
 #include "cli/project_pipelines.h"
@@ -9,7 +10,12 @@
 typedef struct CheckOptions {
     PipelineOptions pipeline;
     bool columns;
+    int format; // CheckFormat
 } CheckOptions;
+
+typedef enum CheckFormat { FORMAT_TEXT, FORMAT_JSON } CheckFormat;
+
+static const char *const format_choices[] = {"text", "json", NULL};
 
 static const Option check_options[] = {
     {"table", OPTION_LIST(CheckOptions, pipeline.tables), .value_name = "PATTERN",
@@ -22,6 +28,8 @@ static const Option check_options[] = {
      .help = "Name of the pipeline."},
     {"columns", OPTION_BOOL(CheckOptions, columns), .fallback = "true",
      .help = "Leave the columns and their types out."},
+    {"format", OPTION_CHOICE(CheckOptions, format, format_choices), .fallback = "text",
+     .help = "The report as text or as one JSON document, for programs."},
     {0},
 };
 
@@ -39,7 +47,7 @@ static Str key_text(const Relation *relation, Arena *arena)
     return str_copy(arena, buf_view(&text));
 }
 
-static const char *identity_text(const Relation *relation)
+const char *check_identity_name(const Relation *relation)
 {
     switch (relation->identity) {
     case IDENTITY_DEFAULT:
@@ -79,7 +87,7 @@ static void print_tables(const CheckResult *result, bool has_sink, Arena *arena)
             rows < 0 ? STR("?") : format_count(rows, arena),
             format_bytes(MAX(row->source.byte_estimate, (int64_t)0), arena),
             key_text(relation, arena),
-            str_from(identity_text(relation)),
+            str_from(check_identity_name(relation)),
         };
         text_table_row(&table, cells, ARRAY_LEN(cells));
     }
@@ -151,7 +159,7 @@ static void print_facts(const Pipeline *pipeline, const Report *report)
     }
 }
 
-static int print_problems(const Report *report)
+static void print_problems(const Report *report)
 {
     size_t must = count_level(report, PROBLEM_MUST);
     size_t note = count_level(report, PROBLEM_NOTE);
@@ -164,25 +172,46 @@ static int print_problems(const Report *report)
         }
     }
     printf("\n%s\n", must > 0 ? "Something must be mended first." : "Ready.");
-    return must > 0 ? EXIT_USAGE : EXIT_DONE;
 }
 
-static int check_pipeline(const Pipeline *pipeline, bool columns, Arena *arena)
+static void print_text(const Pipeline *pipeline, const CheckResult *result, bool columns,
+                       Arena *arena)
 {
-    Error err = {0};
-    CheckResult result;
     bool has_sink = pipeline->sink != NULL;
-    if (runner_check(pipeline, &result, &err) != STATUS_OK) {
-        return report_error(&err);
-    }
-    print_facts(pipeline, &result.report);
-    print_tables(&result, has_sink, arena);
+    print_facts(pipeline, &result->report);
+    print_tables(result, has_sink, arena);
     if (columns) {
-        print_columns(&result, has_sink, arena);
+        print_columns(result, has_sink, arena);
     }
-    int code = print_problems(&result.report);
-    check_result_done(&result);
-    return code;
+    print_problems(&result->report);
+}
+
+// Each is printed as soon as it is known.
+static int check_pipelines(const Pipeline *pipelines, size_t count, const CheckOptions *options,
+                           Arena *arena)
+{
+    bool json = options->format == FORMAT_JSON;
+    int worst = EXIT_DONE;
+    for (size_t i = 0; i < count; i++) {
+        Error err = {0};
+        CheckResult result;
+        if (runner_check(&pipelines[i], &result, &err) != STATUS_OK) {
+            return report_error(&err);
+        }
+        bool ready = count_level(&result.report, PROBLEM_MUST) == 0;
+        if (json) {
+            check_json_pipeline(&pipelines[i], &result, options->columns, ready, i == 0);
+        } else {
+            printf(i == 0 ? "" : "\n");
+            print_text(&pipelines[i], &result, options->columns, arena);
+        }
+        worst = ready ? worst : EXIT_USAGE;
+        check_result_done(&result);
+    }
+    if (json) {
+        check_json_end(worst == EXIT_DONE);
+    }
+    return worst;
 }
 
 // One argument that is a file or a folder is a project.
@@ -192,7 +221,7 @@ static bool names_project(const StrList *arguments, Arena *arena)
            (arguments->count == 1 && access(str_to_cstr(arena, arguments->items[0]), F_OK) == 0);
 }
 
-static int check_project(const Invocation *invocation, bool columns)
+static int check_project(const Invocation *invocation, const CheckOptions *options)
 {
     const StrList *arguments = &invocation->arguments;
     Pipeline *pipelines;
@@ -202,20 +231,14 @@ static int check_project(const Invocation *invocation, bool columns)
                           invocation->arena, &pipelines, &count, &err) != STATUS_OK) {
         return report_error(&err);
     }
-    int worst = EXIT_DONE;
-    for (size_t i = 0; i < count; i++) {
-        printf(i == 0 ? "" : "\n");
-        int code = check_pipeline(&pipelines[i], columns, invocation->arena);
-        worst = MAX(worst, code);
-    }
-    return worst;
+    return check_pipelines(pipelines, count, options, invocation->arena);
 }
 
 static int check_run(Invocation *invocation)
 {
     CheckOptions *options = invocation->options;
     if (names_project(&invocation->arguments, invocation->arena)) {
-        return check_project(invocation, options->columns);
+        return check_project(invocation, options);
     }
     options->pipeline.copy = true;
     bool has_sink = invocation->arguments.count > 1;
@@ -228,13 +251,14 @@ static int check_run(Invocation *invocation)
         return report_error(&err);
     }
     pipeline.sink = has_sink ? pipeline.sink : NULL;
-    return check_pipeline(&pipeline, options->columns, invocation->arena);
+    return check_pipelines(&pipeline, 1, options, invocation->arena);
 }
 
 static const char *const examples[] = {
     "weir check postgres://localhost/shop",
     "weir check postgres://localhost/shop duckdb:shop.duckdb",
     "weir check pipelines/",
+    "weir check --format json postgres://localhost/shop | jq .ready",
     NULL,
 };
 

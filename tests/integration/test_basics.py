@@ -1,4 +1,5 @@
 """The main job: copy, follow, stop, go on."""
+import json
 import signal
 import socket
 import time
@@ -230,3 +231,45 @@ def test_origin_of_waiting_is_not_a_sleep():
     """wait_for() gives up with the reason it was given."""
     with pytest.raises(AssertionError, match="never so"):
         wait_for(lambda: False, 0.05, "never so")
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_check_as_json(weir, source, target):
+    source.sql('CREATE TABLE t (id int PRIMARY KEY, "a ""b\\\n" numeric(5,2) NOT NULL); CREATE TABLE nokey (v text)')
+
+    def check(*words, code=0):
+        said = json.loads(weir.run("check", "--format", "json", *words, code=code).out)
+        text = weir.run("check", *words, code=code).out
+        assert said["ready"] == (code == 0) and ("must be mended" in text) == (code == 2)
+        for pipeline in said["pipelines"]:
+            assert pipeline["name"] in text and all(fact in text for fact in pipeline["facts"])
+            assert all(finding["what"] in text for finding in pipeline["findings"])
+        return said["pipelines"]
+
+    (pipeline,) = check(source.url, target.url())
+    assert set(pipeline) == {"name", "source", "sink", "guarantee", "ready", "facts", "tables", "findings"}
+    assert pipeline["sink"] == f"sqlite:{target.path}" and pipeline["guarantee"] == "exactly-once"
+    tables = {table["name"]: table for table in pipeline["tables"]}
+    assert tables["nokey"]["key"] == [] and tables["nokey"]["identity"] == "none"
+    t = tables["t"]
+    assert t["schema"] == "public" and t["key"] == ["id"] and t["identity"] == "primary key" and t["target"] == '"t"'
+    assert [(c["name"], c["type"], c["key"], c["not_null"]) for c in t["columns"]] == \
+        [("id", "integer", True, True), ('a "b\\\n', "numeric(5,2)", False, True)]
+    assert any(finding["level"] == "note" and "nokey" in finding["what"] for finding in pipeline["findings"])
+    assert "columns" not in check("--no-columns", source.url)[0]["tables"][0]
+    (alone,) = check(source.url)
+    assert alone["sink"] is None and alone["guarantee"] is None and alone["tables"][0]["target"] is None
+    (broken,) = check("postgres://127.0.0.1:1/x", target.url(), code=2)
+    assert not broken["ready"] and broken["findings"][0]["level"] == "must" and broken["tables"] == []
+    ended = weir.run("check", "--format", "json", "postgres://h/x?no=1", code=2)
+    assert ended.out == "" and '"no"' in ended.err
+    (weir.folder / "weir.yml").write_text(f"""
+connections:
+  good: {{ type: postgres, url: "{source.url}" }}
+  bad: {{ type: postgres, url: "postgres://127.0.0.1:1/x" }}
+  nowhere: {{ type: "null" }}
+pipelines:
+  a: {{ from: {{ connection: bad }}, to: {{ connection: nowhere }} }}
+  b: {{ from: {{ connection: good }}, to: {{ connection: nowhere }} }}
+""")
+    assert [(p["name"], p["ready"]) for p in check(code=2)] == [("a", False), ("b", True)]
