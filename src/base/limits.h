@@ -11,7 +11,7 @@ enum {
     LIMIT_CONFIG_BYTES = 4 << 20, // a configuration file
     LIMIT_TABLES = 100000,        // tables in one pipeline
     LIMIT_CHECKPOINT_VALUE = 16 << 20, // one value of a checkpoint
-    LIMIT_IDENTIFIER_SLOT = 63,        // NAMEDATALEN - 1: slots and publications
+    LIMIT_IDENTIFIER_SLOT = 63,        // NAMEDATALEN - 1: slots, publications, tables
 };
 
 // A pgoutput message holds at most one old and one new row, each limited by Postgres's

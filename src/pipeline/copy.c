@@ -2,6 +2,8 @@
 
 #include <assert.h>
 
+#include "pipeline/shape.h"
+
 // A target with tables may keep what was copied so far: a copy that starts again clears it. Bounds
 // the size of the target's transaction.
 enum { COMMIT_EVERY_BYTES = 64 << 20 };
@@ -62,16 +64,16 @@ Status copy_prepare(const CopyJob *job, Sink *sink, Table *table, const Relation
                     Checkpoint *changed, Error *err)
 {
     if (clear_old_shape(sink, table, relation, err) != STATUS_OK ||
-        sink->ops->prepare(sink, table->target, relation, err) != STATUS_OK) {
+        shape_table(job->tables, sink, table, relation, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    tables_set_target(job->tables, table, relation);
     table->state = TABLE_PENDING;
     // Rows may follow: from here on the target's rows of this table are ours to remove.
     bool begun_before = table->copy_begun;
     table->copy_begun = true;
     if (job->persistent) {
         table_save(table, changed);
+        tables_save(job->tables, changed); // one that stepped aside
     }
     table->copy_begun = begun_before;
     return STATUS_OK;

@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "pipeline/shape.h"
 
 enum {
     COMMIT_BYTES = 16 << 20, // commit at the latest when this much is written,
@@ -143,6 +144,17 @@ static void adopt(Route *route, Table *table)
     }
 }
 
+// The catalogs are ahead of the stream, which may still have changes of the table that had the name
+// before. A table that is new to the target waits for the stream to tell it in its place.
+static bool must_wait(const Route *route, const Table *table, const Relation *relation)
+{
+    Position until = route->options.until;
+    bool has_stream = route->options.persistent && // and goes on from here
+                      (until.lsn == LSN_NONE || position_compare(route->durable, until) < 0);
+    return has_stream && route->sink->ops->has_tables && table->target == NULL &&
+           tables_rival(&route->tables, relation) != NULL;
+}
+
 static SourceTables missing_tables(Route *route, const SourceTables *tables, Arena *arena)
 {
     SourceTables missing = {.items = ARENA_ARRAY(arena, SourceTable, tables->count)};
@@ -150,7 +162,7 @@ static SourceTables missing_tables(Route *route, const SourceTables *tables, Are
     for (size_t i = 0; i < tables->count; i++) {
         Table *table = tables_get(&route->tables, tables->items[i].relation->oid);
         adopt(route, table);
-        if (table->state != TABLE_READY) {
+        if (table->state != TABLE_READY && !must_wait(route, table, tables->items[i].relation)) {
             missing.items[missing.count++] = tables->items[i];
             rows += MAX(tables->items[i].row_estimate, (int64_t)0);
         }
@@ -253,17 +265,13 @@ static Status reshape(Route *route, Table *table, const Change *change, Error *e
         copy_again(route, table);
         return STATUS_OK;
     }
-    if (sink->ops->prepare(sink, was, now, err) != STATUS_OK) {
+    if (shape_table(&route->tables, sink, table, now, err) != STATUS_OK) {
         return error_wrap(err, "table \"%" STR_FMT ".%" STR_FMT "\"", STR_ARG(now->schema),
                           STR_ARG(now->name));
     }
     route->has_changes = true;
     table->prepared = now;
-    if (!differs) {
-        return STATUS_OK;
-    }
-    tables_set_target(&route->tables, table, now);
-    return sink->ops->has_tables
+    return !differs || sink->ops->has_tables
                ? STATUS_OK
                : write_schema_event(sink, now, change->transaction, change->ordinal, err);
 }

@@ -24,6 +24,7 @@ void tables_done(Tables *tables)
 {
     (void)pthread_mutex_destroy(&tables->lock);
     map_done(&tables->by_oid);
+    map_done(&tables->by_place);
     arena_done(&tables->arena);
 }
 
@@ -43,12 +44,73 @@ Table *tables_get(Tables *tables, uint32_t oid)
     return table;
 }
 
+static Str place_of(Arena *arena, const Relation *relation)
+{
+    Str schema = relation->schema;
+    Str name = relation->name;
+    char *key = arena_alloc_bytes(arena, schema.len + 1 + name.len);
+    memcpy(key, schema.ptr, schema.len);
+    key[schema.len] = '\0';
+    memcpy(key + schema.len + 1, name.ptr, name.len);
+    return (Str){key, schema.len + 1 + name.len};
+}
+
+static Table *find_place(const Tables *tables, const Relation *relation)
+{
+    Arena scratch = {.chunk_size = LIMIT_NAME_BYTES};
+    Table *table = map_get(&tables->by_place, place_of(&scratch, relation));
+    arena_done(&scratch);
+    return table;
+}
+
+static void take_place(Tables *tables, Table *table)
+{
+    if (table->place.ptr != NULL && map_get(&tables->by_place, table->place) == table) {
+        map_remove(&tables->by_place, table->place);
+    }
+    table->place = place_of(&tables->arena, table->target);
+    (void)map_put(&tables->by_place, table->place, table);
+}
+
 void tables_set_target(Tables *tables, Table *table, const Relation *relation)
 {
     (void)pthread_mutex_lock(&tables->lock);
     table->target = relation_copy(&tables->arena, relation);
+    take_place(tables, table);
     (void)pthread_mutex_unlock(&tables->lock);
     table->is_dirty = true;
+}
+
+Table *tables_rival(const Tables *tables, const Relation *relation)
+{
+    Table *table = find_place(tables, relation);
+    return table == NULL || table->oid == relation->oid ? NULL : table;
+}
+
+// Cut before a character that does not fit, not in the middle of one.
+static size_t cut_text(Str text, size_t max)
+{
+    size_t len = MIN(text.len, max);
+    while (len > 0 && len < text.len && ((unsigned char)text.ptr[len] & 0xC0) == 0x80) {
+        len--;
+    }
+    return len;
+}
+
+const Relation *tables_aside(Tables *tables, const Table *table)
+{
+    (void)pthread_mutex_lock(&tables->lock);
+    Relation *aside = relation_copy(&tables->arena, table->target);
+    Str name = table->target->name;
+    unsigned number = 0;
+    do {
+        char suffix[24];
+        int len = snprintf(suffix, sizeof(suffix), "_old%u", ++number);
+        size_t kept = cut_text(name, LIMIT_IDENTIFIER_SLOT - (size_t)len);
+        aside->name = str_from(arena_printf(&tables->arena, "%.*s%s", (int)kept, name.ptr, suffix));
+    } while (find_place(tables, aside) != NULL);
+    (void)pthread_mutex_unlock(&tables->lock);
+    return aside;
 }
 
 static void field(Buf *out, Str text)
@@ -263,6 +325,7 @@ static bool load_table(Tables *tables, Str value)
         .copied_at = copied_at,
         .target = relation,
     };
+    take_place(tables, table);
     return true;
 }
 

@@ -23,6 +23,7 @@ typedef struct Table {
     Lsn copied_at;            // LSN of the copy's snapshot; LSN_NONE: never copied, only followed
     const Relation *target;   // shape that prepare() last gave the target; NULL: none
     const Relation *prepared; // the relation version prepared since open(), by pointer; or NULL
+    Str place;                // the target's key in Tables.by_place
     bool is_dirty;            // differs from the stored checkpoint
 } Table;
 
@@ -30,6 +31,7 @@ typedef struct Table {
 typedef struct Tables {
     Arena arena;
     Map by_oid;
+    Map by_place;         // "schema\0name" of the target -> Table
     pthread_mutex_t lock; // of the arena: copies in several threads set targets
 } Tables;
 
@@ -44,6 +46,15 @@ Table *tables_get(Tables *tables, uint32_t oid);
 
 /** The target now looks like @relation, which is copied. Thread: the owner of @table. */
 void tables_set_target(Tables *tables, Table *table, const Relation *relation);
+
+/** The table other than that of @relation whose target has @relation's name, or NULL. */
+Table *tables_rival(const Tables *tables, const Relation *relation);
+
+/**
+ * What the target of @table is to look like when it steps aside: the same under a name that no
+ * target has, "<name>_old<N>". Lives as long as @tables. Thread: the route's.
+ */
+const Relation *tables_aside(Tables *tables, const Table *table);
 
 /** Read the "table:" entries. ERROR_FATAL when one is damaged. */
 MUST_CHECK Status tables_load(Tables *tables, const Checkpoint *checkpoint, Error *err);

@@ -257,15 +257,6 @@ Status sql_targets_claim(SqlTargets *targets, const SqlDialect *dialect, const R
     return STATUS_OK;
 }
 
-const SqlTarget *sql_targets_owner(const SqlTargets *targets, const SqlDialect *dialect,
-                                   SqlTable table)
-{
-    Arena scratch = {.chunk_size = LIMIT_NAME_BYTES};
-    const SqlTarget *owner = map_get(&targets->by_table, table_key(dialect, &scratch, table));
-    arena_done(&scratch);
-    return owner;
-}
-
 void sql_targets_done(SqlTargets *targets)
 {
     map_done(&targets->by_table);

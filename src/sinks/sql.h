@@ -130,10 +130,6 @@ typedef struct SqlTargets {
 MUST_CHECK Status sql_targets_claim(SqlTargets *targets, const SqlDialect *dialect,
                                     const Relation *relation, SqlTable table, Error *err);
 
-/** Whose table it is, or NULL. */
-const SqlTarget *sql_targets_owner(const SqlTargets *targets, const SqlDialect *dialect,
-                                   SqlTable table);
-
 void sql_targets_done(SqlTargets *targets);
 
 // The checkpoint table: (pipeline, key, value), primary key (pipeline, key). Parameters are $1, $2,

@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "sinks/sqlite_convert.h"
+#include "sinks/sqlite_found.h"
 #include "sinks/sqlite_sink.h"
 #include "sinks/sqlite_value.h"
 
@@ -135,21 +136,17 @@ static Status sqlite_open(Sink *base, Error *err)
     if (!exists) {
         return check_directory(sink, err);
     }
-    bool has_places = false;
     if (sqlite_db_open(&sink->db, false, err) != STATUS_OK ||
-        sqlite_has_table(sink, SQL_CHECKPOINT_TABLE, &exists, err) != STATUS_OK ||
-        sqlite_has_table(sink, SQLITE_PLACES_TABLE, &has_places, err) != STATUS_OK ||
-        (exists && read_checkpoint(sink, NULL, err) != STATUS_OK)) {
+        sqlite_has_table(sink, STR(SQL_CHECKPOINT_TABLE), &exists, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    return exists && has_places ? sqlite_places_load(sink, err) : STATUS_OK;
+    return exists ? read_checkpoint(sink, NULL, err) : STATUS_OK;
 }
 
 static Status create_own_tables(SqliteSink *sink, Error *err)
 {
     sql_checkpoint_create(&sink->sql, &sqlite_dialect, checkpoint_table());
-    if (sqlite_db_exec_buf(&sink->db, &sink->sql, err) != STATUS_OK ||
-        sqlite_places_create(sink, err) != STATUS_OK) {
+    if (sqlite_db_exec_buf(&sink->db, &sink->sql, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (sink->existing != SQL_EXISTING_KEEP) {
@@ -185,11 +182,10 @@ static Status sqlite_resume(Sink *base, Checkpoint *checkpoint, Error *err)
     }
     if (sqlite_db_use_wal(&sink->db, err) != STATUS_OK ||
         create_own_tables(sink, err) != STATUS_OK ||
-        prepare_checkpoint_statements(sink, err) != STATUS_OK ||
-        read_checkpoint(sink, checkpoint, err) != STATUS_OK) {
+        prepare_checkpoint_statements(sink, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    return sqlite_places_load(sink, err);
+    return read_checkpoint(sink, checkpoint, err);
 }
 
 static Status begin(SqliteSink *sink, Error *err)
@@ -297,7 +293,6 @@ static void sqlite_close(Sink *base)
     }
     map_done(&sink->tables);
     map_done(&sink->ours);
-    map_done(&sink->places);
     sqlite_db_finalize(&sink->store);
     sqlite_db_finalize(&sink->remove);
     sqlite_db_close(&sink->db);

@@ -20,6 +20,17 @@ Status sqlite_query(SqliteSink *sink, const char *sql, Str parameter, sqlite3_st
     return STATUS_OK;
 }
 
+Status sqlite_has_table(SqliteSink *sink, Str name, bool *ret, Error *err)
+{
+    CLEANUP(sqlite_db_finalize) sqlite3_stmt *statement = NULL;
+    const char *sql = "SELECT 1 FROM main.sqlite_schema WHERE type = 'table' "
+                      "AND name = ?1 COLLATE NOCASE";
+    if (sqlite_query(sink, sql, name, &statement, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return sqlite_db_step(&sink->db, statement, ret, err);
+}
+
 static Status look_up(SqliteSink *sink, SqliteFound *table, Error *err)
 {
     CLEANUP(sqlite_db_finalize) sqlite3_stmt *statement = NULL;

@@ -32,6 +32,9 @@ bool sqlite_same_name(Str a, Str b);
 MUST_CHECK Status sqlite_query(SqliteSink *sink, const char *sql, Str parameter, sqlite3_stmt **ret,
                                Error *err);
 
+/** Is there a table of that name? */
+MUST_CHECK Status sqlite_has_table(SqliteSink *sink, Str name, bool *ret, Error *err);
+
 /** Text of @ret is in @arena. */
 MUST_CHECK Status sqlite_inspect(SqliteSink *sink, SqlTable name, Arena *arena, SqliteFound *ret,
                                  Error *err);

@@ -55,8 +55,7 @@ static Status table_is_gone(SqliteSink *sink, const Relation *now, Str name, Err
 
 static Status check_name(const Relation *relation, SqlTable target, Error *err)
 {
-    static const char *const taken[] = {"weir_rebuild", "weir_rename", SQLITE_COPIED_TABLE,
-                                        SQLITE_PLACES_TABLE};
+    static const char *const taken[] = {"weir_rebuild", "weir_rename", SQLITE_COPIED_TABLE};
     bool reserved = target.name.len >= 7 && sqlite3_strnicmp(target.name.ptr, "sqlite_", 7) == 0;
     for (size_t i = 0; i < ARRAY_LEN(taken); i++) {
         reserved = reserved || sqlite_same_name(target.name, str_from(taken[i]));
@@ -71,58 +70,6 @@ static Status check_name(const Relation *relation, SqlTable target, Error *err)
     return error_hint(err, "Say names=qualified, or leave the table out.");
 }
 
-static void tell(SqliteSink *sink, const char *format, ...) PRINTF_LIKE(2, 3);
-
-static void tell(SqliteSink *sink, const char *format, ...)
-{
-    char text[ERROR_MESSAGE_MAX];
-    va_list args;
-    va_start(args, format);
-    (void)vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
-    if (sink->base.context.notice != NULL) {
-        sink->base.context.notice(sink->base.context.notice_context, text);
-    }
-}
-
-// The source gave the owner's name to another table, so the owner was renamed there or dropped. Its
-// rows step aside; should it still live, its next change says how it is called now.
-static Status park(SqliteSink *sink, const SqlTarget *owner, SqlTable target, Arena *arena,
-                   Error *err)
-{
-    const Relation relation = {.oid = owner->oid, .schema = owner->schema, .name = owner->name};
-    SqliteFound table;
-    SqliteFound other;
-    SqlTable aside;
-    int number = 1;
-    do {
-        aside.name =
-            str_from(arena_printf(arena, "%" STR_FMT "_old%d", STR_ARG(target.name), number++));
-        aside.schema = aside.catalog = (Str){0};
-        if (sqlite_inspect(sink, aside, arena, &other, err) != STATUS_OK) {
-            return STATUS_FAIL;
-        }
-    } while (other.exists || sql_targets_owner(&sink->targets, &sqlite_dialect, aside) != NULL);
-    sqlite_table_forget(sink, owner->oid);
-    if (sqlite_inspect(sink, target, arena, &table, err) != STATUS_OK ||
-        (table.exists && sqlite_move_table(sink, &table, aside.name, err) != STATUS_OK)) {
-        return STATUS_FAIL;
-    }
-    tell(sink,
-         "table \"%" STR_FMT ".%" STR_FMT
-         "\" is another one than before: the rows of the one that had this name are in \"%" STR_FMT
-         "\" now",
-         STR_ARG(relation.schema), STR_ARG(relation.name), STR_ARG(aside.name));
-    return sqlite_place_put(sink, &relation, aside, err);
-}
-
-// The source cannot have two tables of one name: the owner of the target had it before.
-static bool has_lost_its_name(const SqlTarget *owner, const Relation *now)
-{
-    return owner != NULL && owner->oid != now->oid && str_equal(owner->schema, now->schema) &&
-           str_equal(owner->name, now->name);
-}
-
 static Status check_relation(SqliteSink *sink, const Relation *now, SqlTable target, Error *err)
 {
     if (check_name(now, target, err) != STATUS_OK) {
@@ -131,41 +78,42 @@ static Status check_relation(SqliteSink *sink, const Relation *now, SqlTable tar
     return sql_check_columns(&sqlite_dialect, now, (SqlMode)sink->mode, err);
 }
 
-static Status claim(SqliteSink *sink, const Relation *now, SqlTable target, Arena *arena,
-                    Error *err)
+static Status move(SqliteSink *sink, SqliteFound *table, SqlTable target, Error *err)
 {
-    const SqlTarget *owner = sql_targets_owner(&sink->targets, &sqlite_dialect, target);
-    if (check_relation(sink, now, target, err) != STATUS_OK ||
-        (has_lost_its_name(owner, now) && park(sink, owner, target, arena, err) != STATUS_OK)) {
-        return STATUS_FAIL;
+    bool taken;
+    if (!sqlite_same_name(table->name.name, target.name)) {
+        if (sqlite_has_table(sink, target.name, &taken, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        if (taken) {
+            error_set(err, ERROR_CONFIG,
+                      "table \"%" STR_FMT
+                      "\" was renamed, and \"%s\" already has a table \"%" STR_FMT "\"",
+                      STR_ARG(table->name.name), sink->db.path, STR_ARG(target.name));
+            return error_hint(err, "Rename or drop that one in SQLite.");
+        }
     }
-    return sql_targets_claim(&sink->targets, &sqlite_dialect, now, target, err);
+    return sqlite_move_table(sink, table, target.name, err);
 }
 
 static Status shape(SqliteSink *sink, const Relation *was, const Relation *now, SqlTable target,
                     Arena *arena, Error *err)
 {
     SqliteFound table;
-    const SqlitePlace *place = sqlite_place_find(sink, now->oid);
-    SqlTable at = target;
-    if (place != NULL) {
-        at.name = str_copy(arena, place->table);
-    } else if (was != NULL) {
-        at = sqlite_target(sink, was, arena);
-    }
+    bool is_ours = was != NULL || map_get_u64(&sink->ours, now->oid) != NULL;
+    SqlTable at = was == NULL ? target : sqlite_target(sink, was, arena);
     if (sqlite_inspect(sink, at, arena, &table, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (!table.exists) {
-        return place != NULL ? table_is_gone(sink, now, at.name, err)
-                             : sqlite_create(sink, target, now, err);
+        return is_ours ? table_is_gone(sink, now, at.name, err)
+                       : sqlite_create(sink, target, now, err);
     }
-    if (place == NULL && was == NULL) {
+    if (!is_ours) {
         return adopt(sink, &table, now, err);
     }
     if (sqlite_require_fit(sink, &table, was == NULL ? now : was, false, err) != STATUS_OK ||
-        (!str_equal(at.name, target.name) &&
-         sqlite_move_table(sink, &table, target.name, err) != STATUS_OK)) {
+        (!str_equal(at.name, target.name) && move(sink, &table, target, err) != STATUS_OK)) {
         return STATUS_FAIL;
     }
     return was == NULL || relation_equal(was, now)
@@ -195,7 +143,10 @@ Status sqlite_prepare(SqliteSink *sink, const Relation *was, const Relation *now
     SqlTable target = sqlite_target(sink, now, &arena);
     const char *rowid;
     sqlite_table_forget(sink, now->oid);
-    Status status = claim(sink, now, target, &arena, err);
+    Status status = check_relation(sink, now, target, err);
+    if (status == STATUS_OK) {
+        status = sql_targets_claim(&sink->targets, &sqlite_dialect, now, target, err);
+    }
     if (status == STATUS_OK) {
         status = shape(sink, was, now, target, &arena, err);
     }
@@ -204,7 +155,7 @@ Status sqlite_prepare(SqliteSink *sink, const Relation *was, const Relation *now
     }
     if (status == STATUS_OK) {
         sqlite_table_put(sink, now, target, rowid);
-        status = sqlite_place_put(sink, now, target, err);
+        map_put_u64(&sink->ours, now->oid, sink);
     }
     arena_done(&arena);
     return status;
@@ -219,11 +170,9 @@ static void report_error(Report *report, const Error *error)
 static void report_name(SqliteSink *sink, const Relation *relation, SqlTable target, Report *report)
 {
     Error problem = {0};
-    const SqlTarget *owner = sql_targets_owner(&sink->targets, &sqlite_dialect, target);
     if (check_relation(sink, relation, target, &problem) != STATUS_OK ||
-        (!has_lost_its_name(owner, relation) &&
-         sql_targets_claim(&sink->targets, &sqlite_dialect, relation, target, &problem) !=
-             STATUS_OK)) {
+        sql_targets_claim(&sink->targets, &sqlite_dialect, relation, target, &problem) !=
+            STATUS_OK) {
         report_error(report, &problem);
     }
 }
@@ -248,10 +197,9 @@ Status sqlite_check(SqliteSink *sink, const Relation *relation, Report *report, 
     Error problem = {0};
     bool rows = false;
     SqlTable target = sqlite_target(sink, relation, &arena);
-    const SqlTarget *owner = sql_targets_owner(&sink->targets, &sqlite_dialect, target);
+    bool is_ours = map_get_u64(&sink->ours, relation->oid) != NULL;
     Status status = STATUS_OK;
-    // Not for a table of this pipeline, nor for one that would step aside.
-    if (sink->db.handle != NULL && owner == NULL) {
+    if (sink->db.handle != NULL && !is_ours) {
         status = sqlite_inspect(sink, target, &arena, &table, err);
     }
     report_name(sink, relation, target, report);

@@ -1,7 +1,6 @@
 // The parts of the sqlite sink. sqlite.c runs it. sqlite_schema.c decides which table a relation
-// gets, with sqlite_found.c (what is there), sqlite_evolve.c (from one shape to the next) and
-// sqlite_places.c (what was decided before). sqlite_apply.c and sqlite_history.c write rows;
-// sqlite_db.c is the file.
+// gets, with sqlite_found.c (what is there) and sqlite_evolve.c (from one shape to the next).
+// sqlite_apply.c and sqlite_history.c write rows; sqlite_db.c is the file.
 #pragma once
 
 #include "pipeline/sink.h"
@@ -20,9 +19,6 @@ enum { SQLITE_UPDATES = 8 };
 // existing=keep: the rows that a copy has written, so that it can start again without touching
 // others.
 #define SQLITE_COPIED_TABLE "weir_copied"
-
-// Which table holds which relation of the source, for every pipeline.
-#define SQLITE_PLACES_TABLE "weir_tables"
 
 /** UPDATE of one set of columns. */
 typedef struct SqliteUpdate {
@@ -48,14 +44,6 @@ typedef struct SqliteTable {
     bool has_index; // of a table without a key: made by this instance
 } SqliteTable;
 
-/** Where the rows of a relation are, and how the source called it then. */
-typedef struct SqlitePlace {
-    uint32_t oid;
-    Str table;
-    Str schema;
-    Str name;
-} SqlitePlace;
-
 typedef struct SqliteSink {
     Sink base;
     Str path;
@@ -72,7 +60,6 @@ typedef struct SqliteSink {
     SqlTargets targets;
     Map tables;          // oid -> SqliteTable
     Map ours;            // oid -> any: the checkpoint has an entry for the table
-    Map places;          // oid -> SqlitePlace
     SqliteTable *last;   // the table of the last change
     sqlite3_stmt *store; // checkpoint entries
     sqlite3_stmt *remove;
@@ -100,23 +87,6 @@ const char *sqlite_forget_statement(SqliteSink *sink, const Relation *relation);
 /** Give @err that as its hint, with what to do to the table first. Returns STATUS_FAIL. */
 Status sqlite_hint_copy_again(SqliteSink *sink, SqlTable table, const Relation *relation,
                               Error *err);
-
-// sqlite_places.c
-
-MUST_CHECK Status sqlite_places_create(SqliteSink *sink, Error *err);
-
-/** Behind the checkpoint: the places of tables that it has an entry for. */
-MUST_CHECK Status sqlite_places_load(SqliteSink *sink, Error *err);
-
-/** NULL when the pipeline has no table for that relation. */
-const SqlitePlace *sqlite_place_find(const SqliteSink *sink, uint32_t oid);
-
-/** The rows of @relation are in @table: noted in the open transaction, and claimed. */
-MUST_CHECK Status sqlite_place_put(SqliteSink *sink, const Relation *relation, SqlTable table,
-                                   Error *err);
-
-/** Is there a table of that very name? */
-MUST_CHECK Status sqlite_has_table(SqliteSink *sink, const char *name, bool *ret, Error *err);
 
 // sqlite_apply.c
 

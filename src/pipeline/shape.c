@@ -1,0 +1,54 @@
+#include "pipeline/shape.h"
+
+static void tell(Sink *sink, const Relation *was, const Relation *aside)
+{
+    Arena scratch = {0};
+    const SinkContext *context = &sink->context;
+    context->notice(context->notice_context,
+                    arena_printf(&scratch,
+                                 "table \"%" STR_FMT ".%" STR_FMT
+                                 "\" is another one now: the rows of the one that had this name "
+                                 "before are in \"%" STR_FMT ".%" STR_FMT "\"",
+                                 STR_ARG(was->schema), STR_ARG(was->name), STR_ARG(aside->schema),
+                                 STR_ARG(aside->name)));
+    arena_done(&scratch);
+}
+
+// Its name is needed for another table.
+static Status step_aside(Tables *tables, Sink *sink, Table *table, Error *err)
+{
+    const Relation *was = table->target;
+    if (table->state == TABLE_COPYING) {
+        // Its copy writes under the name. The next attempt asks the source what the table is
+        // called.
+        return error_set(err, ERROR_TRANSIENT,
+                         "table \"%" STR_FMT ".%" STR_FMT
+                         "\" lost its name to another one while it was copied",
+                         STR_ARG(was->schema), STR_ARG(was->name));
+    }
+    const Relation *aside = tables_aside(tables, table);
+    if (sink->ops->prepare(sink, was, aside, err) != STATUS_OK) {
+        return error_wrap(err,
+                          "rename it to \"%" STR_FMT
+                          "\", because the source has another table \"%" STR_FMT ".%" STR_FMT
+                          "\" now",
+                          STR_ARG(aside->name), STR_ARG(was->schema), STR_ARG(was->name));
+    }
+    tables_set_target(tables, table, aside);
+    table->prepared = NULL;
+    tell(sink, was, aside);
+    return STATUS_OK;
+}
+
+Status shape_table(Tables *tables, Sink *sink, Table *table, const Relation *relation, Error *err)
+{
+    Table *rival = sink->ops->has_tables ? tables_rival(tables, relation) : NULL;
+    if ((rival != NULL && step_aside(tables, sink, rival, err) != STATUS_OK) ||
+        sink->ops->prepare(sink, table->target, relation, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (table->target == NULL || !relation_is_same(table->target, relation)) {
+        tables_set_target(tables, table, relation);
+    }
+    return STATUS_OK;
+}
