@@ -96,7 +96,7 @@ static void a_transaction_spans_writes(void **state)
 static void two_processes_cannot_be_one_pipeline(void **state)
 {
     Fixture *f = *state;
-    Sink *other;
+    Sink *other = NULL;
     Checkpoint checkpoint = {0};
     assert_ok(f, sink_start(f, NULL));
     assert_ok(f, sink_open_another(f, false, &other));
@@ -109,7 +109,7 @@ static void two_processes_cannot_be_one_pipeline(void **state)
 static void a_lane_copies_beside(void **state)
 {
     Fixture *f = *state;
-    Sink *lane;
+    Sink *lane = NULL;
     Relation *relation = people(f);
     begin_with(f, relation);
     assert_ok(f, sink_open_another(f, true, &lane));
