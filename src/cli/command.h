@@ -55,7 +55,10 @@ extern const Command internal_command;
 /** By name, or NULL. */
 const Command *command_find(Str name);
 
-/** Print @err to stderr as "weir: message" and its hint; returns the exit code for its kind. */
+/** EXIT_USAGE when the user has to change something first, otherwise EXIT_FAILED. */
+int error_exit_code(const Error *err);
+
+/** Print @err to stderr as "weir: message" and its hint; returns error_exit_code(). */
 int report_error(const Error *err);
 
 /** Options that every command has; filled by main() before the command runs. */

@@ -30,13 +30,18 @@ const Command *command_find(Str name)
     return NULL;
 }
 
+int error_exit_code(const Error *err)
+{
+    return err->kind == ERROR_CONFIG ? EXIT_USAGE : EXIT_FAILED;
+}
+
 int report_error(const Error *err)
 {
     (void)fprintf(stderr, "weir: %s\n", err->message);
     if (err->hint[0] != '\0') {
         (void)fprintf(stderr, "hint: %s\n", err->hint);
     }
-    return err->kind == ERROR_CONFIG ? EXIT_USAGE : EXIT_FAILED;
+    return error_exit_code(err);
 }
 
 static int unknown_command(const char *word)

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "cli/command.h"
+#include "cli/ending.h"
 #include "cli/interrupt.h"
 #include "cli/pipeline_options.h"
 #include "cli/project_pipelines.h"
@@ -35,7 +36,9 @@ static void report_end(const RunThread *run)
 {
     LogScope scope = {NULL, "pipeline", run->pipeline->name};
     if (run->status == STATUS_OK) {
-        log_info(&scope, "done");
+        log_info(&scope, interrupt_signal() == 0 ? "done" : "stopped");
+    } else if (is_reader_gone(run->status, &run->error)) {
+        log_info(&scope, "nobody reads standard output any more");
     } else {
         log_failure(LOG_ERROR, &scope, "failed", &run->error);
     }
@@ -50,19 +53,18 @@ static void *run_main(void *argument)
     return NULL;
 }
 
+// The worse one first; a reader that has gone is no failure of the others.
 static int worst_code(const RunThread *runs, size_t count)
 {
-    if (interrupt_signal() == SIGINT) {
-        return EXIT_INTERRUPTED;
-    }
-    int code = EXIT_DONE;
-    for (size_t i = 0; i < count; i++) {
-        if (runs[i].status != STATUS_OK) {
-            bool usage = runs[i].error.kind == ERROR_CONFIG && code != EXIT_FAILED;
-            code = usage ? EXIT_USAGE : EXIT_FAILED;
+    static const int order[] = {EXIT_INTERRUPTED, EXIT_FAILED, EXIT_USAGE, EXIT_PIPE};
+    for (size_t o = 0; o < ARRAY_LEN(order); o++) {
+        for (size_t i = 0; i < count; i++) {
+            if (ending_code(runs[i].status, &runs[i].error) == order[o]) {
+                return order[o];
+            }
         }
     }
-    return code;
+    return EXIT_DONE;
 }
 
 static void run_threads(RunThread *runs, Runner **runners, size_t count)
@@ -85,6 +87,13 @@ static void run_threads(RunThread *runs, Runner **runners, size_t count)
     interrupt_clear();
 }
 
+static void free_runners(Runner **runners, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        runner_free(runners[i]);
+    }
+}
+
 static int run_project(const Pipeline *pipelines, size_t count, Arena *arena)
 {
     RunThread *runs = ARENA_ARRAY(arena, RunThread, count);
@@ -92,18 +101,15 @@ static int run_project(const Pipeline *pipelines, size_t count, Arena *arena)
     Error err = {0};
     for (size_t i = 0; i < count; i++) {
         if (runner_new(&pipelines[i], NULL, &runners[i], &err) != STATUS_OK) {
+            free_runners(runners, i);
             return report_error(&err);
         }
         runs[i].pipeline = &pipelines[i];
         runs[i].runner = runners[i];
-        log_info(NULL, "starting", LOG_STR("pipeline", pipelines[i].name),
-                 LOG_STR("source", pipelines[i].source_id), LOG_STR("sink", pipelines[i].sink_id),
-                 LOG_CSTR("guarantee", sink_guarantee_name(pipelines[i].sink->guarantee)));
+        tell_start(&pipelines[i]);
     }
     run_threads(runs, runners, count);
-    for (size_t i = 0; i < count; i++) {
-        runner_free(runners[i]);
-    }
+    free_runners(runners, count);
     return worst_code(runs, count);
 }
 

@@ -1,9 +1,7 @@
 // weir stream, weir copy.
-#include <signal.h>
-#include <unistd.h>
-
 #include "base/clock.h"
 #include "cli/command.h"
+#include "cli/ending.h"
 #include "cli/interrupt.h"
 #include "cli/pipeline_options.h"
 #include "cli/progress.h"
@@ -36,19 +34,6 @@ static const Option copy_options[] = {
     SHARED_OPTIONS{0},
 };
 
-static void announce(const Pipeline *pipeline)
-{
-    if (pipeline->until == UNTIL_COPY) {
-        log_info(NULL, "copying", LOG_STR("source", pipeline->source_id),
-                 LOG_STR("sink", pipeline->sink_id));
-        return;
-    }
-    log_info(NULL, "starting", LOG_STR("pipeline", pipeline->name),
-             LOG_STR("source", pipeline->source_id), LOG_STR("sink", pipeline->sink_id),
-             LOG_CSTR("guarantee", sink_guarantee_name(pipeline->sink->guarantee)),
-             LOG_STR("state", pipeline->state_dir));
-}
-
 static void summarize(const Pipeline *pipeline, Runner *runner, int64_t began_us, Status status)
 {
     RunnerStats stats;
@@ -67,12 +52,6 @@ static void summarize(const Pipeline *pipeline, Runner *runner, int64_t began_us
     log_write(LOG_INFO, NULL, done ? "done" : "stopped", fields);
 }
 
-static int exit_code(Status status, const Error *err)
-{
-    int code = status == STATUS_OK ? EXIT_DONE : report_error(err);
-    return interrupt_signal() == SIGINT ? EXIT_INTERRUPTED : code;
-}
-
 static int run_pipeline(const Pipeline *pipeline, const PipelineOptions *options)
 {
     Error err = {0};
@@ -84,13 +63,19 @@ static int run_pipeline(const Pipeline *pipeline, const PipelineOptions *options
     interrupt_watch(runners, 1);
     int64_t began_us = clock_monotonic_us();
     Progress *progress = progress_start((ProgressMode)options->progress, pipeline, runner);
-    announce(pipeline);
+    tell_start(pipeline);
     Status status = runner_run(runner, &err);
     progress_stop(progress);
     interrupt_clear();
-    summarize(pipeline, runner, began_us, status);
+    bool quiet = is_reader_gone(status, &err);
+    if (!quiet) {
+        summarize(pipeline, runner, began_us, status);
+    }
     runner_free(runner);
-    return exit_code(status, &err);
+    if (status != STATUS_OK && !quiet) {
+        (void)report_error(&err);
+    }
+    return ending_code(status, &err);
 }
 
 static int start(Invocation *invocation, bool copy_only)

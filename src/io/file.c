@@ -305,16 +305,16 @@ static Status wait_writable(int fd, const char *name, Cancel *cancel, Error *err
     return STATUS_OK;
 }
 
+// A full device is worth no wait, as it is for a file of ours: in a stream there is no place to go
+// back to, and who has redirected it waits for an end.
 static Status stream_error(int code, const char *name, Error *err)
 {
-    error_set_errno(err, kind_of(code), code, "write to %s", name);
+    bool full = code == ENOSPC || code == EDQUOT;
+    error_set_errno(err, full ? ERROR_FATAL : kind_of(code), code, "write to %s", name);
     if (code == EPIPE) {
         return error_hint(err, "The program that was reading has ended.");
     }
-    if (code == ENOSPC || code == EDQUOT) {
-        return error_hint(err, "Make room on its device.");
-    }
-    return STATUS_FAIL;
+    return full ? error_hint(err, "Make room on its device and start again.") : STATUS_FAIL;
 }
 
 Status stream_write(int fd, const char *name, Str data, Cancel *cancel, Error *err)

@@ -55,6 +55,6 @@ void file_close(File *file);
 /**
  * All of @data to @fd, which may be a pipe, a socket, a terminal or a file; @name is for messages.
  * Gives up with ERROR_CANCELLED while nobody takes the data and @cancel (may be NULL) is set. A
- * closed pipe is ERROR_FATAL with os_errno EPIPE.
+ * closed pipe is ERROR_FATAL with os_errno EPIPE, and so is a full device.
  */
 MUST_CHECK Status stream_write(int fd, const char *name, Str data, Cancel *cancel, Error *err);

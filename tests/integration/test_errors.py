@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import subprocess
 import urllib.parse
 
 import pytest
@@ -319,7 +320,6 @@ def test_another_cluster(weir, own_server, tmp_path, sink):
 
 def test_source_restored_from_a_backup(own_server, weir, tmp_path):
     """The same cluster with less WAL than the target has seen."""
-    import subprocess
     from conftest import Pipeline
     server = own_server()
     pipeline = Pipeline(weir, server.database("shop"), make_target("sqlite", tmp_path))
@@ -503,6 +503,34 @@ def test_rows_that_went_missing_in_the_target(pipeline):
         pipeline.check()  # the whole row was in the stream: it could be made again
     else:
         says(ended, "t", "1")
+
+
+@pytest.mark.parametrize("command", ["stream", "run"])
+def test_stdout_that_nobody_reads(weir, source, command):
+    """As with other programs: `weir … | head -1` ends without a complaint."""
+    source.sql("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 100000)")
+    (weir.folder / "weir.yml").write_text(
+        f"connections:\n  a: {{ type: postgres, url: '{source.url}' }}\n  b: {{ type: stdout }}\n"
+        "pipelines:\n  p: { from: { connection: a }, to: { connection: b } }\n")
+    words = [source.url, "stdout:"] if command == "stream" else []
+    process = subprocess.Popen([weir.program, command, *words], cwd=weir.folder, env=weir.environment(),
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert '"t"' in process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(60) == 141, process.stderr.read()
+    said = process.stderr.read()
+    assert not any(word in said for word in ("error", "roken pipe", "failed", "retrying", "hint")), said
+
+
+def test_stdout_on_a_full_device(weir, source):
+    """It does not wait for room for ever: there is no place in a stream to go back to."""
+    source.sql(TABLE)
+    with open("/dev/full", "w") as full:
+        process = subprocess.run([weir.program, "stream", source.url, "stdout:", "--until", "now"], cwd=weir.folder,
+                                 env=weir.environment(), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert process.returncode == 1, process.stderr
+    assert "No space left on device" in process.stderr and "hint: Make room" in process.stderr
+    assert weir.drain(source.url, "stdout:").out.count('"op":"read"') == 2, "it comes with the next start"
 
 
 # ---------------------------------------------------------------------------------------------

@@ -286,7 +286,7 @@ static void test_stream_to_full_device(void **state)
     int fd = open("/dev/full", O_WRONLY);
     assert_true(fd >= 0);
     assert_int_equal(stream_write(fd, "standard output", STR("x"), NULL, &err), STATUS_FAIL);
-    assert_error(&err, ERROR_TRANSIENT, "No space left on device");
+    assert_error(&err, ERROR_FATAL, "No space left on device");
     (void)close(fd);
 }
 
