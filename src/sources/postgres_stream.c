@@ -126,6 +126,16 @@ static Status look_at_tables(Postgres *postgres, Error *err)
     return STATUS_OK;
 }
 
+// Before a batch ends there: the run may end with it.
+static void tell_news_in_time(Postgres *postgres)
+{
+    const PostgresStream *stream = &postgres->stream;
+    if (stream->news_at != LSN_NONE && stream->end.lsn >= stream->news_at &&
+        !in_transaction(stream)) {
+        postgres_stream_tell_news(postgres);
+    }
+}
+
 // Tell what is new, and look from time to time which tables are published now.
 static Status serve_news(Postgres *postgres, int64_t now_ms, Error *err)
 {
@@ -133,13 +143,8 @@ static Status serve_news(Postgres *postgres, int64_t now_ms, Error *err)
     if (in_transaction(stream)) {
         return STATUS_OK;
     }
-    if (stream->news_at != LSN_NONE) {
-        if (stream->end.lsn >= stream->news_at) {
-            postgres_stream_tell_news(postgres);
-        }
-        return STATUS_OK;
-    }
-    if (now_ms - stream->refreshed_ms < postgres->refresh_ms) {
+    tell_news_in_time(postgres);
+    if (stream->news_at != LSN_NONE || now_ms - stream->refreshed_ms < postgres->refresh_ms) {
         return STATUS_OK;
     }
     stream->refreshed_ms = now_ms;
@@ -183,6 +188,7 @@ static Status take_frames(Postgres *postgres, Batch **ret, Error *err)
             return STATUS_FAIL;
         }
         if (stream->batch != NULL && stream->batch->bytes >= BATCH_BYTES) {
+            tell_news_in_time(postgres);
             *ret = in_transaction(stream) ? seal_part(stream) : seal_boundary(stream);
             return STATUS_OK;
         }
@@ -196,9 +202,6 @@ static Batch *take_idle(PostgresStream *stream, int64_t now_ms)
 {
     if (in_transaction(stream)) {
         return NULL;
-    }
-    if (stream->idle > stream->end.lsn) {
-        stream->end = (Position){stream->idle, 0};
     }
     // Also by the commit of a transaction that had nothing for us.
     bool moved = position_compare(stream->end, stream->passed) > 0;
@@ -229,6 +232,10 @@ Status postgres_poll(Source *source, int timeout_ms, int wake_fd, Batch **ret, E
             return STATUS_OK;
         }
         int64_t now_ms = clock_monotonic_ms();
+        if (!in_transaction(&postgres->stream)) {
+            postgres->stream.end =
+                position_max(postgres->stream.end, (Position){postgres->stream.idle, 0});
+        }
         if (serve_news(postgres, now_ms, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
