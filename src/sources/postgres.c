@@ -144,13 +144,16 @@ static Lsn before_page_header(Lsn lsn)
     return offset == SHORT_HEADER || offset == LONG_HEADER ? lsn - offset : lsn;
 }
 
+// What stands last in the WAL may be no commit (a page was pruned, say): on an idle server nobody
+// writes that out for up to 20 s, and until then nothing is sent up to there. The empty transaction
+// of pg_current_xact_id() is written out at once, by the WAL writer, with all before it.
 Status postgres_wal_end(Postgres *postgres, Lsn *ret, Error *err)
 {
     PgWait wait = postgres_wait(postgres);
     CLEANUP(pg_result_clear) PGresult *result = NULL;
     Lsn lsn;
-    if (pg_query(postgres->sql, &wait, "SELECT pg_current_wal_insert_lsn()", 0, NULL, &result,
-                 err) != STATUS_OK) {
+    if (pg_query(postgres->sql, &wait, "SELECT pg_current_wal_insert_lsn(), pg_current_xact_id()",
+                 0, NULL, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (!lsn_parse(str_from(PQgetvalue(result, 0, 0)), &lsn)) {
