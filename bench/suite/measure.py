@@ -1,0 +1,169 @@
+"""Clocks, CPU seconds and peak memory, and rounds that take turns.
+
+A sample is a dict: wall (seconds), cpu (CPU seconds of the mover: its processes, or its workers in a server),
+servers (CPU seconds of everything both servers ran meanwhile), memory (the mover's peak, in MB).
+"""
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import threading
+import time
+
+TICK = os.sysconf("SC_CLK_TCK")
+PATIENCE = 1800.0
+
+
+def stop(message):
+    """A benchmark that failed has no result."""
+    sys.exit(f"\nno result: {message}")
+
+
+def status_kb(pid, name):
+    try:
+        for line in pathlib.Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith(name + ":"):
+                return int(line.split()[1])
+    except (OSError, UnicodeDecodeError):
+        pass
+    return 0
+
+
+def _times(pid, fields):
+    try:
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0.0
+    words = stat[stat.rindex(")") + 2:].split()
+    return sum(int(words[field - 3]) for field in fields) / TICK
+
+
+def cpu_of(pid):
+    return _times(pid, (14, 15))
+
+
+def children(pid):
+    try:
+        found = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
+    except OSError:
+        return []
+    return [int(child) for child in found]
+
+
+def tree(pid):
+    return [pid] + [one for child in children(pid) for one in tree(child)]
+
+
+def cpu_of_servers(servers):
+    """Of the postmaster, of what it has waited for, and of what still runs."""
+    return sum(_times(s.pid, (14, 15, 16, 17)) + sum(map(cpu_of, children(s.pid))) for s in servers)
+
+
+class MemoryWatch:
+    """The peak of what pids() lists, as the sum over its processes, looked at every 20 ms.
+
+    A process of its own is counted by the kernel's mark of its peak. A worker of a server maps the server's
+    shared memory, which is not its own: there it is what is resident without that (private)."""
+
+    def __init__(self, pids, private=False):
+        self.pids, self.private, self.peak_kb = pids, private, 0
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self.watch, daemon=True)
+        self.thread.start()
+
+    def look(self):
+        if self.private:
+            now = sum(status_kb(p, "VmRSS") - status_kb(p, "RssShmem") for p in self.pids())
+        else:
+            now = sum(status_kb(p, "VmHWM") for p in self.pids())
+        self.peak_kb = max(self.peak_kb, now)
+
+    def watch(self):
+        while not self.done.wait(0.02):
+            self.look()
+
+    def end(self):
+        self.done.set()
+        self.thread.join()
+        return self.peak_kb / 1024
+
+
+class Run:
+    """A command, timed from its start."""
+
+    def __init__(self, command, **options):
+        self.words = [str(word) for word in command]
+        self.began = time.monotonic()
+        # A group of its own: what goes wrong is ended with everything it started.
+        self.process = subprocess.Popen(self.words, stdin=subprocess.DEVNULL, start_new_session=True, **options)
+        self.pid = self.process.pid
+        self.memory = MemoryWatch(lambda: tree(self.pid))
+
+    def wait(self, expected=0):
+        _, status, usage = os.wait4(self.pid, 0)
+        wall = time.monotonic() - self.began
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        memory = self.memory.end()
+        if self.process.returncode != expected:
+            stop(f"{self.words[0]} ended with {self.process.returncode}")
+        return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "memory": memory}
+
+    def kill(self):
+        if self.process.returncode is None:
+            try:
+                os.killpg(self.pid, 9)
+            except ProcessLookupError:
+                pass
+            self.process.wait()
+            self.memory.end()
+
+
+def run_command(command, servers=(), **options):
+    before = cpu_of_servers(servers)
+    run = Run(command, **options)
+    try:
+        sample = run.wait()
+    except BaseException:
+        run.kill()
+        raise
+    return {**sample, "servers": cpu_of_servers(servers) - before}
+
+
+def wait_for(condition, what, alive=lambda: True, pause=0.005):
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if not alive():
+            stop(f"it ended before {what}")
+        if time.monotonic() > deadline:
+            stop(f"{what} did not happen within {PATIENCE:.0f} s")
+        time.sleep(pause)
+
+
+def describe(sample):
+    units = {"wall": "s", "cpu": "CPU s", "servers": "CPU s of the servers", "memory": "MB"}
+    return "  ".join(f"{value:9.2f} {units.get(key, key)}" for key, value in sample.items())
+
+
+def alternate(contestants, rounds, warm_up=True):
+    """{name: samples}. Every contestant once a round, beginning with another one each time; the first
+    round does not count."""
+    samples = {name: [] for name in contestants}
+    names = list(contestants)
+    for number in range(0 if warm_up else 1, rounds + 1):
+        shift = number % len(names)
+        for name in names[shift:] + names[:shift]:
+            sample = contestants[name]()
+            if number > 0:
+                samples[name].append(sample)
+            print(f"    {name:<28}{describe(sample)}" + ("   (warm-up)" if number == 0 else ""), flush=True)
+    return samples
+
+
+def median(samples, key):
+    return statistics.median(sample[key] for sample in samples)
+
+
+def ratio(samples, above, below, key="wall"):
+    """Round by round, so that a drift of the machine's speed does not count."""
+    return statistics.median(a[key] / b[key] for a, b in zip(samples[above], samples[below]))

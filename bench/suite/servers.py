@@ -1,0 +1,114 @@
+"""Throwaway PostgreSQL servers on loopback, each in a folder that goes away with it."""
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+
+import psycopg
+
+# Both ends are set alike, and every contestant meets the same servers. The disk is not what is compared:
+# without fsync nobody waits for it, which favours those who commit often. Autovacuum would come at random.
+SETTINGS = {
+    "listen_addresses": "127.0.0.1", "wal_level": "logical", "fsync": "off", "autovacuum": "off",
+    "shared_buffers": "512MB", "max_wal_size": "8GB", "checkpoint_timeout": "1h", "max_connections": 60,
+    "max_wal_senders": 20, "max_replication_slots": 40, "max_worker_processes": 20,
+    "wal_retrieve_retry_interval": "10ms",  # else a subscription may wait 5 s before it starts
+}
+
+
+def binaries():
+    found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[4]))
+    if not found:
+        sys.exit("no PostgreSQL server is installed: apt-get install postgresql")
+    return found[-1].parent
+
+
+def major():
+    return int(binaries().parent.name)
+
+
+def free_port():
+    """Any, or one of WEIR_BENCH_PORTS (FIRST-LAST)."""
+    first, _, last = os.environ.get("WEIR_BENCH_PORTS", "0-0").partition("-")
+    for port in range(int(first), int(last) + 1):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return probe.getsockname()[1]
+    sys.exit("no port of WEIR_BENCH_PORTS is free")
+
+
+def as_postgres(command):
+    """PostgreSQL refuses to run as root."""
+    return ["runuser", "-u", "postgres", "--", *command] if os.getuid() == 0 else command
+
+
+class Server:
+    def __init__(self, folder, preload=""):
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.getuid() == 0:
+            shutil.chown(folder, "postgres")
+        self.data, self.port, self.log = folder / "data", free_port(), folder / "log"
+        self.run("initdb", "-D", self.data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8",
+                 "--no-sync")
+        settings = {**SETTINGS, "port": self.port, "unix_socket_directories": "",
+                    "shared_preload_libraries": preload}
+        with open(self.data / "postgresql.conf", "a", encoding="utf-8") as conf:
+            conf.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+        self.run("pg_ctl", "-D", self.data, "-l", self.log, "-w", "-t", "60", "start")
+        self.pid = int((self.data / "postmaster.pid").read_text().split()[0])
+        self.sql("CREATE DATABASE shop", "postgres")
+
+    def run(self, program, *arguments):
+        subprocess.run(as_postgres([str(binaries() / program), *map(str, arguments)]), check=True,
+                       stdout=subprocess.DEVNULL, cwd="/")
+
+    def conninfo(self, database="shop"):
+        return f"host=127.0.0.1 port={self.port} user=postgres dbname={database}"
+
+    @property
+    def url(self):
+        return f"postgres://postgres@127.0.0.1:{self.port}/shop"
+
+    def connect(self, database="shop"):
+        return psycopg.connect(self.conninfo(database), autocommit=True)
+
+    def sql(self, text, database="shop"):
+        with self.connect(database) as conn:
+            cursor = conn.execute(text)
+            return cursor.fetchall() if cursor.description else None
+
+    def value(self, text, database="shop"):
+        return self.sql(text, database)[0][0]
+
+    def keep_as_base(self):
+        """What `shop` is now is what back_to_base() brings back."""
+        self.sql("ALTER DATABASE shop RENAME TO base", "postgres")
+        self.sql("CREATE DATABASE shop TEMPLATE base STRATEGY file_copy", "postgres")
+
+    def back_to_base(self):
+        self.sql("DROP DATABASE shop WITH (FORCE)", "postgres")
+        self.sql("CREATE DATABASE shop TEMPLATE base STRATEGY file_copy", "postgres")
+
+    def copy_slot(self, name, copy):
+        self.sql(f"SELECT pg_copy_logical_replication_slot('{name}', '{copy}')")
+
+    def drop_slot(self, name):
+        """Waits for whoever still reads it."""
+        self.sql(f"""DO $$ BEGIN
+            FOR i IN 1..200 LOOP
+                EXIT WHEN NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = '{name}' AND active);
+                PERFORM pg_sleep(0.05);
+            END LOOP;
+            PERFORM pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '{name}';
+        END $$""")
+
+    def end_of_log(self):
+        return self.value("SELECT pg_current_wal_insert_lsn()::text")
+
+    def stop(self):
+        self.run("pg_ctl", "-D", self.data, "-m", "immediate", "-w", "stop")
