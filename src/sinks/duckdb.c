@@ -13,6 +13,8 @@
 #include "base/limits.h"
 #include "sinks/duckdb_sink.h"
 
+enum { RETURN_AFTER_CELLS = 1 << 18 };
+
 static const Option options[] = {
     {"path", OPTION_STRING(DuckSink, path), .required = true, .is_path = true,
      .help = "The database file. It is made if it is missing."},
@@ -25,11 +27,17 @@ static const Option options[] = {
      .help =
          "Keep numeric, timestamps and intervals as text, for values that DuckDB's types do not "
          "have: NaN, years after 294246, infinite intervals."},
-    {"memory_limit", OPTION_SIZE(DuckSink, memory_limit), .fallback = "512MB",
+    {"memory_limit", OPTION_SIZE(DuckSink, memory_limit), .fallback = "2GB",
      .min = INT64_C(64) << 20, .max = INT64_C(1) << 46,
-     .help = "Memory that DuckDB may use before it moves data to disk."},
+     .help =
+         "Memory that DuckDB may use at most. It begins with 64MB and takes more for tables with "
+         "hundreds of columns."},
     {"threads", OPTION_INT(DuckSink, threads), .fallback = "2", .min = 1, .max = 256,
      .help = "Threads that DuckDB may use."},
+    {"block_size", OPTION_SIZE(DuckSink, block_size), .fallback = "256KB", .min = 16 << 10,
+     .max = 256 << 10,
+     .help = "Of a file that is made: smaller blocks take less memory for tables with hundreds of "
+             "columns, and more space on disk. A power of two."},
     {"library", OPTION_STRING(DuckSink, library),
      .help =
          "Path of libduckdb. Without it: $WEIR_DUCKDB_LIBRARY, libduckdb.so beside the program, "
@@ -57,6 +65,11 @@ static Status duck_validate(Sink *base, Error *err)
     }
     if (memchr(sink->path.ptr, '\0', sink->path.len) != NULL) {
         return error_set(err, ERROR_CONFIG, "the path of the duckdb sink has a NUL in it");
+    }
+    if ((sink->block_size & (sink->block_size - 1)) != 0) {
+        error_set(err, ERROR_CONFIG, "block_size=%" PRId64 " is not a power of two",
+                  sink->block_size);
+        return error_hint(err, "Say 16KB, 32KB, 64KB, 128KB or 256KB.");
     }
     return STATUS_OK;
 }
@@ -148,7 +161,11 @@ static Status read_checkpoint(DuckSink *sink, Checkpoint *checkpoint, Error *err
 
 static DuckSettings settings_of(const DuckSink *sink)
 {
-    return (DuckSettings){sink->path, sink->library, sink->memory_limit, sink->threads};
+    return (DuckSettings){.path = sink->path,
+                          .library = sink->library,
+                          .memory_limit = sink->memory_limit,
+                          .threads = sink->threads,
+                          .block_size = sink->block_size};
 }
 
 static Status check_directory(DuckSink *sink, Error *err)
@@ -325,6 +342,7 @@ static Status write_table(DuckSink *sink, const Relation *relation, const Change
     if (duck_table_find(sink, relation, &table, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
+    sink->cells += count * relation->column_count;
     Status status = sink->mode == SQL_HISTORY
                         ? duck_append_history(sink, table, changes, count, err)
                         : duck_apply(sink, table, changes, count, err);
@@ -392,6 +410,15 @@ static const Relation *single_relation(const Change *changes, size_t count)
     return relation;
 }
 
+// Pages that are returned have to be taken again: after much work, so that it costs little of it.
+static void return_memory(DuckSink *sink, uint64_t cells_min)
+{
+    if (sink->cells >= cells_min) {
+        duck_session_return_memory(&sink->session);
+        sink->cells = 0;
+    }
+}
+
 static Status duck_write(Sink *base, const Change *changes, size_t count, Error *err)
 {
     DuckSink *sink = self(base);
@@ -402,6 +429,7 @@ static Status duck_write(Sink *base, const Change *changes, size_t count, Error 
     Status status = single != NULL ? write_table(sink, single, changes, count, err)
                                    : write_grouped(sink, changes, count, err);
     arena_reset(&sink->scratch);
+    return_memory(sink, RETURN_AFTER_CELLS);
     return status;
 }
 
@@ -419,7 +447,11 @@ static Status duck_commit_all(Sink *base, Checkpoint *changed, Error *err)
             return STATUS_FAIL;
         }
     }
-    return duck_commit(&sink->session, err);
+    if (duck_commit(&sink->session, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return_memory(sink, RETURN_AFTER_CELLS / 64);
+    return STATUS_OK;
 }
 
 // ---------------------------------------------------------------------------------------------

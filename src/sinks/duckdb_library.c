@@ -76,6 +76,7 @@ static const Symbol symbols[] = {
     SYMBOL(vector_ensure_validity_writable),
     SYMBOL(vector_assign_string_element_len),
     OPTIONAL(unsafe_vector_assign_string_element_len),
+    OPTIONAL(je_mallctl),
 };
 
 static Status hint_where_from(Error *err)

@@ -127,6 +127,9 @@ typedef struct DuckLibrary {
                                                     const char *text, uint64_t len); // may be NULL
     void (*vector_assign_string_element_len)(DuckVector vector, uint64_t index, const char *text,
                                              uint64_t len);
+    // jemalloc's mallctl(), of the allocator inside; NULL where there is another one.
+    int (*je_mallctl)(const char *name, void *ret_old, size_t *old_size, void *value,
+                      size_t value_size);
     void (*put_text)(DuckVector vector, uint64_t index, const char *text,
                      uint64_t len); // one of the two
 } DuckLibrary;

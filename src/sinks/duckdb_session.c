@@ -7,7 +7,13 @@
 
 #include "base/limits.h"
 
-enum { STATEMENT_MAX = 64 << 20 };
+enum {
+    STATEMENT_MAX = 64 << 20,
+    // What DuckDB gets for any table. It is mostly a cache of blocks, which the system has in its
+    // own already.
+    MEMORY_BASE = 64 << 20,
+    BLOCKS_PER_COLUMN = 4,
+};
 
 // ---------------------------------------------------------------------------------------------
 // Errors
@@ -55,20 +61,33 @@ static bool is_disk_full(Str text)
     return says(text, "No space left") || says(text, "Disk quota") || says(text, "ENOSPC");
 }
 
+// So does memory that is not enough.
+static bool is_out_of_memory(int type, Str text)
+{
+    return type == DUCK_ERROR_OUT_OF_MEMORY || says(text, "could not allocate block") ||
+           says(text, "failed to pin block") || says(text, "Out of Memory");
+}
+
+static Status hint_memory(const DuckSession *session, Str text, Error *err)
+{
+    if (says(text, "temp_directory")) { // also in the name of the setting for its largest size
+        return error_hint(err, "Make room beside the file, or raise memory_limit.");
+    }
+    uint64_t wanted = MAX(session->memory_needed, session->memory_most * 2);
+    return error_hint(err, "Say memory_limit=%" PRIu64 "MB.", wanted >> 20);
+}
+
 Status duck_fail(const DuckSession *session, int type, const char *text, Error *err)
 {
     Str line = first_line(text);
-    ErrorKind kind = is_disk_full(line) ? ERROR_TRANSIENT : kind_of(type);
+    bool disk_full = is_disk_full(line);
+    bool out_of_memory = !disk_full && is_out_of_memory(type, line);
+    ErrorKind kind = disk_full ? ERROR_TRANSIENT : out_of_memory ? ERROR_CONFIG : kind_of(type);
     error_set(err, kind, "\"%s\": %" STR_FMT, session->path, STR_ARG(line));
-    if (is_disk_full(line)) {
+    if (disk_full) {
         return error_hint(err, "Make room on the disk that holds \"%s\".", session->path);
     }
-    if (type == DUCK_ERROR_OUT_OF_MEMORY) {
-        bool on_disk = says(line, "temp_directory") || says(line, "max_temp_directory_size");
-        return error_hint(err, on_disk ? "Make room beside the file, or raise memory_limit."
-                                       : "Raise memory_limit.");
-    }
-    return STATUS_FAIL;
+    return out_of_memory ? hint_memory(session, line, err) : STATUS_FAIL;
 }
 
 // Opening has no error types, only text.
@@ -270,6 +289,7 @@ Status duck_session_load(DuckSession *session, const DuckSettings *settings, con
 {
     session->path = str_to_cstr(&session->arena, settings->path);
     session->cancel = cancel;
+    session->memory_most = (uint64_t)settings->memory_limit;
     session->has_json = true; // as every released library has; looked at when the file is open
     session->sql = (Buf){.max = STATEMENT_MAX};
     return duck_library_load(settings->library, &session->arena, &session->library, err);
@@ -281,23 +301,31 @@ static Status configure(DuckSession *session, const DuckSettings *settings, Duck
     const DuckLibrary *library = &session->library;
     char memory[32];
     char threads[32];
-    (void)snprintf(memory, sizeof(memory), "%" PRId64 "B", settings->memory_limit);
+    char block[32];
+    (void)snprintf(memory, sizeof(memory), "%" PRIu64 "B",
+                   MIN(session->memory_most, (uint64_t)MEMORY_BASE));
     (void)snprintf(threads, sizeof(threads), "%" PRId64, settings->threads);
+    (void)snprintf(block, sizeof(block), "%" PRId64, settings->block_size);
     const struct {
         const char *name;
         const char *value;
+        bool is_optional; // not every version has it
     } wanted[] = {
-        {"memory_limit", memory},
-        {"threads", threads},
+        {"memory_limit", memory, false},
+        {"threads", threads, false},
+        {"default_block_size", block, settings->block_size == DUCK_BLOCK_DEFAULT},
         // No statement of ours may make DuckDB fetch code from the network.
-        {"autoinstall_known_extensions", "false"},
-        {"autoload_known_extensions", "false"},
+        {"autoinstall_known_extensions", "false", false},
+        {"autoload_known_extensions", "false", false},
+        // Rows of a transaction go to the file as soon as they fill a row group, not five.
+        {"write_buffer_row_group_count", "1", true},
     };
     if (library->create_config(config) != DUCK_SUCCESS) {
         return error_set(err, ERROR_FATAL, "DuckDB makes no configuration");
     }
     for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
-        if (library->set_config(*config, wanted[i].name, wanted[i].value) != DUCK_SUCCESS) {
+        if (library->set_config(*config, wanted[i].name, wanted[i].value) != DUCK_SUCCESS &&
+            !wanted[i].is_optional) {
             return error_set(err, ERROR_CONFIG, "DuckDB does not take the setting %s=%s",
                              wanted[i].name, wanted[i].value);
         }
@@ -330,14 +358,40 @@ static Status look_around(DuckSession *session, Error *err)
 {
     DuckRows rows;
     buf_cstr(&session->sql, "SELECT current_database(), CASE WHEN EXISTS (SELECT 1 FROM "
-                            "duckdb_types() WHERE type_name = 'JSON') THEN 't' END");
+                            "duckdb_types() WHERE type_name = 'JSON') THEN 't' END, "
+                            "(SELECT CAST(max(block_size) AS VARCHAR) FROM pragma_database_size() "
+                            "WHERE database_name = current_database())");
     if (duck_select(session, NULL, 0, &session->arena, &rows, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    assert(rows.row_count == 1 && rows.column_count == 2);
+    assert(rows.row_count == 1 && rows.column_count == 3);
     session->catalog = rows.cells[0];
     session->has_json = rows.cells[1].ptr != NULL;
+    if (!str_to_uint64(rows.cells[2], &session->block_size)) {
+        session->block_size = DUCK_BLOCK_DEFAULT;
+    }
     return STATUS_OK;
+}
+
+void duck_session_return_memory(const DuckSession *session)
+{
+    // 4096 is jemalloc's MALLCTL_ARENAS_ALL. What goes wrong only costs memory.
+    if (session->library.je_mallctl != NULL) {
+        (void)session->library.je_mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
+    }
+}
+
+// A commit appends the transaction's rows to the table, and holds a block for each column of both.
+Status duck_session_make_room(DuckSession *session, uint16_t column_count, Error *err)
+{
+    uint64_t needed = MEMORY_BASE + BLOCKS_PER_COLUMN * column_count * session->block_size;
+    if (needed <= session->memory_needed) {
+        return STATUS_OK;
+    }
+    session->memory_needed = needed;
+    buf_printf(&session->sql, "SET GLOBAL memory_limit = '%" PRIu64 "B'",
+               MIN(needed, session->memory_most));
+    return duck_run(session, NULL, err);
 }
 
 // Runs beside the session until it is closed. An interrupt that comes between two statements is

@@ -8,11 +8,14 @@
 #include "sinks/duckdb_library.h"
 #include "sinks/sql.h"
 
+enum { DUCK_BLOCK_DEFAULT = 256 << 10 }; // DuckDB's
+
 typedef struct DuckSettings {
     Str path;
     Str library;
-    int64_t memory_limit; // bytes
+    int64_t memory_limit; // bytes, at most
     int64_t threads;
+    int64_t block_size; // of a file that is made, bytes
 } DuckSettings;
 
 /** Zero-initialised is closed. */
@@ -25,6 +28,9 @@ typedef struct DuckSession {
     DuckConnection connection;
     Str catalog; // the name under which DuckDB knows the file
     bool has_json;
+    uint64_t memory_most;   // the user's memory_limit
+    uint64_t memory_needed; // see duck_session_make_room()
+    uint64_t block_size;    // of the file
     bool in_transaction;
     Buf sql; // the statement that is being built; empty between uses
     // Interrupts what runs when the cancel token is set: a statement may take minutes.
@@ -39,6 +45,15 @@ MUST_CHECK Status duck_session_load(DuckSession *session, const DuckSettings *se
 
 /** Open the file, make it if it is missing. The library is loaded. */
 MUST_CHECK Status duck_session_open(DuckSession *session, const DuckSettings *settings, Error *err);
+
+/** Give freed memory back to the system, which the allocator inside DuckDB otherwise keeps for a
+ *  while: a third of what a large transaction takes. */
+void duck_session_return_memory(const DuckSession *session);
+
+/** Raise DuckDB's memory limit, up to the user's, to what writing to a table of so many columns
+ * takes.
+ */
+MUST_CHECK Status duck_session_make_room(DuckSession *session, uint16_t column_count, Error *err);
 
 /** Rolls back. Accepts a zeroed or half-opened session. */
 void duck_session_close(DuckSession *session);

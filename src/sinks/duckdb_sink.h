@@ -38,9 +38,11 @@ typedef struct DuckSink {
     bool exact;
     int64_t memory_limit;
     int64_t threads;
+    int64_t block_size;
 
     DuckSession session;
     uint64_t transaction; // counts them, from 1
+    uint64_t cells;       // written since memory was returned
     Arena scratch;        // one call
     SqlTargets targets;
     Map tables; // oid -> DuckTable

@@ -702,6 +702,9 @@ Status duck_prepare(DuckSink *sink, const Relation *was, const Relation *now, Er
         status = shape(sink, was, now, &arena, &found, err);
     }
     if (status == STATUS_OK) {
+        status = duck_session_make_room(&sink->session, now->column_count, err);
+    }
+    if (status == STATUS_OK) {
         remember(sink, now, &found);
         map_put_u64(&sink->ours, now->oid, sink);
     }
