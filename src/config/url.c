@@ -326,6 +326,11 @@ Status endpoint_parse(Str text, const EndpointKind *kinds, size_t count, Arena *
     if (!find_kind(name, kinds, count, &endpoint.kind)) {
         return unknown_scheme(text, postgres ? name : scheme, kinds, count, err);
     }
+    if (!postgres && str_is(name, "postgres")) {
+        // "postgres:/user:password@host/db": nothing of it may be shown.
+        error_set(err, ERROR_CONFIG, "a Postgres connection begins with \"postgres://\"");
+        return error_hint(err, "postgres://user@host:port/database, or host=… dbname=….");
+    }
     endpoint.settings = (Settings){
         .items = ARENA_ARRAY(arena, Setting, QUERY_MAX + 2),
         .origin = str_from(arena_printf(arena, "the %s connection", kinds[endpoint.kind].name)),

@@ -2,6 +2,7 @@
 // would read out of one is in no text that is shown.
 #include <libpq-fe.h>
 
+#include "config/conninfo.h"
 #include "config/url.h"
 #include "fuzz.h"
 
@@ -44,6 +45,27 @@ static void check_secret(Str text, const char *shown)
     PQconninfoFree(options);
 }
 
+// What was meant as a password is not taken for a host, a port or a database: libpq would try it
+// and quote it. Meant is what stands between the first colon and the last @ of the part before the
+// parameters.
+static void check_meaning(const Setting *url)
+{
+    if (url == NULL || !conninfo_is_url(url->value) || !is_named_once(url->value)) {
+        return;
+    }
+    const char *text = url->value.ptr;
+    const char *secret = strstr(text, marker);
+    const char *colon = strchr(strstr(text, "://") + 3, ':');
+    const char *at = memrchr(text, '@', strcspn(text, "?"));
+    bool meant = colon != NULL && at != NULL && colon < secret && secret < at;
+    PQconninfoOption *options = meant ? PQconninfoParse(text, NULL) : NULL;
+    for (PQconninfoOption *option = options; option != NULL && option->keyword != NULL; option++) {
+        FUZZ_CHECK(strcmp(option->keyword, "password") == 0 || option->val == NULL ||
+                   strstr(option->val, marker) == NULL);
+    }
+    PQconninfoFree(options);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     Arena arena = {0};
@@ -55,6 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         FUZZ_CHECK(endpoint.kind < sizeof(kinds) / sizeof(kinds[0]));
         check_secret(text, str_to_cstr(&arena, endpoint.id));
         check_secret(text, str_to_cstr(&arena, endpoint.name));
+        check_meaning(settings_find(&endpoint.settings, "url"));
     } else {
         FUZZ_CHECK(err.message[0] != '\0');
         check_secret(text, err.message);

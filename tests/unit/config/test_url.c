@@ -86,6 +86,10 @@ static void malformed_connections_are_refused(void **context)
         "postgres://u:se:cr@secret@host/db",
         "postgres://u:1/secret?secret@host/db",
         "password='secret",
+        "postgres:/u:secret@host/db",
+        "postgres:host=h password=secret",
+        "postgres:postgres://u:secret@host/db",
+        "postgres",
         "postgres://host/db?scheam=secret",
     };
     for (size_t i = 0; i < ARRAY_LEN(urls); i++) {
