@@ -133,24 +133,14 @@ static Status start_table(const CopyJob *job, Sink *sink, const Table *table,
     return table->copy_begun ? sink->ops->clear(sink, relation, err) : STATUS_OK;
 }
 
-static Status finish_table(const CopyJob *job, Sink *sink, Table *table, bool is_final, Error *err)
+static Status name_table(const Relation *relation, Error *err)
 {
-    Checkpoint changed = {0};
-    if (is_final) {
-        table->state = TABLE_READY;
-        table->copied_at = job->snapshot_lsn;
-        table->copy_begun = false;
-        if (job->persistent) {
-            table_save(table, &changed);
-        }
-    }
-    Status status = copy_commit(job, sink, &changed, err);
-    checkpoint_done(&changed);
-    return status;
+    return error_wrap(err, "copy of table \"%" STR_FMT ".%" STR_FMT "\"", STR_ARG(relation->schema),
+                      STR_ARG(relation->name));
 }
 
 Status copy_table(const CopyJob *job, Sink *sink, Table *table, const Relation *relation,
-                  bool is_final, Error *err)
+                  Error *err)
 {
     assert(table->target != NULL);
     meter_set_table(job->meter, relation->schema, relation->name);
@@ -165,15 +155,30 @@ Status copy_table(const CopyJob *job, Sink *sink, Table *table, const Relation *
         status = read_rows(job, sink, reader, err);
         job->source->ops->copy_close(reader);
     }
-    if (status == STATUS_OK) {
-        status = finish_table(job, sink, table, is_final, err);
-    }
     if (status != STATUS_OK) {
-        return error_wrap(err, "copy of table \"%" STR_FMT ".%" STR_FMT "\"",
-                          STR_ARG(relation->schema), STR_ARG(relation->name));
+        return name_table(relation, err);
     }
     atomic_fetch_add(&job->meter->tables_done, 1);
     return STATUS_OK;
+}
+
+// Rows and state in one commit.
+static Status copy_whole_table(const CopyJob *job, Sink *sink, Table *table,
+                               const Relation *relation, Error *err)
+{
+    if (copy_table(job, sink, table, relation, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    table->state = TABLE_READY;
+    table->copied_at = job->snapshot_lsn;
+    table->copy_begun = false;
+    Checkpoint changed = {0};
+    if (job->persistent) {
+        table_save(table, &changed);
+    }
+    Status status = copy_commit(job, sink, &changed, err);
+    checkpoint_done(&changed);
+    return status == STATUS_OK ? STATUS_OK : name_table(relation, err);
 }
 
 // One lane: a thread with a sink instance of its own that takes table after table.
@@ -205,7 +210,7 @@ static void *lane_main(void *argument)
         const Relation *relation = all->tables[at].relation;
         Table *table = tables_find(all->job->tables, relation->oid);
         Error error = {0};
-        if (copy_table(all->job, lane->sink, table, relation, true, &error) == STATUS_OK) {
+        if (copy_whole_table(all->job, lane->sink, table, relation, &error) == STATUS_OK) {
             continue;
         }
         (void)pthread_mutex_lock(&all->lock);
@@ -301,7 +306,7 @@ Status copy_tables(const CopyJob *job, Sink *sink, const SinkRecipe *recipe,
     }
     for (size_t i = 0; i < count; i++) {
         Table *table = tables_find(job->tables, tables[i].relation->oid);
-        if (copy_table(job, sink, table, tables[i].relation, true, err) != STATUS_OK) {
+        if (copy_whole_table(job, sink, table, tables[i].relation, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
     }

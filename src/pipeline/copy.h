@@ -34,11 +34,11 @@ MUST_CHECK Status copy_prepare(const CopyJob *job, Sink *sink, Table *table,
                                const Relation *relation, Checkpoint *changed, Error *err);
 
 /**
- * Copy one table that copy_prepare() was called for, and commit. @is_final: the table is ready with
- * that commit; otherwise the caller says so later, with the changes it held back meanwhile.
+ * Copy the rows of one table that copy_prepare() was called for. The last ones are not committed
+ * yet: the caller does that, with whatever else is to be true from then on.
  */
 MUST_CHECK Status copy_table(const CopyJob *job, Sink *sink, Table *table, const Relation *relation,
-                             bool is_final, Error *err);
+                             Error *err);
 
 /** Store @changed with the data: commit at the sink, and in the local state if need be. */
 MUST_CHECK Status copy_commit(const CopyJob *job, Sink *sink, Checkpoint *changed, Error *err);

@@ -9,7 +9,9 @@
 //   READY     those at or behind X are delivered; this and `copied_at` are committed together with
 //             the held changes, so that a crash at any point either copies again or has it all
 //
-// A sink without parallel instances is copied to between two transactions, while the stream waits.
+// A sink without parallel instances takes the rows between two transactions, while the stream
+// waits; but not while the snapshot does, which has to outlast every transaction that is open on
+// the source.
 #include "pipeline/route.h"
 
 #include <assert.h>
@@ -31,7 +33,7 @@ enum {
 // The copy of one table beside the stream.
 typedef struct SideCopy {
     CopyJob job;
-    Sink *sink;
+    Sink *sink; // NULL: the thread only gets the snapshot, the rows go through the route's own
     Table *table;
     const Relation *relation;
     pthread_t thread;
@@ -228,7 +230,7 @@ static Table *find_table(Route *route, const Relation *relation)
 // columns they are. Then the table is copied anew.
 static bool was_rewritten(const Relation *was, const Relation *now)
 {
-    if (relation_is_uncertain(was, now)) {
+    if (relation_is_uncertain(was, now) || relation_is_rewritten(was, now)) {
         return true;
     }
     Arena scratch = {0};
@@ -254,14 +256,23 @@ static void copy_again(Route *route, Table *table)
     route->has_pending = true;
 }
 
+// The stream has come to this description. The table may have the name from another one, which was
+// renamed or dropped, and which must not be copied under it any more.
+static void describe(Route *route, Table *table, const Relation *relation)
+{
+    if (route->has_pending && table->prepared != relation) {
+        tables_overtake(&route->tables, relation);
+    }
+    table->prepared = relation;
+}
+
 static Status reshape(Route *route, Table *table, const Change *change, Error *err)
 {
     Sink *sink = route->sink;
     const Relation *was = table->target;
     const Relation *now = change->relation;
     bool differs = was == NULL || !relation_equal(was, now);
-    if (differs && was != NULL && sink->ops->has_tables && route->options.copies &&
-        was_rewritten(was, now)) {
+    if (was != NULL && sink->ops->has_tables && route->options.copies && was_rewritten(was, now)) {
         copy_again(route, table);
         return STATUS_OK;
     }
@@ -270,7 +281,7 @@ static Status reshape(Route *route, Table *table, const Change *change, Error *e
                           STR_ARG(now->name));
     }
     route->has_changes = true;
-    table->prepared = now;
+    describe(route, table, now);
     return !differs || sink->ops->has_tables
                ? STATUS_OK
                : write_schema_event(sink, now, change->transaction, change->ordinal, err);
@@ -324,7 +335,7 @@ static Status take_one(Route *route, const Change *change, bool *ret_deliver, Er
     Table *table = find_table(route, change->relation);
     if (table->target == NULL && change->op == CHANGE_SCHEMA && table->state == TABLE_PENDING) {
         route->has_pending = true;
-        table->prepared = change->relation; // the shape to start the copy with
+        describe(route, table, change->relation); // the shape to start the copy with
         return STATUS_OK;
     }
     if (change->needs_copy && table->state == TABLE_READY && route->options.copies) {
@@ -332,7 +343,7 @@ static Status take_one(Route *route, const Change *change, bool *ret_deliver, Er
     }
     if (judge(route, table, change) == DROP) {
         if (table->state == TABLE_PENDING) {
-            table->prepared = change->relation;
+            describe(route, table, change->relation);
         }
         return STATUS_OK;
     }
@@ -341,7 +352,7 @@ static Status take_one(Route *route, const Change *change, bool *ret_deliver, Er
             return STATUS_FAIL;
         }
         if (table->state != TABLE_READY) {
-            table->prepared = change->relation;
+            describe(route, table, change->relation);
             return STATUS_OK;
         }
     }
@@ -534,8 +545,17 @@ int64_t route_patience_ms(const Route *route, int64_t now_ms)
 static void *side_main(void *argument)
 {
     SideCopy *side = argument;
-    side->status =
-        copy_table(&side->job, side->sink, side->table, side->relation, false, &side->error);
+    CopyJob *job = &side->job;
+    side->status = job->source->ops->snapshot_open(job->source, &job->snapshot, &job->snapshot_lsn,
+                                                   &side->error);
+    if (side->status == STATUS_OK && side->sink != NULL) {
+        side->status = copy_table(job, side->sink, side->table, side->relation, &side->error);
+    }
+    if (side->status == STATUS_OK && side->sink != NULL) {
+        Checkpoint nothing = {0};
+        side->status = copy_commit(job, side->sink, &nothing, &side->error);
+        checkpoint_done(&nothing);
+    }
     atomic_store(&side->is_finished, true);
     return NULL;
 }
@@ -569,10 +589,8 @@ static Status side_begin(Route *route, Table *table, const Relation *relation, E
     side->table = table;
     side->relation = relation;
     side->held = batch_new();
-    Source *source = route->options.source;
-    if (sink_open_lane(&route->options.sink, &side->sink, err) != STATUS_OK ||
-        source->ops->snapshot_open(source, &side->job.snapshot, &side->job.snapshot_lsn, err) !=
-            STATUS_OK) {
+    if (route->sink->ops->is_parallel &&
+        sink_open_lane(&route->options.sink, &side->sink, err) != STATUS_OK) {
         side_free(side);
         return STATUS_FAIL;
     }
@@ -586,15 +604,37 @@ static Status side_begin(Route *route, Table *table, const Relation *relation, E
     return STATUS_OK;
 }
 
-static Status side_end(Route *route, Error *err)
+static Status commit_all(Route *route, Error *err)
 {
-    SideCopy *side = route->side;
-    atomic_store(&route->is_copying, true);
+    bool is_behind = position_compare(route->written, route->durable) > 0;
+    return route->has_changes || is_behind ? commit(route, err) : STATUS_OK;
+}
+
+// Wait for the thread: then the snapshot is there, and the rows, unless they go through our sink.
+static Status side_join(SideCopy *side, Sink *sink, Error *err)
+{
     (void)pthread_join(side->thread, NULL);
-    atomic_store(&route->is_copying, false);
-    route->side = NULL;
     if (side->status != STATUS_OK) {
         *err = side->error;
+        return STATUS_FAIL;
+    }
+    return side->sink != NULL ? STATUS_OK
+                              : copy_table(&side->job, sink, side->table, side->relation, err);
+}
+
+static Status side_end(Route *route, Error *err)
+{
+    // A commit first: a copy commits by itself, and must not do so for half of what was written. Or
+    // it waits for a lock on the table that we hold.
+    if (commit_all(route, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    SideCopy *side = route->side;
+    route->side = NULL;
+    atomic_store(&route->is_copying, true);
+    Status status = side_join(side, route->sink, err);
+    atomic_store(&route->is_copying, false);
+    if (status != STATUS_OK) {
         side_free(side);
         return STATUS_FAIL;
     }
@@ -608,20 +648,11 @@ static Status side_end(Route *route, Error *err)
     // What was held has positions behind `written`; the target does not have it all the same.
     Position resumed = route->resumed;
     route->resumed = (Position){0};
-    Status status = deliver_changes(route, side->held->changes, side->held->count, err);
+    status = deliver_changes(route, side->held->changes, side->held->count, err);
     route->resumed = resumed;
     side_free(side);
     route->last_relation = NULL;
     return status == STATUS_OK ? commit(route, err) : STATUS_FAIL;
-}
-
-static Status copy_now(Route *route, Table *table, const Relation *relation, Error *err)
-{
-    SourceTable one = {.relation = relation, .row_estimate = -1, .byte_estimate = -1};
-    Status status = in_snapshot(route, &one, 1, err);
-    table->prepared = NULL;
-    route->last_relation = NULL;
-    return status;
 }
 
 static Table *next_pending(const Route *route)
@@ -645,7 +676,7 @@ static Status end_side_copy(Route *route, bool must_finish, Error *err)
     return is_over ? side_end(route, err) : STATUS_OK;
 }
 
-static Status begin_next_copy(Route *route, bool must_finish, Error *err)
+static Status begin_next_copy(Route *route, Error *err)
 {
     Table *table = next_pending(route);
     if (table == NULL) {
@@ -654,19 +685,13 @@ static Status begin_next_copy(Route *route, bool must_finish, Error *err)
     }
     // A commit first: the copy commits by itself, and must not do so for half of what was written.
     // Also of a position alone: if this copy fails, what led to it must not come again.
-    bool is_behind = position_compare(route->written, route->durable) > 0;
-    if ((route->has_changes || is_behind) && commit(route, err) != STATUS_OK) {
+    if (commit_all(route, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     const Relation *relation = table->prepared;
     route->last_relation = NULL;
     atomic_fetch_add(&route->options.meter->tables_total, 1);
-    bool beside = route->sink->ops->is_parallel && !must_finish;
-    atomic_store(&route->is_copying, true);
-    Status status =
-        beside ? side_begin(route, table, relation, err) : copy_now(route, table, relation, err);
-    atomic_store(&route->is_copying, false);
-    return status;
+    return side_begin(route, table, relation, err);
 }
 
 // When `until` has been written, no copy may be left behind: the run ends with the next commit.
@@ -680,7 +705,7 @@ static Status serve_copies(Route *route, Error *err)
         if (route->side != NULL || !route->has_pending) {
             return STATUS_OK;
         }
-        if (begin_next_copy(route, must_finish, err) != STATUS_OK) {
+        if (begin_next_copy(route, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
     } while (until_is_written(route) && route->has_pending);

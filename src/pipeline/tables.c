@@ -1,7 +1,7 @@
 // The stored form of a table is lines of tab-separated fields in COPY's text escaping: one line for
 // the table, one for each column.
 //
-//   1 state copied_at oid schema name identity key_is_primary key-indexes
+//   1 state copied_at oid schema name identity file definition key_is_primary key-indexes
 //   name attnum type typmod type_name base_type base_typmod base_name kind identity not_null
 #include "pipeline/tables.h"
 
@@ -10,7 +10,7 @@
 #include "base/limits.h"
 #include "pg/copy_text.h"
 
-enum { FORMAT_VERSION = 1, TABLE_FIELDS = 9, COLUMN_FIELDS = 11 };
+enum { FORMAT_VERSION = 1, TABLE_FIELDS = 11, COLUMN_FIELDS = 11 };
 
 static const char *const state_names[] = {"pending", "copying", "ready"};
 
@@ -87,6 +87,20 @@ Table *tables_rival(const Tables *tables, const Relation *relation)
     return table == NULL || table->oid == relation->oid ? NULL : table;
 }
 
+void tables_overtake(Tables *tables, const Relation *relation)
+{
+    size_t cursor = 0;
+    void *value;
+    while (map_next(&tables->by_oid, &cursor, &value)) {
+        Table *table = value;
+        const Relation *said = table->state == TABLE_PENDING ? table->prepared : NULL;
+        if (said != NULL && said->oid != relation->oid && str_equal(said->name, relation->name) &&
+            str_equal(said->schema, relation->schema)) {
+            table->prepared = NULL;
+        }
+    }
+}
+
 // Cut before a character that does not fit, not in the middle of one.
 static size_t cut_text(Str text, size_t max)
 {
@@ -146,6 +160,9 @@ static void save_relation(Buf *out, const Relation *relation)
     field(out, relation->schema);
     field(out, relation->name);
     number(out, (int64_t)relation->identity);
+    number(out, relation->file);
+    buf_uint64(out, relation->definition);
+    buf_char(out, '\t');
     number(out, relation->key_is_primary);
     for (uint16_t i = 0; i < relation->key_count; i++) {
         buf_printf(out, i == 0 ? "%u" : ",%u", relation->key[i]);
@@ -293,6 +310,8 @@ static bool load_table(Tables *tables, Str value)
     int64_t version;
     int64_t oid;
     int64_t identity;
+    int64_t file;
+    uint64_t definition;
     int64_t key_is_primary;
     TableState state;
     Lsn copied_at;
@@ -304,7 +323,9 @@ static bool load_table(Tables *tables, Str value)
         !get_number(fields[0], FORMAT_VERSION, FORMAT_VERSION, &version) ||
         !load_state(value_str(fields[1]), &state) || !lsn_parse(value_str(fields[2]), &copied_at) ||
         !get_number(fields[3], 1, UINT32_MAX, &oid) || !get_number(fields[6], 0, 255, &identity) ||
-        !get_number(fields[7], 0, 1, &key_is_primary)) {
+        !get_number(fields[7], 0, UINT32_MAX, &file) ||
+        !str_to_uint64(value_str(fields[8]), &definition) ||
+        !get_number(fields[9], 0, 1, &key_is_primary)) {
         return false;
     }
     Relation *relation = arena_alloc_zero(arena, sizeof(*relation));
@@ -312,8 +333,10 @@ static bool load_table(Tables *tables, Str value)
     relation->schema = value_str(fields[4]);
     relation->name = value_str(fields[5]);
     relation->identity = (ReplicaIdentity)identity;
+    relation->file = (uint32_t)file;
+    relation->definition = definition;
     relation->key_is_primary = key_is_primary == 1;
-    if (!load_columns(rest, arena, relation) || !load_key(value_str(fields[8]), arena, relation)) {
+    if (!load_columns(rest, arena, relation) || !load_key(value_str(fields[10]), arena, relation)) {
         return false;
     }
     Table *table = tables_get(tables, relation->oid);

@@ -56,6 +56,10 @@ Table *tables_rival(const Tables *tables, const Relation *relation);
  */
 const Relation *tables_aside(Tables *tables, const Table *table);
 
+/** @relation is the latest with its name: pending tables that were said to have it wait for news.
+ */
+void tables_overtake(Tables *tables, const Relation *relation);
+
 /** Read the "table:" entries. ERROR_FATAL when one is damaged. */
 MUST_CHECK Status tables_load(Tables *tables, const Checkpoint *checkpoint, Error *err);
 
