@@ -113,8 +113,10 @@ static Status parse_long(Parser *parser, Str word, const char *next, bool *taken
     }
     if (value.ptr == NULL) {
         if (next == NULL) {
-            return error_set(parser->err, ERROR_CONFIG, "option \"--%" STR_FMT "\" needs a value",
-                             STR_ARG(name));
+            error_set(parser->err, ERROR_CONFIG, "option \"--%" STR_FMT "\" needs a value",
+                      STR_ARG(name));
+            return error_hint(parser->err, "Write it as --%s %s.", option->name,
+                              option_value_word(option));
         }
         value = str_from(next);
         *taken = true;
@@ -139,8 +141,10 @@ static Status parse_word(Parser *parser, const char *word, const char *next, boo
         return parse_long(parser, joined, next, taken);
     }
     if (word[0] == '-' && word[1] != '\0') {
-        return error_set(parser->err, ERROR_CONFIG, "unknown option \"%s\" of \"weir %s\"", word,
-                         parser->command->name);
+        error_set(parser->err, ERROR_CONFIG, "unknown option \"%s\" of \"weir %s\"", word,
+                  parser->command->name);
+        return error_hint(parser->err, "\"weir %s --help\" lists the options.",
+                          parser->command->name);
     }
     parser->arguments.items[parser->arguments.count++] = str_from(word);
     return STATUS_OK;
@@ -156,6 +160,10 @@ static Status check_count(const Parser *parser)
     error_set(parser->err, ERROR_CONFIG, "\"weir %s\" takes %s, and was given %zu argument%s",
               command->name, command->arguments[0] == '\0' ? "no arguments" : command->arguments,
               count, count == 1 ? "" : "s");
+    if (command->examples != NULL) {
+        return error_hint(parser->err, "\"weir %s --help\" explains them. For example: %s",
+                          command->name, command->examples[0]);
+    }
     return error_hint(parser->err, "\"weir %s --help\" explains them.", command->name);
 }
 

@@ -214,11 +214,15 @@ static int check_pipelines(const Pipeline *pipelines, size_t count, const CheckO
     return worst;
 }
 
-// One argument that is a file or a folder is a project.
+// One argument that is a file or a folder is a project, and so is one that cannot be a connection.
 static bool names_project(const StrList *arguments, Arena *arena)
 {
-    return arguments->count == 0 ||
-           (arguments->count == 1 && access(str_to_cstr(arena, arguments->items[0]), F_OK) == 0);
+    if (arguments->count != 1) {
+        return arguments->count == 0;
+    }
+    Str word = arguments->items[0];
+    bool may_connect = str_find(word, ':') >= 0 || str_find(word, '=') >= 0;
+    return !may_connect || access(str_to_cstr(arena, word), F_OK) == 0;
 }
 
 static int check_project(const Invocation *invocation, const CheckOptions *options)

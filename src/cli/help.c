@@ -168,6 +168,25 @@ static bool print_connector(Str name)
     return source != NULL || sink != NULL;
 }
 
+static const char *nearest_page(Str name)
+{
+    const char *names[128];
+    size_t count = 0;
+    const size_t most = ARRAY_LEN(names) - 1;
+    for (size_t i = 0; commands[i] != NULL && count < most; i++) {
+        names[count] = commands[i]->name;
+        count += commands[i]->is_hidden ? 0 : 1;
+    }
+    for (size_t i = 0; source_registry[i] != NULL && count < most; i++) {
+        names[count++] = source_registry[i]->name;
+    }
+    for (size_t i = 0; sink_registry[i] != NULL && count < most; i++) {
+        names[count++] = sink_registry[i]->name;
+    }
+    names[count] = NULL;
+    return nearest_name(name, names);
+}
+
 static int help_run(Invocation *invocation)
 {
     if (invocation->arguments.count == 0) {
@@ -186,6 +205,12 @@ static int help_run(Invocation *invocation)
     Error err;
     error_set(&err, ERROR_CONFIG, "there is no command, source or sink \"%" STR_FMT "\"",
               STR_ARG(name));
+    const char *nearest = nearest_page(name);
+    if (nearest != NULL) {
+        error_hint(&err, "Did you mean \"weir help %s\"?", nearest);
+    } else {
+        error_hint(&err, "\"weir help\" lists them.");
+    }
     return report_error(&err);
 }
 

@@ -53,13 +53,14 @@ static int unknown_command(const char *word)
         error_hint(&err, "For example: weir stream SOURCE SINK.");
         return report_error(&err);
     }
-    const char *names[32];
-    size_t count = 0;
-    for (; commands[count] != NULL && count < ARRAY_LEN(names) - 1; count++) {
-        names[count] = commands[count]->name;
+    const char *names[32] = {"--help", "--version"};
+    size_t count = 2;
+    for (size_t i = 0; commands[i] != NULL && count < ARRAY_LEN(names) - 1; i++) {
+        names[count] = commands[i]->name;
+        count += commands[i]->is_hidden ? 0 : 1;
     }
     names[count] = NULL;
-    error_set(&err, ERROR_CONFIG, "unknown command \"%s\"", word);
+    error_set(&err, ERROR_CONFIG, "unknown %s \"%s\"", word[0] == '-' ? "option" : "command", word);
     const char *nearest = nearest_name(str_from(word), names);
     if (nearest != NULL) {
         error_hint(&err, "Did you mean \"weir %s\"?", nearest);

@@ -12,9 +12,18 @@ Status source_endpoint(Str text, Arena *arena, Endpoint *ret, Error *err)
         kinds[count] =
             (EndpointKind){source_registry[count]->name, source_registry[count]->options};
     }
-    return endpoint_parse(text, kinds, count, arena, ret, err) == STATUS_OK
-               ? STATUS_OK
-               : error_wrap(err, "source");
+    if (endpoint_parse(text, kinds, count, arena, ret, err) == STATUS_OK) {
+        return STATUS_OK;
+    }
+    Str rest = text;
+    Str scheme;
+    bool is_sink = str_split(&rest, ':', &scheme) && sink_find(scheme) != NULL;
+    if (is_sink && source_find(scheme) == NULL) {
+        error_set(err, ERROR_CONFIG, "\"%" STR_FMT ":\" can be a sink, not a source",
+                  STR_ARG(scheme));
+        return error_hint(err, "The source comes first: postgres://host/database.");
+    }
+    return error_wrap(err, "source");
 }
 
 Status sink_endpoint(Str text, Arena *arena, Endpoint *ret, Error *err)

@@ -60,14 +60,46 @@ static Status run_action(PGconn *conn, const StrList *arguments, Arena *arena, E
     return STATUS_OK;
 }
 
+static const char *const examples[] = {
+    "weir slots list postgres://localhost/shop",
+    "weir slots drop postgres://localhost/shop weir_shop",
+    NULL,
+};
+
+static int unknown_action(Str word)
+{
+    static const char *const names[] = {"list", "drop", NULL};
+    Error err;
+    // A connection in its place may hold a password: it is not shown.
+    if (str_find(word, ':') >= 0 || str_find(word, '=') >= 0) {
+        error_set(&err, ERROR_CONFIG, "\"list\" or \"drop\" is missing before the connection");
+        error_hint(&err, "For example: %s", examples[0]);
+        return report_error(&err);
+    }
+    error_set(&err, ERROR_CONFIG, "\"weir slots\" has no \"%" STR_FMT "\"", STR_ARG(word));
+    const char *nearest = nearest_name(word, names);
+    if (nearest != NULL) {
+        error_hint(&err, "Did you mean \"weir slots %s\"?", nearest);
+    } else {
+        error_hint(&err, "For example: %s", examples[0]);
+    }
+    return report_error(&err);
+}
+
 static int slots_run(Invocation *invocation)
 {
     const StrList *arguments = &invocation->arguments;
     Error err = {0};
     bool list = str_is(arguments->items[0], "list");
     bool drop = str_is(arguments->items[0], "drop");
-    if (!(list && arguments->count == 2) && !(drop && arguments->count == 3)) {
-        error_set(&err, ERROR_CONFIG, "\"weir slots\" takes: list SOURCE, or: drop SOURCE SLOT");
+    if (!list && !drop) {
+        return unknown_action(arguments->items[0]);
+    }
+    if (arguments->count != (list ? 2 : 3)) {
+        error_set(&err, ERROR_CONFIG, "\"weir slots %s\" takes %s, and was given %zu argument%s",
+                  list ? "list" : "drop", list ? "SOURCE" : "SOURCE SLOT", arguments->count - 1,
+                  arguments->count == 2 ? "" : "s");
+        error_hint(&err, "For example: %s", examples[list ? 0 : 1]);
         return report_error(&err);
     }
     CLEANUP(pg_close) PGconn *conn = NULL;
@@ -77,12 +109,6 @@ static int slots_run(Invocation *invocation)
     }
     return EXIT_DONE;
 }
-
-static const char *const examples[] = {
-    "weir slots list postgres://localhost/shop",
-    "weir slots drop postgres://localhost/shop weir_shop",
-    NULL,
-};
 
 const Command slots_command = {
     .name = "slots",

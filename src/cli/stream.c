@@ -44,8 +44,9 @@ static void summarize(const Pipeline *pipeline, Runner *runner, int64_t began_us
         LOG_STR("pipeline", pipeline->name),
         LOG_INT("rows_copied", stats.copy_rows),
         LOG_INT("changes", stats.changes),
-        LOG_CSTR("durable", pipeline->until == UNTIL_COPY ? "all" : position),
         LOG_INT("ms", (clock_monotonic_us() - began_us) / 1000),
+        // A copy has no position.
+        pipeline->until == UNTIL_COPY ? (LogField){0} : LOG_CSTR("durable", position),
         {0},
     };
     bool done = status == STATUS_OK && interrupt_signal() == 0;

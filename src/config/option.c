@@ -204,16 +204,29 @@ static void describe_expected(const Option *option, Buf *out)
     }
 }
 
+// `weir.yml:3: "jobs"`, or just `--jobs` for what was typed.
+#define NAMED_FMT "%" STR_FMT "%s%s%s"
+#define NAMED_ARG(setting, option)                               \
+    STR_ARG((setting)->origin), is_typed(setting) ? "" : ": \"", \
+        is_typed(setting) ? "" : (option)->name, is_typed(setting) ? "" : "\""
+
+static bool is_typed(const Setting *setting)
+{
+    return str_starts_with(setting->origin, STR("--"));
+}
+
 static Status bad_value(const Option *option, const Setting *setting, Str text, Error *err)
 {
     CLEANUP(buf_done) Buf expected;
     buf_init(&expected, 4096);
     describe_expected(option, &expected);
     const char *shown = option->secret ? "…" : NULL;
-    return error_set(err, ERROR_CONFIG,
-                     "%" STR_FMT ": \"%s\" has the value \"%" STR_FMT "\", expected %" STR_FMT,
-                     STR_ARG(setting->origin), option->name,
-                     STR_ARG(shown == NULL ? text : str_from(shown)), STR_ARG(buf_view(&expected)));
+    error_set(err, ERROR_CONFIG, NAMED_FMT " has the value \"%" STR_FMT "\", expected %" STR_FMT,
+              NAMED_ARG(setting, option), STR_ARG(shown == NULL ? text : str_from(shown)),
+              STR_ARG(buf_view(&expected)));
+    bool is_choice = option->type == OPTION_TYPE_CHOICE;
+    const char *nearest = is_choice ? nearest_name(text, option->choices) : NULL;
+    return nearest == NULL ? STATUS_FAIL : error_hint(err, "Did you mean \"%s\"?", nearest);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -298,8 +311,8 @@ static Status apply_one(const Option *table, void *instance, Setting *setting, b
         return unknown_key(table, setting, err);
     }
     if (seen[option - table]) {
-        return error_set(err, ERROR_CONFIG, "%" STR_FMT ": \"%s\" is given twice",
-                         STR_ARG(setting->origin), option->name);
+        return error_set(err, ERROR_CONFIG, NAMED_FMT " is given twice",
+                         NAMED_ARG(setting, option));
     }
     seen[option - table] = true;
     setting->used = true;

@@ -333,22 +333,26 @@ Str pg_describe(const PGconn *conn, Arena *arena)
         STR_ARG(name), STR_ARG(host), STR_ARG(port), STR_ARG(user)));
 }
 
-// libpq writes a line for every address that it tried, with indented advice below.
-static const char *one_line(const char *text, Arena *arena)
+// libpq writes a line for every address that it tried, some with indented advice below: one line
+// of them, and the first advice as *ret_advice (empty: none).
+static Str one_line(const char *text, Arena *arena, Str *ret_advice)
 {
-    Str trimmed = str_trim(str_from(text));
-    char *line = arena_copy(arena, trimmed.ptr, trimmed.len);
-    char *out = line;
-    for (const char *at = line; *at != '\0'; at++) {
-        bool space = *at == '\n' || *at == '\t' || *at == ' ';
-        if (!space) {
-            *out++ = *at;
-        } else if (out > line && out[-1] != ' ') {
-            *out++ = ' ';
+    CLEANUP(buf_done) Buf out;
+    buf_init(&out, ERROR_MESSAGE_MAX);
+    *ret_advice = STR("");
+    Str rest = str_from(text);
+    Str line;
+    size_t lines = 0;
+    while (str_split(&rest, '\n', &line)) {
+        bool is_advice = line.len > 0 && line.ptr[0] == '\t';
+        line = str_trim(line);
+        if (is_advice) {
+            *ret_advice = ret_advice->len == 0 ? line : *ret_advice;
+        } else if (line.len > 0) {
+            buf_printf(&out, "%s%" STR_FMT, lines++ == 0 ? "" : "; ", STR_ARG(line));
         }
     }
-    *out = '\0';
-    return line;
+    return str_copy(arena, buf_view(&out));
 }
 
 static Status connect_failed(PGconn *conn, Status status, Arena *arena, Error *err)
@@ -361,8 +365,11 @@ static Status connect_failed(PGconn *conn, Status status, Arena *arena, Error *e
         return error_set(err, ERROR_TRANSIENT, "connect to %" STR_FMT ": no answer in time",
                          STR_ARG(where));
     }
-    return error_set(err, connect_error_kind(PQerrorMessage(conn)), "connect to %" STR_FMT ": %s",
-                     STR_ARG(where), one_line(PQerrorMessage(conn), arena));
+    Str advice;
+    Str text = one_line(PQerrorMessage(conn), arena, &advice);
+    error_set(err, connect_error_kind(PQerrorMessage(conn)), "connect to %" STR_FMT ": %" STR_FMT,
+              STR_ARG(where), STR_ARG(text));
+    return advice.len == 0 ? STATUS_FAIL : error_hint(err, "%" STR_FMT, STR_ARG(advice));
 }
 
 static void ignore_notice(void *context, const PGresult *result)

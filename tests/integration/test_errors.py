@@ -43,6 +43,18 @@ def says(ended, *words):
     (["stream", NOWHERE, "null:", "--name", "../x"], ["../x", "name"]),
     (["stream", NOWHERE, "null:", "--slot", "My-Slot"], ["My-Slot", "lower-case"]),
     (["stream", "postgres://127.0.0.1:port/shop", "null:"], ["port"]),
+    (["--verison"], ['"--verison"', '"weir --version"']),
+    (["help", "strem"], ['"strem"', '"weir help stream"']),
+    (["help", "sqlte"], ['"weir help sqlite"']),
+    (["slots", "lsit", NOWHERE], ['"lsit"', '"weir slots list"']),
+    (["slots", "drop", NOWHERE], ['"weir slots drop"', "SOURCE SLOT", "for example: weir slots drop"]),
+    (["slots", NOWHERE], ["list", "drop", "is missing"]),
+    (["stream", "sqlite:x", NOWHERE], ['"sqlite:"', "not a source"]),
+    (["stream", "--until"], ["--until now|LSN"]),
+    (["stream", NOWHERE, "null:", "-x"], ['"-x"', "--help"]),
+    (["stream", NOWHERE, "null:", "--slot", "a", "--slot=b"], ["--slot is given twice"]),
+    (["stream", NOWHERE, "sqlite:x?mode=histroy"], ["histroy", 'mean "history"']),
+    (["check", "no-such-project"], ["no-such-project", "No such file", "weir init"]),
 ])
 def test_words(weir, words, said):
     says(weir.run(*words, code=2, timeout=20), *said)
@@ -108,7 +120,7 @@ pipelines:
     ("type: postgres, url: 'postgres://u:a@b@h/db'", ["%40"]),
     ("type: postgres, url: 'postgres://h/db', tabels: [a]", ['"tabels"', '"tables"']),
     ("type: postgres, url: 'postgres://h/db?copy=no', copy: no", ['"copy"', "twice"]),
-    ("type: postgres, url: 'sqlite:x'", ["source", '"sqlite"', "postgres:"]),
+    ("type: postgres, url: 'sqlite:x'", ["source", "sqlite:", "postgres:"]),
     ("type: postgres, url: [a, b]", ['"url"', "list"]),
     ("type: postgres, slot: Bad-Slot, url: 'postgres://h/db'", ["Bad-Slot"]),
     ("type: postgers, url: 'postgres://h/db'", ['"postgers"', '"postgres"']),
