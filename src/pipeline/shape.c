@@ -26,8 +26,12 @@ static Status step_aside(Tables *tables, Sink *sink, Table *table, Error *err)
                          "\" lost its name to another one while it was copied",
                          STR_ARG(was->schema), STR_ARG(was->name));
     }
+    bool is_there;
+    if (sink->ops->has(sink, was, &is_there, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
     const Relation *aside = tables_aside(tables, table);
-    if (sink->ops->prepare(sink, was, aside, err) != STATUS_OK) {
+    if (is_there && sink->ops->prepare(sink, was, aside, err) != STATUS_OK) {
         return error_wrap(err,
                           "rename it to \"%" STR_FMT
                           "\", because the source has another table \"%" STR_FMT ".%" STR_FMT
@@ -36,7 +40,9 @@ static Status step_aside(Tables *tables, Sink *sink, Table *table, Error *err)
     }
     tables_set_target(tables, table, aside);
     table->prepared = NULL;
-    tell(sink, was, aside);
+    if (is_there) {
+        tell(sink, was, aside);
+    }
     return STATUS_OK;
 }
 

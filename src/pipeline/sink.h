@@ -72,6 +72,12 @@ typedef struct SinkOps {
      */
     Status (*prepare)(Sink *sink, const Relation *was, const Relation *now, Error *err);
 
+    /**
+     * Is the table that prepare() made for @relation there, and fit for it? Somebody may have
+     * dropped it, or put another one in its place. Only with has_tables.
+     */
+    Status (*has)(Sink *sink, const Relation *relation, bool *ret, Error *err);
+
     /** Remove all rows of the table: its copy starts, perhaps again. Only with has_tables. */
     Status (*clear)(Sink *sink, const Relation *relation, Error *err);
 

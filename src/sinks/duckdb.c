@@ -277,6 +277,15 @@ static Status begin(DuckSink *sink, Error *err)
     return duck_begin(&sink->session, err);
 }
 
+static Status duck_has_table(Sink *base, const Relation *relation, bool *ret, Error *err)
+{
+    DuckSink *sink = self(base);
+    if (begin(sink, err) != STATUS_OK || duck_append_end(sink, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return duck_has(sink, relation, ret, err);
+}
+
 static Status duck_prepare_table(Sink *base, const Relation *was, const Relation *now, Error *err)
 {
     DuckSink *sink = self(base);
@@ -488,6 +497,7 @@ const SinkOps duckdb_sink = {
     .open = duck_open,
     .resume = duck_resume,
     .prepare = duck_prepare_table,
+    .has = duck_has_table,
     .clear = duck_clear_table,
     .write = duck_write,
     .commit = duck_commit_all,

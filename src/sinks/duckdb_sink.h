@@ -78,6 +78,9 @@ SqlTable duck_target(const DuckSink *sink, const Relation *relation);
 MUST_CHECK Status duck_prepare(DuckSink *sink, const Relation *was, const Relation *now,
                                Error *err);
 
+/** See SinkOps. */
+MUST_CHECK Status duck_has(DuckSink *sink, const Relation *relation, bool *ret, Error *err);
+
 /** The file may not be there. */
 MUST_CHECK Status duck_check(DuckSink *sink, const Relation *relation, Report *report, Error *err);
 

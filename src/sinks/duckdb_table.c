@@ -650,6 +650,18 @@ static Status shape(DuckSink *sink, const Relation *was, const Relation *now, Ar
                    : adopt(sink, table, now, arena, err);
 }
 
+Status duck_has(DuckSink *sink, const Relation *relation, bool *ret, Error *err)
+{
+    Arena arena = {0};
+    FoundTable table;
+    Error misfit = {0};
+    Status status = inspect(sink, duck_target(sink, relation), &arena, &table, err);
+    *ret = status == STATUS_OK && table.exists &&
+           require_fit(sink, &table, relation, false, &misfit) == STATUS_OK;
+    arena_done(&arena);
+    return status;
+}
+
 static DuckType history_type(int which)
 {
     switch (which) {

@@ -434,6 +434,7 @@ const SinkOps postgres_sink = {
     .open = postgres_open,
     .resume = postgres_resume,
     .prepare = postgres_prepare,
+    .has = postgres_has,
     .clear = postgres_clear,
     .write = postgres_write,
     .commit = postgres_commit,

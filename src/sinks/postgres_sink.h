@@ -148,6 +148,7 @@ MUST_CHECK Status postgres_has_rows(PostgresSink *sink, Str name, bool *ret, Err
 /** The quoted name. In sink->arena. */
 Str postgres_table_text(PostgresSink *sink, SqlTable table);
 Status postgres_prepare(Sink *base, const Relation *was, const Relation *now, Error *err);
+Status postgres_has(Sink *base, const Relation *relation, bool *ret, Error *err);
 Status postgres_clear(Sink *base, const Relation *relation, Error *err);
 Status postgres_check_table(Sink *base, const Relation *relation, Report *report, Error *err);
 /** CREATE SCHEMA, unless it is there. */

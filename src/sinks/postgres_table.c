@@ -267,6 +267,21 @@ static Status bring_about(PostgresSink *sink, const Relation *was, const Relatio
     return settle_existing(sink, name, err);
 }
 
+Status postgres_has(Sink *base, const Relation *relation, bool *ret, Error *err)
+{
+    PostgresSink *sink = self(base);
+    SqlTable table = postgres_place(sink, relation);
+    PgFoundTable found;
+    Error misfit = {0};
+    arena_reset(&sink->scratch);
+    sink->subject = table;
+    if (postgres_find_table(sink, table, &sink->scratch, &found, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = found.exists && postgres_check_fit(sink, relation, table, &found, &misfit) == STATUS_OK;
+    return STATUS_OK;
+}
+
 Status postgres_prepare(Sink *base, const Relation *was, const Relation *now, Error *err)
 {
     PostgresSink *sink = self(base);

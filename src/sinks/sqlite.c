@@ -207,6 +207,11 @@ static Status sqlite_prepare_table(Sink *base, const Relation *was, const Relati
     return STATUS_OK;
 }
 
+static Status sqlite_has_shape(Sink *base, const Relation *relation, bool *ret, Error *err)
+{
+    return sqlite_has(self(base), relation, ret, err);
+}
+
 static Status sqlite_clear_table(Sink *base, const Relation *relation, Error *err)
 {
     SqliteSink *sink = self(base);
@@ -334,6 +339,7 @@ const SinkOps sqlite_sink = {
     .open = sqlite_open,
     .resume = sqlite_resume,
     .prepare = sqlite_prepare_table,
+    .has = sqlite_has_shape,
     .clear = sqlite_clear_table,
     .write = sqlite_write,
     .commit = sqlite_commit,

@@ -161,6 +161,19 @@ Status sqlite_prepare(SqliteSink *sink, const Relation *was, const Relation *now
     return status;
 }
 
+Status sqlite_has(SqliteSink *sink, const Relation *relation, bool *ret, Error *err)
+{
+    Arena arena = {0};
+    SqliteFound table;
+    Error misfit = {0};
+    Status status =
+        sqlite_inspect(sink, sqlite_target(sink, relation, &arena), &arena, &table, err);
+    *ret = status == STATUS_OK && table.exists &&
+           sqlite_require_fit(sink, &table, relation, false, &misfit) == STATUS_OK;
+    arena_done(&arena);
+    return status;
+}
+
 static void report_error(Report *report, const Error *error)
 {
     report_problem(report, PROBLEM_MUST, error->hint[0] == '\0' ? NULL : error->hint, "%s",

@@ -74,6 +74,9 @@ SqlTable sqlite_target(const SqliteSink *sink, const Relation *relation, Arena *
 MUST_CHECK Status sqlite_prepare(SqliteSink *sink, const Relation *was, const Relation *now,
                                  Error *err);
 
+/** See SinkOps. */
+MUST_CHECK Status sqlite_has(SqliteSink *sink, const Relation *relation, bool *ret, Error *err);
+
 /** The file may not be there. */
 MUST_CHECK Status sqlite_check(SqliteSink *sink, const Relation *relation, Report *report,
                                Error *err);

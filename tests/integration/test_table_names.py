@@ -204,3 +204,32 @@ def test_killed_in_the_middle(named):
     named.drain()
     named.check(t=[171], a=a, b=b, a_old1=None, b_old1=None)
     assert named.ids("t_old1") == [1, 100]
+
+
+def test_dropped_at_both_ends(named):
+    """Whoever drops the table in the target too has no rows to keep, and may have made the new one already."""
+    target = named.pipeline.target
+    named.sql(make("t", 1), make("u", 1))
+    named.drain()
+    target.execute('DROP TABLE t', 'DROP TABLE u')
+    if named.mode == "mirror":
+        target.execute('CREATE TABLE u (id int PRIMARY KEY, w int)' if target.kind != "duckdb" else
+                       'CREATE TABLE u (id int, w int)')
+    named.sql("DROP TABLE t, u", make("t", 2), "CREATE TABLE u (id int PRIMARY KEY, w int); INSERT INTO u VALUES (3, 4)")
+    named.drain()
+    named.check(t=[2], u=[3], t_old1=None, u_old1=None)
+
+
+def test_a_table_of_somebody_else_has_the_name(named):
+    """Nothing is moved for it; when the user has moved it, all goes on."""
+    target = named.pipeline.target
+    named.sql(make("t", 1))
+    named.drain()
+    target.execute("CREATE TABLE t_old1 (x int)")
+    named.sql(add("t", 2), "DROP TABLE t", make("t", 3))
+    ended = named.pipeline.weir.run("stream", *named.ends(), "--until", "now", code=None)
+    assert ended.code != 0 and "t_old1" in ended.err, ended
+    assert named.ids("t") == [1, 2]
+    target.execute("DROP TABLE t_old1")
+    named.drain()
+    named.check(t=[3], t_old1=[1, 2])

@@ -24,6 +24,10 @@ class Target:
         """A Table with the values as they are stored, or None."""
         raise NotImplementedError
 
+    def execute(self, *statements):
+        """What somebody else does to the target, while weir is away."""
+        raise NotImplementedError
+
     def count(self, schema, table):
         found = self.read(schema, table)
         return 0 if found is None else len(found.rows)
@@ -75,6 +79,13 @@ class Sqlite(Target):
         finally:
             connection.close()
 
+    def execute(self, *statements):
+        connection = sqlite3.connect(self.path, timeout=20)
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+        connection.close()
+
 
 class Duckdb(Target):
     kind = "duckdb"
@@ -108,6 +119,12 @@ class Duckdb(Target):
         finally:
             connection.close()
 
+    def execute(self, *statements):
+        import duckdb
+        with duckdb.connect(str(self.path)) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
 
 class Postgres(Target):
     kind = "postgres"
@@ -118,6 +135,10 @@ class Postgres(Target):
 
     def read(self, schema, table, source=None):
         return read_postgres(self.database.connection, schema, table, generated=True)
+
+    def execute(self, *statements):
+        for statement in statements:
+            self.database.sql(statement)
 
 
 class File(Target):

@@ -11,6 +11,7 @@ static Tables tables;
 static Buf calls; // "orders>orders_old1 >orders " : every prepare()
 static Buf told;
 static const char *refused; // the name that prepare() fails for
+static bool is_gone;        // the target's tables were dropped by somebody
 
 static Status fake_prepare(Sink *sink, const Relation *was, const Relation *now, Error *err)
 {
@@ -25,13 +26,22 @@ static Status fake_prepare(Sink *sink, const Relation *was, const Relation *now,
     return STATUS_OK;
 }
 
+static Status fake_has(Sink *sink, const Relation *relation, bool *ret, Error *err)
+{
+    (void)sink;
+    (void)relation;
+    (void)err;
+    *ret = !is_gone;
+    return STATUS_OK;
+}
+
 static void notice(void *context, const char *message)
 {
     (void)context;
     buf_cstr(&told, message);
 }
 
-static const SinkOps with_tables = {.prepare = fake_prepare, .has_tables = true};
+static const SinkOps with_tables = {.prepare = fake_prepare, .has = fake_has, .has_tables = true};
 static const SinkOps with_events = {.prepare = fake_prepare};
 static Sink sink = {.ops = &with_tables, .context = {.notice = notice}};
 
@@ -42,6 +52,7 @@ static int setup(void **context)
     buf_init(&calls, 1 << 20);
     buf_init(&told, 1 << 20);
     refused = NULL;
+    is_gone = false;
     sink.ops = &with_tables;
     return 0;
 }
@@ -198,6 +209,19 @@ static void what_cannot_be_done_changes_nothing(void **context)
     assert_target(1, "t");
 }
 
+static void what_is_gone_is_not_in_the_way(void **context)
+{
+    (void)context;
+    must_shape(1, "t");
+    is_gone = true;
+    must_shape(2, "t");
+    assert_calls(">t >t ");
+    assert_int_equal(buf_view(&told).len, 0);
+    is_gone = false;
+    must_shape(3, "t");
+    assert_calls("t>t_old2 >t ");
+}
+
 static void events_have_no_names_to_give_away(void **context)
 {
     (void)context;
@@ -216,6 +240,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(names_are_exchanged_and_given_back, setup, teardown),
         cmocka_unit_test_setup_teardown(a_long_name_is_cut_at_a_character, setup, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_done_changes_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_gone_is_not_in_the_way, setup, teardown),
         cmocka_unit_test_setup_teardown(events_have_no_names_to_give_away, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
