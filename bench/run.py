@@ -8,15 +8,17 @@ bench/results/NAME.json and docs/BENCHMARKS.md is drawn from that; a quick one i
 import argparse
 import pathlib
 import shutil
+import signal
 import sys
 import tempfile
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from suite import copies, footprint, report, streams  # noqa: E402
+from suite import copies, footprint, measure, report, servers, streams  # noqa: E402
 
 BENCHES = {
     "drain": streams.drain,
+    **streams.APPLY,
     "copy": copies.copy,
     "big-transaction": footprint.big_transaction,
     "start": footprint.start,
@@ -29,9 +31,10 @@ def run(name, quick):
     facts = report.machine()
     print(f"\n  {name}: {BENCHES[name].__doc__.splitlines()[0]}", flush=True)
     try:
-        rounds, result = BENCHES[name](folder, quick)
-        return report.summary(name, result, facts, rounds)
+        return report.summary(name, BENCHES[name](folder, quick), facts)
     finally:
+        measure.kill_all()
+        servers.stop_all()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -42,6 +45,7 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, help="a folder for results, page and plots")
     parser.add_argument("--draw", action="store_true", help="draw the page again, measure nothing")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # and so are the servers
     for name in given.names:
         if name not in BENCHES:
             parser.error(f'there is no benchmark "{name}": {", ".join(BENCHES)}')

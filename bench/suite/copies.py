@@ -23,18 +23,13 @@ class Copying:
         self.expected = workloads.digest(self.source, ["big"])  # and warms the source's cache
         self.size = self.source.value("SELECT pg_total_relation_size('big')")
 
-    def stop(self):
-        self.target.stop()
-        self.source.stop()
-
     def fresh(self):
         self.target.sql("DROP DATABASE shop WITH (FORCE)", "postgres")
         self.target.sql("CREATE DATABASE shop", "postgres")
         self.target.sql("CHECKPOINT", "postgres")
 
     def checked(self, sample):
-        if workloads.digest(self.target, ["big"]) != self.expected:
-            measure.stop("the target is not the source")
+        workloads.check_equal(self.expected, workloads.digest(self.target, ["big"]))
         if self.target.value("SELECT count(*) FROM pg_index WHERE indrelid = 'big'::regclass AND indisprimary") != 1:
             measure.stop("the target has no key")
         return sample
@@ -51,7 +46,7 @@ class Copying:
         self.target.sql(workloads.COPY_KEY.format("big"))
         key = time.monotonic() - began
         return self.checked({**sample, "wall": sample["wall"] + key, "rows_only": sample["wall"],
-                             "servers": measure.cpu_of_servers(servers) - before})
+                             "all": sample["cpu"] + measure.cpu_of_servers(servers) - before})
 
     def dump(self):
         self.fresh()
@@ -79,32 +74,29 @@ def copy(folder, quick):
     """One table with its key, from Postgres to Postgres."""
     rows, rounds = (300_000, 2) if quick else (7_000_000, 5)
     copying = Copying(folder, rows)
-    try:
-        contestants, missing = {TEXT: lambda: copying.pipe(""), BINARY: lambda: copying.pipe("(format binary)"),
-                                DUMP: copying.dump}, []
-        if peers.program("pgcopydb"):
-            contestants[PGCOPYDB] = copying.pgcopydb
-        else:
-            missing.append("pgcopydb (Debian package pgcopydb)")
-        samples = measure.alternate(contestants | {WEIR: copying.weir}, rounds)
-        ours = samples[WEIR]
-        for mine, text, binary in zip(ours, samples[TEXT], samples[BINARY]):
-            key = [pipe["wall"] - pipe["rows_only"] for pipe in (text, binary)]
-            mine["rows_only"] = mine["wall"] - sum(key) / 2
-        bars = [Bar(f"wall time of {TEXT}, both with the key", measure.ratio(samples, WEIR, TEXT), 1.3),
-                Bar(f"wall time of {BINARY}, the key's time taken off, as wanted next",
-                    measure.ratio(samples, WEIR, BINARY, "rows_only"), 1.05),
-                Bar(f"speed of {DUMP}, as wanted next", measure.ratio(samples, DUMP, WEIR), 1.6, at_least=True)]
-        if PGCOPYDB in samples:
-            bars.append(Bar(f"speed of {PGCOPYDB}, as wanted next", measure.ratio(samples, PGCOPYDB, WEIR), 2,
-                            at_least=True))
-        bars.append(Bar("peak memory", measure.median(ours, "memory"), 64, "MB"))
-        return rounds, Result(
-            f"one table of {copying.size / 1e9:.2f} GB with its key, {rows:,} rows, Postgres → Postgres", samples, [WEIR],
-            bars, "A hash of every row's text was compared, and that the key is there, every time.",
-            columns=[("wall", "wall s, with the key"), ("rows_only", "wall s, without it"), ("cpu", "CPU s of the mover"),
-                     ("servers", "CPU s of both servers"), ("memory", "peak MB of the mover")],
-            notes=["Without the key: of the pipes it is measured; of Weir, which makes the key in between, the time that the "
-                   "key took after the pipes of the same round is taken off."], missing=missing)
-    finally:
-        copying.stop()
+    contestants, missing = {TEXT: lambda: copying.pipe(""), BINARY: lambda: copying.pipe("(format binary)"),
+                            DUMP: copying.dump}, []
+    if peers.program("pgcopydb"):
+        contestants[PGCOPYDB] = copying.pgcopydb
+    else:
+        missing.append("pgcopydb (Debian package pgcopydb)")
+    samples = measure.alternate(contestants | {WEIR: copying.weir}, rounds)
+    ours = samples[WEIR]
+    for mine, text, binary in zip(ours, samples[TEXT], samples[BINARY]):
+        key = [pipe["wall"] - pipe["rows_only"] for pipe in (text, binary)]
+        mine["rows_only"] = mine["wall"] - sum(key) / 2
+    bars = [Bar(f"wall time of {TEXT}, both with the key", measure.ratio(samples, WEIR, TEXT), 1.3),
+            Bar(f"wall time of {BINARY}, the key's time taken off, as wanted next",
+                measure.ratio(samples, WEIR, BINARY, "rows_only"), 1.05),
+            Bar(f"speed of {DUMP}, as wanted next", measure.ratio(samples, DUMP, WEIR), 1.6, at_least=True)]
+    if PGCOPYDB in samples:
+        bars.append(Bar(f"speed of {PGCOPYDB}, as wanted next", measure.ratio(samples, PGCOPYDB, WEIR), 2,
+                        at_least=True))
+    bars.append(Bar("peak memory", measure.median(ours, "memory"), 64, "MB"))
+    return Result(
+        f"one table of {copying.size / 1e9:.2f} GB with its key, {rows:,} rows, Postgres → Postgres", samples, [WEIR],
+        bars, "A hash of every row's text was compared, and that the key is there, every time.",
+        columns=[("wall", "wall s, with the key"), ("rows_only", "wall s, without it"), ("cpu", "CPU s of the mover"),
+                 ("all", "CPU s of all, with the servers"), ("memory", "peak MB of the mover")],
+        notes=["Without the key: of the pipes it is measured; of Weir, which makes the key in between, the time that the "
+               "key took after the pipes of the same round is taken off."], missing=missing)

@@ -18,7 +18,7 @@ def first_row(words, folder, marks):
     """From the start of the process to the first line that has all of @marks, in milliseconds."""
     with open(folder / "weir.log", "wb") as log:
         began = time.monotonic()
-        process = subprocess.Popen([str(w) for w in words], stdout=subprocess.PIPE, stderr=log, env=peers.environment())
+        process = measure.start(words, stdout=subprocess.PIPE, stderr=log, env=peers.environment())
         try:
             for line in process.stdout:
                 if all(mark in line for mark in marks):
@@ -35,8 +35,7 @@ def idle_weir(server, sink, folder):
     """A pipeline that has copied and has nothing to do."""
     words = peers.weir_words("stream", server, sink, folder, "--slot", "idle")
     with open(folder / "weir.log", "wb") as log:
-        process = subprocess.Popen([str(w) for w in words], stdin=subprocess.DEVNULL, stderr=log,
-                                   stdout=subprocess.DEVNULL, env=peers.environment())
+        process = measure.start(words, stdout=subprocess.DEVNULL, stderr=log, env=peers.environment())
     try:
         # Confirmed beyond what was there when it was asked: it copied, and the stream is on.
         end = server.end_of_log()
@@ -62,42 +61,39 @@ def start(folder, quick):
     """From the start of the process to the first row of an existing small table; memory when idle; size."""
     rounds = 5 if quick else 30
     server = Server(folder / "source")
-    try:
-        server.sql("CREATE TABLE small (id bigint PRIMARY KEY, a int, b text)")
-        server.sql("INSERT INTO small SELECT g, g, 'value ' || g FROM generate_series(1, 100) g")
+    server.sql("CREATE TABLE small (id bigint PRIMARY KEY, a int, b text)")
+    server.sql("INSERT INTO small SELECT g, g, 'value ' || g FROM generate_series(1, 100) g")
 
-        def weir():
-            words = peers.weir_words("stream", server, "stdout:", folder, "--slot", "start")
-            taken, line = first_row(words, folder, [b'"op":"read"', b'"table":"small"'])
-            server.drop_slot("start")
-            server.sql("DROP PUBLICATION IF EXISTS start")
-            if b'"id":1,"a":1,"b":"value 1"' not in line:
-                measure.stop(f"the first row is not the source's: {line!r}")
-            return {"ms": taken}
+    def weir():
+        words = peers.weir_words("stream", server, "stdout:", folder, "--slot", "start")
+        taken, line = first_row(words, folder, [b'"op":"read"', b'"table":"small"'])
+        server.drop_slot("start")
+        server.sql("DROP PUBLICATION IF EXISTS start")
+        if b'"id":1,"a":1,"b":"value 1"' not in line:
+            measure.stop(f"the first row is not the source's: {line!r}")
+        return {"ms": taken}
 
-        def psql():
-            taken, line = first_row([peers.program("psql"), "-q", server.conninfo(), "-c", "copy small to stdout"],
-                                    folder, [b"\t"])
-            if line != b"1\t1\tvalue 1\n":
-                measure.stop(f"the first row is not the source's: {line!r}")
-            return {"ms": taken}
+    def psql():
+        taken, line = first_row([peers.program("psql"), "-q", server.conninfo(), "-c", "copy small to stdout"],
+                                folder, [b"\t"])
+        if line != b"1\t1\tvalue 1\n":
+            measure.stop(f"the first row is not the source's: {line!r}")
+        return {"ms": taken}
 
-        samples = measure.alternate({"psql -c 'copy … to stdout'": psql, "weir → stdout:": weir}, rounds)
-        with idle_weir(server, "null:", folder) as process:
-            time.sleep(1 if quick else IDLE_SECONDS)
-            idle = measure.status_kb(process.pid, "VmRSS") / 1024
-        size, taken = stripped_size(folder), measure.median(samples["weir → stdout:"], "ms")
-        return rounds, Result(
-            f"the first of 100 existing rows, with the slot and publication made on the way ({rounds} starts)",
-            samples, ["weir → stdout:"],
-            [Bar("start to first row", taken, 200, "ms"), Bar("start to first row, as wanted next", taken, 50, "ms"),
-             Bar("memory when idle (weir → null:)", idle, 16, "MB"),
-             Bar("memory when idle, as wanted next", idle, 12, "MB"),
-             Bar("the stripped program", size, 2, "MB")],
-            "The first row was compared with the source's, every time.",
-            columns=[("ms", "ms to the first row")], plot=("ms", "ms"))
-    finally:
-        server.stop()
+    samples = measure.alternate({"psql -c 'copy … to stdout'": psql, "weir → stdout:": weir}, rounds)
+    with idle_weir(server, "null:", folder) as process:
+        time.sleep(1 if quick else IDLE_SECONDS)
+        idle = measure.status_kb(process.pid, "VmRSS") / 1024
+    size, taken = stripped_size(folder), measure.median(samples["weir → stdout:"], "ms")
+    return Result(
+        f"the first of 100 existing rows, with the slot and publication made on the way ({rounds} starts)",
+        samples, ["weir → stdout:"],
+        [Bar("start to first row", taken, 200, "ms"), Bar("start to first row, as wanted next", taken, 50, "ms"),
+         Bar("memory when idle (weir → null:)", idle, 16, "MB"),
+         Bar("memory when idle, as wanted next", idle, 12, "MB"),
+         Bar("the stripped program", size, 2, "MB")],
+        "The first row was compared with the source's, every time.",
+        columns=[("ms", "ms to the first row")], plot=("ms", "ms"))
 
 
 def big_transaction(folder, quick):
@@ -106,38 +102,34 @@ def big_transaction(folder, quick):
     rounds = 1 if quick else 3
     columns = ["id", "a", "b"]
     source, target = Server(folder / "source"), Server(folder / "target")
-    try:
-        source.sql(workloads.SMALL_TABLE)
-        source.sql(f"CREATE PUBLICATION {peers.PUBLICATION} FOR TABLE small")
-        source.sql(f"SELECT pg_create_logical_replication_slot('{peers.SLOT}', 'pgoutput')")
-        source.sql(f"INSERT INTO small SELECT g, g % 1000, 'value ' || g FROM generate_series(1, {rows}) g")
-        end, expected = source.end_of_log(), workloads.line_digest(source, "small", workloads.SMALL_LINE)
-        stores = [targets.File(folder), targets.Sqlite(folder), targets.Postgres(target)]
-        missing = []
-        if "WEIR_DUCKDB_LIBRARY" in peers.environment():
-            stores.append(targets.Duckdb(folder))
-        else:
-            missing.append("duckdb (libduckdb is not installed)")
+    source.sql(workloads.SMALL_TABLE)
+    source.sql(f"CREATE PUBLICATION {peers.PUBLICATION} FOR TABLE small")
+    source.sql(f"SELECT pg_create_logical_replication_slot('{peers.SLOT}', 'pgoutput')")
+    source.sql(f"INSERT INTO small SELECT g, g % 1000, 'value ' || g FROM generate_series(1, {rows}) g")
+    end, expected = source.end_of_log(), workloads.line_digest(source, "small", workloads.SMALL_LINE)
+    stores = [targets.File(folder), targets.Sqlite(folder), targets.Postgres(target)]
+    missing = []
+    if "WEIR_DUCKDB_LIBRARY" in peers.environment():
+        stores.append(targets.Duckdb(folder))
+    else:
+        missing.append("duckdb (libduckdb is not installed)")
 
-        def into_null():
-            sample, log = peers.weir_from_slot(source, "null:", folder, end, [source])
-            targets.Null().check(expected, columns, log)
+    def into_null():
+        sample, log = peers.weir_from_slot(source, "null:", folder, end, [source])
+        targets.Null().check(expected, columns, log)
+        return sample
+
+    def into(store):
+        def run():
+            store.fresh()
+            sample, _ = peers.weir_from_slot(source, store.url(), folder, end, [source, target])
+            store.check(expected, "small", columns)
             return sample
+        return run
 
-        def into(store):
-            def run():
-                store.fresh()
-                sample, _ = peers.weir_from_slot(source, store.url(), folder, end, [source, target])
-                store.check(expected, "small", columns)
-                return sample
-            return run
-
-        contestants = {"weir → null": into_null} | {f"weir → {s.kind}": into(s) for s in stores}
-        samples = measure.alternate(contestants, rounds, warm_up=not quick)
-        bars = [Bar(f"peak memory, {who}", measure.median(of, "memory"), 128, "MB") for who, of in samples.items()]
-        return rounds, Result(f"one transaction of {rows:,} rows", samples, list(samples), bars,
-                              "What null counted, and every value of what the others stored, was compared with the source.",
-                              plot=("memory", "MB"), missing=missing)
-    finally:
-        target.stop()
-        source.stop()
+    contestants = {"weir → null": into_null} | {f"weir → {s.kind}": into(s) for s in stores}
+    samples = measure.alternate(contestants, rounds, warm_up=not quick)
+    bars = [Bar(f"peak memory, {who}", measure.median(of, "memory"), 128, "MB") for who, of in samples.items()]
+    return Result(f"one transaction of {rows:,} rows", samples, list(samples), bars,
+                          "What null counted, and every value of what the others stored, was compared with the source.",
+                          plot=("memory", "MB"), missing=missing)

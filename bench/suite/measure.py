@@ -1,10 +1,11 @@
 """Clocks, CPU seconds and peak memory, and rounds that take turns.
 
 A sample is a dict: wall (seconds), cpu (CPU seconds of the mover: its processes, or its workers in a server),
-servers (CPU seconds of everything both servers ran meanwhile), memory (the mover's peak, in MB).
+all (CPU seconds of the mover and of everything that both servers ran meanwhile), memory (the mover's peak, in MB).
 """
 import os
 import pathlib
+import signal
 import statistics
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import time
 
 TICK = os.sysconf("SC_CLK_TCK")
 PATIENCE = 1800.0
+started = []
 
 
 def stop(message):
@@ -89,45 +91,34 @@ class MemoryWatch:
         return self.peak_kb / 1024
 
 
-class Run:
-    """A command, timed from its start."""
-
-    def __init__(self, command, **options):
-        self.words = [str(word) for word in command]
-        self.began = time.monotonic()
-        # A group of its own: what goes wrong is ended with everything it started.
-        self.process = subprocess.Popen(self.words, stdin=subprocess.DEVNULL, start_new_session=True, **options)
-        self.pid = self.process.pid
-        self.memory = MemoryWatch(lambda: tree(self.pid))
-
-    def wait(self, expected=0):
-        _, status, usage = os.wait4(self.pid, 0)
-        wall = time.monotonic() - self.began
-        self.process.returncode = os.waitstatus_to_exitcode(status)
-        memory = self.memory.end()
-        if self.process.returncode != expected:
-            stop(f"{self.words[0]} ended with {self.process.returncode}")
-        return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "memory": memory}
-
-    def kill(self):
-        if self.process.returncode is None:
-            try:
-                os.killpg(self.pid, 9)
-            except ProcessLookupError:
-                pass
-            self.process.wait()
-            self.memory.end()
+def start(words, **options):
+    """A process that does not outlive kill_all(), nor does what it starts."""
+    process = subprocess.Popen([str(word) for word in words], stdin=subprocess.DEVNULL, start_new_session=True, **options)
+    started.append(process)
+    return process
 
 
-def run_command(command, servers=(), **options):
-    before = cpu_of_servers(servers)
-    run = Run(command, **options)
-    try:
-        sample = run.wait()
-    except BaseException:
-        run.kill()
-        raise
-    return {**sample, "servers": cpu_of_servers(servers) - before}
+def kill_all():
+    """Nothing when all went well: everything has ended."""
+    while started:
+        process = started.pop()
+        if process.returncode is None and process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def run_command(words, servers=(), **options):
+    """A command from its start to its end, as a sample."""
+    before, began = cpu_of_servers(servers), time.monotonic()
+    process = start(words, **options)
+    watch = MemoryWatch(lambda: tree(process.pid))
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.monotonic() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    memory, cpu = watch.end(), usage.ru_utime + usage.ru_stime
+    if process.returncode != 0:
+        stop(f"{words[0]} ended with {process.returncode}")
+    return {"wall": wall, "cpu": cpu, "memory": memory, "all": cpu + cpu_of_servers(servers) - before}
 
 
 def wait_for(condition, what, alive=lambda: True, pause=0.005):
@@ -141,7 +132,7 @@ def wait_for(condition, what, alive=lambda: True, pause=0.005):
 
 
 def describe(sample):
-    units = {"wall": "s", "cpu": "CPU s", "servers": "CPU s of the servers", "memory": "MB"}
+    units = {"wall": "s", "cpu": "CPU s", "all": "CPU s of all", "memory": "MB"}
     return "  ".join(f"{value:9.2f} {units.get(key, key)}" for key, value in sample.items())
 
 

@@ -11,7 +11,7 @@ from suite import peers, plots, servers
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RESULTS, DOCS = ROOT / "bench/results", ROOT / "docs"
-TIMED = [("wall", "wall s"), ("cpu", "CPU s of the mover"), ("servers", "CPU s of both servers"),
+TIMED = [("wall", "wall s"), ("cpu", "CPU s of the mover"), ("all", "CPU s of all, with the servers"),
          ("memory", "peak MB of the mover")]
 INTRODUCTION = """\
 # Benchmarks
@@ -28,8 +28,8 @@ How they are made, so that the comparison is fair:
   last row of the work is there, which is asked for at the target; a program's own word counts only where there is no target.
 - Every target is compared with the source by value, every time. A wrong result is no result.
 - The mover is the program, with all its processes; for a peer inside the server it is its workers (CPU from /proc, memory
-  without what the server shares). The CPU seconds of both servers are beside it: work that was only handed to a server
-  shows there.
+  without what the server shares). The CPU seconds of all, both servers included, are beside it: work that was only
+  handed to a server shows there.
 - **Only ratios carry over to another machine**, and times of different benchmarks here are of different moments.
 """
 
@@ -90,10 +90,10 @@ def _spread(samples, key):
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
-def summary(name, result, facts, rounds):
+def summary(name, result, facts):
     """What is kept. @facts: machine(), of before the benchmark."""
     return {
-        "title": result.title, "command": f"./dev bench {name}", "rounds": rounds,
+        "title": result.title, "command": f"./dev bench {name}", "rounds": max(map(len, result.samples.values())),
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "versions": versions(), "machine": facts, "checked": result.checked, "notes": result.notes,
         "missing": result.missing, "columns": result.columns, "plot": result.plot, "ours": result.ours,

@@ -17,6 +17,8 @@ SETTINGS = {
     "wal_retrieve_retry_interval": "10ms",  # else a subscription may wait 5 s before it starts
 }
 
+running = []
+
 
 def binaries():
     found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[4]))
@@ -47,25 +49,64 @@ def as_postgres(command):
     return ["runuser", "-u", "postgres", "--", *command] if os.getuid() == 0 else command
 
 
+def plugin_settings(preload):
+    """Recent servers ask to be told which output plugins are trusted; older ones do not know the setting."""
+    described = subprocess.run(as_postgres([str(binaries() / "postgres"), "--describe-config"]), check=True,
+                               capture_output=True, text=True, cwd="/").stdout
+    name = "output_plugin_libraries"
+    known = any(line.startswith(name + "\t") for line in described.splitlines())
+    return {name: f"pgoutput, {preload}_output"} if preload and known else {}
+
+
+def stop_all():
+    for server in list(running):
+        server.stop()
+
+
 class Server:
+    """It runs until stop_all()."""
+
     def __init__(self, folder, preload=""):
         folder.mkdir(parents=True, exist_ok=True)
         if os.getuid() == 0:
             shutil.chown(folder, "postgres")
-        self.data, self.port, self.log = folder / "data", free_port(), folder / "log"
-        self.run("initdb", "-D", self.data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8",
+        self.data, self.base, self.log, self.port = folder / "data", folder / "base", folder / "log", free_port()
+        self.run(binaries() / "initdb", "-D", self.data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8",
                  "--no-sync")
-        settings = {**SETTINGS, "port": self.port, "unix_socket_directories": "",
-                    "shared_preload_libraries": preload}
+        settings = {**SETTINGS, "port": self.port, "unix_socket_directories": ""}
         with open(self.data / "postgresql.conf", "a", encoding="utf-8") as conf:
             conf.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
-        self.run("pg_ctl", "-D", self.data, "-l", self.log, "-w", "-t", "60", "start")
-        self.pid = int((self.data / "postmaster.pid").read_text().split()[0])
+        self.start(preload)
         self.sql("CREATE DATABASE shop", "postgres")
 
     def run(self, program, *arguments):
-        subprocess.run(as_postgres([str(binaries() / program), *map(str, arguments)]), check=True,
-                       stdout=subprocess.DEVNULL, cwd="/")
+        subprocess.run(as_postgres([str(program), *map(str, arguments)]), check=True, stdout=subprocess.DEVNULL, cwd="/")
+
+    def start(self, preload=""):
+        """@preload: a library of that name, which brings an output plugin."""
+        settings = {"shared_preload_libraries": preload, **plugin_settings(preload)}
+        options = " ".join(f"-c {name}='{value}'" for name, value in settings.items())
+        self.run(binaries() / "pg_ctl", "-D", self.data, "-l", self.log, "-o", options, "-w", "-t", "60", "start")
+        running.append(self)
+        self.pid = int((self.data / "postmaster.pid").read_text().split()[0])
+
+    def stop(self, mode="immediate"):
+        if self in running:
+            running.remove(self)
+        self.run(binaries() / "pg_ctl", "-D", self.data, "-m", mode, "-w", "-t", "600", "stop")
+
+    def keep_as_base(self):
+        """What the server has now is what back_to_base() brings back. It is down in between."""
+        self.stop("fast")
+        self.run(binaries() / "pg_resetwal", "-D", self.data)  # nothing of it is needed
+        self.run("mv", self.data, self.base)
+
+    def back_to_base(self, preload=""):
+        if self in running:
+            self.stop()
+        self.run("rm", "-rf", self.data)
+        self.run("cp", "-a", self.base, self.data)
+        self.start(preload)
 
     def conninfo(self, database="shop"):
         return f"host=127.0.0.1 port={self.port} user=postgres dbname={database}"
@@ -85,15 +126,6 @@ class Server:
     def value(self, text, database="shop"):
         return self.sql(text, database)[0][0]
 
-    def keep_as_base(self):
-        """What `shop` is now is what back_to_base() brings back."""
-        self.sql("ALTER DATABASE shop RENAME TO base", "postgres")
-        self.sql("CREATE DATABASE shop TEMPLATE base STRATEGY file_copy", "postgres")
-
-    def back_to_base(self):
-        self.sql("DROP DATABASE shop WITH (FORCE)", "postgres")
-        self.sql("CREATE DATABASE shop TEMPLATE base STRATEGY file_copy", "postgres")
-
     def copy_slot(self, name, copy):
         self.sql(f"SELECT pg_copy_logical_replication_slot('{name}', '{copy}')")
 
@@ -109,6 +141,3 @@ class Server:
 
     def end_of_log(self):
         return self.value("SELECT pg_current_wal_insert_lsn()::text")
-
-    def stop(self):
-        self.run("pg_ctl", "-D", self.data, "-m", "immediate", "-w", "stop")
