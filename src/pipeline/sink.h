@@ -1,7 +1,7 @@
 // A sink makes changes durable somewhere else. This is the whole contract for writing one;
 // docs/adding-a-sink.md walks through a complete example.
 //
-//   open -> resume -> { prepare | clear | write | commit }* -> close
+//   open -> resume -> { has | prepare | clear | write | commit }* -> close
 //
 // All calls of one instance come from one thread, may block, and should give up soon after
 // context->cancel is set (ERROR_CANCELLED). Changes arrive in commit order and are borrowed: copy
