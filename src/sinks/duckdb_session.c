@@ -68,6 +68,26 @@ static bool is_out_of_memory(int type, Str text)
            says(text, "failed to pin block") || says(text, "Out of Memory");
 }
 
+// Nothing that passes by itself.
+static bool is_forbidden(Str text)
+{
+    return says(text, "Permission denied") || says(text, "Read-only file system") ||
+           says(text, "read-only mode");
+}
+
+static Status hint_rights(const DuckSession *session, Error *err)
+{
+    return error_hint(err,
+                      "Give the user of this process the right to write to \"%s\" and to its "
+                      "directory, where \"%s.wal\" is made, or name another file.",
+                      session->path, session->path);
+}
+
+static Status hint_disk(const DuckSession *session, Error *err)
+{
+    return error_hint(err, "Make room on the disk that holds \"%s\".", session->path);
+}
+
 static Status hint_memory(const DuckSession *session, Str text, Error *err)
 {
     if (says(text, "temp_directory")) { // also in the name of the setting for its largest size
@@ -82,10 +102,16 @@ Status duck_fail(const DuckSession *session, int type, const char *text, Error *
     Str line = first_line(text);
     bool disk_full = is_disk_full(line);
     bool out_of_memory = !disk_full && is_out_of_memory(type, line);
-    ErrorKind kind = disk_full ? ERROR_TRANSIENT : out_of_memory ? ERROR_CONFIG : kind_of(type);
+    bool forbidden = is_forbidden(line);
+    ErrorKind kind = disk_full                    ? ERROR_TRANSIENT
+                     : out_of_memory || forbidden ? ERROR_CONFIG
+                                                  : kind_of(type);
     error_set(err, kind, "\"%s\": %" STR_FMT, session->path, STR_ARG(line));
     if (disk_full) {
-        return error_hint(err, "Make room on the disk that holds \"%s\".", session->path);
+        return hint_disk(session, err);
+    }
+    if (forbidden) {
+        return hint_rights(session, err);
     }
     return out_of_memory ? hint_memory(session, line, err) : STATUS_FAIL;
 }
@@ -109,6 +135,14 @@ static Status fail_open(const DuckSession *session, const char *text, Error *err
         error_set(err, ERROR_CONFIG, "\"%s\" is of another version of DuckDB than the library %s",
                   session->path, (&session->library)->library_version());
         return error_hint(err, "DuckDB says: %" STR_FMT, STR_ARG(line));
+    }
+    if (is_disk_full(line)) {
+        error_set(err, ERROR_TRANSIENT, "open \"%s\": %" STR_FMT, session->path, STR_ARG(line));
+        return hint_disk(session, err);
+    }
+    if (is_forbidden(line)) {
+        error_set(err, ERROR_CONFIG, "open \"%s\": %" STR_FMT, session->path, STR_ARG(line));
+        return hint_rights(session, err);
     }
     bool is_damaged =
         says(line, "corrupt") || says(line, "checksum") || says(line, "replaying WAL");

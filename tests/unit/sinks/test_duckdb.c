@@ -565,6 +565,113 @@ static void a_kill_leaves_the_last_commit(void **state)
     }
 }
 
+enum { WIDE = 600 };
+
+static const Relation *wide_table(Fixture *f)
+{
+    Column *columns = ARENA_ARRAY(&f->arena, Column, WIDE);
+    for (int16_t i = 0; i < WIDE; i++) {
+        columns[i] = INT4(arena_printf(&f->arena, "c%d", i), (int16_t)(i + 1));
+    }
+    return relation_of(&f->arena, 110, "public", "wide", "a", columns, WIDE);
+}
+
+// Three rows, and then each of them once more. Rows that a file has when it is opened are in blocks
+// of their own.
+static Status fill_wide_table(Fixture *f, const Relation *t)
+{
+    for (int round = 0; round < 2; round++) {
+        if (round > 0 && (sink_start(f, NULL) != STATUS_OK || sink_prepare(f, t, t) != STATUS_OK)) {
+            return STATUS_FAIL;
+        }
+        for (int i = 0; i < 3; i++) {
+            Value *row = ARENA_ARRAY(&f->arena, Value, WIDE);
+            for (int c = 0; c < WIDE; c++) {
+                row[c] = c == 0 ? (Value){.ptr = &"123"[i], .len = 1, .state = VALUE_TEXT} : T("7");
+            }
+            add_change(f, round == 0 ? CHANGE_INSERT : CHANGE_UPDATE, t, NULL, row);
+        }
+        if (write_batch(f) != STATUS_OK || sink_commit(f, "position", "1") != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    return STATUS_OK;
+}
+
+#define LOOK_WIDE "SELECT count(*), count(DISTINCT c0), sum(c599) FROM wide"
+
+static void memory_grows_with_the_widest_table(void **state)
+{
+    Fixture *f = *state;
+    const Relation *t = wide_table(f);
+    start_with(f, t);
+    assert_ok(f, fill_wide_table(f, t));
+    assert_look(f, LOOK_WIDE, "3|3|21");
+}
+
+static void memory_that_is_not_enough_is_an_end(void **state)
+{
+    Fixture *f = *state;
+    const Relation *t = wide_table(f);
+    set_option(f, "memory_limit", "64MB");
+    start_with(f, t);
+    assert_fails(f, fill_wide_table(f, t), ERROR_CONFIG, "memory_limit=664MB");
+}
+
+static void small_blocks_take_little_memory(void **state)
+{
+    Fixture *f = *state;
+    const Relation *t = wide_table(f);
+    set_option(f, "memory_limit", "64MB");
+    set_option(f, "block_size", "16KB");
+    start_with(f, t);
+    assert_look(f, "SELECT max(block_size) FROM pragma_database_size()", "16384");
+    assert_ok(f, fill_wide_table(f, t));
+    assert_look(f, LOOK_WIDE, "3|3|21");
+    f->setting_count--;
+    set_option(f, "block_size", "20KB");
+    assert_fails(f, sink_make(f), ERROR_CONFIG, "not a power of two");
+}
+
+static void errors_say_what_to_do(void **state)
+{
+    (void)state;
+    static const struct {
+        int type;
+        const char *text;
+        ErrorKind kind;
+        const char *hint;
+    } cases[] = {
+        {DUCK_ERROR_IO, "IO Error: Could not write file \"a\": No space left on device",
+         ERROR_TRANSIENT, "Make room on the disk"},
+        {DUCK_ERROR_TRANSACTION, "TransactionContext Error: Failed to commit: Disk quota exceeded",
+         ERROR_TRANSIENT, "Make room on the disk"},
+        {DUCK_ERROR_TRANSACTION,
+         "TransactionContext Error: Failed to commit: could not allocate block of size 256.0 KiB",
+         ERROR_CONFIG, "memory_limit=1000MB"},
+        {DUCK_ERROR_OUT_OF_MEMORY, "Out of Memory Error: failed to pin block of size 256.0 KiB",
+         ERROR_CONFIG, "memory_limit=1000MB"},
+        {DUCK_ERROR_OUT_OF_MEMORY,
+         "Out of Memory Error: failed to offload data block (max_temp_directory_size)",
+         ERROR_CONFIG, "room beside the file"},
+        {DUCK_ERROR_IO, "IO Error: Cannot open file \"a.wal\": Permission denied", ERROR_CONFIG,
+         "right to write to \"a.duckdb\""},
+        {DUCK_ERROR_IO, "IO Error: Cannot open file \"a.wal\": Read-only file system", ERROR_CONFIG,
+         "right to write to \"a.duckdb\""},
+        {DUCK_ERROR_IO, "IO Error: Could not read from file \"a\": Input/output error",
+         ERROR_TRANSIENT, ""},
+        {DUCK_ERROR_TRANSACTION, "TransactionContext Error: Conflict on update!", ERROR_TRANSIENT,
+         ""},
+    };
+    DuckSession session = {.path = "a.duckdb", .memory_most = 500 << 20};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        Error error = {0};
+        assert_int_equal(duck_fail(&session, cases[i].type, cases[i].text, &error), STATUS_FAIL);
+        assert_string_equal(error_kind_name(error.kind), error_kind_name(cases[i].kind));
+        assert_non_null(strstr(error.hint, cases[i].hint));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -593,6 +700,10 @@ int main(void)
         sink_test(a_long_statement_is_interrupted),
         sink_test(the_file_is_in_use),
         sink_test(a_kill_leaves_the_last_commit),
+        sink_test(memory_grows_with_the_widest_table),
+        sink_test(memory_that_is_not_enough_is_an_end),
+        sink_test(small_blocks_take_little_memory),
+        cmocka_unit_test(errors_say_what_to_do),
     };
     int skip = skip_without_library("duckdb");
     return skip != 0 ? skip : cmocka_run_group_tests(tests, NULL, NULL);
