@@ -81,11 +81,12 @@ static void print_tables(const CheckResult *result, bool has_sink, Arena *arena)
         const CheckTable *row = &result->tables[i];
         const Relation *relation = row->source.relation;
         int64_t rows = row->source.row_estimate;
+        int64_t bytes = row->source.byte_estimate;
         const Str cells[] = {
             table_text(relation, arena),
             has_sink ? row->target : STR("-"),
             rows < 0 ? STR("?") : format_count(rows, arena),
-            format_bytes(MAX(row->source.byte_estimate, (int64_t)0), arena),
+            bytes < 0 ? STR("?") : format_bytes(bytes, arena),
             key_text(relation, arena),
             str_from(check_identity_name(relation)),
         };

@@ -125,17 +125,21 @@ static void draw_copy(const Progress *progress, const RunnerStats *stats, Screen
                       Arena *arena)
 {
     Buf *line = new_line(screen);
-    // Estimates are old: never more than all of it before it is done.
+    // Estimates are old: never all of it before it is done. A table that was never analyzed has
+    // none.
     int64_t estimate = MAX(stats->copy_rows_estimate, stats->copy_rows);
-    double share = estimate > 0 ? (double)stats->copy_rows / (double)estimate : 0;
-    bar(screen, line, share);
-    buf_printf(line, " %3.0f%%  %" STR_FMT " rows  %" STR_FMT, share * 100,
-               STR_ARG(format_count(stats->copy_rows, arena)),
+    bool is_known = stats->copy_rows_estimate > 0;
+    if (is_known) {
+        double share = MIN((double)stats->copy_rows / (double)estimate, 0.99);
+        bar(screen, line, share);
+        buf_printf(line, " %3.0f%%  ", share * 100);
+    }
+    buf_printf(line, "%" STR_FMT " rows  %" STR_FMT, STR_ARG(format_count(stats->copy_rows, arena)),
                STR_ARG(format_bytes(stats->copy_bytes, arena)));
     if (progress->rows.per_second > 0) {
         buf_printf(line, "  %" STR_FMT "/s",
                    STR_ARG(format_count((int64_t)progress->rows.per_second, arena)));
-        int64_t left = estimate - stats->copy_rows;
+        int64_t left = is_known ? estimate - stats->copy_rows : 0;
         if (left > 0) {
             buf_cstr(line, "  ");
             duration(line, (int64_t)((double)left / progress->rows.per_second * 1000));

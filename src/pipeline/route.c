@@ -166,7 +166,8 @@ static SourceTables missing_tables(Route *route, const SourceTables *tables, Are
         adopt(route, table);
         if (table->state != TABLE_READY && !must_wait(route, table, tables->items[i].relation)) {
             missing.items[missing.count++] = tables->items[i];
-            rows += MAX(tables->items[i].row_estimate, (int64_t)0);
+            int64_t estimate = tables->items[i].row_estimate;
+            rows = estimate < 0 || rows < 0 ? -1 : rows + estimate;
         }
     }
     atomic_store(&route->options.meter->tables_total, (int64_t)missing.count);
