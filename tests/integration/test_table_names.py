@@ -84,6 +84,7 @@ def test_made_again_while_weir_is_away(named):
     named.sql(add("t", 4), "DELETE FROM t WHERE id = 1", "UPDATE t SET v = 'last' WHERE id = 2", MADE_AGAIN)
     ended = named.drain()
     assert 'public.t" is another one now' in ended.err and 't_old1"' in ended.err, ended
+    assert ended.err.count("another one") == 1, ended  # a name that went to and fro could end anywhere after a crash
     named.check(t=[7, 8], t_old1=[2, 3, 4])
     named.sql(add("t", 9), "DELETE FROM t WHERE id = 7", add("u", 2))
     ended = named.drain()

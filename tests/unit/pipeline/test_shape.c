@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/buf.h"
+#include "pipeline/copy.h"
 #include "pipeline/shape.h"
 #include "relations.h"
 
@@ -141,6 +142,25 @@ static void both_are_stored(void **context)
     checkpoint_done(&stored);
 }
 
+// A copy commits by itself: what it moved aside has to be in the same commit.
+static void a_copy_stores_both(void **context)
+{
+    (void)context;
+    const CopyJob job = {.tables = &tables, .persistent = true};
+    Checkpoint changed = {0};
+    must_shape(1, "t");
+    tables_save(&tables, &changed);
+    checkpoint_done(&changed);
+    changed = (Checkpoint){0};
+    assert_int_equal(
+        copy_prepare(&job, &sink, tables_get(&tables, 2), named(2, "public", "t"), &changed, NULL),
+        STATUS_OK);
+    assert_int_equal(changed.count, 2);
+    assert_non_null(checkpoint_get(&changed, STR("table:1")));
+    assert_non_null(checkpoint_get(&changed, STR("table:2")));
+    checkpoint_done(&changed);
+}
+
 static void names_are_exchanged_and_given_back(void **context)
 {
     (void)context;
@@ -255,6 +275,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_table_made_again_takes_the_name, setup, teardown),
         cmocka_unit_test_setup_teardown(both_are_stored, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_copy_stores_both, setup, teardown),
         cmocka_unit_test_setup_teardown(names_are_exchanged_and_given_back, setup, teardown),
         cmocka_unit_test_setup_teardown(a_long_name_is_cut_at_a_character, setup, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_done_changes_nothing, setup, teardown),
