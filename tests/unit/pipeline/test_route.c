@@ -50,6 +50,29 @@ static void what_was_not_committed_comes_again(void **state)
     assert_string_equal(buf_cstring(&world.done) + before, " +6 [48:0]");
 }
 
+static void batches_that_gathered_are_one_run(void **state)
+{
+    Fixture *f = *state;
+    Batch *batches[3];
+    start_at(f, 0x20);
+    size_t before = world.done.len;
+    for (int i = 0; i < 3; i++) {
+        begin(f, 0x30 + (Lsn)i * 0x10);
+        for (int j = 0; j < i; j++) { // the first has none
+            add(f, CHANGE_INSERT, f->table, 10 * i + j);
+        }
+        batches[i] = f->batch;
+        f->batch = NULL;
+        batch_seal(batches[i], (Position){0x38 + (Lsn)i * 0x10, 0}, true);
+    }
+    assert_ok(f, route_deliver(f->route, batches, 3, &f->error));
+    for (int i = 0; i < 3; i++) {
+        batch_unref(batches[i]);
+    }
+    settle(f, 0x58);
+    assert_string_equal(buf_cstring(&world.done) + before, " +10 +20 +21 [58:0]");
+}
+
 // Also in the middle of a transaction, as a source that counts otherwise may have it.
 static void what_the_target_has_is_skipped(void **state)
 {
@@ -200,6 +223,8 @@ static void a_table_that_appears_is_copied_between_transactions(void **state)
     add(f, CHANGE_INSERT, late, 6);
     deliver(f, 0x68);
     settle(f, 0x68);
+    // What was written has its position before the copy commits anything: it would come again.
+    assert_ptr_equal(strstr(buf_cstring(&world.done), "+3 [38:0] "), world.done.ptr);
     atomic_store(&world.is_locked, false);
     settle_with(f, "2=ready@60]");
     assert_string_equal(essence(f), "+3 2=copying@0 +55 r1 r2 +6 2=ready@60");
@@ -354,6 +379,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         route_test(a_part_of_a_transaction_is_never_committed),
         route_test(what_was_not_committed_comes_again),
+        route_test(batches_that_gathered_are_one_run),
         route_test(what_the_target_has_is_skipped),
         route_test(a_position_alone_is_stored_at_the_end),
         route_test(a_failed_commit_makes_nothing_durable),
