@@ -71,7 +71,8 @@ const char *option_dashes(const Option *option)
 
 static void print_option(const Option *option, bool is_typed)
 {
-    const char *value = option_value_word(option);
+    bool is_word = !is_typed && option->type == OPTION_TYPE_BOOL;
+    const char *value = is_word ? "true|false" : option_value_word(option);
     int column = printf("  %s%s%s%s", is_typed ? option_dashes(option) : "", option->name,
                         value[0] == '\0' ? "" : " ", value);
     if (column >= OPTION_COLUMN) {
@@ -152,18 +153,33 @@ void print_overview(void)
         "\n\"weir COMMAND --help\" explains a command, \"weir help NAME\" a source or a sink.\n");
 }
 
+// How its options are written where it is named.
+static void print_url(const char *name, const Option *options)
+{
+    const Option *path = options;
+    while (path->type != OPTION_END && !path->is_path) {
+        path++;
+    }
+    bool is_secret = path->type != OPTION_END && path->secret;
+    printf("Written as: %s:%s%s\n\nOptions:\n", name,
+           path->type == OPTION_END ? "" : (is_secret ? "//USER@HOST/DATABASE" : "PATH"),
+           options->type == OPTION_END ? "" : "?OPTION=VALUE&…");
+    print_options(options, false);
+    printf(options->type == OPTION_END ? "  none\n" : "");
+}
+
 static bool print_connector(Str name)
 {
     const SourceOps *source = source_find(name);
     const SinkOps *sink = sink_find(name);
     if (source != NULL) {
-        printf("source %s — %s\n\nOptions:\n", source->name, source->summary);
-        print_options(source->options, false);
+        printf("source %s — %s\n\n", source->name, source->summary);
+        print_url(source->name, source->options);
     }
     if (sink != NULL) {
-        printf("%ssink %s — %s\n\nGuarantee: %s\n\nOptions:\n", source == NULL ? "" : "\n",
-               sink->name, sink->summary, sink_guarantee_name(sink->guarantee));
-        print_options(sink->options, false);
+        printf("%ssink %s — %s\n\nGuarantee: %s\n\n", source == NULL ? "" : "\n", sink->name,
+               sink->summary, sink_guarantee_name(sink->guarantee));
+        print_url(sink->name, sink->options);
     }
     return source != NULL || sink != NULL;
 }
