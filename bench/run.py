@@ -14,14 +14,17 @@ import tempfile
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from suite import copies, footprint, measure, report, servers, streams  # noqa: E402
+from suite import copies, embedded, footprint, latency, measure, report, servers, streams  # noqa: E402
 
 BENCHES = {
     "drain": streams.drain,
     **streams.APPLY,
+    "latency": latency.latency,
     "copy": copies.copy,
+    **embedded.TO,
     "big-transaction": footprint.big_transaction,
     "start": footprint.start,
+    "idle": footprint.idle,
 }
 
 

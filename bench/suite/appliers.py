@@ -20,7 +20,7 @@ class Weir:
 
     def prepare(self):
         self.source.copy_slot(peers.SLOT, "weir")
-        self.words = peers.weir_words("stream", self.source, self.target.url, self.folder, "--slot", "weir",
+        self.words = peers.weir_words("stream", self.source, self.target.url + "?existing=keep", self.folder, "--slot", "weir",
                                       "--publication", peers.PUBLICATION, "--no-copy", *self.more)
 
     def start(self):
@@ -30,13 +30,16 @@ class Weir:
     def alive(self):
         return self.process.poll() is None
 
+    def log_end(self):
+        return ": " + (self.folder / "weir.log").read_text(encoding="utf-8")[-1000:]
+
     def pids(self):
         return [self.process.pid]
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         if self.process.wait() != 0:
-            measure.stop("weir: " + (self.folder / "weir.log").read_text()[-2000:])
+            measure.stop("weir" + self.log_end())
         self.source.drop_slot("weir")
 
 
@@ -49,6 +52,9 @@ class Worker:
 
     def alive(self):
         return True
+
+    def log_end(self):
+        return ""
 
     def pids(self):
         if not self.found:

@@ -1,16 +1,16 @@
 """How soon Weir is there and how little it needs: start, idle, big-transaction."""
 import contextlib
-import os
+import functools
+import pathlib
 import signal
 import subprocess
-import tempfile
 import time
 
 from suite import measure, peers, targets, workloads
 from suite.report import Bar, Result
 from suite.servers import Server
 
-MS, MB = [("ms", "ms to the first row"), ("first", "ms to the first output")], 1024 * 1024
+MB = 1024 * 1024
 IDLE_SECONDS = 5.0
 
 
@@ -31,9 +31,9 @@ def first_row(words, folder, marks):
 
 
 @contextlib.contextmanager
-def idle_weir(server, sink, folder):
+def idle_weir(server, sink, folder, *more):
     """A pipeline that has copied and has nothing to do."""
-    words = peers.weir_words("stream", server, sink, folder, "--slot", "idle")
+    words = peers.weir_words("stream", server, sink, folder, "--slot", "idle", *more)
     with open(folder / "weir.log", "wb") as log:
         process = measure.start(words, stdout=subprocess.DEVNULL, stderr=log, env=peers.environment())
     try:
@@ -94,6 +94,53 @@ def start(folder, quick):
          Bar("the stripped program", size, 2, "MB")],
         "The first row was compared with the source's, every time.",
         columns=[("ms", "ms to the first row")], plot=("ms", "ms"))
+
+
+def switches(pid):
+    """How often its threads went to sleep by themselves: once for each time that they woke up."""
+    total = 0
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        text = (task / "status").read_text(encoding="utf-8")
+        total += next(int(line.split()[1]) for line in text.splitlines() if line.startswith("voluntary_ctxt_switches"))
+    return total
+
+
+def idle(folder, quick):
+    """A pipeline that has nothing to do, while a table of no interest is written to now and then."""
+    seconds = 3 if quick else 30
+    source, target = Server(folder / "source"), Server(folder / "target")
+    source.sql("CREATE TABLE small (id bigint PRIMARY KEY); INSERT INTO small SELECT generate_series(1, 1000);"
+               "CREATE TABLE other (id bigint)")
+    stores = [targets.Null(), targets.File(folder), targets.Sqlite(folder), targets.Postgres(target)]
+    missing = [] if "WEIR_DUCKDB_LIBRARY" in peers.environment() else ["libduckdb"]
+    stores += [] if missing else [targets.Duckdb(folder)]
+
+    def of(store):
+        store.fresh()
+        with idle_weir(source, store.url(), folder, "--table", "small") as process:
+            time.sleep(1)
+            cpu, woken = measure.cpu_of(process.pid), switches(process.pid)
+            for _ in range(seconds):
+                source.sql("INSERT INTO other SELECT generate_series(1, 100)")
+                time.sleep(1)
+            sample = {"memory": measure.status_kb(process.pid, "VmRSS") / 1024,
+                      "cpu": (measure.cpu_of(process.pid) - cpu) / seconds * 100,
+                      "woken": (switches(process.pid) - woken) / seconds}
+            end = source.end_of_log()
+            began = time.monotonic()
+            behind = f"SELECT confirmed_flush_lsn >= '{end}' FROM pg_replication_slots WHERE slot_name = 'idle'"
+            measure.wait_for(lambda: source.value(behind), "the slot followed", lambda: process.poll() is None, 0.05)
+            sample["follows"] = time.monotonic() - began
+        source.sql("DROP PUBLICATION IF EXISTS idle")
+        return sample
+
+    samples = measure.alternate({f"weir → {store.kind}": functools.partial(of, store) for store in stores}, 1, warm_up=False)
+    return Result(
+        f"a pipeline with nothing to do for {seconds} s, while another table is written to", samples, list(samples),
+        [Bar("memory, weir → null", samples["weir → null"][0]["memory"], 12, "MB")],
+        "The slot had to follow the server, so that no WAL is kept back.",
+        columns=[("memory", "MB"), ("cpu", "% of a core"), ("woken", "wake-ups/s"), ("follows", "s until the slot follows")],
+        plot=("memory", "MB"), missing=missing)
 
 
 def big_transaction(folder, quick):

@@ -57,9 +57,17 @@ def tree(pid):
     return [pid] + [one for child in children(pid) for one in tree(child)]
 
 
+def _cpu_of_server(pid):
+    """Of the postmaster, of those it has waited for, and of those that still run: none lost in between."""
+    while True:
+        before = _times(pid, (16, 17))
+        living = sum(map(cpu_of, children(pid)))
+        if _times(pid, (16, 17)) == before:
+            return before + living + cpu_of(pid)
+
+
 def cpu_of_servers(servers):
-    """Of the postmaster, of what it has waited for, and of what still runs."""
-    return sum(_times(s.pid, (14, 15, 16, 17)) + sum(map(cpu_of, children(s.pid))) for s in servers)
+    return sum(_cpu_of_server(server.pid) for server in servers)
 
 
 class MemoryWatch:
@@ -121,11 +129,11 @@ def run_command(words, servers=(), **options):
     return {"wall": wall, "cpu": cpu, "memory": memory, "all": cpu + cpu_of_servers(servers) - before}
 
 
-def wait_for(condition, what, alive=lambda: True, pause=0.005):
+def wait_for(condition, what, alive=lambda: True, pause=0.005, log=lambda: ""):
     deadline = time.monotonic() + PATIENCE
     while not condition():
         if not alive():
-            stop(f"it ended before {what}")
+            stop(f"it ended before {what}{log()}")
         if time.monotonic() > deadline:
             stop(f"{what} did not happen within {PATIENCE:.0f} s")
         time.sleep(pause)

@@ -86,7 +86,10 @@ class Server:
         """@preload: a library of that name, which brings an output plugin."""
         settings = {"shared_preload_libraries": preload, **plugin_settings(preload)}
         options = " ".join(f"-c {name}='{value}'" for name, value in settings.items())
-        self.run(binaries() / "pg_ctl", "-D", self.data, "-l", self.log, "-o", options, "-w", "-t", "60", "start")
+        try:
+            self.run(binaries() / "pg_ctl", "-D", self.data, "-l", self.log, "-o", options, "-w", "-t", "60", "start")
+        except subprocess.CalledProcessError:
+            sys.exit("a server did not start: " + self.log.read_text(encoding="utf-8")[-1000:])
         running.append(self)
         self.pid = int((self.data / "postmaster.pid").read_text().split()[0])
 

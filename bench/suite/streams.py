@@ -72,7 +72,7 @@ class Following:
         try:
             with self.target.connect() as conn:
                 measure.wait_for(lambda: conn.execute(workloads.MARKED).fetchone()[0] == 1,
-                                 f"{applier.name} brought the last row", applier.alive)
+                                 f"{applier.name} brought the last row", applier.alive, log=applier.log_end)
             wall = time.monotonic() - began
             cpu = sum(map(measure.cpu_of, applier.pids()))
             everything = measure.cpu_of_servers(servers) - before + (0 if applier.in_server else cpu)

@@ -107,3 +107,6 @@ class Postgres:
         found = workloads.line_digest(self.server, table, line)
         if found != expected:
             measure.stop(f"postgres has {found}, the source {expected}")
+
+
+STORES = {store.kind: store for store in (File, Sqlite, Duckdb)}

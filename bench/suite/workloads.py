@@ -103,7 +103,7 @@ APPLIED = {
         lambda server, n: server.sql(small_inserts(n)), 1_000_000, 100_000, "rows"),
     "pgbench": Workload(
         "pgbench's own transactions, four clients, 1,000,000 accounts",
-        lambda server, n: _pgbench(server, "-i", "-q", "-s", 10 if n >= 50_000 else 1),
+        lambda server, n: _pgbench(server, "-i", "-q", "-s", 10),
         lambda server, n: _pgbench(server, "-n", "-c", 4, "-j", 2, "-M", "prepared", "-t", n // 4),
         200_000, 10_000, "transactions"),
     "hot": Workload(
@@ -119,7 +119,7 @@ APPLIED = {
     "wide": Workload(
         "rows of 100 columns: inserted in transactions of 50, then every second one updated", _sql(WIDE_TABLE),
         lambda server, n: (_in_transactions(WIDE_INSERT, 50)(server, n),
-                           _in_transactions("UPDATE wide SET c1 = c1 + 1, c2 = 'again' WHERE id > i * 100 "
+                           _in_transactions("UPDATE wide SET c4 = c4 + 1, c1 = 'again' WHERE id > i * 100 "
                                             "AND id <= i * 100 + 100 AND id % 2 = 0", 100)(server, n)),
         100_000, 5_000, "rows"),
     "toast": Workload(
