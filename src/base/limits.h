@@ -10,6 +10,7 @@ enum {
     LIMIT_URL_BYTES = 16 * 1024,  // a connection on the command line
     LIMIT_CONFIG_BYTES = 4 << 20, // a configuration file
     LIMIT_TABLES = 100000,        // tables in one pipeline
+    LIMIT_ROUTES = 64,            // routes of one pipeline
     LIMIT_CHECKPOINT_VALUE = 16 << 20, // one value of a checkpoint
     LIMIT_IDENTIFIER_SLOT = 63,        // NAMEDATALEN - 1: slots, publications, tables
 };

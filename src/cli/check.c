@@ -142,13 +142,16 @@ static size_t count_level(const Report *report, ProblemLevel level)
     return count;
 }
 
-static void print_facts(const Pipeline *pipeline, const Report *report)
+static void print_facts(const Pipeline *pipeline, const PipelineRoute *route, const Report *report)
 {
     printf("Pipeline %" STR_FMT "\n  source     %" STR_FMT "\n", STR_ARG(pipeline->name),
            STR_ARG(pipeline->source_id));
-    if (pipeline->sink != NULL) {
-        printf("  sink       %" STR_FMT "\n  guarantee  %s\n", STR_ARG(pipeline->sink_id),
-               sink_guarantee_name(pipeline->sink->guarantee));
+    if (route != NULL && route->name.len > 0) {
+        printf("  route      %" STR_FMT "\n", STR_ARG(route->name));
+    }
+    if (route != NULL) {
+        printf("  sink       %" STR_FMT "\n  guarantee  %s\n", STR_ARG(route->id),
+               sink_guarantee_name(route->sink->guarantee));
     }
     if (count_level(report, PROBLEM_FACT) > 0) {
         printf("\nSource\n");
@@ -175,11 +178,11 @@ static void print_problems(const Report *report)
     printf("\n%s\n", must > 0 ? "Something must be mended first." : "Ready.");
 }
 
-static void print_text(const Pipeline *pipeline, const CheckResult *result, bool columns,
-                       Arena *arena)
+static void print_text(const Pipeline *pipeline, const PipelineRoute *route,
+                       const CheckResult *result, bool columns, Arena *arena)
 {
-    bool has_sink = pipeline->sink != NULL;
-    print_facts(pipeline, &result->report);
+    bool has_sink = route != NULL;
+    print_facts(pipeline, route, &result->report);
     print_tables(result, has_sink, arena);
     if (columns) {
         print_columns(result, has_sink, arena);
@@ -187,32 +190,49 @@ static void print_text(const Pipeline *pipeline, const CheckResult *result, bool
     print_problems(&result->report);
 }
 
-// Each is printed as soon as it is known.
-static int check_pipelines(const Pipeline *pipelines, size_t count, const CheckOptions *options,
-                           Arena *arena)
+// @route NULL: the source alone.
+static Status check_route(const Pipeline *pipeline, const PipelineRoute *route,
+                          const CheckOptions *options, bool is_first, bool *ready, Error *err)
 {
-    bool json = options->format == FORMAT_JSON;
-    int worst = EXIT_DONE;
+    CheckResult result;
+    if (runner_check(pipeline, route, &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ready = count_level(&result.report, PROBLEM_MUST) == 0;
+    if (options->format == FORMAT_JSON) {
+        check_json_pipeline(pipeline, route, &result, options->columns, *ready, is_first);
+    } else {
+        Arena scratch = {0};
+        printf(is_first ? "" : "\n");
+        print_text(pipeline, route, &result, options->columns, &scratch);
+        arena_done(&scratch);
+    }
+    check_result_done(&result);
+    return STATUS_OK;
+}
+
+// Each is printed as soon as it is known.
+static int check_pipelines(const Pipeline *pipelines, size_t count, const CheckOptions *options)
+{
+    bool all_ready = true;
+    bool is_first = true;
     for (size_t i = 0; i < count; i++) {
-        Error err = {0};
-        CheckResult result;
-        if (runner_check(&pipelines[i], &result, &err) != STATUS_OK) {
-            return report_error(&err);
+        const Pipeline *pipeline = &pipelines[i];
+        for (size_t j = 0; j < MAX(pipeline->route_count, (size_t)1); j++) {
+            const PipelineRoute *route = pipeline->route_count == 0 ? NULL : &pipeline->routes[j];
+            Error err = {0};
+            bool ready = false;
+            if (check_route(pipeline, route, options, is_first, &ready, &err) != STATUS_OK) {
+                return report_error(&err);
+            }
+            all_ready = all_ready && ready;
+            is_first = false;
         }
-        bool ready = count_level(&result.report, PROBLEM_MUST) == 0;
-        if (json) {
-            check_json_pipeline(&pipelines[i], &result, options->columns, ready, i == 0);
-        } else {
-            printf(i == 0 ? "" : "\n");
-            print_text(&pipelines[i], &result, options->columns, arena);
-        }
-        worst = ready ? worst : EXIT_USAGE;
-        check_result_done(&result);
     }
-    if (json) {
-        check_json_end(worst == EXIT_DONE);
+    if (options->format == FORMAT_JSON) {
+        check_json_end(all_ready);
     }
-    return worst;
+    return all_ready ? EXIT_DONE : EXIT_USAGE;
 }
 
 // One argument that is a file or a folder is a project, and so is one that cannot be a connection.
@@ -236,7 +256,7 @@ static int check_project(const Invocation *invocation, const CheckOptions *optio
                           invocation->arena, &pipelines, &count, &err) != STATUS_OK) {
         return report_error(&err);
     }
-    return check_pipelines(pipelines, count, options, invocation->arena);
+    return check_pipelines(pipelines, count, options);
 }
 
 static int check_run(Invocation *invocation)
@@ -255,8 +275,8 @@ static int check_run(Invocation *invocation)
                               &err) != STATUS_OK) {
         return report_error(&err);
     }
-    pipeline.sink = has_sink ? pipeline.sink : NULL;
-    return check_pipelines(&pipeline, 1, options, invocation->arena);
+    pipeline.route_count = has_sink ? 1 : 0;
+    return check_pipelines(&pipeline, 1, options);
 }
 
 static const char *const examples[] = {

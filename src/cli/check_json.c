@@ -107,14 +107,15 @@ static void print_findings(const Report *report)
     printf("]");
 }
 
-void check_json_pipeline(const Pipeline *pipeline, const CheckResult *result, bool columns,
-                         bool is_ready, bool is_first)
+void check_json_pipeline(const Pipeline *pipeline, const PipelineRoute *route,
+                         const CheckResult *result, bool columns, bool is_ready, bool is_first)
 {
-    bool has_sink = pipeline->sink != NULL;
-    const char *guarantee = has_sink ? sink_guarantee_name(pipeline->sink->guarantee) : NULL;
+    bool has_sink = route != NULL;
+    const char *guarantee = has_sink ? sink_guarantee_name(route->sink->guarantee) : NULL;
     print_text(is_first ? "{\"pipelines\":[\n {" : ",\n {", "name", pipeline->name, true);
     print_text(",", "source", pipeline->source_id, true);
-    print_text(",", "sink", pipeline->sink_id, has_sink);
+    print_text(",", "route", has_sink ? route->name : STR(""), has_sink && route->name.len > 0);
+    print_text(",", "sink", has_sink ? route->id : STR(""), has_sink);
     print_text(",", "guarantee", str_from(guarantee), has_sink);
     print_bool("ready", is_ready);
     print_facts(&result->report);

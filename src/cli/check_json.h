@@ -7,8 +7,8 @@
 const char *check_identity_name(const Relation *relation);
 
 /** Print one pipeline as an object; @is_first: of the document's array, which it begins. */
-void check_json_pipeline(const Pipeline *pipeline, const CheckResult *result, bool columns,
-                         bool is_ready, bool is_first);
+void check_json_pipeline(const Pipeline *pipeline, const PipelineRoute *route,
+                         const CheckResult *result, bool columns, bool is_ready, bool is_first);
 
 /** Print the end of the document. */
 void check_json_end(bool is_ready);

@@ -7,15 +7,20 @@
 
 void tell_start(const Pipeline *pipeline)
 {
-    if (pipeline->until == UNTIL_COPY) {
-        log_info(NULL, "copying", LOG_STR("source", pipeline->source_id),
-                 LOG_STR("sink", pipeline->sink_id));
-        return;
+    for (size_t i = 0; i < pipeline->route_count; i++) {
+        const PipelineRoute *route = &pipeline->routes[i];
+        if (pipeline->until == UNTIL_COPY) {
+            log_info(NULL, "copying", LOG_STR("source", pipeline->source_id),
+                     LOG_STR("sink", route->id));
+            continue;
+        }
+        LogScope named = {NULL, "route", route->name};
+        log_info(route->name.len > 0 ? &named : NULL, "starting",
+                 LOG_STR("pipeline", pipeline->name), LOG_STR("source", pipeline->source_id),
+                 LOG_STR("sink", route->id),
+                 LOG_CSTR("guarantee", sink_guarantee_name(route->sink->guarantee)),
+                 LOG_STR("state", pipeline->state_dir));
     }
-    log_info(NULL, "starting", LOG_STR("pipeline", pipeline->name),
-             LOG_STR("source", pipeline->source_id), LOG_STR("sink", pipeline->sink_id),
-             LOG_CSTR("guarantee", sink_guarantee_name(pipeline->sink->guarantee)),
-             LOG_STR("state", pipeline->state_dir));
 }
 
 bool is_reader_gone(Status status, const Error *err)

@@ -127,9 +127,16 @@ Status pipeline_check_name(Str name, Error *err)
 
 Status pipeline_validate(const Pipeline *pipeline, Error *err)
 {
-    return source_validate(pipeline->source, pipeline->source_settings, err) == STATUS_OK
-               ? sink_validate(pipeline->sink, pipeline->sink_settings, err)
-               : STATUS_FAIL;
+    if (source_validate(pipeline->source, pipeline->source_settings, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    for (size_t i = 0; i < pipeline->route_count; i++) {
+        const PipelineRoute *route = &pipeline->routes[i];
+        if (sink_validate(route->sink, route->settings, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    return STATUS_OK;
 }
 
 Status pipeline_parse_until(Str text, Pipeline *ret, Error *err)
@@ -159,17 +166,18 @@ Status pipeline_from_options(Str source, Str sink, const PipelineOptions *option
         pipeline_parse_until(options->until, ret, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    const SinkOps *sink_ops = sink_registry[to.kind];
-    Settings *sink_settings = ARENA_ARRAY(arena, Settings, 1);
-    *sink_settings = to.settings;
+    PipelineRoute *route = ARENA_ARRAY(arena, PipelineRoute, 1);
+    route->sink = sink_registry[to.kind];
+    route->settings = ARENA_ARRAY(arena, Settings, 1);
+    *route->settings = to.settings;
+    route->id = to.id;
     ret->name =
-        options->name.len > 0 ? options->name : derive_name(&from, &to, sink_ops->name, arena);
+        options->name.len > 0 ? options->name : derive_name(&from, &to, route->sink->name, arena);
     ret->source = source_registry[from.kind];
     ret->source_settings = source_settings(&from, options, arena);
     ret->source_id = from.id;
-    ret->sink = sink_ops;
-    ret->sink_settings = sink_settings;
-    ret->sink_id = to.id;
+    ret->routes = route;
+    ret->route_count = 1;
     ret->state_dir = options->state.len > 0 ? options->state : default_state_dir(arena);
     ret->jobs = options->jobs == 0 ? JOBS_DEFAULT : options->jobs;
     if (copy_only) {

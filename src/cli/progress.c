@@ -115,7 +115,11 @@ static void draw_heading(const Progress *progress, const RunnerStats *stats, Scr
     styled(screen, line, trouble ? STYLE_YELLOW : STYLE_BOLD, runner_phase_name(stats->phase));
     buf_printf(line, "  %" STR_FMT " ", STR_ARG(progress->pipeline->source_id));
     styled(screen, line, STYLE_DIM, "→");
-    buf_printf(line, " %" STR_FMT "  ", STR_ARG(progress->pipeline->sink_id));
+    for (size_t i = 0; i < progress->pipeline->route_count; i++) {
+        buf_printf(line, "%s%" STR_FMT, i == 0 ? " " : ", ",
+                   STR_ARG(progress->pipeline->routes[i].id));
+    }
+    buf_cstr(line, "  ");
     buf_cstr(line, screen->color ? STYLE_DIM : "");
     duration(line, now_ms - progress->began_ms);
     buf_cstr(line, screen->color ? "\033[0m" : "");

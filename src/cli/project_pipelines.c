@@ -12,27 +12,30 @@ static Status unknown_type(const Settings *settings, const char *what, Str type,
     return nearest == NULL ? STATUS_FAIL : error_hint(err, "Did you mean \"%s\"?", nearest);
 }
 
-static Status find_connectors(const ProjectPipeline *project, Pipeline *ret, Error *err)
+static Status find_source(const ProjectEnd *end, const SourceOps **ret, Error *err)
 {
-    ret->source = source_find(project->source_type);
-    ret->sink = sink_find(project->sink_type);
-    const char *names[64];
-    size_t count = 0;
-    if (ret->source == NULL) {
-        for (; source_registry[count] != NULL && count < ARRAY_LEN(names) - 1; count++) {
-            names[count] = source_registry[count]->name;
-        }
-        names[count] = NULL;
-        return unknown_type(&project->source, "source", project->source_type, names, err);
+    *ret = source_find(end->type);
+    if (*ret != NULL) {
+        return STATUS_OK;
     }
-    if (ret->sink == NULL) {
-        for (; sink_registry[count] != NULL && count < ARRAY_LEN(names) - 1; count++) {
-            names[count] = sink_registry[count]->name;
-        }
-        names[count] = NULL;
-        return unknown_type(&project->sink, "sink", project->sink_type, names, err);
+    const char *names[64] = {0};
+    for (size_t i = 0; source_registry[i] != NULL && i < ARRAY_LEN(names) - 1; i++) {
+        names[i] = source_registry[i]->name;
     }
-    return STATUS_OK;
+    return unknown_type(&end->settings, "source", end->type, names, err);
+}
+
+static Status find_sink(const ProjectEnd *end, const SinkOps **ret, Error *err)
+{
+    *ret = sink_find(end->type);
+    if (*ret != NULL) {
+        return STATUS_OK;
+    }
+    const char *names[64] = {0};
+    for (size_t i = 0; sink_registry[i] != NULL && i < ARRAY_LEN(names) - 1; i++) {
+        names[i] = sink_registry[i]->name;
+    }
+    return unknown_type(&end->settings, "sink", end->type, names, err);
 }
 
 static Status wrong_type(const Setting *url, const char *type, const char *found, Error *err)
@@ -94,21 +97,38 @@ static Status load_jobs(const ProjectPipeline *project, Pipeline *ret, Error *er
     return STATUS_OK;
 }
 
+static Status load_route(ProjectEnd *end, Arena *arena, PipelineRoute *ret, Error *err)
+{
+    if (end->name.len > 0 && pipeline_check_name(end->name, err) != STATUS_OK) {
+        return error_wrap(err, "%" STR_FMT, STR_ARG(end->settings.origin));
+    }
+    ret->name = end->name;
+    ret->settings = &end->settings;
+    return find_sink(end, &ret->sink, err) == STATUS_OK
+               ? load_end(&end->settings, ret->sink->name, false, arena, &ret->id, err)
+               : STATUS_FAIL;
+}
+
 static Status load_one(ProjectPipeline *project, Arena *arena, Pipeline *ret, Error *err)
 {
-    if (find_connectors(project, ret, err) != STATUS_OK ||
+    Settings *source = &project->source.settings;
+    if (find_source(&project->source, &ret->source, err) != STATUS_OK ||
         load_jobs(project, ret, err) != STATUS_OK ||
-        load_end(&project->source, ret->source->name, true, arena, &ret->source_id, err) !=
-            STATUS_OK ||
-        load_end(&project->sink, ret->sink->name, false, arena, &ret->sink_id, err) != STATUS_OK) {
+        load_end(source, ret->source->name, true, arena, &ret->source_id, err) != STATUS_OK) {
         return STATUS_FAIL;
+    }
+    ret->routes = ARENA_ARRAY(arena, PipelineRoute, project->sink_count);
+    for (; ret->route_count < project->sink_count; ret->route_count++) {
+        size_t i = ret->route_count;
+        if (load_route(&project->sinks[i], arena, &ret->routes[i], err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
     }
     if (pipeline_check_name(project->name, err) != STATUS_OK) {
         return error_wrap(err, "%" STR_FMT, STR_ARG(project->origin));
     }
     ret->name = project->name;
-    ret->source_settings = &project->source;
-    ret->sink_settings = &project->sink;
+    ret->source_settings = source;
     return pipeline_validate(ret, err);
 }
 

@@ -127,15 +127,21 @@ static Status expect_mapping(Loader *loader, const YamlNode *node, const char *w
                      STR_ARG(loader->file), node->line, what);
 }
 
+static bool is_one_of(Str key, const char *const *names)
+{
+    for (; *names != NULL; names++) {
+        if (str_is(key, *names)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static Status check_keys(Loader *loader, const YamlNode *node, const char *const *known)
 {
     for (size_t i = 0; i < node->count; i++) {
         const YamlPair *pair = &node->pairs[i];
-        bool found = false;
-        for (const char *const *name = known; *name != NULL; name++) {
-            found = found || str_is(pair->key, *name);
-        }
-        if (!found) {
+        if (!is_one_of(pair->key, known)) {
             const char *nearest = nearest_name(pair->key, known);
             (void)complain(loader, pair->line, "unknown key", pair->key);
             return nearest == NULL ? STATUS_FAIL
@@ -180,11 +186,11 @@ static Status add_setting(Loader *loader, const YamlPair *pair, Settings *settin
     return scalar(loader, pair, &setting->value);
 }
 
-static Status add_settings(Loader *loader, const YamlNode *node, const char *without,
+static Status add_settings(Loader *loader, const YamlNode *node, const char *const *without,
                            Settings *settings)
 {
     for (size_t i = 0; i < node->count; i++) {
-        if (!str_is(node->pairs[i].key, without) &&
+        if (!is_one_of(node->pairs[i].key, without) &&
             add_setting(loader, &node->pairs[i], settings) != STATUS_OK) {
             return STATUS_FAIL;
         }
@@ -210,7 +216,7 @@ static Status unknown_connection(Loader *loader, size_t line, Str name)
 }
 
 // `from:` or `to:`: the settings of the connection it names, and its own.
-static Status load_end(Loader *loader, const YamlPair *end, Str *ret_type, Settings *ret)
+static Status load_end(Loader *loader, const YamlPair *end, bool in_list, ProjectEnd *ret)
 {
     if (expect_mapping(loader, end->value, "an end of a pipeline") != STATUS_OK) {
         return STATUS_FAIL;
@@ -234,16 +240,52 @@ static Status load_end(Loader *loader, const YamlPair *end, Str *ret_type, Setti
     if (type == NULL) {
         return complain(loader, connection->line, "\"type\" is missing in connection", name);
     }
-    *ret = (Settings){
+    *ret = (ProjectEnd){.name = in_list ? name : STR("")};
+    ret->settings = (Settings){
         .items =
             ARENA_ARRAY(loader->arena, Setting, connection->value->count + end->value->count + 1),
         .origin = origin(loader, connection->line),
     };
-    if (scalar(loader, type, ret_type) != STATUS_OK ||
-        add_settings(loader, connection->value, "type", ret) != STATUS_OK) {
+    const YamlPair *own_name = in_list ? yaml_find(end->value, "name") : NULL;
+    static const char *const of_connection[] = {"type", NULL};
+    static const char *const of_end[] = {"connection", NULL};
+    static const char *const of_listed[] = {"connection", "name", NULL};
+    if ((own_name != NULL && scalar(loader, own_name, &ret->name) != STATUS_OK) ||
+        scalar(loader, type, &ret->type) != STATUS_OK ||
+        add_settings(loader, connection->value, of_connection, &ret->settings) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    return add_settings(loader, end->value, "connection", ret);
+    return add_settings(loader, end->value, in_list ? of_listed : of_end, &ret->settings);
+}
+
+static Status load_sinks(Loader *loader, const YamlPair *to, ProjectPipeline *ret)
+{
+    bool is_list = to->value->kind == YAML_SEQUENCE;
+    size_t count = is_list ? to->value->count : 1;
+    if (count == 0 || count > LIMIT_ROUTES) {
+        return error_set(loader->err, ERROR_CONFIG,
+                         "%" STR_FMT ":%zu: \"to\" has %zu places, expected 1 to %d",
+                         STR_ARG(loader->file), to->line, count, LIMIT_ROUTES);
+    }
+    ret->sinks = ARENA_ARRAY(loader->arena, ProjectEnd, count);
+    for (size_t i = 0; i < count; i++) {
+        YamlPair item = *to;
+        if (is_list) {
+            item.value = to->value->items[i];
+            item.line = item.value->line;
+        }
+        if (load_end(loader, &item, is_list, &ret->sinks[i]) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        for (size_t j = 0; j < i; j++) {
+            if (str_equal(ret->sinks[i].name, ret->sinks[j].name)) {
+                (void)complain(loader, item.line, "two places have the name", ret->sinks[i].name);
+                return error_hint(loader->err, "Tell them apart: { connection: …, name: … }.");
+            }
+        }
+        ret->sink_count++;
+    }
+    return STATUS_OK;
 }
 
 static Status load_pipeline(Loader *loader, const YamlPair *pair, ProjectPipeline *ret)
@@ -270,9 +312,8 @@ static Status load_pipeline(Loader *loader, const YamlPair *pair, ProjectPipelin
             return STATUS_FAIL;
         }
     }
-    return load_end(loader, from, &ret->source_type, &ret->source) == STATUS_OK
-               ? load_end(loader, to, &ret->sink_type, &ret->sink)
-               : STATUS_FAIL;
+    return load_end(loader, from, false, &ret->source) == STATUS_OK ? load_sinks(loader, to, ret)
+                                                                    : STATUS_FAIL;
 }
 
 static Status load_project(Loader *loader, const YamlNode *root, Project *ret)

@@ -8,16 +8,23 @@
 //       from: { connection: shop, tables: [public.orders, public.customers] }
 //       to:   { connection: lake }
 //       jobs: 4
+//
+// `to` may be a list: every change goes to all of them.
 #pragma once
 
 #include "config/option.h"
 
+typedef struct ProjectEnd {
+    Str name; // of one in a list: `name`, otherwise its connection's; empty: the only one
+    Str type;
+    Settings settings;
+} ProjectEnd;
+
 typedef struct ProjectPipeline {
     Str name;
-    Str source_type;
-    Settings source;
-    Str sink_type;
-    Settings sink;
+    ProjectEnd source;
+    ProjectEnd *sinks;
+    size_t sink_count;
     Setting jobs; // as written; its value is empty: not given
     Str origin;   // "weir.yml:12"
 } ProjectPipeline;

@@ -81,12 +81,13 @@ static void check_source(const Pipeline *pipeline, Cancel *cancel, CheckResult *
     source_free(source);
 }
 
-static void check_sink(const Pipeline *pipeline, Cancel *cancel, CheckResult *result)
+static void check_sink(const Pipeline *pipeline, const PipelineRoute *route, Cancel *cancel,
+                       CheckResult *result)
 {
     Error err = {0};
     SinkContext context = {.pipeline = pipeline->name.ptr, .cancel = cancel, .notice = no_notice};
     Sink *sink = NULL;
-    if (sink_new(pipeline->sink, pipeline->sink_settings, &context, &sink, &err) != STATUS_OK) {
+    if (sink_new(route->sink, route->settings, &context, &sink, &err) != STATUS_OK) {
         report_failure(&result->report, "sink", &err);
         return;
     }
@@ -103,7 +104,8 @@ static void check_sink(const Pipeline *pipeline, Cancel *cancel, CheckResult *re
     sink_free(sink);
 }
 
-Status runner_check(const Pipeline *pipeline, CheckResult *ret, Error *err)
+Status runner_check(const Pipeline *pipeline, const PipelineRoute *route, CheckResult *ret,
+                    Error *err)
 {
     *ret = (CheckResult){0};
     Cancel cancel;
@@ -111,8 +113,8 @@ Status runner_check(const Pipeline *pipeline, CheckResult *ret, Error *err)
         return STATUS_FAIL;
     }
     check_source(pipeline, &cancel, ret);
-    if (pipeline->sink != NULL) {
-        check_sink(pipeline, &cancel, ret);
+    if (route != NULL) {
+        check_sink(pipeline, route, &cancel, ret);
     }
     cancel_done(&cancel);
     return STATUS_OK;

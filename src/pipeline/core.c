@@ -5,7 +5,7 @@
 void core_init(Core *core, const CoreOptions *options)
 {
     assert(options->route_count >= 1);
-    assert(options->route_count <= CORE_ROUTES_MAX);
+    assert(options->route_count <= LIMIT_ROUTES);
     assert(options->retry_ms_min > 0);
     *core = (Core){.options = *options, .state = CORE_OPENING};
 }
@@ -46,7 +46,8 @@ static void on_opened(Core *core, const CoreEvent *event)
     core->state = CORE_RUNNING;
     core->received = event->position;
     for (uint32_t i = 0; i < core->options.route_count; i++) {
-        core->durable[i] = event->position;
+        core->durable[i] = event->routes == NULL ? event->position : event->routes[i];
+        assert(position_compare(core->durable[i], event->position) >= 0);
     }
     advance(core);
 }

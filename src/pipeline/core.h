@@ -13,9 +13,8 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/limits.h"
 #include "change/position.h"
-
-enum { CORE_ROUTES_MAX = 64 };
 
 typedef enum CoreState {
     CORE_OPENING, // the shell opens both ends and copies
@@ -41,7 +40,7 @@ typedef struct CoreOptions {
 } CoreOptions;
 
 typedef enum CoreEventKind {
-    CORE_OPENED,  // position: where every route continues; all of it is durable
+    CORE_OPENED,  // position: where the source continues; routes: what each of them has
     CORE_SEALED,  // position: the end of a batch taken in; ends_transaction
     CORE_DURABLE, // route, position: durable at that route
     CORE_FAILED,  // error: something broke (also while opening)
@@ -56,6 +55,8 @@ typedef struct CoreEvent {
     int64_t now_ms; // of a clock that never goes back
     uint32_t route;
     Position position;
+    const Position
+        *routes; // CORE_OPENED: where each route is, at or behind `position`; NULL: all there
     bool ends_transaction;
     ErrorKind error;
     CoreStop stop;
@@ -67,7 +68,7 @@ typedef struct Core {
     CoreStop stop;
     // The last end of a whole transaction taken in: what routes can become durable up to.
     Position received;
-    Position durable[CORE_ROUTES_MAX];
+    Position durable[LIMIT_ROUTES];
     Position confirmed; // what the source may be told; moves forward only
     bool failed;        // the outcome of the attempt
     bool finished;      // `until` was reached, or a drain is complete

@@ -1,4 +1,4 @@
-// Live figures of one pipeline, written by its threads and read by whoever shows them.
+// Live figures of one route, written by its threads and read by whoever shows them.
 #pragma once
 
 #include <pthread.h>
@@ -18,9 +18,7 @@ typedef struct Meter {
     atomic_int_fast64_t transactions;
     atomic_int_fast64_t bytes;
     atomic_int_fast64_t commits;
-    atomic_uint_fast64_t head;     // Lsn: end of the source's history as far as it is known
-    atomic_uint_fast64_t received; // Lsn
-    atomic_uint_fast64_t durable;  // Lsn
+    atomic_uint_fast64_t durable; // Lsn
     atomic_int_fast64_t
         waiting_us; // when the oldest change that is not durable was taken in; 0: none
     pthread_mutex_t name_lock;

@@ -12,6 +12,14 @@ typedef enum UntilKind {
     UNTIL_COPY, // the copy alone: no slot, no stream, no state (`weir copy`)
 } UntilKind;
 
+/** One place that the changes go to. */
+typedef struct PipelineRoute {
+    Str name; // as Pipeline.name; empty: the only one
+    const SinkOps *sink;
+    Settings *settings;
+    Str id; // the sink as the user wrote it, without secrets
+} PipelineRoute;
+
 /** What is to be run. Everything is borrowed and must outlive the runner. */
 typedef struct Pipeline {
     Str name; // [A-Za-z0-9_.-]+, NUL-terminated: names the state directory and, by default, the
@@ -20,10 +28,9 @@ typedef struct Pipeline {
     Settings
         *source_settings; // with everything from the command line: tables, publication, slot, copy
     Str source_id; // the source as the user wrote it, without secrets: to tell pipelines apart
-    const SinkOps *sink;
-    Settings *sink_settings;
-    Str sink_id;
-    Str state_dir; // where state directories are; created when missing
+    PipelineRoute *routes;
+    size_t route_count; // up to LIMIT_ROUTES
+    Str state_dir;      // where state directories are; created when missing
     UntilKind until;
     Lsn until_lsn;
     int64_t jobs; // tables copied at the same time
@@ -51,7 +58,7 @@ typedef struct RunnerStats {
     int64_t copy_bytes;
     char copy_table[256]; // one that is being copied now: "public.orders"
     // The stream.
-    int64_t changes; // delivered to the sink
+    int64_t changes; // delivered to the sink; of several routes: the one that is behind
     int64_t transactions;
     int64_t bytes;
     int64_t commits;
@@ -98,7 +105,8 @@ typedef struct CheckResult {
 } CheckResult;
 
 /** Look at both ends and change nothing. Fails only when an end cannot be looked at at all;
- * problems found are in the report. pipeline->sink NULL: the source alone. */
-MUST_CHECK Status runner_check(const Pipeline *pipeline, CheckResult *ret, Error *err);
+ * problems found are in the report. @route: one of the pipeline's; NULL: the source alone. */
+MUST_CHECK Status runner_check(const Pipeline *pipeline, const PipelineRoute *route,
+                               CheckResult *ret, Error *err);
 
 void check_result_done(CheckResult *result);

@@ -17,8 +17,12 @@ static void check_project(const Project *project)
     for (size_t i = 0; i < project->count; i++) {
         const ProjectPipeline *pipeline = &project->pipelines[i];
         FUZZ_CHECK(pipeline->name.ptr != NULL && pipeline->origin.len > 0);
-        check_settings(&pipeline->source);
-        check_settings(&pipeline->sink);
+        check_settings(&pipeline->source.settings);
+        FUZZ_CHECK(pipeline->sink_count > 0);
+        for (size_t j = 0; j < pipeline->sink_count; j++) {
+            check_settings(&pipeline->sinks[j].settings);
+            FUZZ_CHECK(pipeline->sink_count == 1 || pipeline->sinks[j].name.len > 0);
+        }
     }
 }
 

@@ -33,13 +33,13 @@ static void a_project_is_read(void **context)
     assert_int_equal(project.count, 1);
     const ProjectPipeline *one = &project.pipelines[0];
     assert_true(str_is(one->name, "one"));
-    assert_true(str_is(one->source_type, "postgres"));
-    assert_true(str_is(one->source.items[0].value, "postgres://h/shop"));
-    assert_int_equal(one->source.items[1].list.count, 2);
-    assert_true(str_is(one->source.items[1].list.items[1], "public.b,c"));
-    assert_true(str_is(one->sink.items[0].value, "no")); // YAML 1.2: not a boolean
-    assert_true(str_is(one->sink.items[1].key, "mode"));
-    assert_true(str_is(one->sink.items[1].origin, "weir.yml:9"));
+    assert_true(str_is(one->source.type, "postgres"));
+    assert_true(str_is(one->source.settings.items[0].value, "postgres://h/shop"));
+    assert_int_equal(one->source.settings.items[1].list.count, 2);
+    assert_true(str_is(one->source.settings.items[1].list.items[1], "public.b,c"));
+    assert_true(str_is(one->sinks[0].settings.items[0].value, "no")); // YAML 1.2: not a boolean
+    assert_true(str_is(one->sinks[0].settings.items[1].key, "mode"));
+    assert_true(str_is(one->sinks[0].settings.items[1].origin, "weir.yml:9"));
     assert_true(str_is(one->jobs.value, "4"));
     assert_true(str_is(one->jobs.origin, "weir.yml:10"));
 }
@@ -49,7 +49,7 @@ static void variables_are_replaced(void **context)
     (void)context;
     (void)setenv("WEIR_TEST_DB", "other", 1);
     assert_int_equal(parse(GOOD), STATUS_OK);
-    assert_true(str_is(project.pipelines[0].source.items[0].value, "postgres://h/other"));
+    assert_true(str_is(project.pipelines[0].source.settings.items[0].value, "postgres://h/other"));
     (void)unsetenv("WEIR_TEST_DB");
 }
 
@@ -115,6 +115,32 @@ static int clean_up(void **context)
     return 0;
 }
 
+static const char several[] = "connections:\n"
+                              "  a: { type: postgres, url: postgres://h/a }\n"
+                              "  b: { type: sqlite, path: b.db }\n"
+                              "pipelines:\n"
+                              "  p:\n"
+                              "    from: { connection: a }\n"
+                              "    to:\n"
+                              "      - { connection: b }\n"
+                              "      - { connection: b, name: history, mode: history }\n";
+
+static void changes_go_to_several_places(void **context)
+{
+    (void)context;
+    assert_int_equal(parse(several), STATUS_OK);
+    const ProjectPipeline *one = &project.pipelines[0];
+    assert_int_equal(one->sink_count, 2);
+    assert_true(str_is(one->sinks[0].name, "b"));
+    assert_true(str_is(one->sinks[1].name, "history"));
+    assert_int_equal(one->sinks[1].settings.count, 2);
+    assert_true(str_is(one->sinks[1].settings.items[1].key, "mode"));
+    assert_int_equal(parse(arena_printf(&arena, "%s      - { connection: b }\n", several)),
+                     STATUS_FAIL);
+    assert_non_null(strstr(err.message, "weir.yml:10"));
+    assert_non_null(strstr(err.hint, "name"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -122,6 +148,7 @@ int main(void)
         cmocka_unit_test(variables_are_replaced),
         cmocka_unit_test(mistakes_are_named_with_their_line),
         cmocka_unit_test(nesting_is_limited),
+        cmocka_unit_test(changes_go_to_several_places),
     };
     return cmocka_run_group_tests(tests, NULL, clean_up);
 }

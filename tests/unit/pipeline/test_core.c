@@ -279,6 +279,23 @@ static void stop_while_opening_is_a_good_end_without_until(void **context)
     assert_false(core_succeeded(&core));
 }
 
+static void each_route_continues_from_where_it_is(void **context)
+{
+    (void)context;
+    start(2, 0);
+    const Position routes[] = {{30, 0}, {10, 0}};
+    send((CoreEvent){.kind = CORE_OPENED, .position = {10, 0}, .routes = routes});
+    assert_int_equal(core.confirmed.lsn, 10);
+    sealed(30, 0, true);
+    durable(1, 20);
+    assert_int_equal(core.confirmed.lsn, 20);
+    stop(CORE_STOP_DRAIN);
+    assert_int_equal(core.state, CORE_RUNNING);
+    durable(1, 30); // the other one has it already
+    assert_int_equal(core.confirmed.lsn, 30);
+    assert_int_equal(core.state, CORE_CLOSING);
+}
+
 static void a_drain_that_cannot_go_on_is_given_up(void **context)
 {
     (void)context;
@@ -315,6 +332,7 @@ int main(void)
         cmocka_unit_test(stop_now_is_no_success),
         cmocka_unit_test(stop_while_waiting_ends_at_once),
         cmocka_unit_test(stop_while_opening_is_a_good_end_without_until),
+        cmocka_unit_test(each_route_continues_from_where_it_is),
         cmocka_unit_test(a_drain_that_cannot_go_on_is_given_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

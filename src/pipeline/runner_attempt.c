@@ -1,0 +1,280 @@
+// Opening an attempt: both ends, copies, where the stream and each route continue.
+#include "pipeline/runner_inner.h"
+
+static void notice(void *context, const char *message)
+{
+    log_warn(context, message);
+}
+
+static Status open_source(Runner *runner, Error *err)
+{
+    const Pipeline *pipeline = runner->pipeline;
+    SourceContext context = {
+        .pipeline = pipeline->name.ptr,
+        .cancel = &runner->cancel,
+        .copy_only = pipeline->until == UNTIL_COPY,
+        .until = runner->until.lsn,
+        .notice = notice,
+        .notice_context = &runner->scope,
+    };
+    Status status =
+        source_new(pipeline->source, pipeline->source_settings, &context, &runner->source, err);
+    if (status != STATUS_OK || runner->source->ops->open(runner->source, err) != STATUS_OK) {
+        return error_wrap(err, "source");
+    }
+    bool first = runner->until.lsn == LSN_NONE;
+    if (pipeline->until == UNTIL_NOW && first) {
+        return runner->source->ops->now(runner->source, &runner->until.lsn, err);
+    }
+    return STATUS_OK;
+}
+
+static Status open_branch(Branch *branch, Error *err)
+{
+    Runner *runner = branch->runner;
+    const Pipeline *pipeline = runner->pipeline;
+    bool copy_only = pipeline->until == UNTIL_COPY;
+    RouteOptions options = {
+        .source = runner->source,
+        .sink =
+            {
+                .ops = branch->target->sink,
+                .settings = branch->target->settings,
+                .context = {.pipeline = branch->key.ptr,
+                            .cancel = &runner->cancel,
+                            .notice = notice,
+                            .notice_context = &branch->scope},
+            },
+        .state = copy_only ? NULL : branch->state,
+        .copies = copy_only || runner->source->copies,
+        .persistent = !copy_only,
+        .lanes = (size_t)MAX(pipeline->jobs, (int64_t)1),
+        .until = runner->until,
+        .cancel = &runner->cancel,
+        .meter = &branch->meter,
+    };
+    if (route_open(&options, &branch->route, err) != STATUS_OK) {
+        return error_wrap(err, "sink");
+    }
+    return STATUS_OK;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Where to continue
+// ---------------------------------------------------------------------------------------------
+
+static const CheckpointEntry *stored(const Branch *branch, Str key)
+{
+    return checkpoint_get(route_checkpoint(branch->route), key);
+}
+
+static bool all_have(const Runner *runner, Str key)
+{
+    for (size_t i = 0; i < runner->branch_count; i++) {
+        const Branch *branch = &runner->branches[i];
+        if (stored(branch, STR("position")) != NULL && stored(branch, key) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static Status check_same_source(const Branch *one, const Branch *other, Error *err)
+{
+    const CheckpointEntry *a = stored(one, STR("source"));
+    const CheckpointEntry *b = stored(other, STR("source"));
+    if (a == NULL || b == NULL || str_equal(a->value, b->value)) {
+        return STATUS_OK;
+    }
+    error_set(err, ERROR_CONFIG,
+              "routes \"%" STR_FMT "\" and \"%" STR_FMT "\" were filled from different sources",
+              STR_ARG(one->key), STR_ARG(other->key));
+    return error_hint(err, "Give the pipeline another name, so that both start anew.");
+}
+
+// The source continues from where the slowest route is; the others skip what they have. A route
+// that is new starts there, too, with copies of its own.
+static Status merge_checkpoints(const Runner *runner, Checkpoint *ret, Error *err)
+{
+    const Branch *slowest = NULL;
+    for (size_t i = 0; i < runner->branch_count; i++) {
+        const Branch *branch = &runner->branches[i];
+        if (stored(branch, STR("position")) == NULL) {
+            continue;
+        }
+        if (slowest != NULL && check_same_source(slowest, branch, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        bool slower = slowest == NULL || position_compare(route_durable(branch->route),
+                                                          route_durable(slowest->route)) < 0;
+        slowest = slower ? branch : slowest;
+    }
+    const Checkpoint *base = slowest == NULL ? NULL : route_checkpoint(slowest->route);
+    for (size_t i = 0; base != NULL && i < base->count; i++) {
+        const CheckpointEntry *entry = &base->entries[i];
+        if (entry->value.ptr != NULL && all_have(runner, entry->key)) {
+            checkpoint_set(ret, entry->key, entry->value);
+        }
+    }
+    return STATUS_OK;
+}
+
+static void copy_entry(const Checkpoint *from, Str key, Checkpoint *to)
+{
+    const CheckpointEntry *entry = checkpoint_get(from, key);
+    if (entry != NULL) {
+        checkpoint_set(to, key, entry->value);
+    }
+}
+
+// What the source wants to be stored; and for a new route, where it starts.
+static Status store_start(Branch *branch, const Checkpoint *merged, const Checkpoint *changed,
+                          Position start, Error *err)
+{
+    Checkpoint own = {0};
+    for (size_t i = 0; i < changed->count; i++) {
+        checkpoint_set(&own, changed->entries[i].key, changed->entries[i].value);
+    }
+    bool is_new = stored(branch, STR("position")) == NULL;
+    if (is_new) {
+        copy_entry(merged, STR("position"), &own);
+        copy_entry(merged, STR("source"), &own);
+    }
+    branch->start = is_new ? start : route_durable(branch->route);
+    Status status = route_store(branch->route, &own, err);
+    checkpoint_done(&own);
+    return status;
+}
+
+static Status resume(Runner *runner, Checkpoint *merged, Checkpoint *changed, Position *ret_start,
+                     Error *err)
+{
+    Source *source = runner->source;
+    if (runner->pipeline->until == UNTIL_COPY) {
+        return source->ops->resume(source, merged, changed, err);
+    }
+    if (merge_checkpoints(runner, merged, err) != STATUS_OK ||
+        source->ops->resume(source, merged, changed, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    const CheckpointEntry *entry = checkpoint_get(changed, STR("position"));
+    entry = entry != NULL ? entry : checkpoint_get(merged, STR("position"));
+    if (entry == NULL || !position_parse(entry->value, ret_start)) {
+        return error_set(err, ERROR_FATAL, "the source's position is damaged");
+    }
+    for (size_t i = 0; i < runner->branch_count; i++) {
+        Branch *branch = &runner->branches[i];
+        if (store_start(branch, merged, changed, *ret_start, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    return STATUS_OK;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Copies
+// ---------------------------------------------------------------------------------------------
+
+typedef struct BranchCopy {
+    Branch *branch;
+    const SourceTables *tables;
+    pthread_t thread;
+} BranchCopy;
+
+static void *copy_main(void *argument)
+{
+    BranchCopy *copy = argument;
+    Branch *branch = copy->branch;
+    branch->status = route_copy(branch->route, copy->tables, &branch->error);
+    if (branch->status != STATUS_OK) {
+        // The others would only copy what the next attempt copies again.
+        cancel_set(&branch->runner->cancel);
+    }
+    return NULL;
+}
+
+// The first failure that is not only the echo of another one.
+static Status copy_failure(const Runner *runner, Error *err)
+{
+    const Branch *failed = NULL;
+    for (size_t i = 0; i < runner->branch_count; i++) {
+        const Branch *branch = &runner->branches[i];
+        bool better = branch->status != STATUS_OK &&
+                      (failed == NULL || failed->error.kind == ERROR_CANCELLED);
+        failed = better ? branch : failed;
+    }
+    if (failed == NULL) {
+        return STATUS_OK;
+    }
+    *err = failed->error;
+    return STATUS_FAIL;
+}
+
+static Status copy_branches(Runner *runner, const SourceTables *tables, Error *err)
+{
+    if (runner->branch_count == 1) {
+        return route_copy(runner->branches[0].route, tables, err);
+    }
+    Arena scratch = {0};
+    BranchCopy *copies = ARENA_ARRAY(&scratch, BranchCopy, runner->branch_count);
+    int code = 0;
+    size_t started = 0;
+    while (code == 0 && started < runner->branch_count) {
+        BranchCopy *copy = &copies[started];
+        *copy = (BranchCopy){.branch = &runner->branches[started], .tables = tables};
+        copy->branch->status = STATUS_OK;
+        code = pthread_create(&copy->thread, NULL, copy_main, copy);
+        started += code == 0 ? 1 : 0;
+    }
+    if (code != 0) {
+        cancel_set(&runner->cancel);
+    }
+    for (size_t i = 0; i < started; i++) {
+        (void)pthread_join(copies[i].thread, NULL);
+    }
+    arena_done(&scratch);
+    return code == 0 ? copy_failure(runner, err)
+                     : error_set_errno(err, ERROR_TRANSIENT, code, "start a thread");
+}
+
+// ---------------------------------------------------------------------------------------------
+// Both ends
+// ---------------------------------------------------------------------------------------------
+
+Status runner_open(Runner *runner, Position *ret_start, Error *err)
+{
+    runner_set_phase(runner, PHASE_STARTING);
+    if (open_source(runner, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    for (size_t i = 0; i < runner->branch_count; i++) {
+        if (open_branch(&runner->branches[i], err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    Source *source = runner->source;
+    Checkpoint merged = {0};
+    Checkpoint changed = {0};
+    Status status = resume(runner, &merged, &changed, ret_start, err);
+    checkpoint_done(&merged);
+    checkpoint_done(&changed);
+    const SourceTables *tables;
+    if (status != STATUS_OK || source->ops->tables(source, &tables, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    runner_set_phase(runner, PHASE_COPYING);
+    return copy_branches(runner, tables, err);
+}
+
+void runner_close(Runner *runner)
+{
+    for (size_t i = 0; i < runner->branch_count; i++) {
+        route_close(runner->branches[i].route);
+        runner->branches[i].route = NULL;
+    }
+    if (runner->source != NULL && runner->pipeline->until != UNTIL_COPY) {
+        runner->source->ops->confirm(runner->source, runner_view(runner).confirmed);
+    }
+    source_free(runner->source);
+    runner->source = NULL;
+}

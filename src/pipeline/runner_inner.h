@@ -1,0 +1,80 @@
+// The runner, inside: shared by its files.
+//
+//   runner.c          the loop around the core, the public face
+//   runner_attempt.c  opening both ends, copies, where each route continues
+//   runner_threads.c  the threads of a running attempt
+#pragma once
+
+#include "base/log.h"
+#include "io/queue.h"
+#include "pipeline/core.h"
+#include "pipeline/meter.h"
+#include "pipeline/route.h"
+#include "pipeline/runner.h"
+
+/** One route of the pipeline, with its queue and its thread. */
+typedef struct Branch {
+    Runner *runner;
+    uint32_t index; // of the core's route
+    const PipelineRoute *target;
+    Str key; // names its state and its checkpoint, NUL-terminated
+    LogScope scope;
+    State *state;
+    Route *route;
+    Queue queue;
+    pthread_t thread;
+    bool wants; // of the source thread: the pending batch is still to go into this queue
+    Position start;
+    Status status; // of its copies
+    Error error;
+    Meter meter;
+} Branch;
+
+struct Runner {
+    const Pipeline *pipeline;
+    Arena arena;
+    LogScope scope;
+    LogRepeat retry_line;
+    pthread_mutex_t lock; // of core and failure
+    Core core;
+    Error failure; // of the current attempt, the first one
+    char last_error[512];
+    Wake bell;              // for the runner thread
+    Wake source_bell;       // for the source thread: room in a queue, something to confirm
+    Cancel cancel;          // of the current attempt
+    atomic_int stop_wanted; // CoreStop
+    atomic_int phase;
+    atomic_bool is_opening;
+    Source *source;
+    Branch *branches;
+    size_t branch_count;
+    pthread_t source_thread;
+    bool threads_run;
+    bool is_whole; // of the source thread: the last batch ended a transaction
+    Position until;
+    atomic_uint_fast64_t head;     // Lsn: end of the source's history as far as it is known
+    atomic_uint_fast64_t received; // Lsn
+};
+
+/** What a thread has to know of the core, taken at one moment. */
+typedef struct CoreView {
+    CoreState state;
+    Position confirmed;
+    bool draining;
+} CoreView;
+
+// Thread: any.
+void runner_post(Runner *runner, CoreEvent event);
+void runner_post_failure(Runner *runner, const Error *err);
+CoreView runner_view(Runner *runner);
+void runner_set_phase(Runner *runner, RunnerPhase phase);
+
+// Thread: the runner's.
+
+/** Open both ends, copy, and find out where the stream and each branch continue. */
+MUST_CHECK Status runner_open(Runner *runner, Position *ret_start, Error *err);
+/** Close what runner_open() opened: the source last, with the final confirmation. */
+void runner_close(Runner *runner);
+
+MUST_CHECK Status runner_start_threads(Runner *runner, Error *err);
+void runner_stop_threads(Runner *runner);
