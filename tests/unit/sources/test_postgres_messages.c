@@ -1,0 +1,220 @@
+// From the server's messages to changes: where each one stands, and what is known of its rows. The
+// messages are those of the tests' own encoder; no server is needed for tables that are known.
+#include "pg/pgoutput_encoder.h"
+#include "relations.h"
+#include "sources/postgres.h"
+
+typedef struct Fixture {
+    Postgres postgres;
+    Arena arena;
+    Error error;
+    Buf text;
+} Fixture;
+
+enum { KEYED = 1, FULL = 2 };
+
+static int fixture_setup(void **state)
+{
+    Fixture *f = mem_alloc_zero(sizeof(*f));
+    f->text.max = 1 << 20;
+    f->postgres.stream.context.protocol_version = PGOUTPUT_VERSION_MIN;
+    f->postgres.stream.end = (Position){0x20, 0};
+    Column columns[] = {INT4("id", 1), TEXT("long", 2), TEXT("note", 3)};
+    columns[0].is_identity = true;
+    SourceTable items[] = {
+        {.relation = relation_of(&f->arena, KEYED, "public", "keyed", "a", columns, 3)},
+        {.relation = relation_of(&f->arena, FULL, "public", "full", "", columns, 3)}};
+    postgres_stream_know(&f->postgres, &(SourceTables){items, ARRAY_LEN(items)});
+    *state = f;
+    return 0;
+}
+
+static int fixture_teardown(void **state)
+{
+    Fixture *f = *state;
+    postgres_stream_done(&f->postgres);
+    arena_done(&f->postgres.arena);
+    arena_done(&f->arena);
+    buf_done(&f->text);
+    mem_free(f);
+    return 0;
+}
+
+static Status send(Fixture *f, const PgoutputMessage *message)
+{
+    Buf bytes = {.max = 1 << 20};
+    encode_pgoutput(&bytes, &f->postgres.stream.context, message);
+    Status status = postgres_message(&f->postgres, 0, buf_view(&bytes), &f->error);
+    buf_done(&bytes); // what is kept is in the batch
+    return status;
+}
+
+static void send_ok(Fixture *f, const PgoutputMessage *message)
+{
+    if (send(f, message) != STATUS_OK) {
+        fail_msg("%s", f->error.message);
+    }
+}
+
+static Status send_begin(Fixture *f, Lsn commit_lsn)
+{
+    return send(f, &(PgoutputMessage){.kind = PGOUTPUT_BEGIN,
+                                      .begin = {.commit_lsn = commit_lsn, .xid = 7}});
+}
+
+static Status send_commit(Fixture *f, Lsn commit_lsn, Lsn end_lsn)
+{
+    return send(f, &(PgoutputMessage){.kind = PGOUTPUT_COMMIT,
+                                      .commit = {.commit_lsn = commit_lsn, .end_lsn = end_lsn}});
+}
+
+static PgoutputTuple tuple(const Value *row)
+{
+    return (PgoutputTuple){row == NULL ? 0 : 3, (Value *)(uintptr_t)row};
+}
+
+static void send_row(Fixture *f, PgoutputKind kind, uint32_t oid, char old_kind, const Value *old,
+                     const Value *new)
+{
+    send_ok(f, &(PgoutputMessage){.kind = kind,
+                                  .row = {.relation_oid = oid,
+                                          .old_kind = old_kind,
+                                          .old_tuple = tuple(old),
+                                          .new_tuple = tuple(new)}});
+}
+
+static Status send_note(Fixture *f, bool transactional, Lsn lsn)
+{
+    return send(f, &(PgoutputMessage){.kind = PGOUTPUT_MESSAGE,
+                                      .message = {.transactional = transactional,
+                                                  .lsn = lsn,
+                                                  .prefix = STR("p"),
+                                                  .content = STR("c")}});
+}
+
+static void show_row(Buf *text, const Value *row)
+{
+    for (int i = 0; row != NULL && i < 3; i++) {
+        buf_cstr(text, i == 0 ? ":" : ",");
+        buf_str(text, row[i].state == VALUE_TEXT        ? (Str){row[i].ptr, row[i].len}
+                      : row[i].state == VALUE_UNCHANGED ? STR("same")
+                      : row[i].state == VALUE_NULL      ? STR("null")
+                                                        : STR("?"));
+    }
+}
+
+// +30.2:new row, -30.2:old row, ~30.2:old row:new row, T, M and S (schema) without rows
+static void assert_changes(Fixture *f, const char *expected)
+{
+    static const char marks[] = {'r', '+', '~', '-', 'T', 'M', 'S'};
+    const Batch *batch = postgres_batch(&f->postgres.stream);
+    buf_reset(&f->text);
+    for (size_t i = 0; i < batch->count; i++) {
+        const Change *change = &batch->changes[i];
+        buf_printf(&f->text, "%s%c%" PRIX64 ".%" PRIu64, i > 0 ? " " : "", marks[change->op],
+                   change->transaction->commit_lsn, change->ordinal);
+        show_row(&f->text, change->old_row);
+        show_row(&f->text, change->new_row);
+    }
+    assert_string_equal(buf_cstring(&f->text), expected);
+}
+
+static void each_transaction_counts_from_one(void **state)
+{
+    Fixture *f = *state;
+    uint32_t both[] = {KEYED, FULL};
+    assert_int_equal(send_begin(f, 0x30), STATUS_OK);
+    send_row(f, PGOUTPUT_INSERT, KEYED, 0, NULL, ROW(T("1"), T("a"), NIL));
+    send_row(f, PGOUTPUT_INSERT, KEYED, 0, NULL, ROW(T("2"), T("b"), NIL));
+    send_ok(f, &(PgoutputMessage){.kind = PGOUTPUT_TRUNCATE,
+                                  .truncate = {.count = 2, .relation_oids = both}});
+    assert_int_equal(send_note(f, true, 0x2F), STATUS_OK);
+    assert_int_equal(send_commit(f, 0x30, 0x38), STATUS_OK);
+    assert_int_equal(send_begin(f, 0x38), STATUS_OK);
+    send_row(f, PGOUTPUT_INSERT, KEYED, 0, NULL, ROW(T("3"), T("c"), NIL));
+    assert_int_equal(send_commit(f, 0x38, 0x48), STATUS_OK);
+    assert_changes(f, "S30.1 +30.1:1,a,null +30.2:2,b,null T30.3 S30.4 T30.4 M30.5 +38.1:3,c,null");
+}
+
+// The end of the commit record: behind each change, not behind any of the next transaction.
+static void a_commit_ends_behind_its_changes(void **state)
+{
+    Fixture *f = *state;
+    const PostgresStream *stream = &f->postgres.stream;
+    assert_int_equal(send_begin(f, 0x30), STATUS_OK);
+    assert_int_equal(stream->end.lsn, 0x20);
+    send_row(f, PGOUTPUT_INSERT, KEYED, 0, NULL, ROW(T("1"), T("a"), NIL));
+    assert_int_equal(stream->end.lsn, 0x20);
+    assert_int_equal(send_commit(f, 0x30, 0x38), STATUS_OK);
+    assert_int_equal(stream->end.lsn, 0x38);
+    assert_int_equal(stream->end.ordinal, 0);
+}
+
+static void what_is_not_sent_is_not_invented(void **state)
+{
+    Fixture *f = *state;
+    assert_int_equal(send_begin(f, 0x30), STATUS_OK);
+    // Only the key of the old row is sent; its other NULLs mean nothing.
+    send_row(f, PGOUTPUT_UPDATE, KEYED, 'K', ROW(T("1"), NIL, NIL), ROW(T("2"), SAME, T("n")));
+    send_row(f, PGOUTPUT_DELETE, KEYED, 'K', ROW(T("2"), NIL, NIL), NULL);
+    send_row(f, PGOUTPUT_UPDATE, KEYED, 0, NULL, ROW(T("3"), SAME, NIL));
+    assert_changes(f, "S30.1 ~30.1:1,?,?:2,same,n -30.2:2,?,? ~30.3:3,same,null");
+}
+
+static void a_whole_old_row_tells_what_is_unchanged(void **state)
+{
+    Fixture *f = *state;
+    assert_int_equal(send_begin(f, 0x30), STATUS_OK);
+    send_row(f, PGOUTPUT_UPDATE, FULL, 'O', ROW(T("1"), T("long"), NIL), ROW(T("1"), SAME, T("n")));
+    send_row(f, PGOUTPUT_UPDATE, FULL, 'O', ROW(T("1"), SAME, NIL), ROW(T("1"), SAME, NIL));
+    send_row(f, PGOUTPUT_DELETE, FULL, 'O', ROW(T("1"), T("long"), NIL), NULL);
+    assert_changes(f, "S30.1 ~30.1:1,long,null:1,long,n ~30.2:1,same,null:1,same,null "
+                      "-30.3:1,long,null");
+}
+
+// It stands between two transactions, and a server that sends it again does not double it.
+static void a_message_outside_transactions_comes_once(void **state)
+{
+    Fixture *f = *state;
+    assert_int_equal(send_note(f, false, 0x20), STATUS_OK); // the target has it
+    assert_int_equal(send_note(f, false, 0x30), STATUS_OK);
+    assert_int_equal(send_note(f, false, 0x30), STATUS_OK);
+    assert_int_equal(send_begin(f, 0x30), STATUS_OK);
+    send_row(f, PGOUTPUT_INSERT, KEYED, 0, NULL, ROW(T("1"), T("a"), NIL));
+    assert_changes(f, "M30.0 S30.1 +30.1:1,a,null");
+}
+
+static void nonsense_is_refused(void **state)
+{
+    Fixture *f = *state;
+    assert_int_equal(send_commit(f, 0x30, 0x38), STATUS_FAIL);
+    assert_int_equal(send_note(f, true, 0x30), STATUS_FAIL);
+    assert_int_equal(send_begin(f, 0x18), STATUS_FAIL); // behind what was taken in
+    assert_int_equal(send_begin(f, 0x30), STATUS_OK);
+    assert_int_equal(send_begin(f, 0x30), STATUS_FAIL);
+    assert_int_equal(send_commit(f, 0x31, 0x38), STATUS_FAIL);
+    assert_int_equal(send_commit(f, 0x30, 0x2F), STATUS_FAIL);
+    PgoutputMessage row = {.kind = PGOUTPUT_INSERT,
+                           .row = {.relation_oid = 99, .new_tuple = tuple(ROW(NIL, NIL, NIL))}};
+    assert_int_equal(send(f, &row), STATUS_FAIL); // a table that was not described
+    row.row.relation_oid = KEYED;
+    row.row.new_tuple.count = 2;
+    assert_int_equal(send(f, &row), STATUS_FAIL);
+    assert_int_equal(f->error.kind, ERROR_DATA);
+}
+
+#define message_test(function) \
+    cmocka_unit_test_setup_teardown(function, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        message_test(each_transaction_counts_from_one),
+        message_test(a_commit_ends_behind_its_changes),
+        message_test(what_is_not_sent_is_not_invented),
+        message_test(a_whole_old_row_tells_what_is_unchanged),
+        message_test(a_message_outside_transactions_comes_once),
+        message_test(nonsense_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
