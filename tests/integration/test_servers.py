@@ -90,6 +90,26 @@ def test_terminated_in_the_middle_of_a_large_transaction(pipeline):
     pipeline.check()
 
 
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_a_large_transaction_is_seen_whole(pipeline):
+    """More than a batch, a run of batches and a commit's measure: no part of it is committed alone."""
+    rows = 60000
+    pipeline.source.sql("CREATE TABLE large (id int PRIMARY KEY, v text)")
+    process = pipeline.start()
+    pipeline.settle(process)
+    pipeline.source.sql("INSERT INTO large SELECT g, repeat('x', 400) FROM generate_series(1, %s) g", rows)
+    connection = pipeline.target.connect()
+
+    def is_there():
+        process.must_live()
+        (found,), = connection.execute("SELECT count(*) FROM large").fetchall()
+        assert found in (0, rows), f"{found} of {rows} rows can be seen"
+        return found == rows
+    wait_for(is_there, 60, "the rows are there", every=0.01)
+    connection.close()
+    assert process.stop().code == 0
+
+
 def test_idle_tables_hold_no_wal(pipeline):
     """Only tables that are not streamed are busy: the confirmed position follows all the same."""
     pipeline.source.sql(TABLE + "CREATE TABLE noise (v text)")
