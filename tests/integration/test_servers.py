@@ -91,6 +91,20 @@ def test_terminated_in_the_middle_of_a_large_transaction(pipeline):
 
 
 @pytest.mark.parametrize("sink", ["sqlite"])
+def test_terminated_in_the_middle_of_a_copy(pipeline):
+    """Rows that came before the end count as nothing: a copy that broke off is no finished one."""
+    source = pipeline.source
+    source.sql("CREATE TABLE large (id int PRIMARY KEY, v text);"
+               "INSERT INTO large SELECT g, repeat('x', 400) FROM generate_series(1, 100000) g")
+    process = pipeline.start()
+    wait_for(lambda: source.one("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE state = 'active' "
+                                "AND datname = current_database() AND query LIKE 'COPY %'"), 30, "it copies", every=0.01)
+    pipeline.settle(process)
+    assert process.stop().code == 0
+    pipeline.check()
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
 def test_a_large_transaction_is_seen_whole(pipeline):
     """More than a batch, a run of batches and a commit's measure: no part of it is committed alone."""
     rows = 60000
