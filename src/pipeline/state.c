@@ -181,6 +181,11 @@ static Str column_str(sqlite3_stmt *statement, int column)
     return (Str){text == NULL ? "" : text, (size_t)sqlite3_column_bytes(statement, column)};
 }
 
+const char *state_path(const State *state)
+{
+    return state->path;
+}
+
 Status state_load(State *state, Checkpoint *checkpoint, Error *err)
 {
     sqlite3_stmt *statement = NULL;

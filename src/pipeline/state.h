@@ -14,6 +14,9 @@ typedef struct State State;
 MUST_CHECK Status state_open(Str dir, Str name, Str source_id, Str sink_id, State **ret,
                              Error *err);
 
+/** The directory. It lives as long as @state. */
+const char *state_path(const State *state);
+
 /** The stored checkpoint, added to @checkpoint. */
 MUST_CHECK Status state_load(State *state, Checkpoint *checkpoint, Error *err);
 

@@ -8,6 +8,7 @@
 //   postgres_copy.c          snapshots and COPY
 //   postgres_stream.c        frames → batches
 //   postgres_messages.c      pgoutput messages → changes
+//   postgres_spill.c         transactions that are sent while they run
 //
 // Two connections: a walsender for the slot and its stream, an ordinary one for catalogs. Copies
 // open their own.
@@ -16,6 +17,9 @@
 #include <assert.h>
 
 #include "base/clock.h"
+
+// What the batches that are filled, queued and written take at the most, with the program itself.
+#define DATA_ON_ITS_WAY ((int64_t)40 << 20)
 
 static const char *const partition_choices[] = {"root", "leaf", NULL};
 
@@ -38,6 +42,17 @@ static const Option postgres_options[] = {
      .help = "Whether a partitioned table arrives under the name of its root or as its leaves."},
     {"refresh", OPTION_MS(Postgres, refresh_ms), .fallback = "5s", .min = 100, .max = 3600000,
      .help = "How often to look for tables that were added to the publication."},
+    {"streaming", OPTION_BOOL(Postgres, streaming), .fallback = "true",
+     .help =
+         "Receive large transactions while they run, and keep them here until they commit. When "
+         "it is off, the server keeps them."},
+    {"memory", OPTION_SIZE(Postgres, memory), .fallback = "64MB", .min = 1 << 20,
+     .max = INT64_C(1) << 40,
+     .help = "Memory that the process aims at. Running transactions of all its sources have what "
+             "the data on its way leaves of it; what is more goes to spill_dir."},
+    {"spill_dir", OPTION_STRING(Postgres, spill_dir), .value_name = "DIR",
+     .help = "Directory for running transactions that are larger than the memory. Default: the "
+             "pipeline's state directory."},
     {0},
 };
 
@@ -113,9 +128,24 @@ static Status read_facts(Postgres *postgres, Error *err)
     return STATUS_OK;
 }
 
+static const char *spill_directory(Postgres *postgres)
+{
+    if (postgres->spill_dir.len > 0) {
+        return str_to_cstr(&postgres->arena, postgres->spill_dir);
+    }
+    if (postgres->base.context.directory != NULL) {
+        return postgres->base.context.directory;
+    }
+    const char *temporary = getenv("TMPDIR");
+    return temporary != NULL && temporary[0] != '\0' ? temporary : "/var/tmp";
+}
+
 static Status postgres_open(Source *source, Error *err)
 {
     Postgres *postgres = (Postgres *)source;
+    if (postgres->spill_dir.len > 0 && spill_check(spill_directory(postgres), err) != STATUS_OK) {
+        return error_wrap(err, "spill_dir");
+    }
     if (postgres_connect(postgres, false, &postgres->sql, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
@@ -219,7 +249,7 @@ static Status check_server_end(Position stored, Lsn end, Error *err)
                            "changes that it has lost. Start again under another --name.");
 }
 
-static Status open_walsender(Postgres *postgres, Error *err)
+Status postgres_connect_walsender(Postgres *postgres, Error *err)
 {
     if (postgres_connect(postgres, true, &postgres->walsender, err) != STATUS_OK) {
         if (err != NULL && (strstr(err->message, "must be") != NULL ||
@@ -257,7 +287,7 @@ static Status resume_stream(Postgres *postgres, const Checkpoint *checkpoint, Ch
     }
     Lsn end;
     Position start;
-    if (open_walsender(postgres, err) != STATUS_OK ||
+    if (postgres_connect_walsender(postgres, err) != STATUS_OK ||
         identify_system(postgres, &end, err) != STATUS_OK ||
         check_identity(postgres, checkpoint, err) != STATUS_OK ||
         check_server_end(stored, end, err) != STATUS_OK ||
@@ -273,6 +303,8 @@ static Status resume_stream(Postgres *postgres, const Checkpoint *checkpoint, Ch
     if (checkpoint_get(checkpoint, STR("source")) == NULL) {
         checkpoint_set(changed, STR("source"), source_identity(postgres));
     }
+    int64_t memory = MAX(postgres->memory - DATA_ON_ITS_WAY, (int64_t)0);
+    streamed_init(&postgres->stream.streamed, spill_directory(postgres), (size_t)memory);
     postgres->is_fresh = entry == NULL;
     take_told(postgres, checkpoint);
     postgres->stream.end = start;

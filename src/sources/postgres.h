@@ -6,6 +6,7 @@
 #include "pg/catalog.h"
 #include "pg/replication.h"
 #include "pipeline/source.h"
+#include "sources/postgres_spill.h"
 
 enum { MINIMUM_SERVER_VERSION = 140000 };
 
@@ -35,6 +36,10 @@ typedef struct PostgresStream {
     Transaction open;               // the one that is open, for the next batch
     char origin[LIMIT_NAME_BYTES];
     uint64_t ordinal; // of the last change of the open transaction
+    StreamedTransactions streamed;
+    StreamedTransaction *replayed; // has committed and is read back; NULL: none
+    PgoutputCommit replayed_commit;
+    bool takes_whole; // streaming is off, whatever the option says, until the next start
     Position end;     // everything at or before it has been taken in
     Position passed;  // end of the last batch that was passed on
     Lsn idle;         // the server has read and sent everything before it
@@ -61,6 +66,9 @@ typedef struct Postgres {
     bool copy;
     int partitions; // Partitions
     int64_t refresh_ms;
+    bool streaming;
+    int64_t memory;
+    Str spill_dir;
 
     Arena arena; // everything below; relations, too
     PGconn *sql; // ordinary connection: catalogs, publications
@@ -92,6 +100,9 @@ MUST_CHECK Status postgres_wal_end(Postgres *postgres, Lsn *ret, Error *err);
 
 /** Connect, with the settings that make text output exact. @replication: a walsender. */
 MUST_CHECK Status postgres_connect(Postgres *postgres, bool replication, PGconn **ret, Error *err);
+
+/** Connect the walsender, which must not be connected. */
+MUST_CHECK Status postgres_connect_walsender(Postgres *postgres, Error *err);
 
 // postgres_tables.c: which tables are wanted, and which are published.
 
@@ -175,8 +186,10 @@ void postgres_stream_know(Postgres *postgres, const SourceTables *published);
 
 // postgres_messages.c
 
-/** Take one pgoutput message into the batch. */
+/** Take one pgoutput message into the batch, or keep it when its transaction is still running. */
 MUST_CHECK Status postgres_message(Postgres *postgres, Lsn start, Str message, Error *err);
+/** Take the next message of the transaction that is read back, which may be its end. */
+MUST_CHECK Status postgres_replay(Postgres *postgres, Error *err);
 /** The stream has come to where the news were true. */
 void postgres_stream_tell_news(Postgres *postgres);
 /** A batch to add to, with the open transaction copied into it. */

@@ -384,6 +384,43 @@ static Status on_logical_message(Postgres *postgres, const PgoutputLogicalMessag
     return STATUS_OK;
 }
 
+// ---------------------------------------------------------------------------------------------
+// Transactions that are sent while they run
+//
+// They change nothing before they commit: not the batch, not the position, not what is known of
+// tables. What a segment says of a table may be rolled back, and the server describes each table to
+// each of them anew, so descriptions are kept with the rows and take effect when their turn comes.
+//
+// The position goes on meanwhile, with what else commits and with keepalives, and may be confirmed
+// past the begin of a transaction that is still running. That loses nothing: it belongs to where
+// its commit is, and the server keeps the WAL from the begin of the oldest transaction that was
+// running at the confirmed position (the slot's restart_lsn). After a reconnect it sends it from
+// its begin.
+// ---------------------------------------------------------------------------------------------
+
+static Status on_stream_start(PostgresStream *stream, const PgoutputStreamStart *start, Error *err)
+{
+    if (in_transaction(stream)) {
+        return error_set(err, ERROR_DATA, "the server began a segment inside a transaction");
+    }
+    stream->context.in_stream = true;
+    return streamed_start(&stream->streamed, start, err);
+}
+
+static Status on_stream_commit(PostgresStream *stream, const PgoutputCommit *commit, Error *err)
+{
+    PgoutputBegin begin = {
+        .commit_lsn = commit->commit_lsn,
+        .commit_time_us = commit->commit_time_us,
+        .xid = commit->xid,
+    };
+    if (on_begin(stream, &begin, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    stream->replayed_commit = *commit;
+    return streamed_commit(&stream->streamed, commit->xid, &stream->replayed, err);
+}
+
 static Status take(Postgres *postgres, const PgoutputMessage *message, Error *err)
 {
     PostgresStream *stream = &postgres->stream;
@@ -409,14 +446,17 @@ static Status take(Postgres *postgres, const PgoutputMessage *message, Error *er
     case PGOUTPUT_MESSAGE:
         return on_logical_message(postgres, &message->message, err);
     case PGOUTPUT_STREAM_START:
+        return on_stream_start(stream, &message->stream_start, err);
     case PGOUTPUT_STREAM_STOP:
+        stream->context.in_stream = false;
+        return streamed_stop(&stream->streamed, err);
     case PGOUTPUT_STREAM_COMMIT:
+        return on_stream_commit(stream, &message->commit, err);
     case PGOUTPUT_STREAM_ABORT:
-        break;
+        streamed_abort(&stream->streamed, &message->stream_abort);
+        return STATUS_OK;
     }
-    // We do not ask for streaming of transactions in progress.
-    return error_set(err, ERROR_DATA, "the server sent an unexpected %s message",
-                     pgoutput_kind_name(message->kind));
+    return error_set(err, ERROR_DATA, "the server sent an unexpected message");
 }
 
 static bool keeps_bytes(Str message)
@@ -426,7 +466,7 @@ static bool keeps_bytes(Str message)
            kind == PGOUTPUT_MESSAGE;
 }
 
-Status postgres_message(Postgres *postgres, Lsn start, Str message, Error *err)
+static Status take_bytes(Postgres *postgres, Lsn start, Str message, Error *err)
 {
     PostgresStream *stream = &postgres->stream;
     Arena *arena = &stream->scratch;
@@ -444,4 +484,31 @@ Status postgres_message(Postgres *postgres, Lsn start, Str message, Error *err)
         return error_wrap(err, "at WAL position " LSN_FMT, LSN_ARG(start));
     }
     return STATUS_OK;
+}
+
+Status postgres_message(Postgres *postgres, Lsn start, Str message, Error *err)
+{
+    PostgresStream *stream = &postgres->stream;
+    assert(stream->replayed == NULL);
+    if (stream->context.in_stream && streamed_is_part(message)) {
+        return streamed_keep(&stream->streamed, message, err);
+    }
+    return take_bytes(postgres, start, message, err);
+}
+
+Status postgres_replay(Postgres *postgres, Error *err)
+{
+    PostgresStream *stream = &postgres->stream;
+    Str message;
+    Status status = streamed_next(stream->replayed, &message, err);
+    if (status == STATUS_OK && message.len > 0) {
+        stream->context.in_stream = true;
+        status = take_bytes(postgres, stream->replayed_commit.commit_lsn, message, err);
+        stream->context.in_stream = false;
+    } else if (status == STATUS_AGAIN) {
+        streamed_free(stream->replayed);
+        stream->replayed = NULL;
+        status = on_commit(stream, &stream->replayed_commit, err);
+    }
+    return status;
 }

@@ -1,11 +1,14 @@
 // The stream: frames are taken in until nothing more has arrived or a batch is full.
 #include <assert.h>
+#include <poll.h>
 
 #include "base/clock.h"
 #include "sources/postgres.h"
 
 enum {
     BATCH_BYTES = 2 << 20, // a batch is sealed at the next chance when it is this large
+    REPLAY_TURN = 4096,    // messages of a transaction that are read back in a turn
+    FREE_SLOT_MS = 10000,  // the server may take so long to see that a connection was closed
     IDLE_SEAL_MS = 100,    // how often a position that moved without changes is passed on
 };
 
@@ -13,6 +16,8 @@ void postgres_stream_done(Postgres *postgres)
 {
     PostgresStream *stream = &postgres->stream;
     batch_unref(stream->batch);
+    streamed_free(stream->replayed);
+    streamed_done(&stream->streamed);
     map_done(&stream->relations);
     arena_done(&stream->scratch);
     arena_done(&stream->news_arena);
@@ -53,9 +58,11 @@ static Status start_stream(Postgres *postgres, Error *err)
         buf_char(&names, ',');
         pg_identifier(&names, postgres->append_publication);
     }
-    buf_printf(&options, "proto_version '%d', messages 'true', publication_names ", version);
+    bool streaming = postgres->streaming && !stream->takes_whole;
+    buf_printf(&options, "proto_version '%d', messages 'true', streaming '%s', publication_names ",
+               version, streaming ? "on" : "off");
     pg_literal(&options, buf_view(&names));
-    stream->context.protocol_version = version;
+    stream->context = (PgoutputContext){.protocol_version = version};
     PgWait wait = postgres_wait(postgres);
     if (replication_start(&postgres->replication, &wait, postgres->slot_name, stream->end.lsn,
                           buf_cstring(&options), err) != STATUS_OK) {
@@ -168,31 +175,113 @@ static Status serve_news(Postgres *postgres, int64_t now_ms, Error *err)
     return STATUS_FAIL;
 }
 
-// Everything that has arrived; STATUS_OK with *ret when a batch is to be passed on.
+// Status updates go on, but nothing is taken in: it would only gather in memory.
+static Status answer(Postgres *postgres, Error *err)
+{
+    return replication_wait(&postgres->replication, false, -1, 0, err);
+}
+
+// The slot is free again only after the server has seen the old connection end.
+static Status start_again(Postgres *postgres, Error *err)
+{
+    int64_t until_ms = clock_monotonic_ms() + FREE_SLOT_MS;
+    const Cancel *cancel = postgres->base.context.cancel;
+    for (;;) {
+        Error failure = {0};
+        if (start_stream(postgres, &failure) == STATUS_OK) {
+            return STATUS_OK;
+        }
+        if (strcmp(failure.sqlstate, "55006") != 0 || clock_monotonic_ms() >= until_ms) {
+            *err = failure;
+            return STATUS_FAIL;
+        }
+        struct pollfd wait = {.fd = cancel == NULL ? -1 : cancel->fd, .events = POLLIN};
+        if (poll(&wait, 1, 50) > 0) {
+            return error_set(err, ERROR_CANCELLED, "cancelled while the slot was in use");
+        }
+    }
+}
+
+// Receive what is behind the last whole transaction again, this time without streaming: the server
+// sorts out itself what was rolled back. What has been confirmed stays as it is: the new stream
+// begins behind what was taken in, which may not be durable yet.
+static Status take_whole(Postgres *postgres, Error *err)
+{
+    PostgresStream *stream = &postgres->stream;
+    const SourceContext *context = &postgres->base.context;
+    arena_reset(&stream->scratch);
+    context->notice(context->notice_context,
+                    arena_printf(&stream->scratch,
+                                 "transaction %u has messages and was rolled back in part: it is "
+                                 "received again, without streaming until the next start",
+                                 stream->replayed_commit.xid));
+    streamed_free(stream->replayed);
+    stream->replayed = NULL;
+    streamed_drop(&stream->streamed);
+    stream->open = (Transaction){0};
+    stream->takes_whole = true;
+    Lsn confirmed = postgres->replication.confirmed;
+    stream->is_started = false;
+    replication_stop(&postgres->replication);
+    pg_close(&postgres->walsender);
+    if (postgres_connect_walsender(postgres, err) != STATUS_OK ||
+        start_again(postgres, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    postgres->replication.confirmed = confirmed;
+    return STATUS_OK;
+}
+
+static Status replay(Postgres *postgres, Error *err)
+{
+    return streamed_is_ambiguous(postgres->stream.replayed) ? take_whole(postgres, err)
+                                                            : postgres_replay(postgres, err);
+}
+
+static Status take_frame(Postgres *postgres, Error *err)
+{
+    PostgresStream *stream = &postgres->stream;
+    Frame frame;
+    Status status = replication_next(&postgres->replication, &frame, err);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (frame.kind == FRAME_DATA) {
+        status = postgres_message(postgres, frame.start, frame.data, err);
+    } else {
+        stream->idle = MAX(stream->idle, frame.end);
+    }
+    replication_release(&frame);
+    return status;
+}
+
+// Everything that has arrived; STATUS_OK with *ret when a batch is to be passed on. A transaction
+// that is read back comes before the next frame, and a turn of it is short, so that the server is
+// answered in between: nothing else that the loop waits for may take long.
 static Status take_frames(Postgres *postgres, Batch **ret, Error *err)
 {
     PostgresStream *stream = &postgres->stream;
-    for (;;) {
-        Frame frame;
-        Status status = replication_next(&postgres->replication, &frame, err);
+    for (int replayed = 0; replayed < REPLAY_TURN;) {
+        Status status;
+        if (stream->replayed != NULL) {
+            replayed++;
+            status = replay(postgres, err);
+        } else {
+            status = take_frame(postgres, err);
+        }
         if (status != STATUS_OK) {
             return status;
         }
-        if (frame.kind == FRAME_DATA) {
-            status = postgres_message(postgres, frame.start, frame.data, err);
-        } else {
-            stream->idle = MAX(stream->idle, frame.end);
-        }
-        replication_release(&frame);
-        if (status != STATUS_OK) {
-            return STATUS_FAIL;
-        }
         if (stream->batch != NULL && stream->batch->bytes >= BATCH_BYTES) {
             tell_news_in_time(postgres);
+            if (stream->replayed != NULL && answer(postgres, err) != STATUS_OK) {
+                return STATUS_FAIL;
+            }
             *ret = in_transaction(stream) ? seal_part(stream) : seal_boundary(stream);
             return STATUS_OK;
         }
     }
+    return STATUS_AGAIN;
 }
 
 // Nothing more has arrived: what is whole goes on its way, and a position that moved without
@@ -244,6 +333,9 @@ Status postgres_poll(Source *source, int timeout_ms, int wake_fd, Batch **ret, E
         if (*ret != NULL) {
             return STATUS_OK;
         }
+    }
+    if (reading && stream->replayed != NULL) {
+        return answer(postgres, err) == STATUS_OK ? STATUS_AGAIN : STATUS_FAIL;
     }
     if (replication_wait(&postgres->replication, reading, wake_fd, timeout_ms, err) != STATUS_OK) {
         return STATUS_FAIL;

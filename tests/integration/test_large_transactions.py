@@ -1,0 +1,205 @@
+"""Transactions that the server sends while they run: they are kept here until they commit. The servers have
+the smallest logical_decoding_work_mem there is, so that almost everything is sent that way."""
+import contextlib
+import json
+import os
+import random
+import time
+
+import pytest
+
+from harness import postgres
+from harness.targets import make_target
+from harness.wait import wait_for
+from harness.weir import RELEASE, Weir
+
+MB = 1 << 20
+TABLES = """
+    CREATE TABLE a (id int PRIMARY KEY, v text, n numeric DEFAULT 1.5);
+    CREATE TABLE b (id int PRIMARY KEY, v text, big text);
+    ALTER TABLE b ALTER big SET STORAGE EXTERNAL;
+    CREATE TABLE c (k int, v text);
+    ALTER TABLE c REPLICA IDENTITY FULL;
+    CREATE TABLE z (id int PRIMARY KEY, v text);
+    CREATE TYPE mood AS ENUM ('fine', 'not');
+    CREATE TABLE e (id int PRIMARY KEY, m mood);
+    INSERT INTO a SELECT g, 'old ' || g FROM generate_series(1, 2000) g;
+    INSERT INTO b SELECT g, 'old ' || g, repeat(md5(g::text), 100) FROM generate_series(1, 60) g;
+    INSERT INTO c SELECT g % 50, 'v' || g % 50 FROM generate_series(1, 500) g;
+    INSERT INTO z SELECT g, 'z' FROM generate_series(1, 10) g;
+"""
+FILL = "INSERT INTO a SELECT g, repeat('x', 100) FROM generate_series(%s::int, %s::int) g"
+
+
+@pytest.fixture(scope="session")
+def small_servers(home):
+    made = {}
+
+    def get(version):
+        reason = postgres.missing_reason(version)
+        if reason:
+            pytest.skip(reason)
+        if version not in made:
+            made[version] = postgres.Postgres(home, version, logical_decoding_work_mem="64kB", max_connections=300)
+        return made[version]
+    return get
+
+
+@pytest.fixture
+def server(small_servers, version):
+    return small_servers(version)
+
+
+every_version = pytest.mark.parametrize("version", postgres.VERSIONS, indirect=True)
+on_sqlite = pytest.mark.parametrize("sink", ["sqlite"])
+
+
+def streamed(source):
+    """How many transactions the server has sent while they ran, by slot."""
+    return dict(source.sql("SELECT slot_name, stream_txns FROM pg_stat_replication_slots"))
+
+
+def must_have_streamed(source, at_least=1):
+    name = source.slots()[0][0]
+    wait_for(lambda: streamed(source).get(name, 0) >= at_least, 20, lambda: f"streamed: {streamed(source)}")
+
+
+@contextlib.contextmanager
+def sessions(source, count):
+    open_now = [source.server.connect(source.name) for _ in range(count)]
+    for connection in open_now:
+        connection.autocommit = False
+    try:
+        yield open_now
+    finally:
+        for connection in open_now:
+            connection.close()
+
+
+def everything(source):
+    """A transaction with all that there is, larger than the server's limit many times over."""
+    with source.server.connect(source.name) as db:
+        db.autocommit = False
+        run = db.execute
+        run(FILL, (10000, 12000))
+        run("SAVEPOINT one")
+        run("UPDATE a SET id = id + 100000 WHERE id BETWEEN 1 AND 500")  # keys
+        run("SAVEPOINT two")
+        run("DELETE FROM a WHERE id BETWEEN 10000 AND 10999")
+        run("INSERT INTO c SELECT g, 'never' FROM generate_series(1, 2000) g")
+        run("ROLLBACK TO two")
+        run("UPDATE b SET v = 'touched' WHERE id <= 30")  # big stays as it is
+        run("UPDATE b SET big = repeat(md5(id::text || 'new'), 3000) WHERE id > 30")
+        run("RELEASE one")
+        run("SAVEPOINT three")
+        run("ALTER TABLE z ADD COLUMN gone int DEFAULT 7")
+        run("INSERT INTO z SELECT g, 'never', g FROM generate_series(100, 3000) g")
+        run("SAVEPOINT four")  # two levels: rolled back with the outer one
+        run("TRUNCATE c")
+        run("INSERT INTO z SELECT g, 'never', g FROM generate_series(3001, 5000) g")
+        run("RELEASE four")
+        run("ROLLBACK TO three")
+        run("INSERT INTO z SELECT g, 'stays' FROM generate_series(200, 1500) g")
+        run("ALTER TABLE z ADD COLUMN kept int")
+        run("INSERT INTO z SELECT g, 'stays too', g FROM generate_series(1501, 3000) g")
+        run("TRUNCATE e")
+        run("INSERT INTO e SELECT g, 'not' FROM generate_series(1, 3000) g")
+        run("DELETE FROM c WHERE k < 20")
+        run("UPDATE c SET v = v || '!' WHERE k >= 40")
+        db.commit()
+
+
+@every_version
+def test_one_with_everything(pipeline, version, sink):
+    pipeline.source.sql(TABLES)
+    pipeline.drain()
+    everything(pipeline.source)
+    pipeline.source.sql("INSERT INTO z VALUES (9000, 'after')")
+    pipeline.drain()
+    pipeline.check()
+    must_have_streamed(pipeline.source)
+
+
+def events(path):
+    """What happened, without what may differ between two connections."""
+    found = []
+    for line in path.open():
+        event = json.loads(line)
+        if event["op"] not in ("read", "schema"):
+            found.append(event)
+    return found
+
+
+@every_version
+def test_numbers_are_the_same_either_way(weir, source, tmp_path, version):
+    """The position of a change is what a restart goes by, and it may arrive the other way then."""
+    source.sql(TABLES)
+    paths = {}
+    for way in ("true", "false"):
+        paths[way] = tmp_path / f"{way}.ndjson"
+
+    def drain_both():
+        for way, path in paths.items():
+            weir.drain(f"{source.url}?streaming={way}", f"file:{path}", "--name", f"way_{way}")
+    drain_both()
+    everything(source)
+    drain_both()
+    assert streamed(source).get("weir_way_false", 0) == 0
+    wait_for(lambda: streamed(source)["weir_way_true"] > 0, 20)
+    one, other = (events(paths[way]) for way in ("true", "false"))
+    assert len(one) > 8000
+    for mine, theirs in zip(one, other):
+        assert mine == theirs
+    assert len(one) == len(other)
+
+
+def interleave(source, chance, count, rounds, between=None):
+    """Open transactions that take turns; some are rolled back, wholly or in part, and small ones come between."""
+    with sessions(source, count) as open_now:
+        base = 1000000
+        saved = {n: [] for n in range(count)}
+        for turn in range(rounds):
+            for n, db in enumerate(open_now):
+                first = base + n * 10000 + turn * 200
+                db.execute("INSERT INTO a SELECT g, repeat(%s, 60) FROM generate_series(%s::int, %s::int) g",
+                           (f"{n % 10}", first, first + chance.randint(20, 199)))
+                what = chance.random()
+                if what < 0.3:
+                    db.execute(f"SAVEPOINT s{turn}")
+                    saved[n].append(f"s{turn}")
+                elif what < 0.5 and saved[n]:
+                    at = chance.randrange(len(saved[n]))
+                    db.execute(f"ROLLBACK TO {saved[n][at]}")
+                    del saved[n][at + 1:]
+                elif what < 0.6 and saved[n]:
+                    at = chance.randrange(len(saved[n]))
+                    db.execute(f"RELEASE {saved[n][at]}")
+                    del saved[n][at:]
+                elif what < 0.7:
+                    db.execute("UPDATE a SET v = 'turned', id = id + 5000 WHERE id BETWEEN %s AND %s AND id %% 3 = 0",
+                               (first, first + 60))
+                elif what < 0.75:
+                    db.execute("INSERT INTO b VALUES (%s, 'toast', repeat(md5(%s), 500))", (first, str(n)))
+            source.sql("UPDATE a SET v = %s WHERE id = %s", f"turn {turn}", turn + 1)
+            if between is not None:
+                between(turn)
+        order = list(range(count))
+        chance.shuffle(order)
+        for n in order:
+            if chance.random() < 0.25:
+                open_now[n].rollback()
+            else:
+                open_now[n].commit()
+
+
+@every_version
+@on_sqlite
+def test_many_at_the_same_time(pipeline, version):
+    pipeline.source.sql(TABLES)
+    pipeline.drain()
+    process = pipeline.start()
+    interleave(pipeline.source, random.Random(version), 12, 12)
+    pipeline.settle(process)
+    assert process.stop().code == 0
+    pipeline.check()
+    must_have_streamed(pipeline.source, 3)
