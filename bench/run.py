@@ -31,10 +31,11 @@ BENCHES = {
 def run(name, quick):
     folder = pathlib.Path(tempfile.mkdtemp(prefix="weir-bench-"))
     folder.chmod(0o711)  # the servers' user passes through
-    facts = report.machine()
-    print(f"\n  {name}: {BENCHES[name].__doc__.splitlines()[0]}", flush=True)
+    facts, bench = report.machine(), BENCHES[name]
+    about = " ".join(bench.__doc__.split())
+    print(f"\n  {name}: {about}\n", flush=True)
     try:
-        return report.summary(name, BENCHES[name](folder, quick), facts)
+        return report.summary(name, bench(folder, quick), facts, about)
     finally:
         measure.kill_all()
         servers.stop_all()

@@ -58,7 +58,10 @@ def stripped_size(folder):
 
 
 def start(folder, quick):
-    """From the start of the process to the first row of an existing small table; memory when idle; size."""
+    """From the start of the process until the first row of an existing small table comes out of stdout:, nothing having been
+    prepared: the publication and the slot are made on the way. psql -c 'copy … to stdout' shows what a start, a connection and
+    a row take at the least. The size is that of the stripped program: libpq and SQLite are shared libraries, DuckDB is
+    loaded when it is wanted."""
     rounds = 5 if quick else 30
     server = Server(folder / "source")
     server.sql("CREATE TABLE small (id bigint PRIMARY KEY, a int, b text)")
@@ -106,7 +109,8 @@ def switches(pid):
 
 
 def idle(folder, quick):
-    """A pipeline that has nothing to do, while a table of no interest is written to now and then."""
+    """A pipeline has copied a small table and has nothing to do, while another table is written to once a second: its memory,
+    its CPU time, how often its threads wake up, and whether the slot follows the server, so that no WAL is kept back."""
     seconds = 3 if quick else 30
     source, target = Server(folder / "source"), Server(folder / "target")
     source.sql("CREATE TABLE small (id bigint PRIMARY KEY); INSERT INTO small SELECT generate_series(1, 1000);"
@@ -144,7 +148,8 @@ def idle(folder, quick):
 
 
 def big_transaction(folder, quick):
-    """One transaction of a million rows: the peak of the program's memory, by sink."""
+    """One transaction of a million rows, streamed into each sink by its own run: the peak of the program's memory. DuckDB's
+    own memory is part of that."""
     rows = 100_000 if quick else 1_000_000
     rounds = 1 if quick else 3
     columns = ["id", "a", "b"]

@@ -15,6 +15,11 @@ def _step(longest):
         size *= 10
 
 
+def _number(value):
+    """Three digits that count."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
+
+
 def bars(title, unit, rows):
     """rows: [(name, {median, min, max}, whether it is ours)]"""
     longest = max(figures["max"] for _, figures, _ in rows) or 1.0
@@ -32,7 +37,7 @@ def bars(title, unit, rows):
         parts.append(f'<text x="{LEFT - 8}" y="{y + 16}" text-anchor="end" fill="{INK}">{escape(name)}</text>'
                      f'<rect x="{LEFT}" y="{y + 2}" width="{middle:.1f}" height="20" fill="{OURS if ours else THEIRS}"/>'
                      f'<path d="M{LEFT + low:.1f} {y + 12}H{LEFT + high:.1f}" stroke="{INK}" stroke-width="1.5"/>'
-                     f'<text x="{LEFT + high + 6:.1f}" y="{y + 16}" fill="{INK}">{figures["median"]:.3g}</text>')
+                     f'<text x="{LEFT + high + 6:.1f}" y="{y + 16}" fill="{INK}">{_number(figures["median"])}</text>')
     width = LEFT + WIDTH + RIGHT
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" '
             f'font-size="13"><rect width="{width}" height="{height}" fill="white"/>{"".join(parts)}</svg>\n')

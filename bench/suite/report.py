@@ -90,10 +90,10 @@ def _spread(samples, key):
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
-def summary(name, result, facts):
-    """What is kept. @facts: machine(), of before the benchmark."""
+def summary(name, result, facts, about):
+    """What is kept. @facts: machine(), of before the benchmark; @about: what it does, a paragraph."""
     return {
-        "title": result.title, "command": f"./dev bench {name}", "rounds": max(map(len, result.samples.values())),
+        "title": result.title, "about": about, "command": f"./dev bench {name}", "rounds": max(map(len, result.samples.values())),
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "versions": versions(), "machine": facts, "checked": result.checked, "notes": result.notes,
         "missing": result.missing, "columns": result.columns, "plot": result.plot, "ours": result.ours,
@@ -160,7 +160,7 @@ def _markdown_table(rows):
 def _section(name, kept):
     figures, bars = _tables(kept)
     facts, versions_of = kept["machine"], ", ".join(kept["versions"].values())
-    lines = [f"## {name}: {kept['title']}", "", f"![{name}](bench-{name}.svg)", ""]
+    lines = [f"## {name}: {kept['title']}", "", kept["about"], "", f"![{name}](bench-{name}.svg)", ""]
     lines += _markdown_table(figures) + [""]
     lines += (_markdown_table(bars) + [""]) if len(bars) > 1 else []
     lines += kept["notes"] + [f"Not there: {line}." for line in kept["missing"]] + [kept["checked"], ""]

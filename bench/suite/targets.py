@@ -3,7 +3,7 @@ import json
 import shutil
 import sqlite3
 
-from suite import measure, peers, workloads
+from suite import measure, workloads
 
 
 class Null:
