@@ -9,11 +9,13 @@ static void notice(void *context, const char *message)
 static Status open_source(Runner *runner, Error *err)
 {
     const Pipeline *pipeline = runner->pipeline;
+    bool copy_only = pipeline->until == UNTIL_COPY;
     SourceContext context = {
         .pipeline = pipeline->name.ptr,
         .cancel = &runner->cancel,
-        .copy_only = pipeline->until == UNTIL_COPY,
+        .copy_only = copy_only,
         .until = runner->until.lsn,
+        .directory = copy_only ? NULL : state_path(runner->branches[0].state),
         .notice = notice,
         .notice_context = &runner->scope,
     };
