@@ -185,6 +185,25 @@ Status file_open(File *file, const char *path, Error *err)
     return STATUS_OK;
 }
 
+Status file_open_read(File *file, const char *path, Error *err)
+{
+    *file = FILE_CLOSED;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0) {
+        return file_error(err, errno, "open", path);
+    }
+    *file = (File){.fd = fd, .path = path};
+    return STATUS_OK;
+}
+
+Status file_remove(const char *path, Error *err)
+{
+    if (unlink(path) != 0 && errno != ENOENT) {
+        return file_error(err, errno, "remove", path);
+    }
+    return sync_directory(path, err);
+}
+
 void file_close(File *file)
 {
     if (file->fd >= 0) {

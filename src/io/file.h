@@ -30,6 +30,13 @@ MUST_CHECK Status file_check(const char *path, bool *ret_exists, Error *err);
  */
 MUST_CHECK Status file_open(File *file, const char *path, Error *err);
 
+/** Open a file that is there for reading only. It is not locked. */
+MUST_CHECK Status file_open_read(File *file, const char *path, Error *err);
+
+/** Remove the file; a power cut does not bring it back. One that is not there is removed already.
+ */
+MUST_CHECK Status file_remove(const char *path, Error *err);
+
 MUST_CHECK Status file_size(const File *file, uint64_t *ret, Error *err);
 
 /** ERROR_CONFIG when the path leads elsewhere now: the file was removed, moved or replaced. */

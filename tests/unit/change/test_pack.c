@@ -361,7 +361,7 @@ static void test_refused(void **state)
     refuse(&f, false, STR("\1\7\0\0\0\0\x11\2\1\6\1\1\x80"), "damaged");
     refuse(&f, false, STR("\1\7\0\0\0\0\x11\2\1\xff\xff\xff\xff\xff\xff\xff\xff\xff\1"), "damaged");
     // More than 64 bits.
-    refuse(&f, false, STR("\1\7\xff\xff\xff\xff\xff\xff\xff\xff\xff\2"), "damaged");
+    refuse(&f, false, STR("\1\7\xff\xff\xff\xff\xff\xff\xff\xff\xff\2\0\0\0"), "damaged");
     refuse(&f, false, STR("\1\7\xff\xff\xff\xff\xff\xff\xff\xff\xff\x80\0"), "damaged");
     // An insert without a row, a schema with one, a message without one and with a relation.
     refuse(&f, false, STR("\1\7\0\0\0\0\1\2\2"), "damaged");

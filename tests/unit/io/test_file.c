@@ -44,6 +44,29 @@ static void test_writes_reads_and_truncates(void **state)
     file_close(&file);
 }
 
+static void test_reads_beside_the_writer_and_removes(void **state)
+{
+    File file;
+    File reader;
+    char bytes[2];
+    Error err = {0};
+    assert_int_equal(file_open(&file, path, &err), STATUS_OK);
+    assert_int_equal(file_write(&file, 0, STR("hello"), &err), STATUS_OK);
+    assert_int_equal(file_open_read(&reader, path, &err), STATUS_OK);
+    assert_int_equal(file_remove(path, &err), STATUS_OK);
+    assert_int_not_equal(access(path, F_OK), 0);
+    assert_int_equal(file_read(&reader, 3, bytes, 2, &err), STATUS_OK); // for whoever has it open
+    assert_memory_equal(bytes, "lo", 2);
+    assert_int_equal(file_write(&reader, 0, STR("x"), &err), STATUS_FAIL);
+    file_close(&reader);
+    file_close(&file);
+    assert_int_equal(file_remove(path, &err), STATUS_OK); // it is gone already
+    assert_int_equal(file_open_read(&reader, path, &err), STATUS_FAIL);
+    assert_error(&err, ERROR_CONFIG, "No such file");
+    assert_int_equal(reader.fd, -1);
+    assert_int_equal(file_remove(directory, &err), STATUS_FAIL);
+}
+
 static void test_is_locked(void **state)
 {
     File file;
@@ -316,6 +339,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_writes_reads_and_truncates),
+        cmocka_unit_test(test_reads_beside_the_writer_and_removes),
         cmocka_unit_test(test_is_locked),
         cmocka_unit_test(test_notices_that_it_was_replaced),
         cmocka_unit_test(test_wrong_paths),

@@ -1,0 +1,101 @@
+// The log, inside: shared by segment_log.c (opening, retention), segment_recover.c,
+// segment_write.c and segment_read.c.
+#pragma once
+
+#include <pthread.h>
+#include <sys/types.h>
+
+#include "buffers/segment_log.h"
+
+typedef struct Segment {
+    uint64_t sequence;
+    Position first; // as in its header
+    uint64_t group; // sequence of the segment from which on it is to be read
+    int64_t created_us;
+    uint64_t size; // of all of it but the last; that one grows
+} Segment;
+
+/** Somebody who is expected to read. */
+typedef struct Cursor {
+    Str name;
+    bool is_known;
+    Position position;
+} Cursor;
+
+struct SegmentLog {
+    // Of the list of open logs, under its lock.
+    SegmentLog *next_open;
+    int references;
+    dev_t device; // of the directory
+    ino_t inode;
+
+    Arena arena; // path
+    const char *directory;
+    File lock; // also holds the mark, see segment_recover.c
+    const char *lock_path;
+    uint64_t id;
+    atomic_uint_fast64_t cut;
+
+    pthread_mutex_t mutex; // of all up to the writer's part
+    Segment *segments;     // oldest first
+    size_t count;
+    size_t capacity;
+    LogPlace durable; // readers go up to here; sequence 0: nothing is committed
+    Position position;
+    Checkpoint entries;
+    SegmentLogReader *readers;
+    Cursor *cursors;
+    size_t cursor_count;
+    uint64_t keep_bytes;
+    bool is_expecting;
+    Arena cursor_arena;
+
+    // The writer's.
+    uint64_t sequence; // of the last segment; 0: there is none
+    File file;         // of it
+    const char *path;
+    Arena path_arena;
+    uint64_t written; // bytes of it
+    Buf out;          // what comes behind them
+    size_t record_at; // where the open record begins in `out`
+    bool in_record;
+    bool in_group;  // records were written since the last commit
+    bool is_torn;   // a write failed: roll back first
+    bool is_failed; // a sync failed: no promise can be kept any more
+};
+
+/** The path of a segment, in @arena. */
+RETURNS_NONNULL const char *segment_path(const SegmentLog *log, uint64_t sequence, Arena *arena);
+
+/** Add to the end of the list. */
+void segment_list_add(SegmentLog *log, const SegmentHeader *header, uint64_t size);
+
+/** The one with that sequence, or NULL. */
+Segment *segment_list_find(const SegmentLog *log, uint64_t sequence);
+
+/** The last one that begins at or before @position, NULL: the log begins behind it. */
+const Segment *segment_list_at(const SegmentLog *log, Position position);
+
+/** Entries of a checkpoint as the payload of a record, and back into @ret. */
+void segment_entries_encode(const Checkpoint *entries, Buf *out);
+MUST_CHECK bool segment_entries_decode(Str payload, Checkpoint *ret);
+
+// segment_recover.c
+
+/** Find where the committed part ends: fills the list, durable, position and entries. */
+MUST_CHECK Status segment_recover(SegmentLog *log, Error *err);
+
+/** Note in the lock file how far the log is durable. */
+void segment_mark(SegmentLog *log);
+
+// segment_write.c
+
+/** Remove all that is behind `durable`, and open the last segment for writing. */
+MUST_CHECK Status segment_cut_back(SegmentLog *log, Error *err);
+
+void segment_writer_close(SegmentLog *log);
+
+// segment_read.c
+
+/** Ring the bell of every reader. The mutex is held. */
+void segment_wake_readers(SegmentLog *log);

@@ -1,0 +1,366 @@
+// Opening and closing, the list of segments, what is remembered, and retention.
+#include "buffers/segment_log.h"
+
+#include <assert.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "base/reader.h"
+#include "buffers/segment_inside.h"
+
+// ---------------------------------------------------------------------------------------------
+// Opening
+// ---------------------------------------------------------------------------------------------
+
+// One object a directory: its readers and its writer come from different pipelines' threads.
+static pthread_mutex_t open_lock = PTHREAD_MUTEX_INITIALIZER;
+static SegmentLog *open_logs;
+
+static Status find_directory(const char *directory, struct stat *ret, Error *err)
+{
+    if (mkdir(directory, 0700) != 0 && errno != EEXIST) {
+        return file_error(err, errno, "make the directory", directory);
+    }
+    if (stat(directory, ret) != 0) {
+        return file_error(err, errno, "look at the directory", directory);
+    }
+    if (!S_ISDIR(ret->st_mode)) {
+        return file_error(err, ENOTDIR, "open the directory", directory);
+    }
+    return STATUS_OK;
+}
+
+static void destroy(SegmentLog *log)
+{
+    segment_writer_close(log);
+    file_close(&log->lock);
+    checkpoint_done(&log->entries);
+    mem_free(log->segments);
+    mem_free(log->cursors);
+    arena_done(&log->cursor_arena);
+    arena_done(&log->arena);
+    (void)pthread_mutex_destroy(&log->mutex);
+    mem_free(log);
+}
+
+static Status create(const char *directory, const struct stat *info, SegmentLog **ret, Error *err)
+{
+    SegmentLog *log = mem_alloc_zero(sizeof(*log));
+    (void)pthread_mutex_init(&log->mutex, NULL);
+    atomic_init(&log->cut, 0);
+    log->references = 1;
+    log->device = info->st_dev;
+    log->inode = info->st_ino;
+    log->directory = str_to_cstr(&log->arena, str_from(directory));
+    log->lock_path = arena_printf(&log->arena, "%s/lock", directory);
+    log->lock = FILE_CLOSED;
+    log->file = FILE_CLOSED;
+    buf_init(&log->out, RECORD_BYTES_MAX + ((size_t)64 << 20));
+    if (file_open(&log->lock, log->lock_path, err) != STATUS_OK ||
+        segment_recover(log, err) != STATUS_OK || segment_cut_back(log, err) != STATUS_OK) {
+        destroy(log);
+        return error_wrap(err, "open the buffer \"%s\"", directory);
+    }
+    segment_mark(log);
+    *ret = log;
+    return STATUS_OK;
+}
+
+static Status find_or_create(const char *directory, SegmentLog **ret, Error *err)
+{
+    struct stat info;
+    if (find_directory(directory, &info, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    for (SegmentLog *log = open_logs; log != NULL; log = log->next_open) {
+        if (log->device == info.st_dev && log->inode == info.st_ino) {
+            log->references++;
+            *ret = log;
+            return STATUS_OK;
+        }
+    }
+    SegmentLog *log;
+    if (create(directory, &info, &log, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    log->next_open = open_logs;
+    open_logs = log;
+    *ret = log;
+    return STATUS_OK;
+}
+
+Status segment_log_open(const char *directory, SegmentLog **ret, Error *err)
+{
+    (void)pthread_mutex_lock(&open_lock);
+    Status status = find_or_create(directory, ret, err);
+    (void)pthread_mutex_unlock(&open_lock);
+    return status;
+}
+
+void segment_log_close(SegmentLog *log)
+{
+    if (log == NULL) {
+        return;
+    }
+    (void)pthread_mutex_lock(&open_lock);
+    assert(log->references > 0);
+    if (--log->references == 0) {
+        SegmentLog **at = &open_logs;
+        while (*at != log) {
+            at = &(*at)->next_open;
+        }
+        *at = log->next_open;
+        destroy(log);
+    }
+    (void)pthread_mutex_unlock(&open_lock);
+}
+
+uint64_t segment_log_cut(SegmentLog *log)
+{
+    return atomic_exchange(&log->cut, 0);
+}
+
+// ---------------------------------------------------------------------------------------------
+// The list of segments
+// ---------------------------------------------------------------------------------------------
+
+const char *segment_path(const SegmentLog *log, uint64_t sequence, Arena *arena)
+{
+    char name[SEGMENT_NAME_SIZE];
+    segment_name(sequence, name);
+    return arena_printf(arena, "%s/%s", log->directory, name);
+}
+
+void segment_list_add(SegmentLog *log, const SegmentHeader *header, uint64_t size)
+{
+    if (log->count == log->capacity) {
+        log->capacity = MAX(log->capacity * 2, (size_t)16);
+        log->segments = mem_resize(log->segments, log->capacity * sizeof(Segment));
+    }
+    log->segments[log->count++] = (Segment){
+        .sequence = header->sequence,
+        .first = header->first,
+        .group = MAX(header->group.sequence, UINT64_C(1)),
+        .created_us = header->created_us,
+        .size = size,
+    };
+}
+
+Segment *segment_list_find(const SegmentLog *log, uint64_t sequence)
+{
+    // They are numbered without gaps.
+    bool inside = log->count > 0 && sequence >= log->segments[0].sequence &&
+                  sequence - log->segments[0].sequence < log->count;
+    return inside ? &log->segments[sequence - log->segments[0].sequence] : NULL;
+}
+
+const Segment *segment_list_at(const SegmentLog *log, Position position)
+{
+    const Segment *found = NULL;
+    for (size_t i = 0; i < log->count; i++) {
+        if (log->segments[i].sequence <= log->durable.sequence &&
+            position_compare(log->segments[i].first, position) <= 0) {
+            found = &log->segments[i];
+        }
+    }
+    return found;
+}
+
+SegmentLogRange segment_log_range(SegmentLog *log)
+{
+    (void)pthread_mutex_lock(&log->mutex);
+    SegmentLogRange range = {.is_empty = log->durable.sequence == 0, .last = log->position};
+    for (size_t i = 0; i < log->count; i++) {
+        range.bytes += log->segments[i].size;
+    }
+    if (!range.is_empty) {
+        range.first = log->segments[0].first;
+        range.created_us = log->segments[0].created_us;
+    }
+    (void)pthread_mutex_unlock(&log->mutex);
+    return range;
+}
+
+// ---------------------------------------------------------------------------------------------
+// What is remembered
+// ---------------------------------------------------------------------------------------------
+
+// Count; for each: length and bytes of the key, then 0 (to be removed) or 1, length and bytes of
+// the value.
+void segment_entries_encode(const Checkpoint *entries, Buf *out)
+{
+    buf_be32(out, (uint32_t)entries->count);
+    for (size_t i = 0; i < entries->count; i++) {
+        const CheckpointEntry *entry = &entries->entries[i];
+        buf_be32(out, (uint32_t)entry->key.len);
+        buf_str(out, entry->key);
+        buf_char(out, entry->value.ptr != NULL);
+        if (entry->value.ptr != NULL) {
+            buf_be32(out, (uint32_t)entry->value.len);
+            buf_str(out, entry->value);
+        }
+    }
+}
+
+MUST_CHECK static bool take_entry(Reader *in, Str *ret_key, Str *ret_value)
+{
+    uint32_t len;
+    uint8_t has_value;
+    *ret_value = (Str){NULL, 0};
+    return reader_u32(in, &len) && len > 0 && reader_bytes(in, len, ret_key) &&
+           reader_u8(in, &has_value) && has_value <= 1 &&
+           (has_value == 0 || (reader_u32(in, &len) && len <= LIMIT_CHECKPOINT_VALUE &&
+                               reader_bytes(in, len, ret_value)));
+}
+
+bool segment_entries_decode(Str payload, Checkpoint *ret)
+{
+    Reader in = reader_from(payload.ptr, payload.len);
+    uint32_t count;
+    if (!reader_u32(&in, &count)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        Str key;
+        Str value;
+        if (!take_entry(&in, &key, &value)) {
+            return false;
+        }
+        checkpoint_set(ret, key, value);
+    }
+    return reader_left(&in) == 0;
+}
+
+void segment_log_entries(SegmentLog *log, Checkpoint *ret)
+{
+    (void)pthread_mutex_lock(&log->mutex);
+    for (size_t i = 0; i < log->entries.count; i++) {
+        const CheckpointEntry *entry = &log->entries.entries[i];
+        if (entry->value.ptr != NULL) {
+            checkpoint_set(ret, entry->key, entry->value);
+        }
+    }
+    (void)pthread_mutex_unlock(&log->mutex);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Retention
+// ---------------------------------------------------------------------------------------------
+
+// The first segment that the cursor has to read.
+static uint64_t needed_by(const SegmentLog *log, const Cursor *cursor)
+{
+    const Segment *at = cursor->is_known ? segment_list_at(log, cursor->position) : NULL;
+    return at == NULL ? log->segments[0].sequence : at->group;
+}
+
+// The first segment that is to be kept.
+static uint64_t keep_from(const SegmentLog *log)
+{
+    uint64_t keep = log->durable.sequence;
+    for (size_t i = 0; i < log->cursor_count; i++) {
+        keep = MIN(keep, needed_by(log, &log->cursors[i]));
+    }
+    uint64_t bytes = 0;
+    for (size_t i = log->count; i > 0 && log->keep_bytes > 0; i--) {
+        bytes += log->segments[i - 1].size;
+        if (bytes >= log->keep_bytes) {
+            return MIN(keep, log->segments[i - 1].sequence);
+        }
+    }
+    return log->keep_bytes > 0 ? log->segments[0].sequence : keep;
+}
+
+// Files go one after the other, oldest first, so that a crash leaves no gap. One that cannot be
+// removed stays for the next opening to find: it is whole, and only takes up room.
+static void remove_files(const SegmentLog *log, uint64_t from, uint64_t to)
+{
+    Arena scratch = {.chunk_size = 1024};
+    for (uint64_t sequence = from; sequence < to; sequence++) {
+        if (file_remove(segment_path(log, sequence, &scratch), NULL) != STATUS_OK) {
+            break;
+        }
+        arena_reset(&scratch);
+    }
+    arena_done(&scratch);
+}
+
+// The mutex is held, also while files are removed: two threads must not take turns at it.
+static void drop_old(SegmentLog *log)
+{
+    if (!log->is_expecting || log->durable.sequence == 0) {
+        return;
+    }
+    uint64_t first = log->segments[0].sequence;
+    uint64_t keep = keep_from(log);
+    if (keep <= first) {
+        return;
+    }
+    size_t count = (size_t)(keep - first);
+    assert(count < log->count);
+    log->count -= count;
+    memmove(log->segments, log->segments + count, log->count * sizeof(Segment));
+    remove_files(log, first, keep);
+}
+
+static Cursor *find_cursor(const SegmentLog *log, Str name)
+{
+    for (size_t i = 0; i < log->cursor_count; i++) {
+        if (str_equal(log->cursors[i].name, name)) {
+            return &log->cursors[i];
+        }
+    }
+    return NULL;
+}
+
+void segment_log_expect(SegmentLog *log, const Str *names, size_t count, uint64_t keep_bytes)
+{
+    (void)pthread_mutex_lock(&log->mutex);
+    Arena arena = {.chunk_size = 4096};
+    Cursor *cursors = mem_alloc_zero((count + 1) * sizeof(Cursor));
+    for (size_t i = 0; i < count; i++) {
+        const Cursor *known = find_cursor(log, names[i]);
+        cursors[i] = known == NULL ? (Cursor){0} : *known;
+        cursors[i].name = str_copy(&arena, names[i]);
+    }
+    mem_free(log->cursors);
+    arena_done(&log->cursor_arena);
+    log->cursors = cursors;
+    log->cursor_count = count;
+    log->cursor_arena = arena;
+    log->keep_bytes = keep_bytes;
+    log->is_expecting = true;
+    drop_old(log);
+    (void)pthread_mutex_unlock(&log->mutex);
+}
+
+void segment_log_passed(SegmentLog *log, Str name, Position position)
+{
+    (void)pthread_mutex_lock(&log->mutex);
+    Cursor *cursor = find_cursor(log, name);
+    if (cursor != NULL) {
+        cursor->position = position;
+        cursor->is_known = true;
+        drop_old(log);
+    }
+    (void)pthread_mutex_unlock(&log->mutex);
+}
+
+bool segment_log_backlog(SegmentLog *log, Str name, SegmentLogBacklog *ret)
+{
+    (void)pthread_mutex_lock(&log->mutex);
+    const Cursor *cursor = find_cursor(log, name);
+    if (cursor != NULL && log->durable.sequence != 0) {
+        uint64_t from = needed_by(log, cursor);
+        *ret = (SegmentLogBacklog){.created_us = segment_list_find(log, from)->created_us};
+        for (size_t i = 0; i < log->count; i++) {
+            ret->bytes += log->segments[i].sequence >= from ? log->segments[i].size : 0;
+        }
+    } else if (cursor != NULL) {
+        *ret = (SegmentLogBacklog){0};
+    }
+    (void)pthread_mutex_unlock(&log->mutex);
+    return cursor != NULL;
+}

@@ -1,0 +1,123 @@
+// The disk buffer: an append-only log of changes in a directory of its own, one writer and any
+// number of readers, all of one process.
+//
+//   write … write ─► commit ─► one fsync for all of it ─► readers see it
+//
+// What was committed survives a power cut; what was not is gone after it, all of it: the log always
+// ends with a commit. A torn tail is cut off when the log is opened, and told. Any other damage is
+// ERROR_FATAL that names file and offset.
+//
+// The log is a chain of segments (segment_file.h). Each begins with all that the log remembers, so
+// that the oldest ones can be dropped when no reader needs them any more.
+#pragma once
+
+#include "buffers/segment_file.h"
+#include "io/wake.h"
+#include "pipeline/checkpoint.h"
+
+typedef struct SegmentLog SegmentLog;
+
+/**
+ * Open the log in @directory, making it when it is missing. Within one process everybody who opens
+ * the directory gets the same log; for another process it is locked (ERROR_CONFIG). Thread: any.
+ */
+MUST_CHECK Status segment_log_open(const char *directory, SegmentLog **ret, Error *err);
+
+/** Accepts NULL. Thread: any. */
+void segment_log_close(SegmentLog *log);
+
+/** How much the repair of a torn tail cut off when the log was opened; told once, then 0. */
+uint64_t segment_log_cut(SegmentLog *log);
+
+typedef struct SegmentLogRange {
+    bool is_empty;      // nothing was ever committed
+    Position first;     // everything behind it up to
+    Position last;      // this is in the log
+    uint64_t bytes;     // on disk
+    int64_t created_us; // when its oldest segment was begun, since 1970
+} SegmentLogRange;
+
+/** Thread: any. */
+SegmentLogRange segment_log_range(SegmentLog *log);
+
+/** What was remembered with the commits: each key's last value. Thread: any. */
+void segment_log_entries(SegmentLog *log, Checkpoint *ret);
+
+// ---------------------------------------------------------------------------------------------
+// Writing: one thread at a time. After a failure only segment_log_rollback() may be called.
+// ---------------------------------------------------------------------------------------------
+
+/** Forget what was written since the last commit. */
+MUST_CHECK Status segment_log_rollback(SegmentLog *log, Error *err);
+
+/**
+ * Get ready to write: begin a new segment when the last one has @segment_bytes or more.
+ * *ret_is_new: nothing but the log's memory is in the segment yet. A segment grows beyond that only
+ * by what is written between two calls.
+ */
+MUST_CHECK Status segment_log_begin(SegmentLog *log, uint64_t segment_bytes, bool *ret_is_new,
+                                    Error *err);
+
+/** The next record's payload is appended to this buffer; segment_log_end() follows. */
+RETURNS_NONNULL Buf *segment_log_record(SegmentLog *log);
+
+/** The record is complete. Its LSN is not smaller than that of any before it. */
+MUST_CHECK Status segment_log_end(SegmentLog *log, RecordKind kind, Position end, Error *err);
+
+/**
+ * Make everything written so far durable, with @end as the new end of the log and the entries of
+ * @changed to be remembered. The first commit of an empty log says where it begins.
+ */
+MUST_CHECK Status segment_log_commit(SegmentLog *log, Position end, const Checkpoint *changed,
+                                     Error *err);
+
+// ---------------------------------------------------------------------------------------------
+// Reading: each reader belongs to one thread.
+// ---------------------------------------------------------------------------------------------
+
+typedef struct SegmentLogReader SegmentLogReader;
+
+/**
+ * Read what is behind @from. The first records may be older: whole segments are read, and RELATION
+ * records of a segment are needed for all that follows. ERROR_CONFIG when the log has been dropped
+ * up to a later position.
+ */
+MUST_CHECK Status segment_log_reader_open(SegmentLog *log, Position from, SegmentLogReader **ret,
+                                          Error *err);
+
+/** Accepts NULL. */
+void segment_log_reader_close(SegmentLogReader *reader);
+
+/**
+ * The next durable record, its payload in @arena; STATUS_AGAIN when there is none yet. The last
+ * record before STATUS_AGAIN is a COMMIT.
+ */
+MUST_CHECK Status segment_log_next(SegmentLogReader *reader, Arena *arena, Record *ret, Error *err);
+
+/** Readable when more has become durable since it was last cleared. */
+Wake *segment_log_reader_wake(SegmentLogReader *reader);
+
+// ---------------------------------------------------------------------------------------------
+// Retention: a segment is dropped when everybody who is expected to read it has done so.
+// Thread: any.
+// ---------------------------------------------------------------------------------------------
+
+/**
+ * Who reads this log, and how many bytes of what all have read are kept for replays. Until it is
+ * called nothing is dropped. A name that has not told yet how far it is needs everything.
+ */
+void segment_log_expect(SegmentLog *log, const Str *names, size_t count, uint64_t keep_bytes);
+
+/** @name has everything at or before @position. Ignored for a name that is not expected. */
+void segment_log_passed(SegmentLog *log, Str name, Position position);
+
+typedef struct SegmentLogBacklog {
+    uint64_t bytes;     // on disk because of it
+    int64_t created_us; // when the oldest segment that it needs was begun, since 1970
+} SegmentLogBacklog;
+
+/**
+ * How much @name holds. What is too much, and what to do then, is for the caller to decide: let the
+ * source wait, or leave the name out of segment_log_expect(). False: it is not expected.
+ */
+MUST_CHECK bool segment_log_backlog(SegmentLog *log, Str name, SegmentLogBacklog *ret);
