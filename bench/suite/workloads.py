@@ -100,7 +100,7 @@ WIDE_INSERT = ("INSERT INTO wide SELECT i * 50 + g, "
 APPLIED = {
     "insert": Workload(
         "small inserts in transactions of 100", _sql(SMALL_TABLE),
-        lambda server, n: server.sql(small_inserts(n)), 1_000_000, 100_000, "rows"),
+        lambda server, n: server.sql(small_inserts(n)), 1_000_000, 200_000, "rows"),
     "pgbench": Workload(
         "pgbench's own transactions, four clients, 1,000,000 accounts",
         lambda server, n: _pgbench(server, "-i", "-q", "-s", 10),
@@ -110,18 +110,18 @@ APPLIED = {
         "updates of 1,000 keys, in transactions of 100",
         _sql("CREATE TABLE hot (id int PRIMARY KEY, n bigint, t text);"
              "INSERT INTO hot SELECT g, 0, 'row ' || g FROM generate_series(0, 999) g"),
-        _in_transactions("UPDATE hot SET n = n + 1, t = 'turn ' || i WHERE id / 100 = i % 10"), 2_000_000, 100_000),
+        _in_transactions("UPDATE hot SET n = n + 1, t = 'turn ' || i WHERE id / 100 = i % 10"), 2_000_000, 200_000),
     "delete": Workload(
         "deletes in transactions of 100, of a table with as many rows again",
         _sql(SMALL_TABLE + "; INSERT INTO small SELECT g, g, 'value ' || g FROM generate_series(1, {N} * 2) g"),
         _in_transactions("DELETE FROM small WHERE id % 2 = 0 AND id > i * 200 AND id <= i * 200 + 200"),
-        1_000_000, 100_000),
+        1_000_000, 200_000),
     "wide": Workload(
         "rows of 100 columns: inserted in transactions of 50, then every second one updated", _sql(WIDE_TABLE),
         lambda server, n: (_in_transactions(WIDE_INSERT, 50)(server, n),
                            _in_transactions("UPDATE wide SET c4 = c4 + 1, c1 = 'again' WHERE id > i * 100 "
                                             "AND id <= i * 100 + 100 AND id % 2 = 0", 100)(server, n)),
-        100_000, 5_000, "rows"),
+        100_000, 20_000, "rows"),
     "toast": Workload(
         "updates in transactions of 20 of rows with 20 kB of text: 9 of 10 leave it as it is",
         _sql("CREATE TABLE toast (id int PRIMARY KEY, n int, long text); "
@@ -129,7 +129,7 @@ APPLIED = {
              "SELECT g, 0, repeat(md5(g::text), 640) FROM generate_series(0, 1999) g"),
         _in_transactions("UPDATE toast SET n = n + 1, long = CASE WHEN i % 10 = 0 THEN repeat(md5((id + i)::text), 640) "
                          "ELSE long END WHERE id / 20 = i % 100", 20),
-        100_000, 5_000),
+        100_000, 20_000),
     "json": Workload(
         "documents of 1 kB as jsonb: inserted in transactions of 100, then each updated",
         _sql("CREATE TABLE docs (id bigint PRIMARY KEY, doc jsonb)"),
