@@ -10,10 +10,10 @@ _weir() {
         *' --log-format') words='text json' ;;
         *' --log-level') words='error warn info debug' ;;
         'stream --progress') words='auto always never' ;;
-        'stream '*) words='--table --jobs --progress --publication --slot --no-copy --until --state --name --log-format --log-level --help' ;;
+        'stream '*) words='--table --jobs --progress --publication --slot --no-copy --until --state --metrics --name --log-format --log-level --help' ;;
         'copy --progress') words='auto always never' ;;
         'copy '*) words='--table --jobs --progress --log-format --log-level --help' ;;
-        'run '*) words='--until --state --log-format --log-level --help' ;;
+        'run '*) words='--until --state --metrics --log-format --log-level --help' ;;
         'check --format') words='text json' ;;
         'check '*) words='--table --publication --slot --name --no-columns --format --log-format --log-level --help' ;;
         'slots '*) words='--log-format --log-level --help' ;;

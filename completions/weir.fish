@@ -8,6 +8,7 @@ complete -c weir -n '__fish_seen_subcommand_from stream' -l slot -d 'Replication
 complete -c weir -n '__fish_seen_subcommand_from stream' -l no-copy -d 'Do not copy the rows that are there: follow the changes only.'
 complete -c weir -n '__fish_seen_subcommand_from stream' -l until -d 'Stop when everything committed before now, or before an LSN, is delivered.' -r
 complete -c weir -n '__fish_seen_subcommand_from stream' -l state -d 'Directory for the state. Default: $XDG_STATE_HOME/weir or ~/.local/state/weir.' -r
+complete -c weir -n '__fish_seen_subcommand_from stream' -l metrics -d 'Serve /metrics for Prometheus and /health. :PORT is this machine only.' -r
 complete -c weir -n '__fish_seen_subcommand_from stream' -l name -d 'Name of the pipeline, under which its state is kept. Default: made from both ends.' -r
 complete -c weir -n __fish_use_subcommand -f -a copy -d 'copy what is there, once'
 complete -c weir -n '__fish_seen_subcommand_from copy' -l table -d 'Take only these tables: schema.table, schema.* or table. Can be repeated.' -r
@@ -16,6 +17,7 @@ complete -c weir -n '__fish_seen_subcommand_from copy' -l progress -d 'Show live
 complete -c weir -n __fish_use_subcommand -f -a run -d 'run every pipeline of a project'
 complete -c weir -n '__fish_seen_subcommand_from run' -l until -d 'Stop when everything committed before now, or before an LSN, is delivered.' -r
 complete -c weir -n '__fish_seen_subcommand_from run' -l state -d 'Directory for the state. Default: what the file says, else $XDG_STATE_HOME/weir or ~/.local/state/weir.' -r
+complete -c weir -n '__fish_seen_subcommand_from run' -l metrics -d 'Serve /metrics for Prometheus and /health. :PORT is this machine only.' -r
 complete -c weir -n __fish_use_subcommand -f -a check -d 'look at both ends and say what would happen'
 complete -c weir -n '__fish_seen_subcommand_from check' -l table -d 'Look at these tables only: schema.table, schema.* or table. Can be repeated.' -r
 complete -c weir -n '__fish_seen_subcommand_from check' -l publication -d 'Publication that is to be read.' -r

@@ -13,8 +13,16 @@ typedef struct PipelineOptions {
     Str state;
     Str name;
     int64_t jobs;
+    Str metrics;
     int progress; // ProgressMode
 } PipelineOptions;
+
+#define METRICS_OPTION(type)                                                                 \
+    {                                                                                        \
+        "metrics", OPTION_STRING(type, metrics),                                             \
+            .value_name = "HOST:PORT",                                                       \
+            .help = "Serve /metrics for Prometheus and /health. :PORT is this machine only." \
+    }
 
 /** A source as it stands on the command line. */
 MUST_CHECK Status source_endpoint(Str text, Arena *arena, Endpoint *ret, Error *err);

@@ -8,10 +8,12 @@
 #include "cli/interrupt.h"
 #include "cli/pipeline_options.h"
 #include "cli/project_pipelines.h"
+#include "control/metrics.h"
 
 typedef struct RunOptions {
     Str until;
     Str state;
+    Str metrics;
 } RunOptions;
 
 static const Option run_options[] = {
@@ -20,6 +22,7 @@ static const Option run_options[] = {
     {"state", OPTION_STRING(RunOptions, state), .value_name = "DIR",
      .help = "Directory for the state. Default: what the file says, else $XDG_STATE_HOME/weir or "
              "~/.local/state/weir."},
+    METRICS_OPTION(RunOptions),
     {0},
 };
 
@@ -94,10 +97,12 @@ static void free_runners(Runner **runners, size_t count)
     }
 }
 
-static int run_project(const Pipeline *pipelines, size_t count, Arena *arena)
+static int run_project(const Pipeline *pipelines, size_t count, Str address, Arena *arena)
 {
     RunThread *runs = ARENA_ARRAY(arena, RunThread, count);
     Runner **runners = ARENA_ARRAY(arena, Runner *, count);
+    Watched *watched = ARENA_ARRAY(arena, Watched, count);
+    MetricsServer *metrics = NULL;
     Error err = {0};
     for (size_t i = 0; i < count; i++) {
         if (runner_new(&pipelines[i], NULL, &runners[i], &err) != STATUS_OK) {
@@ -106,9 +111,17 @@ static int run_project(const Pipeline *pipelines, size_t count, Arena *arena)
         }
         runs[i].pipeline = &pipelines[i];
         runs[i].runner = runners[i];
+        watched[i] = (Watched){&pipelines[i], runners[i]};
+    }
+    if (address.len > 0 && metrics_start(address, watched, count, &metrics, &err) != STATUS_OK) {
+        free_runners(runners, count);
+        return report_error(&err);
+    }
+    for (size_t i = 0; i < count; i++) {
         tell_start(&pipelines[i]);
     }
     run_threads(runs, runners, count);
+    metrics_stop(metrics);
     free_runners(runners, count);
     return worst_code(runs, count);
 }
@@ -124,7 +137,7 @@ static int run_run(Invocation *invocation)
                           &count, &err) != STATUS_OK) {
         return report_error(&err);
     }
-    return run_project(pipelines, count, invocation->arena);
+    return run_project(pipelines, count, options->metrics, invocation->arena);
 }
 
 static const char *const examples[] = {"weir run", "weir run pipelines/ --until now", NULL};

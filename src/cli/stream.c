@@ -5,6 +5,7 @@
 #include "cli/interrupt.h"
 #include "cli/pipeline_options.h"
 #include "cli/progress.h"
+#include "control/metrics.h"
 
 #define SHARED_OPTIONS                                                                     \
     {"table", OPTION_LIST(PipelineOptions, tables), .value_name = "PATTERN",               \
@@ -25,6 +26,7 @@ static const Option stream_options[] = {
      .help = "Stop when everything committed before now, or before an LSN, is delivered."},
     {"state", OPTION_STRING(PipelineOptions, state), .value_name = "DIR",
      .help = "Directory for the state. Default: $XDG_STATE_HOME/weir or ~/.local/state/weir."},
+    METRICS_OPTION(PipelineOptions),
     {"name", OPTION_STRING(PipelineOptions, name), .value_name = "NAME",
      .help = "Name of the pipeline, under which its state is kept. Default: made from both ends."},
     {0},
@@ -60,6 +62,13 @@ static int run_pipeline(const Pipeline *pipeline, const PipelineOptions *options
     if (runner_new(pipeline, NULL, &runner, &err) != STATUS_OK) {
         return report_error(&err);
     }
+    MetricsServer *metrics = NULL;
+    const Watched watched[] = {{pipeline, runner}};
+    if (options->metrics.len > 0 &&
+        metrics_start(options->metrics, watched, 1, &metrics, &err) != STATUS_OK) {
+        runner_free(runner);
+        return report_error(&err);
+    }
     Runner *const runners[] = {runner};
     interrupt_watch(runners, 1);
     int64_t began_us = clock_monotonic_us();
@@ -68,6 +77,7 @@ static int run_pipeline(const Pipeline *pipeline, const PipelineOptions *options
     Status status = runner_run(runner, &err);
     progress_stop(progress);
     interrupt_clear();
+    metrics_stop(metrics);
     bool quiet = is_reader_gone(status, &err);
     if (!quiet) {
         summarize(pipeline, runner, began_us, status);

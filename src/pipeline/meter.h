@@ -18,7 +18,8 @@ typedef struct Meter {
     atomic_int_fast64_t transactions;
     atomic_int_fast64_t bytes;
     atomic_int_fast64_t commits;
-    atomic_uint_fast64_t durable; // Lsn
+    atomic_uint_fast64_t delivered; // Lsn: handed to the sink
+    atomic_uint_fast64_t durable;   // Lsn
     atomic_int_fast64_t
         waiting_us; // when the oldest change that is not durable was taken in; 0: none
     pthread_mutex_t name_lock;

@@ -417,6 +417,7 @@ static void take_in(Route *route, const Batch *batch)
     assert(position_compare(batch->end, route->written) >= 0 ||
            position_compare(batch->end, route->resumed) <= 0);
     route->written = position_max(route->written, batch->end);
+    atomic_store(&route->options.meter->delivered, route->written.lsn);
     if (batch->count > 0 && atomic_load(&route->options.meter->waiting_us) == 0) {
         atomic_store(&route->options.meter->waiting_us, batch->sealed_us);
     }

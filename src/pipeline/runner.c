@@ -110,6 +110,7 @@ static Position after_opening(Runner *runner, Position start)
     for (size_t i = 0; i < runner->branch_count; i++) {
         Branch *branch = &runner->branches[i];
         route_start(branch->route, branch->start);
+        atomic_store(&branch->meter.delivered, branch->start.lsn);
         atomic_store(&branch->meter.durable, branch->start.lsn);
     }
     atomic_store(&runner->received, start.lsn);
@@ -364,31 +365,53 @@ void runner_stop(Runner *runner, bool now)
     wake_set(&runner->bell);
 }
 
-// Copies add up. Of the stream it counts how far the slowest route is.
-static void add_branch(Branch *branch, bool is_first, RunnerStats *ret)
+void runner_route_stats(Runner *runner, size_t route, RouteStats *ret)
 {
+    assert(route < runner->branch_count);
+    Branch *branch = &runner->branches[route];
     Meter *meter = &branch->meter;
-    ret->tables_total += atomic_load(&meter->tables_total);
-    ret->tables_done += atomic_load(&meter->tables_done);
-    ret->copy_rows += atomic_load(&meter->copy_rows);
-    ret->copy_rows_estimate += atomic_load(&meter->copy_rows_estimate);
-    ret->copy_bytes += atomic_load(&meter->copy_bytes);
-    ret->commits += atomic_load(&meter->commits);
-    Lsn durable = atomic_load(&meter->durable);
-    if (is_first || durable < ret->durable) {
-        ret->durable = durable;
-        ret->changes = atomic_load(&meter->changes);
-        ret->transactions = atomic_load(&meter->transactions);
-        ret->bytes = atomic_load(&meter->bytes);
-    }
+    *ret = (RouteStats){
+        .name = branch->target->name,
+        .sink = branch->target->sink,
+        .tables_total = atomic_load(&meter->tables_total),
+        .tables_done = atomic_load(&meter->tables_done),
+        .copy_rows = atomic_load(&meter->copy_rows),
+        .copy_rows_estimate = atomic_load(&meter->copy_rows_estimate),
+        .copy_bytes = atomic_load(&meter->copy_bytes),
+        .changes = atomic_load(&meter->changes),
+        .transactions = atomic_load(&meter->transactions),
+        .bytes = atomic_load(&meter->bytes),
+        .commits = atomic_load(&meter->commits),
+        .delivered = atomic_load(&meter->delivered),
+        .durable = atomic_load(&meter->durable),
+    };
     int64_t waiting = atomic_load(&meter->waiting_us);
-    int64_t lag = waiting == 0 ? 0 : (clock_monotonic_us() - waiting) / 1000;
-    ret->lag_ms = MAX(ret->lag_ms, lag);
+    ret->lag_ms = waiting == 0 ? 0 : MAX((clock_monotonic_us() - waiting) / 1000, (int64_t)0);
     (void)pthread_mutex_lock(&meter->name_lock);
-    if (is_first || meter->copy_table[0] != '\0') {
-        memcpy(ret->copy_table, meter->copy_table, sizeof(ret->copy_table));
-    }
+    memcpy(ret->copy_table, meter->copy_table, sizeof(ret->copy_table));
     (void)pthread_mutex_unlock(&meter->name_lock);
+}
+
+// Copies add up. Of the stream it counts how far the slowest route is.
+static void add_route(const RouteStats *route, bool is_first, RunnerStats *ret)
+{
+    bool is_known = route->copy_rows_estimate >= 0 && ret->copy_rows_estimate >= 0;
+    ret->tables_total += route->tables_total;
+    ret->tables_done += route->tables_done;
+    ret->copy_rows += route->copy_rows;
+    ret->copy_rows_estimate = is_known ? ret->copy_rows_estimate + route->copy_rows_estimate : -1;
+    ret->copy_bytes += route->copy_bytes;
+    ret->commits += route->commits;
+    ret->lag_ms = MAX(ret->lag_ms, route->lag_ms);
+    if (is_first || route->durable < ret->durable) {
+        ret->durable = route->durable;
+        ret->changes = route->changes;
+        ret->transactions = route->transactions;
+        ret->bytes = route->bytes;
+    }
+    if (is_first || route->copy_table[0] != '\0') {
+        memcpy(ret->copy_table, route->copy_table, sizeof(ret->copy_table));
+    }
 }
 
 void runner_stats(Runner *runner, RunnerStats *ret)
@@ -399,9 +422,12 @@ void runner_stats(Runner *runner, RunnerStats *ret)
         .received = atomic_load(&runner->received),
     };
     for (size_t i = 0; i < runner->branch_count; i++) {
-        add_branch(&runner->branches[i], i == 0, ret);
+        RouteStats route;
+        runner_route_stats(runner, i, &route);
+        add_route(&route, i == 0, ret);
     }
     (void)pthread_mutex_lock(&runner->lock);
+    ret->confirmed = runner->core.confirmed.lsn;
     ret->retries = runner->core.restarts;
     if (runner->core.state == CORE_WAITING) {
         ret->retry_in_ms = MAX(runner->core.retry_at_ms - clock_monotonic_ms(), (int64_t)0);

@@ -64,12 +64,32 @@ typedef struct RunnerStats {
     int64_t commits;
     Lsn head;            // end of the source's history as far as it is known
     Lsn received;        // taken in from the source
-    Lsn durable;         // durable at the sink
+    Lsn durable;         // durable at every sink
+    Lsn confirmed;       // what the source may forget
     int64_t lag_ms;      // age of the oldest change that is not durable; 0 when caught up
     int64_t retries;     // restarts after a transient error
     int64_t retry_in_ms; // in PHASE_RETRYING
     char last_error[512];
 } RunnerStats;
+
+/** The same of one route. */
+typedef struct RouteStats {
+    Str name; // empty: the only one
+    const SinkOps *sink;
+    int64_t tables_total;
+    int64_t tables_done;
+    int64_t copy_rows;
+    int64_t copy_rows_estimate; // -1: not known
+    int64_t copy_bytes;
+    char copy_table[256];
+    int64_t changes;
+    int64_t transactions;
+    int64_t bytes;
+    int64_t commits;
+    Lsn delivered; // handed to the sink
+    Lsn durable;
+    int64_t lag_ms;
+} RouteStats;
 
 typedef struct Runner Runner;
 
@@ -86,6 +106,9 @@ void runner_stop(Runner *runner, bool now);
 
 /** Thread: any. */
 void runner_stats(Runner *runner, RunnerStats *ret);
+
+/** Of the pipeline's @route-th route. Thread: any. */
+void runner_route_stats(Runner *runner, size_t route, RouteStats *ret);
 
 /** Accepts NULL. */
 void runner_free(Runner *runner);

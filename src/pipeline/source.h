@@ -32,8 +32,8 @@ typedef struct SourceTables {
 typedef struct SourceContext {
     const char *pipeline;
     Cancel *cancel;
-    bool copy_only; // no stream will follow: `weir copy`
-    Lsn until;      // where the run is to end; LSN_NONE: nowhere, or it is asked by now()
+    bool copy_only;        // no stream will follow: `weir copy`
+    Lsn until;             // where the run is to end; LSN_NONE: nowhere, or it is asked by now()
     const char *directory; // of the pipeline's state, for files of one's own; NULL: there is none
     void (*notice)(void *notice_context, const char *message);
     void *notice_context;

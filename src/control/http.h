@@ -1,0 +1,23 @@
+// A small HTTP server for looking at a running process: GET only.
+#pragma once
+
+#include "base/buf.h"
+#include "base/error.h"
+
+typedef struct HttpServer HttpServer;
+
+/**
+ * Answer a GET of @path: fill @body and return the status code. @ret_type is a Content-Type; it
+ * stays borrowed. Thread: the server's; one request at a time.
+ */
+typedef unsigned (*HttpHandler)(void *context, Str path, Buf *body, const char **ret_type);
+
+/**
+ * Listen on @address: "host:port", "[::1]:port", or ":port" for loopback. ERROR_CONFIG when that
+ * cannot be had.
+ */
+MUST_CHECK Status http_start(Str address, HttpHandler handler, void *context, HttpServer **ret,
+                             Error *err);
+
+/** Waits for requests that are being answered. Accepts NULL. */
+void http_stop(HttpServer *server);
