@@ -159,7 +159,8 @@ def _markdown_table(rows):
 
 def _section(name, kept):
     figures, bars = _tables(kept)
-    facts, versions_of = kept["machine"], ", ".join(kept["versions"].values())
+    facts = kept["machine"]
+    versions_of = ", ".join(v if name_of in v.lower() else f"{name_of} {v}" for name_of, v in kept["versions"].items())
     lines = [f"## {name}: {kept['title']}", "", kept["about"], "", f"![{name}](bench-{name}.svg)", ""]
     lines += _markdown_table(figures) + [""]
     lines += (_markdown_table(bars) + [""]) if len(bars) > 1 else []
