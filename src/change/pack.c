@@ -186,6 +186,11 @@ static uint32_t id_of(const Packer *packer, const Relation *relation)
     return (uint32_t)(uintptr_t)map_get_u64(&packer->ids, (uintptr_t)relation);
 }
 
+bool packer_has(const Packer *packer, const Relation *relation)
+{
+    return id_of(packer, relation) != 0;
+}
+
 static void put_column(Buf *out, const Column *column)
 {
     bool has_missing = column->missing_value.ptr != NULL;
@@ -209,7 +214,7 @@ static void put_column(Buf *out, const Column *column)
 
 bool pack_relation(Packer *packer, const Relation *relation, Buf *out)
 {
-    if (id_of(packer, relation) != 0) {
+    if (packer_has(packer, relation)) {
         return false;
     }
     uint32_t id = ++packer->count;

@@ -24,6 +24,9 @@ void packer_done(Packer *packer);
 /** A new segment: no relation is written in it. */
 void packer_begin_segment(Packer *packer);
 
+/** Whether the relation's record was written in this segment. */
+bool packer_has(const Packer *packer, const Relation *relation);
+
 /**
  * Append the relation's record to @out, unless this segment has it: then it returns false.
  * Relations are told apart by pointer, so they must live as long as the segment.

@@ -1,0 +1,260 @@
+// The sink of the disk buffer. It has no tables: changes are written as they are, and what they
+// belong to is remembered by the log, which gives it back to resume().
+//
+//   write    records of about a megabyte, each whole by itself; nobody sees them yet
+//   commit   one more record with the position and what is to be remembered, and one sync
+#include <assert.h>
+#include <inttypes.h>
+
+#include "buffers/disk.h"
+#include "buffers/segment_log.h"
+#include "change/pack.h"
+
+enum { RECORD_BYTES = 1 << 20 };
+
+// Among what the log remembers, and nobody else's business.
+#define OWNER_KEY STR("buffer:pipeline")
+
+typedef struct DiskSink {
+    Sink base;
+    Str path;
+    int64_t segment;
+    int64_t keep;
+    StrList readers;
+    Arena arena;
+    SegmentLog *log;
+    Packer packer;
+    bool is_owned; // the log has the pipeline's name
+} DiskSink;
+
+static const Option options[] = {
+    {"path", OPTION_STRING(DiskSink, path), .required = true, .is_path = true,
+     .help = "The log's directory. It is made if it is missing."},
+    {"segment", OPTION_SIZE(DiskSink, segment), .fallback = "64MB", .min = 1 << 16,
+     .max = INT64_C(1) << 40,
+     .help = "How large a file of the log becomes. What all have read is dropped by whole files."},
+    {"keep", OPTION_SIZE(DiskSink, keep), .fallback = "0", .min = 0, .max = INT64_MAX,
+     .help = "How much of what all have read is kept, to be sent again."},
+    {"readers", OPTION_LIST(DiskSink, readers),
+     .help = "Who reads the log: nothing is dropped that one of them still needs."},
+    {0},
+};
+
+static DiskSink *self(Sink *sink)
+{
+    return (DiskSink *)sink;
+}
+
+static Status validate(Sink *base, Error *err)
+{
+    Str path = self(base)->path;
+    if (path.len == 0 || str_find(path, '\0') >= 0) {
+        return error_set(err, ERROR_CONFIG, "the disk buffer needs the path of a directory");
+    }
+    return STATUS_OK;
+}
+
+static void tell_cut(DiskSink *sink)
+{
+    uint64_t cut = segment_log_cut(sink->log);
+    if (cut > 0) {
+        const SinkContext *context = &sink->base.context;
+        context->notice(context->notice_context,
+                        arena_printf(&sink->arena,
+                                     "the buffer \"%" STR_FMT "\" ended with %" PRIu64
+                                     " bytes that were not committed; they were cut off, and come "
+                                     "again",
+                                     STR_ARG(sink->path), cut));
+    }
+}
+
+static Status disk_sink_open(Sink *base, Error *err)
+{
+    DiskSink *sink = self(base);
+    if (segment_log_open(str_to_cstr(&sink->arena, sink->path), &sink->log, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    tell_cut(sink);
+    return STATUS_OK;
+}
+
+static Status check_owner(DiskSink *sink, const Checkpoint *entries, Error *err)
+{
+    const CheckpointEntry *owner = checkpoint_get(entries, OWNER_KEY);
+    sink->is_owned = owner != NULL;
+    if (owner == NULL || str_is(owner->value, sink->base.context.pipeline)) {
+        return STATUS_OK;
+    }
+    error_set(err, ERROR_CONFIG,
+              "\"%" STR_FMT "\" is the buffer of the pipeline \"%" STR_FMT "\", not of \"%s\"",
+              STR_ARG(sink->path), STR_ARG(owner->value), sink->base.context.pipeline);
+    return error_hint(err, "Give each pipeline a directory of its own.");
+}
+
+static void give_back(const Checkpoint *entries, Checkpoint *ret)
+{
+    for (size_t i = 0; i < entries->count; i++) {
+        const CheckpointEntry *entry = &entries->entries[i];
+        if (!str_equal(entry->key, OWNER_KEY)) {
+            checkpoint_set(ret, entry->key, entry->value);
+        }
+    }
+}
+
+static Status resume(Sink *base, Checkpoint *checkpoint, Error *err)
+{
+    DiskSink *sink = self(base);
+    Checkpoint entries = {0};
+    segment_log_entries(sink->log, &entries);
+    Status status = check_owner(sink, &entries, err);
+    if (status == STATUS_OK) {
+        status = segment_log_rollback(sink->log, err);
+    }
+    if (status == STATUS_OK) {
+        give_back(&entries, checkpoint);
+        SegmentLogRange range = segment_log_range(sink->log);
+        char text[POSITION_TEXT_SIZE];
+        position_format(range.last, text);
+        if (!range.is_empty) {
+            checkpoint_set(checkpoint, STR("position"), str_from(text));
+        }
+        segment_log_expect(sink->log, sink->readers.items, sink->readers.count,
+                           (uint64_t)sink->keep);
+    }
+    checkpoint_done(&entries);
+    return status;
+}
+
+static Status prepare(Sink *base, const Relation *was, const Relation *now, Error *err)
+{
+    return STATUS_OK;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Writing
+// ---------------------------------------------------------------------------------------------
+
+// Those of @changes that the segment does not have yet.
+static Status write_relations(DiskSink *sink, const Change *changes, size_t count, Error *err)
+{
+    const Relation *last = NULL;
+    for (size_t i = 0; i < count; i++) {
+        const Relation *relation = changes[i].relation;
+        if (relation == NULL || relation == last || packer_has(&sink->packer, relation)) {
+            continue;
+        }
+        last = relation;
+        (void)pack_relation(&sink->packer, relation, segment_log_record(sink->log));
+        if (segment_log_end(sink->log, RECORD_RELATION, change_position(&changes[i]), err) !=
+            STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    return STATUS_OK;
+}
+
+static Status write_record(DiskSink *sink, const Change *changes, size_t count, size_t *ret_written,
+                           Error *err)
+{
+    bool is_new;
+    if (segment_log_begin(sink->log, (uint64_t)sink->segment, &is_new, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (is_new) {
+        packer_begin_segment(&sink->packer);
+    }
+    if (write_relations(sink, changes, count, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret_written =
+        pack_changes(&sink->packer, changes, count, RECORD_BYTES, segment_log_record(sink->log));
+    return segment_log_end(sink->log, RECORD_CHANGES, change_position(&changes[*ret_written - 1]),
+                           err);
+}
+
+static Status disk_sink_write(Sink *base, const Change *changes, size_t count, Error *err)
+{
+    DiskSink *sink = self(base);
+    for (size_t at = 0; at < count;) {
+        size_t written;
+        if (cancel_is_set(base->context.cancel)) {
+            return error_set(err, ERROR_CANCELLED, "cancelled");
+        }
+        if (write_record(sink, changes + at, count - at, &written, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        at += written;
+    }
+    return STATUS_OK;
+}
+
+// All of @changed but the position, which the log keeps by itself.
+static Status split(DiskSink *sink, const Checkpoint *changed, Checkpoint *ret_entries,
+                    Position *ret_end, Error *err)
+{
+    for (size_t i = 0; i < changed->count; i++) {
+        const CheckpointEntry *entry = &changed->entries[i];
+        if (!str_is(entry->key, "position")) {
+            checkpoint_set(ret_entries, entry->key, entry->value);
+        } else if (!position_parse(entry->value, ret_end)) {
+            return error_set(err, ERROR_FATAL, "the position \"%" STR_FMT "\" is damaged",
+                             STR_ARG(entry->value));
+        }
+    }
+    if (!sink->is_owned) {
+        checkpoint_set(ret_entries, OWNER_KEY, str_from(sink->base.context.pipeline));
+    }
+    return STATUS_OK;
+}
+
+static Status commit(Sink *base, Checkpoint *changed, Error *err)
+{
+    DiskSink *sink = self(base);
+    Position end = segment_log_range(sink->log).last;
+    Checkpoint entries = {0};
+    Status status = split(sink, changed, &entries, &end, err);
+    if (status == STATUS_OK) {
+        status = segment_log_commit(sink->log, end, &entries, err);
+        sink->is_owned = sink->is_owned || status == STATUS_OK;
+    }
+    checkpoint_done(&entries);
+    return status;
+}
+
+static void disk_sink_close(Sink *base)
+{
+    DiskSink *sink = self(base);
+    segment_log_close(sink->log);
+    packer_done(&sink->packer);
+    arena_done(&sink->arena);
+}
+
+static void describe_column(Sink *base, const Column *column, Buf *ret_type)
+{
+    buf_str(ret_type, column->type_name);
+}
+
+static void describe_table(Sink *base, const Relation *relation, Buf *ret_name)
+{
+    buf_str(ret_name, self(base)->path);
+}
+
+const SinkOps disk_sink = {
+    .name = "disk",
+    .summary = "The disk buffer: a log that other pipelines read.",
+    .options = options,
+    .instance_size = sizeof(DiskSink),
+    .guarantee = GUARANTEE_EXACTLY_ONCE,
+    .stores_checkpoint = true,
+    .has_tables = false,
+    .is_parallel = false,
+    .validate = validate,
+    .open = disk_sink_open,
+    .resume = resume,
+    .prepare = prepare,
+    .write = disk_sink_write,
+    .commit = commit,
+    .close = disk_sink_close,
+    .describe_column = describe_column,
+    .describe_table = describe_table,
+};

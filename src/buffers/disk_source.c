@@ -1,0 +1,541 @@
+// The source of the disk buffer: reads the log, and has another source for copies.
+//
+// The other source, the one that the log is filled from, is connected to only when a table is to be
+// copied. A target goes on taking what the log has while that source is down.
+#include <assert.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
+
+#include "base/mem.h"
+#include "buffers/disk.h"
+#include "buffers/segment_log.h"
+#include "change/pack.h"
+#include "pipeline/tables.h"
+
+enum { BATCH_BYTES = 2 << 20 };
+
+typedef struct DiskSource {
+    Source base;
+    Str path;
+    Str reader_name;
+    StrList origin; // name and options of the other source
+    Arena arena;
+    SegmentLog *log;
+    SegmentLogReader *reader;
+    Unpacker unpacker;
+    Batch *batch;     // being filled; NULL: none
+    Position skipped; // what is at or before it was delivered before
+    Position end;     // of the last COMMIT that was read
+    Position passed;  // end of the last batch that was passed on
+    Position confirmed;
+    bool in_group; // changes were read that no COMMIT followed yet
+    bool wants_tables;
+    pthread_mutex_t lock; // of the other source's opening
+    bool is_lock_made;
+    Source *other; // NULL: not made
+    bool is_other_open;
+} DiskSource;
+
+struct Snapshot {
+    const SourceOps *ops;
+    Snapshot *inner;
+};
+
+struct CopyReader {
+    const SourceOps *ops;
+    CopyReader *inner;
+};
+
+static const Option options[] = {
+    {"path", OPTION_STRING(DiskSource, path), .required = true, .is_path = true,
+     .help = "The log's directory."},
+    {"reader", OPTION_STRING(DiskSource, reader_name),
+     .help = "The name under which the log knows how far it was read; one of its readers."},
+    {"source", OPTION_LIST(DiskSource, origin), .secret = true,
+     .help = "Where tables are copied from: the name of a source, then its options as key=value. "
+             "Without it nothing is copied."},
+    {0},
+};
+
+static DiskSource *self(Source *source)
+{
+    return (DiskSource *)source;
+}
+
+// ---------------------------------------------------------------------------------------------
+// The other source
+// ---------------------------------------------------------------------------------------------
+
+static void add_item(Arena *arena, StrList *list, Str key, Str value)
+{
+    char *text = arena_alloc_bytes(arena, key.len + 1 + value.len);
+    memcpy(text, key.ptr, key.len);
+    text[key.len] = '=';
+    if (value.len > 0) {
+        memcpy(text + key.len + 1, value.ptr, value.len);
+    }
+    list->items[list->count++] = (Str){text, key.len + 1 + value.len};
+}
+
+void disk_source_settings(Str path, Str reader, const SourceOps *ops, const Settings *settings,
+                          Arena *arena, Settings *ret)
+{
+    size_t most = 1;
+    for (size_t i = 0; i < settings->count; i++) {
+        most += settings->items[i].is_list ? settings->items[i].list.count : 1;
+    }
+    StrList origin = {.items = ARENA_ARRAY(arena, Str, most)};
+    origin.items[origin.count++] = str_copy(arena, str_from(ops->name));
+    for (size_t i = 0; i < settings->count; i++) {
+        const Setting *setting = &settings->items[i];
+        for (size_t n = 0; setting->is_list && n < setting->list.count; n++) {
+            add_item(arena, &origin, setting->key, setting->list.items[n]);
+        }
+        if (!setting->is_list) {
+            add_item(arena, &origin, setting->key, setting->value);
+        }
+    }
+    Setting *items = ARENA_ARRAY(arena, Setting, 3);
+    items[0] = (Setting){.key = STR("path"), .value = str_copy(arena, path)};
+    items[1] = (Setting){.key = STR("reader"), .value = str_copy(arena, reader)};
+    items[2] = (Setting){.key = STR("source"), .list = origin, .is_list = true};
+    *ret = (Settings){.items = items, .count = 3, .origin = str_copy(arena, settings->origin)};
+}
+
+// The other way round. One key several times is a list.
+static Status other_settings(DiskSource *source, Arena *arena, const SourceOps **ret_ops,
+                             Settings *ret, Error *err)
+{
+    const StrList *origin = &source->origin;
+    *ret_ops = source_find(origin->items[0]);
+    if (*ret_ops == NULL || *ret_ops == &disk_source) {
+        return error_set(err, ERROR_CONFIG, "the buffer cannot be filled from \"%" STR_FMT "\"",
+                         STR_ARG(origin->items[0]));
+    }
+    Setting *items = ARENA_ARRAY(arena, Setting, origin->count);
+    size_t count = 0;
+    for (size_t i = 1; i < origin->count; i++) {
+        Str value = origin->items[i];
+        Str key;
+        (void)str_split(&value, '=', &key);
+        bool again = count > 0 && str_equal(items[count - 1].key, key);
+        if (!again) {
+            items[count] = (Setting){.key = key, .value = value};
+            items[count++].list.items = ARENA_ARRAY(arena, Str, origin->count);
+        }
+        Setting *setting = &items[count - 1];
+        setting->list.items[setting->list.count++] = value;
+        setting->is_list = again || setting->is_list;
+    }
+    *ret = (Settings){.items = items, .count = count};
+    return STATUS_OK;
+}
+
+static Status make_other(DiskSource *source, Error *err)
+{
+    const SourceOps *ops;
+    Settings settings;
+    if (other_settings(source, &source->arena, &ops, &settings, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return source_new(ops, &settings, &source->base.context, &source->other, err);
+}
+
+static Status open_other_locked(DiskSource *source, Error *err)
+{
+    if (source->origin.count == 0) {
+        return error_set(err, ERROR_CONFIG,
+                         "the buffer \"%" STR_FMT "\" has no source to copy from",
+                         STR_ARG(source->path));
+    }
+    if (source->is_other_open) {
+        return STATUS_OK;
+    }
+    if (source->other == NULL && make_other(source, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (source->other->ops->open(source->other, err) != STATUS_OK) {
+        source_free(source->other);
+        source->other = NULL;
+        return STATUS_FAIL;
+    }
+    source->is_other_open = true;
+    return STATUS_OK;
+}
+
+// Thread: any.
+static Status open_other(DiskSource *source, Error *err)
+{
+    (void)pthread_mutex_lock(&source->lock);
+    Status status = open_other_locked(source, err);
+    (void)pthread_mutex_unlock(&source->lock);
+    return status;
+}
+
+static Status snapshot_open(Source *base, Snapshot **ret, Lsn *ret_at, Error *err)
+{
+    DiskSource *source = self(base);
+    Snapshot *inner;
+    if (open_other(source, err) != STATUS_OK ||
+        source->other->ops->snapshot_open(source->other, &inner, ret_at, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = mem_alloc(sizeof(Snapshot));
+    **ret = (Snapshot){source->other->ops, inner};
+    return STATUS_OK;
+}
+
+static void snapshot_close(Snapshot *snapshot)
+{
+    if (snapshot != NULL) {
+        snapshot->ops->snapshot_close(snapshot->inner);
+        mem_free(snapshot);
+    }
+}
+
+static Status copy_open(Source *base, Snapshot *snapshot, const Relation *relation, Cancel *cancel,
+                        CopyReader **ret, Error *err)
+{
+    DiskSource *source = self(base);
+    CopyReader *inner;
+    if (snapshot->ops->copy_open(source->other, snapshot->inner, relation, cancel, &inner, err) !=
+        STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = mem_alloc(sizeof(CopyReader));
+    **ret = (CopyReader){snapshot->ops, inner};
+    return STATUS_OK;
+}
+
+static Status copy_read(CopyReader *reader, Batch **ret, Error *err)
+{
+    return reader->ops->copy_read(reader->inner, ret, err);
+}
+
+static void copy_close(CopyReader *reader)
+{
+    if (reader != NULL) {
+        reader->ops->copy_close(reader->inner);
+        mem_free(reader);
+    }
+}
+
+static Status check(Source *base, Report *report, const SourceTables **ret, Error *err)
+{
+    DiskSource *source = self(base);
+    return open_other(source, err) == STATUS_OK
+               ? source->other->ops->check(source->other, report, ret, err)
+               : STATUS_FAIL;
+}
+
+// What a connection costs is spared where nothing is to be copied, and so is being stopped by it.
+static Status tables(Source *base, const SourceTables **ret, Error *err)
+{
+    static const SourceTables none = {0};
+    DiskSource *source = self(base);
+    if (!source->wants_tables) {
+        *ret = &none;
+        return STATUS_OK;
+    }
+    return open_other(source, err) == STATUS_OK
+               ? source->other->ops->tables(source->other, ret, err)
+               : STATUS_FAIL;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Opening
+// ---------------------------------------------------------------------------------------------
+
+static Status validate(Source *base, Error *err)
+{
+    DiskSource *source = self(base);
+    if (source->path.len == 0 || str_find(source->path, '\0') >= 0) {
+        return error_set(err, ERROR_CONFIG, "the disk buffer needs the path of a directory");
+    }
+    if (source->origin.count == 0) {
+        return STATUS_OK;
+    }
+    Arena scratch = {0};
+    const SourceOps *ops;
+    Settings settings;
+    Status status = other_settings(source, &scratch, &ops, &settings, err);
+    if (status == STATUS_OK) {
+        status = source_validate(ops, &settings, err);
+    }
+    arena_done(&scratch);
+    return status;
+}
+
+static Status disk_source_open(Source *base, Error *err)
+{
+    DiskSource *source = self(base);
+    (void)pthread_mutex_init(&source->lock, NULL);
+    source->is_lock_made = true;
+    if (source->origin.count > 0) {
+        if (make_other(source, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        base->copies = source->other->copies;
+    }
+    return segment_log_open(str_to_cstr(&source->arena, source->path), &source->log, err);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Resuming
+// ---------------------------------------------------------------------------------------------
+
+static Status is_another(const DiskSource *source, Str stored, Str now, Error *err)
+{
+    error_set(err, ERROR_CONFIG,
+              "the buffer \"%" STR_FMT "\" is not of the source that the target was filled from: "
+              "that was \"%" STR_FMT "\", this is \"%" STR_FMT "\"",
+              STR_ARG(source->path), STR_ARG(stored), STR_ARG(now));
+    return error_hint(err, "Positions of another cluster, database or slot mean nothing here. Name "
+                           "the old source and buffer, or start again under another --name.");
+}
+
+// Whose positions these are: what the log's own source has said.
+static Status check_identity(DiskSource *source, const Checkpoint *checkpoint, Checkpoint *changed,
+                             Error *err)
+{
+    Checkpoint entries = {0};
+    segment_log_entries(source->log, &entries);
+    const CheckpointEntry *now = checkpoint_get(&entries, STR("source"));
+    const CheckpointEntry *stored = checkpoint_get(checkpoint, STR("source"));
+    Status status = STATUS_OK;
+    if (now != NULL && stored == NULL) {
+        checkpoint_set(changed, STR("source"), now->value);
+    } else if (now != NULL && !str_equal(now->value, stored->value)) {
+        status = is_another(source, stored->value, now->value, err);
+    }
+    checkpoint_done(&entries);
+    return status;
+}
+
+// A copy that is not finished needs the list of tables, and so does one that has not begun.
+static Status look_at_copies(DiskSource *source, const Checkpoint *checkpoint, bool is_fresh,
+                             Error *err)
+{
+    Tables known;
+    tables_init(&known);
+    Status status = tables_load(&known, checkpoint, err);
+    source->wants_tables = source->base.copies && is_fresh;
+    size_t cursor = 0;
+    void *value;
+    while (source->base.copies && status == STATUS_OK && map_next(&known.by_oid, &cursor, &value)) {
+        const Table *table = value;
+        source->wants_tables = source->wants_tables || table->state != TABLE_READY;
+    }
+    tables_done(&known);
+    return status;
+}
+
+// With copies a snapshot will have everything up to now, and the stream goes on from here. Without
+// them everything that the log has is news.
+static Position first_position(const DiskSource *source, const SegmentLogRange *range,
+                               Checkpoint *changed)
+{
+    Position start = source->base.copies ? range->last : range->first;
+    char text[POSITION_TEXT_SIZE];
+    position_format(start, text);
+    checkpoint_set(changed, STR("position"), str_from(text));
+    return start;
+}
+
+static Status disk_source_resume(Source *base, const Checkpoint *checkpoint, Checkpoint *changed,
+                                 Error *err)
+{
+    DiskSource *source = self(base);
+    const CheckpointEntry *entry = checkpoint_get(checkpoint, STR("position"));
+    SegmentLogRange range = segment_log_range(source->log);
+    Position start;
+    if (range.is_empty) {
+        return error_set(err, ERROR_TRANSIENT,
+                         "the buffer \"%" STR_FMT "\" has nothing yet: its source was not reached",
+                         STR_ARG(source->path));
+    }
+    if (entry == NULL) {
+        start = first_position(source, &range, changed);
+    } else if (!position_parse(entry->value, &start)) {
+        return error_set(err, ERROR_FATAL, "the stored position \"%" STR_FMT "\" is damaged",
+                         STR_ARG(entry->value));
+    }
+    if (check_identity(source, checkpoint, changed, err) != STATUS_OK ||
+        look_at_copies(source, checkpoint, entry == NULL, err) != STATUS_OK ||
+        segment_log_reader_open(source->log, start, &source->reader, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    source->skipped = start;
+    source->end = start;
+    source->passed = start;
+    segment_log_passed(source->log, source->reader_name, start);
+    return STATUS_OK;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Reading
+// ---------------------------------------------------------------------------------------------
+
+static Status take_changes(DiskSource *source, const Record *record, Error *err)
+{
+    if (unpack_changes(&source->unpacker, record->payload, source->batch, err) != STATUS_OK) {
+        return error_wrap(err, "the buffer \"%" STR_FMT "\", at byte %" PRIu64 " of a segment",
+                          STR_ARG(source->path), record->offset);
+    }
+    source->batch->bytes += record->payload.len;
+    source->in_group = true;
+    return STATUS_OK;
+}
+
+// *ret_kept: the batch has something of it.
+static Status take(DiskSource *source, const Record *record, bool *ret_kept, Error *err)
+{
+    bool is_old = position_compare(record->end, source->skipped) <= 0;
+    *ret_kept = false;
+    switch (record->kind) {
+    case RECORD_STATE:
+        unpacker_begin_segment(&source->unpacker);
+        return STATUS_OK;
+    case RECORD_RELATION:
+        return unpack_relation(&source->unpacker, record->payload, err);
+    case RECORD_CHANGES:
+        *ret_kept = !is_old;
+        return is_old ? STATUS_OK : take_changes(source, record, err);
+    case RECORD_COMMIT:
+        source->in_group = false;
+        source->end = position_max(source->end, record->end);
+        return STATUS_OK;
+    }
+    return STATUS_OK;
+}
+
+// Until the batch is full or there is nothing more.
+static Status fill(DiskSource *source, Error *err)
+{
+    for (;;) {
+        if (source->batch == NULL) {
+            source->batch = batch_new();
+        }
+        Batch *batch = source->batch;
+        Record record;
+        bool is_kept;
+        Status status = segment_log_next(source->reader, &batch->arena, &record, err);
+        if (status != STATUS_OK) {
+            return status;
+        }
+        if (take(source, &record, &is_kept, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        if (!is_kept && batch->count == 0) {
+            arena_reset(&batch->arena); // what is skipped may be much
+        }
+        if (batch->bytes >= BATCH_BYTES) {
+            return STATUS_OK;
+        }
+        if (cancel_is_set(source->base.context.cancel)) {
+            return error_set(err, ERROR_CANCELLED, "cancelled");
+        }
+    }
+}
+
+// A part of a group says nothing about positions: only whole transactions end somewhere.
+static Batch *seal(DiskSource *source)
+{
+    Batch *batch = source->batch;
+    source->batch = NULL;
+    batch_seal(batch, source->end, !source->in_group);
+    source->passed = source->end;
+    return batch;
+}
+
+static void wait(const DiskSource *source, bool reading, int wake_fd, int timeout_ms)
+{
+    const Cancel *cancel = source->base.context.cancel;
+    struct pollfd fds[] = {
+        {.fd = reading ? segment_log_reader_wake(source->reader)->fd : -1, .events = POLLIN},
+        {.fd = wake_fd, .events = POLLIN},
+        {.fd = cancel == NULL ? -1 : cancel->fd, .events = POLLIN},
+    };
+    (void)poll(fds, ARRAY_LEN(fds), timeout_ms);
+}
+
+static Status disk_source_poll(Source *base, int timeout_ms, int wake_fd, Batch **ret, Error *err)
+{
+    DiskSource *source = self(base);
+    assert(source->reader != NULL);
+    if (ret != NULL) {
+        // Before the look: what comes after it rings again.
+        wake_clear(segment_log_reader_wake(source->reader));
+        Status status = fill(source, err);
+        if (status == STATUS_FAIL) {
+            return STATUS_FAIL;
+        }
+        bool moved = position_compare(source->end, source->passed) > 0;
+        if (status == STATUS_OK || moved || source->batch->count > 0) {
+            *ret = seal(source);
+            return STATUS_OK;
+        }
+    }
+    wait(source, ret != NULL, wake_fd, timeout_ms);
+    return STATUS_AGAIN;
+}
+
+static void disk_source_confirm(Source *base, Position position)
+{
+    DiskSource *source = self(base);
+    if (source->log != NULL && position_compare(position, source->confirmed) > 0) {
+        source->confirmed = position;
+        segment_log_passed(source->log, source->reader_name, position);
+    }
+}
+
+static Status now(Source *base, Lsn *ret, Error *err)
+{
+    DiskSource *source = self(base);
+    *ret = segment_log_range(source->log).last.lsn;
+    base->context.until = *ret;
+    return STATUS_OK;
+}
+
+static Lsn head(const Source *base)
+{
+    const DiskSource *source = (const DiskSource *)base;
+    return segment_log_range(source->log).last.lsn;
+}
+
+static void disk_source_close(Source *base)
+{
+    DiskSource *source = self(base);
+    batch_unref(source->batch);
+    segment_log_reader_close(source->reader);
+    segment_log_close(source->log);
+    source_free(source->other);
+    unpacker_done(&source->unpacker);
+    arena_done(&source->arena);
+    if (source->is_lock_made) {
+        (void)pthread_mutex_destroy(&source->lock);
+    }
+}
+
+const SourceOps disk_source = {
+    .name = "disk",
+    .summary = "The disk buffer: a log that another pipeline fills.",
+    .options = options,
+    .instance_size = sizeof(DiskSource),
+    .validate = validate,
+    .open = disk_source_open,
+    .check = check,
+    .resume = disk_source_resume,
+    .tables = tables,
+    .snapshot_open = snapshot_open,
+    .snapshot_close = snapshot_close,
+    .copy_open = copy_open,
+    .copy_read = copy_read,
+    .copy_close = copy_close,
+    .poll = disk_source_poll,
+    .confirm = disk_source_confirm,
+    .now = now,
+    .head = head,
+    .close = disk_source_close,
+};

@@ -1,0 +1,761 @@
+// The disk buffer's sink and source, by hand: what goes in at one end comes out at the other.
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "base/clock.h"
+#include "buffers/disk.h"
+#include "log_fixture.h"
+#include "relations.h"
+
+// ---------------------------------------------------------------------------------------------
+// A source to copy from
+// ---------------------------------------------------------------------------------------------
+
+typedef struct Fake {
+    Source base;
+    Str url;
+    StrList names;
+    bool copy;
+} Fake;
+
+static const Option fake_options[] = {
+    {"url", OPTION_STRING(Fake, url), .required = true},
+    {"tables", OPTION_LIST(Fake, names)},
+    {"copy", OPTION_BOOL(Fake, copy), .fallback = "true"},
+    {0},
+};
+
+static int fake_opened;
+static bool fake_is_down;
+static char fake_seen[128]; // the options as they arrived
+
+static Status fake_validate(Source *source, Error *err)
+{
+    source->copies = ((Fake *)source)->copy;
+    return STATUS_OK;
+}
+
+static Status fake_open(Source *source, Error *err)
+{
+    const Fake *fake = (const Fake *)source;
+    fake_opened++;
+    (void)snprintf(fake_seen, sizeof(fake_seen), "%" STR_FMT " %zu %" STR_FMT, STR_ARG(fake->url),
+                   fake->names.count, STR_ARG(fake->names.items[fake->names.count - 1]));
+    return fake_is_down ? error_set(err, ERROR_TRANSIENT, "it is down") : STATUS_OK;
+}
+
+static Status fake_tables(Source *source, const SourceTables **ret, Error *err)
+{
+    static SourceTable table;
+    static const SourceTables tables = {&table, 1};
+    *ret = &tables;
+    return STATUS_OK;
+}
+
+static Status fake_snapshot(Source *source, Snapshot **ret, Lsn *ret_at, Error *err)
+{
+    *ret = (Snapshot *)source;
+    *ret_at = 77;
+    return STATUS_OK;
+}
+
+static void fake_snapshot_close(Snapshot *snapshot)
+{
+    assert_non_null(snapshot);
+}
+
+static Status fake_copy(Source *source, Snapshot *snapshot, const Relation *relation,
+                        Cancel *cancel, CopyReader **ret, Error *err)
+{
+    assert_ptr_equal(snapshot, source);
+    *ret = (CopyReader *)source;
+    return STATUS_OK;
+}
+
+static Status fake_read(CopyReader *reader, Batch **ret, Error *err)
+{
+    *ret = NULL;
+    return STATUS_OK;
+}
+
+static void fake_copy_close(CopyReader *reader)
+{
+    assert_non_null(reader);
+}
+
+static void fake_close(Source *source)
+{
+}
+
+static const SourceOps fake_source = {
+    .name = "fake",
+    .options = fake_options,
+    .instance_size = sizeof(Fake),
+    .validate = fake_validate,
+    .open = fake_open,
+    .tables = fake_tables,
+    .snapshot_open = fake_snapshot,
+    .snapshot_close = fake_snapshot_close,
+    .copy_open = fake_copy,
+    .copy_read = fake_read,
+    .copy_close = fake_copy_close,
+    .close = fake_close,
+};
+
+const SourceOps *const source_registry[] = {&fake_source, &disk_source, NULL};
+
+// ---------------------------------------------------------------------------------------------
+// Both ends
+// ---------------------------------------------------------------------------------------------
+
+static Arena arena;
+static Cancel cancel;
+static char noticed[1024];
+static const Relation *table;
+static const Relation *other_table;
+
+static void notice(void *context, const char *message)
+{
+    (void)snprintf(noticed, sizeof(noticed), "%s", message);
+}
+
+static int setup(void **state)
+{
+    const Column columns[] = {INT4("id", 1), TEXT("x", 2)};
+    fixture_make_directory();
+    noticed[0] = '\0';
+    fake_opened = 0;
+    fake_is_down = false;
+    table = relation_of(&arena, 1, "public", "t", "a", columns, 2);
+    other_table = relation_of(&arena, 2, "public", "other", "a", columns, 2);
+    OK(cancel_init(&cancel, err));
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    fixture_remove_directory();
+    arena_done(&arena);
+    cancel_done(&cancel);
+    return 0;
+}
+
+static Status try_sink(const char *pipeline, Sink **ret, Checkpoint *checkpoint, Error *err)
+{
+    static Str readers[] = {{"r", 1}};
+    Setting items[] = {
+        {.key = STR("path"), .value = str_from(log_directory)},
+        {.key = STR("segment"), .value = STR("64kB")},
+        {.key = STR("readers"), .list = {readers, 1}, .is_list = true},
+    };
+    Settings settings = {.items = items, .count = ARRAY_LEN(items)};
+    SinkContext context = {.pipeline = pipeline, .cancel = &cancel, .notice = notice};
+    assert_int_equal(sink_new(&disk_sink, &settings, &context, ret, err), STATUS_OK);
+    return (*ret)->ops->open(*ret, err) == STATUS_OK ? (*ret)->ops->resume(*ret, checkpoint, err)
+                                                     : STATUS_FAIL;
+}
+
+static Sink *open_sink(Checkpoint *checkpoint)
+{
+    Sink *sink;
+    OK(try_sink("shop", &sink, checkpoint, err));
+    return sink;
+}
+
+static Source *new_source(const char *const *origin)
+{
+    Setting items[3] = {
+        {.key = STR("path"), .value = str_from(log_directory)},
+        {.key = STR("reader"), .value = STR("r")},
+        {.key = STR("source"), .is_list = true, .list = {ARENA_ARRAY(&arena, Str, 8), 0}},
+    };
+    for (; origin != NULL && *origin != NULL; origin++) {
+        items[2].list.items[items[2].list.count++] = str_from(*origin);
+    }
+    Settings settings = {.items = items, .count = origin == NULL ? 2 : 3};
+    SourceContext context = {.pipeline = "route", .cancel = &cancel, .notice = notice};
+    Source *source;
+    OK(source_new(&disk_source, &settings, &context, &source, err));
+    return source;
+}
+
+/** @position NULL: a fresh one. *changed: what resume() wants stored. */
+static Status try_source(Source *source, const char *position, Checkpoint *changed, Error *err)
+{
+    Checkpoint stored = {0};
+    if (position != NULL) {
+        checkpoint_set(&stored, STR("position"), str_from(position));
+        checkpoint_set(&stored, STR("source"), STR("cluster"));
+    }
+    Status status = source->ops->open(source, err);
+    if (status == STATUS_OK) {
+        status = source->ops->resume(source, &stored, changed, err);
+    }
+    checkpoint_done(&stored);
+    return status;
+}
+
+static Source *open_source(const char *position)
+{
+    Source *source = new_source(NULL);
+    Checkpoint changed = {0};
+    OK(try_source(source, position, &changed, err));
+    checkpoint_done(&changed);
+    return source;
+}
+
+static void commit(Sink *sink, Position end)
+{
+    Checkpoint changed = {0};
+    char text[POSITION_TEXT_SIZE];
+    position_format(end, text);
+    checkpoint_set(&changed, STR("position"), str_from(text));
+    checkpoint_set(&changed, STR("source"), STR("cluster"));
+    OK(sink->ops->commit(sink, &changed, err));
+    checkpoint_done(&changed);
+}
+
+enum { TX_LSN = 100 };
+
+// Transaction n has n % 3 + 1 rows, commits at n * TX_LSN, ends 50 behind that.
+static uint64_t tx_rows(uint64_t n)
+{
+    return n % 3 + 1;
+}
+
+static void make_row(uint64_t n, uint64_t ordinal, char text[static 64])
+{
+    (void)snprintf(text, 64, "%llu/%llu", (unsigned long long)n, (unsigned long long)ordinal);
+}
+
+static Status tx_write(Sink *sink, uint64_t n, Error *err)
+{
+    Change changes[3];
+    Value rows[3][2];
+    char text[3][64];
+    Transaction transaction = {
+        .commit_lsn = n * TX_LSN, .xid = (uint32_t)n, .commit_time_us = (int64_t)n};
+    for (uint64_t i = 0; i < tx_rows(n); i++) {
+        make_row(n, i + 1, text[i]);
+        rows[i][0] = T("1");
+        rows[i][1] = (Value){text[i], (uint32_t)strlen(text[i]), VALUE_TEXT};
+        changes[i] = (Change){.op = CHANGE_INSERT,
+                              .relation = n % 5 == 0 ? other_table : table,
+                              .new_row = rows[i],
+                              .transaction = &transaction,
+                              .ordinal = i + 1};
+    }
+    return sink->ops->write(sink, changes, tx_rows(n), err);
+}
+
+static void tx_add(Sink *sink, uint64_t n)
+{
+    OK(tx_write(sink, n, err));
+    commit(sink, (Position){n * TX_LSN + 50, 0});
+}
+
+typedef struct Seen {
+    uint64_t next;    // transaction that is to come
+    uint64_t ordinal; // of its last row
+    size_t batches;
+    const Relation *table;
+    const Relation *other;
+} Seen;
+
+// What a route does: skip what was delivered, and expect the rest in order, each once.
+static void see(Seen *seen, const Batch *batch)
+{
+    seen->batches++;
+    for (size_t i = 0; i < batch->count; i++) {
+        const Change *change = &batch->changes[i];
+        uint64_t n = change->transaction->commit_lsn / TX_LSN;
+        char text[64];
+        if (n < seen->next) {
+            continue;
+        }
+        assert_true(n == seen->next && change->ordinal == seen->ordinal + 1);
+        make_row(n, change->ordinal, text);
+        assert_true(str_is(value_str(change->new_row[1]), text));
+        assert_int_equal(change->transaction->xid, (uint32_t)n);
+        const Relation **known = n % 5 == 0 ? &seen->other : &seen->table;
+        assert_true(*known == NULL || *known == change->relation);
+        *known = change->relation;
+        seen->ordinal++;
+        if (seen->ordinal == tx_rows(n)) {
+            seen->next++;
+            seen->ordinal = 0;
+        }
+    }
+    if (batch->ends_transaction) {
+        assert_int_equal(seen->ordinal, 0);
+        assert_true(batch->end.lsn >= (seen->next - 1) * TX_LSN);
+    }
+}
+
+static void see_all(Source *source, Seen *seen)
+{
+    Batch *batch;
+    for (;;) {
+        Error error = {0};
+        Status status = source->ops->poll(source, 0, -1, &batch, &error);
+        if (status == STATUS_FAIL) {
+            fail_msg("%s", error.message);
+        }
+        if (status == STATUS_AGAIN) {
+            return;
+        }
+        see(seen, batch);
+        batch_unref(batch);
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+
+static void test_from_end_to_end(void **state)
+{
+    Checkpoint stored = {0};
+    Seen seen = {.next = 1};
+    Sink *sink = open_sink(&stored);
+    assert_int_equal(stored.count, 0);
+    commit(sink, (Position){10, 0}); // where its source begins
+    Source *source = open_source("0/A:0");
+    tx_add(sink, 1);
+    tx_add(sink, 2);
+    see_all(source, &seen);
+    assert_int_equal(seen.next, 3);
+    assert_int_equal(seen.batches, 1); // what has gathered comes at once
+    OK(tx_write(sink, 3, err));
+    see_all(source, &seen);
+    assert_int_equal(seen.next, 3); // not before the commit
+    commit(sink, (Position){350, 0});
+    see_all(source, &seen);
+    assert_int_equal(seen.next, 4);
+    assert_true(source->ops->head(source) == 350);
+    // A position that moves without changes.
+    commit(sink, (Position){390, 0});
+    Batch *batch;
+    OK(source->ops->poll(source, 0, -1, &batch, err));
+    assert_true(batch->count == 0 && batch->end.lsn == 390 && batch->ends_transaction);
+    batch_unref(batch);
+    source_free(source);
+    sink_free(sink);
+}
+
+static void test_sink_resumes(void **state)
+{
+    Checkpoint stored = {0};
+    Sink *sink = open_sink(&stored);
+    commit(sink, (Position){10, 0});
+    tx_add(sink, 1);
+    OK(tx_write(sink, 2, err));
+    sink_free(sink); // without a commit
+    sink = open_sink(&stored);
+    assert_int_equal(stored.count, 2);
+    char *much = arena_alloc_zero(&arena, 2 << 20);
+    Value row[2] = {T("1"), {much, 2 << 20, VALUE_TEXT}};
+    Transaction transaction = {.commit_lsn = 200};
+    Change change = {
+        .op = CHANGE_INSERT, .relation = table, .new_row = row, .transaction = &transaction};
+    OK(sink->ops->write(sink, &change, 1, err));
+    sink_free(sink); // too much to be in memory only
+    sink = open_sink(&stored);
+    assert_non_null(strstr(noticed, "bytes that were not committed"));
+    assert_int_equal(stored.count, 2);
+    assert_true(str_is(checkpoint_get(&stored, STR("position"))->value, "0/96:0"));
+    assert_true(str_is(checkpoint_get(&stored, STR("source"))->value, "cluster"));
+    tx_add(sink, 2);
+    Source *source = open_source("0/A:0");
+    Seen seen = {.next = 1};
+    see_all(source, &seen);
+    assert_int_equal(seen.next, 3);
+    // The same while the log stays open, because somebody reads it.
+    OK(tx_write(sink, 3, err));
+    sink_free(sink);
+    checkpoint_reset(&stored);
+    sink = open_sink(&stored);
+    assert_true(str_is(checkpoint_get(&stored, STR("position"))->value, "0/FA:0"));
+    tx_add(sink, 3);
+    see_all(source, &seen);
+    assert_int_equal(seen.next, 4);
+    sink_free(sink);
+    FAILS(try_sink("others", &sink, &stored, err), ERROR_CONFIG,
+          "is the buffer of the pipeline \"shop\", not of \"others\"");
+    sink_free(sink);
+    source_free(source);
+    checkpoint_done(&stored);
+}
+
+// Over many segments: every position can be resumed from, and a table is one pointer throughout.
+static void test_source_resumes_anywhere(void **state)
+{
+    enum { LAST = 3000 };
+    Checkpoint stored = {0};
+    Sink *sink = open_sink(&stored);
+    commit(sink, (Position){10, 0});
+    for (uint64_t n = 1; n <= LAST; n++) {
+        tx_add(sink, n);
+    }
+    // In the middle of a transaction.
+    Source *source = open_source("0/C8:1");
+    Seen seen = {.next = 2};
+    see_all(source, &seen);
+    assert_int_equal(seen.next, LAST + 1);
+    source_free(source);
+    for (uint64_t from = 0; from <= LAST; from += 250) {
+        char position[POSITION_TEXT_SIZE];
+        position_format((Position){from * TX_LSN + 50, 0}, position);
+        source = open_source(position);
+        seen = (Seen){.next = from + 1};
+        see_all(source, &seen);
+        assert_int_equal(seen.next, LAST + 1);
+        source_free(source);
+    }
+    source = open_source("F/0:0"); // ahead of the log
+
+    seen = (Seen){.next = LAST + 1};
+    see_all(source, &seen);
+    assert_int_equal(seen.batches, 0);
+    source_free(source);
+    sink_free(sink);
+}
+
+static void test_confirmed_segments_are_dropped(void **state)
+{
+    Checkpoint stored = {0};
+    Sink *sink = open_sink(&stored);
+    commit(sink, (Position){10, 0});
+    Source *source = open_source("0/A:0");
+    Seen seen = {.next = 1};
+    for (uint64_t n = 1; n <= 3000; n++) {
+        tx_add(sink, n);
+    }
+    char path[128];
+    fixture_segment(1, path);
+    see_all(source, &seen);
+    assert_int_equal(access(path, F_OK), 0);
+    source->ops->confirm(source, (Position){3000 * TX_LSN, 0});
+    assert_int_not_equal(access(path, F_OK), 0);
+    tx_add(sink, 3001);
+    see_all(source, &seen);
+    assert_int_equal(seen.next, 3002);
+    source_free(source);
+    source = new_source(NULL);
+    Checkpoint changed = {0};
+    FAILS(try_source(source, "0/64:0", &changed, err), ERROR_CONFIG, "begins at");
+    source_free(source);
+    sink_free(sink);
+    checkpoint_done(&changed);
+}
+
+// Larger than a batch and than a segment: its parts are marked, and nothing is to be committed
+// between them.
+static void test_large_transaction(void **state)
+{
+    enum { ROWS = 700, BYTES = 10000 };
+    Checkpoint stored = {0};
+    Sink *sink = open_sink(&stored);
+    commit(sink, (Position){10, 0});
+    Source *source = open_source("0/A:0");
+    char *text = arena_alloc_zero(&arena, BYTES);
+    Value row[2] = {T("1"), {text, BYTES, VALUE_TEXT}};
+    Transaction transaction = {.commit_lsn = 100, .xid = 1};
+    for (uint64_t i = 1; i <= ROWS; i++) {
+        Change change = {.op = CHANGE_INSERT,
+                         .relation = table,
+                         .new_row = row,
+                         .transaction = &transaction,
+                         .ordinal = i};
+        OK(sink->ops->write(sink, &change, 1, err));
+    }
+    commit(sink, (Position){200, 0});
+    Batch *batch = NULL;
+    uint64_t ordinal = 0;
+    size_t parts = 0;
+    Position before = {10, 0};
+    do {
+        batch_unref(batch);
+        OK(source->ops->poll(source, 0, -1, &batch, err));
+        for (size_t i = 0; i < batch->count; i++) {
+            assert_true(batch->changes[i].ordinal == ++ordinal);
+            assert_int_equal(batch->changes[i].new_row[1].len, BYTES);
+        }
+        assert_true(position_compare(batch->end, before) >= 0);
+        assert_true(batch->ends_transaction == (batch->end.lsn == 200));
+        parts++;
+    } while (!batch->ends_transaction);
+    batch_unref(batch);
+    assert_true(ordinal == ROWS && parts >= 3);
+    source_free(source);
+    sink_free(sink);
+}
+
+static void test_refusals(void **state)
+{
+    Checkpoint stored = {0};
+    Checkpoint changed = {0};
+    Source *source = new_source(NULL);
+    FAILS(try_source(source, NULL, &changed, err), ERROR_TRANSIENT, "has nothing yet");
+    source_free(source);
+    Sink *sink = open_sink(&stored);
+    checkpoint_set(&changed, STR("position"), STR("0/A:0"));
+    checkpoint_set(&changed, STR("source"), STR("another cluster"));
+    OK(sink->ops->commit(sink, &changed, err));
+    source = new_source(NULL);
+    FAILS(try_source(source, "0/A:0", &changed, err), ERROR_CONFIG,
+          "was \"cluster\", this is \"another cluster\"");
+    source_free(source);
+    source = new_source(NULL);
+    FAILS(try_source(source, "0/A:x", &changed, err), ERROR_FATAL, "is damaged");
+    source_free(source);
+    // A fresh one is told whose it is.
+    checkpoint_reset(&changed);
+    source = new_source(NULL);
+    OK(try_source(source, NULL, &changed, err));
+    assert_true(str_is(checkpoint_get(&changed, STR("source"))->value, "another cluster"));
+    assert_true(str_is(checkpoint_get(&changed, STR("position"))->value, "0/A:0"));
+    source_free(source);
+    sink_free(sink);
+    checkpoint_done(&changed);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Copies
+// ---------------------------------------------------------------------------------------------
+
+static void test_copies_from_the_other_source(void **state)
+{
+    static const char *const origin[] = {"fake", "url=a=b", "tables=x", "tables=y,z", NULL};
+    Checkpoint stored = {0};
+    Checkpoint changed = {0};
+    Sink *sink = open_sink(&stored);
+    commit(sink, (Position){10, 0});
+    tx_add(sink, 1);
+    Source *source = new_source(origin);
+    OK(try_source(source, NULL, &changed, err));
+    assert_true(source->copies);
+    assert_int_equal(fake_opened, 0);
+    // The copy will have what the log has: it goes on from its end.
+    assert_true(str_is(checkpoint_get(&changed, STR("position"))->value, "0/96:0"));
+    const SourceTables *tables;
+    Snapshot *snapshot;
+    CopyReader *reader;
+    Batch *batch;
+    Lsn at;
+    fake_is_down = true;
+    FAILS(source->ops->tables(source, &tables, err), ERROR_TRANSIENT, "it is down");
+    fake_is_down = false;
+    OK(source->ops->tables(source, &tables, err));
+    assert_int_equal(tables->count, 1);
+    OK(source->ops->snapshot_open(source, &snapshot, &at, err));
+    assert_true(at == 77);
+    OK(source->ops->copy_open(source, snapshot, table, &cancel, &reader, err));
+    OK(source->ops->copy_read(reader, &batch, err));
+    assert_null(batch);
+    source->ops->copy_close(reader);
+    source->ops->snapshot_close(snapshot);
+    assert_int_equal(fake_opened, 2);
+    assert_string_equal(fake_seen, "a=b 2 y,z");
+    source_free(source);
+
+    // Nothing is to be copied: the other source may be down.
+    fake_is_down = true;
+    source = new_source(origin);
+    OK(try_source(source, "0/A:0", &changed, err));
+    OK(source->ops->tables(source, &tables, err));
+    assert_int_equal(tables->count, 0);
+    Seen seen = {.next = 1};
+    see_all(source, &seen);
+    assert_int_equal(seen.next, 2);
+    source_free(source);
+    assert_int_equal(fake_opened, 2);
+    sink_free(sink);
+    checkpoint_done(&changed);
+}
+
+static void test_settings_of_the_other_source(void **state)
+{
+    Str names[] = {STR("a"), STR("b=c"), STR("d")};
+    Setting given[] = {
+        {.key = STR("url"), .value = STR("postgres://u:p@h/d?x=y")},
+        {.key = STR("tables"), .list = {names, 3}, .is_list = true},
+        {.key = STR("copy"), .value = STR("no")},
+    };
+    Settings settings = {.items = given, .count = 3};
+    Settings made;
+    disk_source_settings(str_from(log_directory), STR("r"), &fake_source, &settings, &arena, &made);
+    SourceContext context = {.pipeline = "route", .cancel = &cancel, .notice = notice};
+    Source *source;
+    OK(source_new(&disk_source, &made, &context, &source, err));
+    OK(source->ops->open(source, err));
+    assert_false(source->copies);
+    const SourceTables *tables;
+    Snapshot *snapshot;
+    Lsn at;
+    OK(source->ops->tables(source, &tables, err));
+    OK(source->ops->snapshot_open(source, &snapshot, &at, err));
+    source->ops->snapshot_close(snapshot);
+    assert_string_equal(fake_seen, "postgres://u:p@h/d?x=y 3 d");
+    source_free(source);
+    given[0].key = STR("ur");
+    disk_source_settings(str_from(log_directory), STR("r"), &fake_source, &settings, &arena, &made);
+    FAILS(source_validate(&disk_source, &made, err), ERROR_CONFIG, "ur");
+}
+
+// ---------------------------------------------------------------------------------------------
+// Waiting, threads, processes
+// ---------------------------------------------------------------------------------------------
+
+static void *add_later(void *argument)
+{
+    (void)usleep(30000);
+    tx_add(argument, 1);
+    return NULL;
+}
+
+static void test_poll_waits(void **state)
+{
+    Checkpoint stored = {0};
+    Batch *batch = NULL;
+    Error error = {0};
+    pthread_t thread;
+    Wake bell;
+    Sink *sink = open_sink(&stored);
+    commit(sink, (Position){10, 0});
+    Source *source = open_source("0/A:0");
+    OK(wake_init(&bell, err));
+    assert_int_equal(pthread_create(&thread, NULL, add_later, sink), 0);
+    int64_t began = clock_monotonic_ms();
+    while (source->ops->poll(source, 10000, bell.fd, &batch, &error) == STATUS_AGAIN) {
+    }
+    assert_non_null(batch);
+    batch_unref(batch);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    wake_set(&bell);
+    assert_int_equal(source->ops->poll(source, 10000, bell.fd, &batch, &error), STATUS_AGAIN);
+    assert_int_equal(source->ops->poll(source, 10000, bell.fd, NULL, &error), STATUS_AGAIN);
+    wake_clear(&bell);
+    // Nothing is taken in when nothing is wanted.
+    tx_add(sink, 2);
+    assert_int_equal(source->ops->poll(source, 1, bell.fd, NULL, &error), STATUS_AGAIN);
+    cancel_set(&cancel);
+    assert_int_equal(source->ops->poll(source, 10000, bell.fd, NULL, &error), STATUS_AGAIN);
+    assert_true(clock_monotonic_ms() - began < 9000);
+    wake_done(&bell);
+    source_free(source);
+    sink_free(sink);
+}
+
+static uint64_t next_random(uint64_t *seed)
+{
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    return *seed;
+}
+
+static uint64_t last_transaction(const Checkpoint *stored)
+{
+    const CheckpointEntry *entry = checkpoint_get(stored, STR("position"));
+    Position position = {0};
+    assert_true(entry == NULL || position_parse(entry->value, &position));
+    return position.lsn / TX_LSN;
+}
+
+// What a pipeline does: go on behind what the sink has.
+static void write_until_killed(int told)
+{
+    Checkpoint stored = {0};
+    Sink *sink;
+    Error err = {0};
+    if (try_sink("shop", &sink, &stored, &err) != STATUS_OK) {
+        _exit(3);
+    }
+    uint64_t n = last_transaction(&stored);
+    if (n == 0) {
+        commit(sink, (Position){10, 0});
+    }
+    uint64_t seed = n + 99;
+    for (;;) {
+        uint64_t until = n + 1 + next_random(&seed) % 20;
+        while (n < until) {
+            if (tx_write(sink, ++n, &err) != STATUS_OK) {
+                _exit(4);
+            }
+        }
+        commit(sink, (Position){n * TX_LSN + 50, 0});
+        if (write(told, &n, sizeof(n)) != (ssize_t)sizeof(n)) {
+            _exit(5);
+        }
+    }
+}
+
+static uint64_t run_and_kill(unsigned after_us)
+{
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        (void)close(ends[0]);
+        write_until_killed(ends[1]);
+    }
+    (void)close(ends[1]);
+    (void)usleep(after_us);
+    (void)kill(child, SIGKILL);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    uint64_t n;
+    uint64_t last = 0;
+    while (read(ends[0], &n, sizeof(n)) == (ssize_t)sizeof(n)) {
+        last = n;
+    }
+    (void)close(ends[0]);
+    return last;
+}
+
+// Each time everything that was ever told to be durable is read, from the first transaction to the
+// last, and nothing twice.
+static void test_killed_at_random(void **state)
+{
+    enum { KILLS = 150 };
+    uint64_t seed = 7;
+    uint64_t told = 0;
+    for (int i = 0; i < KILLS; i++) {
+        told = MAX(told, run_and_kill((unsigned)(next_random(&seed) % 6000)));
+        if (i % 10 != 9) {
+            continue;
+        }
+        Seen seen = {.next = 1};
+        Checkpoint changed = {0};
+        Source *source = new_source(NULL);
+        OK(try_source(source, NULL, &changed, err));
+        see_all(source, &seen);
+        assert_true(seen.next > told);
+        told = seen.next - 1;
+        source_free(source);
+        checkpoint_done(&changed);
+    }
+    printf("%d kills: %llu transactions\n", KILLS, (unsigned long long)told);
+    assert_true(told > 100);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_from_end_to_end),
+        TEST(test_sink_resumes),
+        TEST(test_source_resumes_anywhere),
+        TEST(test_confirmed_segments_are_dropped),
+        TEST(test_large_transaction),
+        TEST(test_refusals),
+        TEST(test_copies_from_the_other_source),
+        TEST(test_settings_of_the_other_source),
+        TEST(test_poll_waits),
+        TEST(test_killed_at_random),
+    };
+    return cmocka_run_group_tests_name("disk", tests, NULL, NULL);
+}
