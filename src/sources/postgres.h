@@ -39,10 +39,12 @@ typedef struct PostgresStream {
     StreamedTransactions streamed;
     StreamedTransaction *replayed; // has committed and is read back; NULL: none
     PgoutputCommit replayed_commit;
-    bool takes_whole; // streaming is off, whatever the option says, until the next start
-    Position end;     // everything at or before it has been taken in
-    Position passed;  // end of the last batch that was passed on
-    Lsn idle;         // the server has read and sent everything before it
+    bool replayed_is_checked; // the server agrees on what was rolled back
+    const char *distrust;     // why streaming is to be left for now; NULL: it is not
+    bool takes_whole;         // streaming is off, whatever the option says, until the next start
+    Position end;             // everything at or before it has been taken in
+    Position passed;          // end of the last batch that was passed on
+    Lsn idle;                 // the server has read and sent everything before it
     int64_t idle_sealed_ms;
     int64_t refreshed_ms; // when the catalogs were last asked for new tables
     uint64_t looks;       // counts the looks at the published tables, and their telling

@@ -363,6 +363,10 @@ static void add_message(PostgresStream *stream, const PgoutputLogicalMessage *se
 static Status on_logical_message(Postgres *postgres, const PgoutputLogicalMessage *sent, Error *err)
 {
     PostgresStream *stream = &postgres->stream;
+    if (sent->transactional && stream->context.in_stream) {
+        stream->distrust = "has messages";
+        return STATUS_OK;
+    }
     if (sent->transactional) {
         if (!in_transaction(stream)) {
             return outside_transaction("a transactional message", err);
@@ -390,6 +394,9 @@ static Status on_logical_message(Postgres *postgres, const PgoutputLogicalMessag
 // They change nothing before they commit: not the batch, not the position, not what is known of
 // tables. What a segment says of a table may be rolled back, and the server describes each table to
 // each of them anew, so descriptions are kept with the rows and take effect when their turn comes.
+// Logical messages cannot be kept: in a segment the server gives them the xid of the top-level
+// transaction (pgoutput_message() in pgoutput.c), so that one in a subtransaction cannot be told to
+// be rolled back with it.
 //
 // The position goes on meanwhile, with what else commits and with keepalives, and may be confirmed
 // past the begin of a transaction that is still running. That loses nothing: it belongs to where
@@ -418,6 +425,7 @@ static Status on_stream_commit(PostgresStream *stream, const PgoutputCommit *com
         return STATUS_FAIL;
     }
     stream->replayed_commit = *commit;
+    stream->replayed_is_checked = false;
     return streamed_commit(&stream->streamed, commit->xid, &stream->replayed, err);
 }
 

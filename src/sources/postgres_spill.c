@@ -10,19 +10,72 @@
 #include "base/mem.h"
 #include "base/reader.h"
 
+typedef struct XidList {
+    uint32_t *items;
+    size_t count;
+    size_t capacity;
+} XidList;
+
 struct StreamedTransaction {
     uint32_t xid;
     Spill *spill;
-    uint32_t *aborted; // subtransactions; sorted when the reading begins
-    size_t aborted_count;
-    size_t aborted_capacity;
-    bool has_messages;
-    bool is_ambiguous;
-    bool is_reading;
-    // The last answer: the messages of a subtransaction come in runs.
+    XidList seen;    // subtransactions with messages
+    XidList aborted; // subtransactions that the server said were rolled back
+    bool is_whole;   // it has committed: the lists are sorted
+    uint32_t kept;   // whose message was kept last
+    // The last answer of is_aborted(): the messages of a subtransaction come in runs.
     uint32_t looked_up;
     bool was_aborted;
 };
+
+// ---------------------------------------------------------------------------------------------
+// Lists of transaction ids
+// ---------------------------------------------------------------------------------------------
+
+static int compare_xids(const void *a, const void *b)
+{
+    uint32_t left = *(const uint32_t *)a;
+    uint32_t right = *(const uint32_t *)b;
+    return (left > right) - (left < right);
+}
+
+static void list_sort(XidList *list)
+{
+    if (list->count < 2) {
+        return;
+    }
+    qsort(list->items, list->count, sizeof(*list->items), compare_xids);
+    size_t kept = 1;
+    for (size_t i = 1; i < list->count; i++) {
+        if (list->items[i] != list->items[kept - 1]) {
+            list->items[kept++] = list->items[i];
+        }
+    }
+    list->count = kept;
+}
+
+// Doubles are thrown out before more memory is taken: two that take turns need no more than two.
+static void list_add(XidList *list, uint32_t xid)
+{
+    if (list->count == list->capacity) {
+        list_sort(list);
+        if (list->count >= list->capacity / 2) {
+            list->capacity = MAX(list->capacity * 2, (size_t)16);
+            list->items = mem_resize(list->items, list->capacity * sizeof(*list->items));
+        }
+    }
+    list->items[list->count++] = xid;
+}
+
+static bool list_has(const XidList *list, uint32_t xid)
+{
+    return list->count > 0 &&
+           bsearch(&xid, list->items, list->count, sizeof(xid), compare_xids) != NULL;
+}
+
+// ---------------------------------------------------------------------------------------------
+// All of them
+// ---------------------------------------------------------------------------------------------
 
 void streamed_init(StreamedTransactions *streamed, const char *directory, size_t memory_max)
 {
@@ -33,7 +86,8 @@ void streamed_free(StreamedTransaction *transaction)
 {
     if (transaction != NULL) {
         spill_free(transaction->spill);
-        mem_free(transaction->aborted);
+        mem_free(transaction->seen.items);
+        mem_free(transaction->aborted.items);
         mem_free(transaction);
     }
 }
@@ -74,13 +128,6 @@ static bool xid_of(Str message, uint32_t *ret)
     return kind_of(message) != PGOUTPUT_ORIGIN && reader_u8(&in, &kind) && reader_u32(&in, ret);
 }
 
-static bool is_transactional_message(Str message)
-{
-    enum { FLAGS_AT = 1 + sizeof(uint32_t) };
-    return kind_of(message) == PGOUTPUT_MESSAGE && message.len > FLAGS_AT &&
-           message.ptr[FLAGS_AT] != 0;
-}
-
 bool streamed_is_part(Str message)
 {
     switch (kind_of(message)) {
@@ -92,9 +139,6 @@ bool streamed_is_part(Str message)
     case PGOUTPUT_DELETE:
     case PGOUTPUT_TRUNCATE:
         return true;
-    case PGOUTPUT_MESSAGE:
-        // The others happened whatever becomes of the transaction.
-        return is_transactional_message(message);
     default:
         return false;
     }
@@ -136,7 +180,7 @@ Status streamed_keep(StreamedTransactions *streamed, Str message, Error *err)
     StreamedTransaction *transaction = streamed->receiving;
     assert(transaction != NULL);
     assert(streamed_is_part(message));
-    uint32_t xid;
+    uint32_t xid = transaction->xid;
     if (kind_of(message) != PGOUTPUT_ORIGIN && !xid_of(message, &xid)) {
         return error_set(err, ERROR_DATA, "a %s message of a running transaction is cut short",
                          pgoutput_kind_name((PgoutputKind)kind_of(message)));
@@ -144,22 +188,14 @@ Status streamed_keep(StreamedTransactions *streamed, Str message, Error *err)
     if (kind_of(message) == PGOUTPUT_TYPE) {
         return STATUS_OK; // nobody reads them
     }
-    transaction->has_messages = transaction->has_messages || kind_of(message) == PGOUTPUT_MESSAGE;
+    if (xid != transaction->kept && xid != transaction->xid) {
+        list_add(&transaction->seen, xid);
+    }
+    transaction->kept = xid;
     if (spill_append(transaction->spill, message, err) != STATUS_OK) {
         return error_wrap(err, "keep transaction %u, which is still running", transaction->xid);
     }
     return STATUS_OK;
-}
-
-static void add_aborted(StreamedTransaction *transaction, uint32_t xid)
-{
-    if (transaction->aborted_count == transaction->aborted_capacity) {
-        transaction->aborted_capacity = MAX(transaction->aborted_capacity * 2, (size_t)16);
-        transaction->aborted =
-            mem_resize(transaction->aborted, transaction->aborted_capacity * sizeof(uint32_t));
-    }
-    transaction->aborted[transaction->aborted_count++] = xid;
-    transaction->is_ambiguous = transaction->is_ambiguous || transaction->has_messages;
 }
 
 void streamed_abort(StreamedTransactions *streamed, const PgoutputStreamAbort *abort)
@@ -170,7 +206,7 @@ void streamed_abort(StreamedTransactions *streamed, const PgoutputStreamAbort *a
     }
     assert(transaction != streamed->receiving); // the decoder lets none come inside a segment
     if (abort->subxid != abort->xid) {
-        add_aborted(transaction, abort->subxid);
+        list_add(&transaction->aborted, abort->subxid);
         return;
     }
     (void)map_remove_u64(&streamed->by_xid, abort->xid);
@@ -189,44 +225,44 @@ Status streamed_commit(StreamedTransactions *streamed, uint32_t xid, StreamedTra
         return error_set(err, ERROR_DATA, "the server committed the unknown transaction %u", xid);
     }
     assert(transaction != streamed->receiving);
+    transaction->is_whole = true;
+    list_sort(&transaction->seen);
+    list_sort(&transaction->aborted);
+    XidList *seen = &transaction->seen;
+    size_t kept = 0;
+    for (size_t i = 0; i < seen->count; i++) {
+        if (!list_has(&transaction->aborted, seen->items[i])) {
+            seen->items[kept++] = seen->items[i];
+        }
+    }
+    seen->count = kept;
     *ret = transaction;
     return STATUS_OK;
 }
 
-bool streamed_is_ambiguous(const StreamedTransaction *transaction)
+size_t streamed_subtransactions(StreamedTransaction *transaction, const uint32_t **ret)
 {
-    return transaction->is_ambiguous;
-}
-
-static int compare_xids(const void *a, const void *b)
-{
-    uint32_t left = *(const uint32_t *)a;
-    uint32_t right = *(const uint32_t *)b;
-    return (left > right) - (left < right);
+    assert(transaction->is_whole);
+    *ret = transaction->seen.items;
+    return transaction->seen.count;
 }
 
 static bool is_aborted(StreamedTransaction *transaction, Str message)
 {
     uint32_t xid;
-    if (transaction->aborted_count == 0 || !xid_of(message, &xid)) {
+    if (transaction->aborted.count == 0 || !xid_of(message, &xid)) {
         return false;
     }
     if (xid != transaction->looked_up) {
         transaction->looked_up = xid;
-        transaction->was_aborted = bsearch(&xid, transaction->aborted, transaction->aborted_count,
-                                           sizeof(xid), compare_xids) != NULL;
+        transaction->was_aborted = list_has(&transaction->aborted, xid);
     }
     return transaction->was_aborted;
 }
 
 Status streamed_next(StreamedTransaction *transaction, Str *ret, Error *err)
 {
-    if (!transaction->is_reading) {
-        transaction->is_reading = true;
-        if (transaction->aborted_count > 1) {
-            qsort(transaction->aborted, transaction->aborted_count, sizeof(uint32_t), compare_xids);
-        }
-    }
+    assert(transaction->is_whole);
     Str message;
     Status status = spill_next(transaction->spill, &message, err);
     if (status != STATUS_OK) {

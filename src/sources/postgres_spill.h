@@ -30,7 +30,8 @@ void streamed_done(StreamedTransactions *streamed);
 /** Forget those that have not committed, as if none had been sent. */
 void streamed_drop(StreamedTransactions *streamed);
 
-/** Whether @message is one that a segment is made of: to be handed to streamed_keep(). */
+/** Whether @message is one that is kept: it changes nothing before its transaction commits. Logical
+ *  messages are none: in a segment it cannot be told to which subtransaction one belongs. */
 bool streamed_is_part(Str message);
 
 /** A segment begins and ends. ERROR_DATA when it cannot. */
@@ -49,11 +50,10 @@ MUST_CHECK Status streamed_commit(StreamedTransactions *streamed, uint32_t xid,
                                   StreamedTransaction **ret, Error *err);
 
 /**
- * Whether what it consists of cannot be told: pgoutput gives a message (pg_logical_emit_message())
- * the xid of the top-level transaction, so one that came before a subtransaction was rolled back
- * may have been rolled back with it.
+ * The subtransactions that messages of it belong to and that were not rolled back, as far as the
+ * server has said; valid as long as @transaction.
  */
-bool streamed_is_ambiguous(const StreamedTransaction *transaction);
+size_t streamed_subtransactions(StreamedTransaction *transaction, const uint32_t **ret);
 
 /**
  * The next message, valid until the next call: empty in the place of one that was rolled back, so

@@ -7,6 +7,7 @@
 
 enum {
     BATCH_BYTES = 2 << 20, // a batch is sealed at the next chance when it is this large
+    XIDS_AT_ONCE = 10000,  // subtransactions in one question
     REPLAY_TURN = 4096,    // messages of a transaction that are read back in a turn
     FREE_SLOT_MS = 10000,  // the server may take so long to see that a connection was closed
     IDLE_SEAL_MS = 100,    // how often a position that moved without changes is passed on
@@ -212,13 +213,14 @@ static Status take_whole(Postgres *postgres, Error *err)
     arena_reset(&stream->scratch);
     context->notice(context->notice_context,
                     arena_printf(&stream->scratch,
-                                 "transaction %u has messages and was rolled back in part: it is "
-                                 "received again, without streaming until the next start",
-                                 stream->replayed_commit.xid));
+                                 "a large transaction %s: it is received again, and until the next "
+                                 "start the server keeps such transactions itself",
+                                 stream->distrust));
     streamed_free(stream->replayed);
     stream->replayed = NULL;
     streamed_drop(&stream->streamed);
     stream->open = (Transaction){0};
+    stream->distrust = NULL;
     stream->takes_whole = true;
     Lsn confirmed = postgres->replication.confirmed;
     stream->is_started = false;
@@ -232,17 +234,98 @@ static Status take_whole(Postgres *postgres, Error *err)
     return STATUS_OK;
 }
 
+// How many of the subtransactions were rolled back, or cannot be told any more. One that is still
+// said to be in progress has committed: its transaction has, and is about to say so, while those
+// that were rolled back before are known to be.
+static Status count_aborted(Postgres *postgres, const uint32_t *xids, size_t count, int64_t *ret,
+                            Error *err)
+{
+    CLEANUP(buf_done) Buf list;
+    buf_init(&list, count * 11 + 3);
+    for (size_t i = 0; i < count; i++) {
+        buf_printf(&list, "%c%u", i == 0 ? '{' : ',', xids[i]);
+    }
+    buf_char(&list, '}');
+    const char *parameters[] = {buf_cstring(&list)};
+    PgWait wait = postgres_wait(postgres);
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (pg_query(postgres->sql, &wait,
+                 "WITH here AS (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::int8 AS next)"
+                 "SELECT count(*) FROM here, unnest($1::int8[]) xid"
+                 " WHERE coalesce(pg_xact_status((next - ((next - xid) & 4294967295))::text::xid8),"
+                 "                'aborted') = 'aborted'",
+                 1, parameters, &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return str_to_int64(str_from(PQgetvalue(result, 0, 0)), ret)
+               ? STATUS_OK
+               : error_set(err, ERROR_DATA, "the server did not count transactions");
+}
+
+// A subtransaction whose changes the server had to keep on its own disk before it could send them
+// (they began with much TOAST, or came before the position we start from) is not marked as sent if
+// there are more than 4,096 of them, and then nobody is told when it is rolled back
+// (ReorderBufferTruncateTXN() in reorderbuffer.c looks at the entries in memory: PostgreSQL 14 to
+// 18). So the server is asked. What was rolled back without a word is no longer sorted out here:
+// descriptions of tables went with it that the server will not repeat.
+static Status check_subtransactions(Postgres *postgres, Error *err)
+{
+    PostgresStream *stream = &postgres->stream;
+    const uint32_t *xids;
+    size_t count = streamed_subtransactions(stream->replayed, &xids);
+    for (size_t done = 0; done < count && stream->distrust == NULL;) {
+        size_t step = MIN(count - done, (size_t)XIDS_AT_ONCE);
+        int64_t aborted;
+        if (count_aborted(postgres, xids + done, step, &aborted, err) != STATUS_OK) {
+            return error_wrap(err, "ask for subtransactions");
+        }
+        if (aborted > 0) {
+            stream->distrust = "was rolled back in part without notice";
+        }
+        done += step;
+    }
+    stream->replayed_is_checked = true;
+    return STATUS_OK;
+}
+
 static Status replay(Postgres *postgres, Error *err)
 {
-    return streamed_is_ambiguous(postgres->stream.replayed) ? take_whole(postgres, err)
-                                                            : postgres_replay(postgres, err);
+    return postgres->stream.replayed_is_checked ? postgres_replay(postgres, err)
+                                                : check_subtransactions(postgres, err);
+}
+
+// While a transaction runs, the server decodes it with catalogs that are still moving. It can trip
+// over that: a row of pg_class that was changed by a subtransaction, which was rolled back, and
+// again later on is no longer found ("could not map filenode … to relation OID": PostgreSQL 14 to
+// 18).
+static bool server_tripped(const Postgres *postgres, const Error *failure)
+{
+    return postgres->streaming && !postgres->stream.takes_whole &&
+           strncmp(failure->sqlstate, "XX", 2) == 0;
+}
+
+static Status next_frame(Postgres *postgres, Frame *ret, Error *err)
+{
+    PostgresStream *stream = &postgres->stream;
+    Error failure = {0};
+    Status status = replication_next(&postgres->replication, ret, &failure);
+    if (status != STATUS_FAIL) {
+        return status;
+    }
+    if (!server_tripped(postgres, &failure)) {
+        *err = failure;
+        return STATUS_FAIL;
+    }
+    stream->distrust =
+        arena_printf(&postgres->arena, "cannot be streamed by the server (%s)", failure.message);
+    return take_whole(postgres, err) == STATUS_OK ? STATUS_AGAIN : STATUS_FAIL;
 }
 
 static Status take_frame(Postgres *postgres, Error *err)
 {
     PostgresStream *stream = &postgres->stream;
     Frame frame;
-    Status status = replication_next(&postgres->replication, &frame, err);
+    Status status = next_frame(postgres, &frame, err);
     if (status != STATUS_OK) {
         return status;
     }
@@ -263,7 +346,9 @@ static Status take_frames(Postgres *postgres, Batch **ret, Error *err)
     PostgresStream *stream = &postgres->stream;
     for (int replayed = 0; replayed < REPLAY_TURN;) {
         Status status;
-        if (stream->replayed != NULL) {
+        if (stream->distrust != NULL) {
+            status = take_whole(postgres, err);
+        } else if (stream->replayed != NULL) {
             replayed++;
             status = replay(postgres, err);
         } else {

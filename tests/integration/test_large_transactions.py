@@ -203,3 +203,38 @@ def test_many_at_the_same_time(pipeline, version):
     assert process.stop().code == 0
     pipeline.check()
     must_have_streamed(pipeline.source, 3)
+
+
+def wait_sent(source):
+    """The server has read all of its WAL, and has sent what it sends before a commit."""
+    end = source.one("SELECT pg_current_wal_insert_lsn()::text")
+    wait_for(lambda: source.one("SELECT count(*) FROM pg_stat_replication WHERE application_name LIKE 'weir%%' "
+                                "AND sent_lsn >= %s::pg_lsn", end), 60, f"everything up to {end} is sent")
+
+
+@every_version
+@on_sqlite
+@pytest.mark.parametrize("live", [True, False], ids=["live", "later"])
+def test_toast_that_was_rolled_back(pipeline, version, live):
+    """The server cannot send a row before all of its TOAST is there, and takes to its own disk meanwhile."""
+    pipeline.source.sql(TABLES)
+    pipeline.drain()
+    process = pipeline.start() if live else None
+    toast = "INSERT INTO b SELECT g, 'x', repeat(md5(g::text), %s) FROM generate_series(%s::int, %s::int) g"
+    with pipeline.source.server.connect(pipeline.source.name) as db:
+        db.autocommit = False
+        db.execute(FILL, (5000, 5100))
+        for size, first, last in ((400, 1000, 2000), (700000, 7000, 7001), (300, 9000, 9200)):
+            db.execute("SAVEPOINT s")
+            db.execute(toast, (size, first, last))
+            if live:
+                wait_sent(pipeline.source)
+            db.execute("ROLLBACK TO s")
+        db.execute(toast, (4000, 1000, 1100))
+        db.commit()
+    if live:
+        pipeline.settle(process)
+        assert process.stop().code == 0
+    pipeline.drain()
+    pipeline.check()
+    must_have_streamed(pipeline.source)
