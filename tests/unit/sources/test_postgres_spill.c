@@ -1,0 +1,310 @@
+// Transactions that are sent while they run come out as if they had come whole.
+#include "pg/pgoutput_encoder.h"
+#include "relations.h"
+#include "sources/postgres.h"
+
+typedef struct Fixture {
+    Postgres postgres;
+    Arena arena;
+    Error error;
+    Buf text;
+} Fixture;
+
+enum { TABLE = 1, COLUMNS = 2 };
+
+static int fixture_setup(void **state)
+{
+    Fixture *f = mem_alloc_zero(sizeof(*f));
+    PostgresStream *stream = &f->postgres.stream;
+    f->text.max = 1 << 20;
+    stream->context.protocol_version = PGOUTPUT_VERSION_STREAMING;
+    stream->end = (Position){0x20, 0};
+    streamed_init(&stream->streamed, "/tmp", 64 << 20);
+    Column columns[] = {INT4("id", 1), TEXT("v", 2)};
+    columns[0].is_identity = true;
+    SourceTable items[] = {
+        {.relation = relation_of(&f->arena, TABLE, "public", "t", "a", columns, COLUMNS)}};
+    postgres_stream_know(&f->postgres, &(SourceTables){items, ARRAY_LEN(items)});
+    *state = f;
+    return 0;
+}
+
+static int fixture_teardown(void **state)
+{
+    Fixture *f = *state;
+    postgres_stream_done(&f->postgres);
+    assert_int_equal(spill_memory_used(), 0);
+    arena_done(&f->postgres.arena);
+    arena_done(&f->arena);
+    buf_done(&f->text);
+    mem_free(f);
+    return 0;
+}
+
+static Status send(Fixture *f, const PgoutputMessage *message)
+{
+    Buf bytes = {.max = 1 << 20};
+    encode_pgoutput(&bytes, &f->postgres.stream.context, message);
+    Status status = postgres_message(&f->postgres, 0, buf_view(&bytes), &f->error);
+    buf_done(&bytes);
+    return status;
+}
+
+static void send_ok(Fixture *f, const PgoutputMessage *message)
+{
+    if (send(f, message) != STATUS_OK) {
+        fail_msg("%s", f->error.message);
+    }
+}
+
+static Status send_start(Fixture *f, uint32_t xid, bool first)
+{
+    return send(f, &(PgoutputMessage){.kind = PGOUTPUT_STREAM_START, .stream_start = {xid, first}});
+}
+
+static Status send_stop(Fixture *f)
+{
+    return send(f, &(PgoutputMessage){.kind = PGOUTPUT_STREAM_STOP});
+}
+
+static void send_abort(Fixture *f, uint32_t xid, uint32_t subxid)
+{
+    send_ok(f, &(PgoutputMessage){.kind = PGOUTPUT_STREAM_ABORT,
+                                  .stream_abort = {.xid = xid, .subxid = subxid}});
+}
+
+static Status send_stream_commit(Fixture *f, uint32_t xid, Lsn lsn)
+{
+    return send(f,
+                &(PgoutputMessage){.kind = PGOUTPUT_STREAM_COMMIT,
+                                   .commit = {.commit_lsn = lsn, .end_lsn = lsn + 8, .xid = xid}});
+}
+
+static PgoutputMessage insert(uint32_t xid, const char *id)
+{
+    static Value values[COLUMNS];
+    values[0] = (Value){.ptr = id, .len = (uint32_t)strlen(id), .state = VALUE_TEXT};
+    values[1] = NIL;
+    return (PgoutputMessage){.kind = PGOUTPUT_INSERT,
+                             .xid = xid,
+                             .row = {.relation_oid = TABLE, .new_tuple = {COLUMNS, values}}};
+}
+
+static void send_insert(Fixture *f, uint32_t xid, const char *id)
+{
+    PgoutputMessage message = insert(xid, id);
+    send_ok(f, &message);
+}
+
+static Status send_note(Fixture *f, uint32_t xid, bool transactional, Lsn lsn)
+{
+    return send(f, &(PgoutputMessage){.kind = PGOUTPUT_MESSAGE,
+                                      .xid = xid,
+                                      .message = {.transactional = transactional, .lsn = lsn}});
+}
+
+static void replay(Fixture *f)
+{
+    while (f->postgres.stream.replayed != NULL) {
+        if (postgres_replay(&f->postgres, &f->error) != STATUS_OK) {
+            fail_msg("%s", f->error.message);
+        }
+    }
+}
+
+static void segment(Fixture *f, uint32_t xid, bool first)
+{
+    assert_int_equal(send_start(f, xid, first), STATUS_OK);
+}
+
+// 30.2=5: the second change of the transaction that committed at 30, with the id 5.
+static void assert_changes(Fixture *f, const char *expected)
+{
+    static const char marks[] = {'r', '+', '~', '-', 'T', 'M', 'S'};
+    const Batch *batch = postgres_batch(&f->postgres.stream);
+    buf_reset(&f->text);
+    for (size_t i = 0; i < batch->count; i++) {
+        const Change *change = &batch->changes[i];
+        buf_printf(&f->text, "%s%c%" PRIX64 ".%" PRIu64, i > 0 ? " " : "", marks[change->op],
+                   change->transaction->commit_lsn, change->ordinal);
+        if (change->op == CHANGE_INSERT) {
+            buf_printf(&f->text, "=%.*s", (int)change->new_row[0].len, change->new_row[0].ptr);
+        }
+    }
+    assert_string_equal(buf_cstring(&f->text), expected);
+}
+
+static void one_comes_out_at_its_commit(void **state)
+{
+    Fixture *f = *state;
+    segment(f, 7, true);
+    send_insert(f, 7, "1");
+    assert_int_equal(send_stop(f), STATUS_OK);
+    assert_changes(f, "");
+    assert_int_equal(f->postgres.stream.end.lsn, 0x20);
+    segment(f, 7, false);
+    send_insert(f, 7, "2");
+    assert_int_equal(send_stop(f), STATUS_OK);
+    assert_int_equal(send_stream_commit(f, 7, 0x30), STATUS_OK);
+    assert_changes(f, "");
+    replay(f);
+    assert_changes(f, "S30.1 +30.1=1 +30.2=2");
+    assert_int_equal(f->postgres.stream.end.lsn, 0x38);
+    const Transaction *transaction = f->postgres.stream.batch->changes[1].transaction;
+    assert_int_equal(transaction->xid, 7);
+}
+
+// A position that is stored half-way through must mean the same when it comes the other way.
+static void what_was_rolled_back_does_not_count(void **state)
+{
+    Fixture *f = *state;
+    segment(f, 7, true);
+    send_insert(f, 7, "1");
+    send_insert(f, 8, "never");
+    send_insert(f, 9, "never"); // inside 8
+    send_insert(f, 10, "2");
+    assert_int_equal(send_stop(f), STATUS_OK);
+    send_abort(f, 7, 9);
+    send_abort(f, 7, 8);
+    send_abort(f, 7, 99); // nothing of it was sent
+    segment(f, 7, false);
+    send_insert(f, 11, "never");
+    send_insert(f, 7, "3");
+    assert_int_equal(send_stop(f), STATUS_OK);
+    send_abort(f, 7, 11);
+    assert_int_equal(send_stream_commit(f, 7, 0x30), STATUS_OK);
+    replay(f);
+    assert_changes(f, "S30.1 +30.1=1 +30.2=2 +30.3=3");
+}
+
+static void they_may_take_turns(void **state)
+{
+    Fixture *f = *state;
+    segment(f, 7, true);
+    send_insert(f, 7, "1");
+    assert_int_equal(send_stop(f), STATUS_OK);
+    segment(f, 8, true);
+    send_insert(f, 8, "2");
+    assert_int_equal(send_stop(f), STATUS_OK);
+    segment(f, 9, true);
+    send_insert(f, 9, "never");
+    assert_int_equal(send_stop(f), STATUS_OK);
+    send_ok(f, &(PgoutputMessage){.kind = PGOUTPUT_BEGIN, .begin = {.commit_lsn = 0x30, .xid = 6}});
+    send_insert(f, 0, "3");
+    send_ok(f, &(PgoutputMessage){.kind = PGOUTPUT_COMMIT,
+                                  .commit = {.commit_lsn = 0x30, .end_lsn = 0x38}});
+    assert_int_equal(send_stream_commit(f, 8, 0x40), STATUS_OK);
+    replay(f);
+    send_abort(f, 9, 9);
+    segment(f, 7, false);
+    send_insert(f, 7, "4");
+    assert_int_equal(send_stop(f), STATUS_OK);
+    assert_int_equal(send_stream_commit(f, 7, 0x50), STATUS_OK);
+    replay(f);
+    assert_changes(f, "S30.1 +30.1=3 +40.1=2 +50.1=1 +50.2=4");
+}
+
+static void an_origin_is_the_transactions(void **state)
+{
+    Fixture *f = *state;
+    segment(f, 7, true);
+    send_ok(f, &(PgoutputMessage){.kind = PGOUTPUT_ORIGIN, .origin = {.name = STR("there")}});
+    send_insert(f, 7, "1");
+    assert_int_equal(send_stop(f), STATUS_OK);
+    assert_int_equal(send_stream_commit(f, 7, 0x30), STATUS_OK);
+    replay(f);
+    assert_true(str_is(f->postgres.stream.batch->changes[1].transaction->origin, "there"));
+}
+
+static void the_server_can_be_asked_for_the_others(void **state)
+{
+    Fixture *f = *state;
+    segment(f, 7, true);
+    for (int i = 0; i < 100; i++) { // in turns
+        send_insert(f, 9, "1");
+        send_insert(f, 8, "1");
+        send_insert(f, 7, "1");
+    }
+    send_insert(f, 10, "1");
+    assert_int_equal(send_stop(f), STATUS_OK);
+    send_abort(f, 7, 8);
+    assert_int_equal(send_stream_commit(f, 7, 0x30), STATUS_OK);
+    const uint32_t *xids;
+    assert_int_equal(streamed_subtransactions(f->postgres.stream.replayed, &xids), 2);
+    assert_int_equal(xids[0], 9);
+    assert_int_equal(xids[1], 10);
+}
+
+static void messages_are_not_kept(void **state)
+{
+    Fixture *f = *state;
+    segment(f, 7, true);
+    assert_int_equal(send_note(f, 7, false, 0x28), STATUS_OK);
+    assert_changes(f, "M28.0"); // whatever becomes of the transaction
+    assert_null(f->postgres.stream.distrust);
+    assert_int_equal(send_note(f, 7, true, 0x29), STATUS_OK);
+    assert_non_null(f->postgres.stream.distrust);
+    assert_changes(f, "M28.0");
+}
+
+static void what_is_not_ended_is_dropped(void **state)
+{
+    Fixture *f = *state;
+    segment(f, 7, true);
+    send_insert(f, 7, "1");
+    assert_int_equal(send_stop(f), STATUS_OK);
+    segment(f, 8, true);
+    send_insert(f, 8, "1");
+    streamed_drop(&f->postgres.stream.streamed);
+    assert_int_equal(spill_memory_used(), 0);
+    f->postgres.stream.context.in_stream = false;
+    segment(f, 7, true); // comes again from its begin
+    send_insert(f, 7, "2");
+    assert_int_equal(send_stop(f), STATUS_OK);
+    assert_int_equal(send_stream_commit(f, 7, 0x30), STATUS_OK);
+    assert_int_equal(postgres_replay(&f->postgres, &f->error), STATUS_OK);
+    assert_changes(f, "S30.1 +30.1=2"); // and is left half-way
+}
+
+static void nonsense_is_refused(void **state)
+{
+    Fixture *f = *state;
+    assert_int_equal(send_start(f, 7, false), STATUS_FAIL); // goes on with what did not begin
+    f->postgres.stream.context.in_stream = false;
+    assert_int_equal(send_stream_commit(f, 7, 0x30), STATUS_FAIL);
+    f->postgres.stream.open = (Transaction){0};
+    segment(f, 7, true);
+    Str damaged[] = {STR("I"), STR("I\0\0\0"), STR("D\0\0"), STR("Q\0\0\0\7"), STR("")};
+    for (size_t i = 0; i < ARRAY_LEN(damaged); i++) {
+        f->error = (Error){0};
+        assert_int_equal(postgres_message(&f->postgres, 0, damaged[i], &f->error), STATUS_FAIL);
+        assert_int_equal(f->error.kind, ERROR_DATA);
+    }
+    assert_int_equal(postgres_message(&f->postgres, 0, STR("I\0\0\0\7rest"), &f->error), STATUS_OK);
+    assert_int_equal(send_stop(f), STATUS_OK);
+    assert_int_equal(send_start(f, 7, true), STATUS_FAIL); // begins twice
+    f->postgres.stream.context.in_stream = false;
+    send_abort(f, 5, 5);                                           // nobody knows it: nothing to do
+    assert_int_equal(send_stream_commit(f, 7, 0x18), STATUS_FAIL); // behind what was taken in
+    assert_int_equal(send_stream_commit(f, 7, 0x30), STATUS_OK);
+    assert_int_equal(postgres_replay(&f->postgres, &f->error), STATUS_FAIL); // the "rest"
+    assert_int_equal(f->error.kind, ERROR_DATA);
+}
+
+#define spill_test(function) \
+    cmocka_unit_test_setup_teardown(function, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        spill_test(one_comes_out_at_its_commit),
+        spill_test(what_was_rolled_back_does_not_count),
+        spill_test(they_may_take_turns),
+        spill_test(an_origin_is_the_transactions),
+        spill_test(the_server_can_be_asked_for_the_others),
+        spill_test(messages_are_not_kept),
+        spill_test(what_is_not_ended_is_dropped),
+        spill_test(nonsense_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
