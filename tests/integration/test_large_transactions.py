@@ -238,3 +238,197 @@ def test_toast_that_was_rolled_back(pipeline, version, live):
     pipeline.drain()
     pipeline.check()
     must_have_streamed(pipeline.source)
+
+
+@every_version
+@pytest.mark.parametrize("sink", ["file"])
+def test_messages(pipeline, version):
+    """Of a streamed message it cannot be told whether it was rolled back: such a transaction is taken whole."""
+    pipeline.source.sql(TABLES)
+    pipeline.drain()
+    with pipeline.source.server.connect(pipeline.source.name) as db:
+        db.autocommit = False
+        emit = "SELECT pg_logical_emit_message(%s, 'test', %s)"
+        db.execute(FILL, (10000, 12000))
+        db.execute(emit, (True, "stays 1"))
+        db.execute("SAVEPOINT s")
+        db.execute(FILL, (20000, 22000))
+        db.execute(emit, (True, "never"))
+        db.execute(emit, (False, "at once"))
+        db.execute(FILL, (30000, 32000))
+        db.execute("ROLLBACK TO s")
+        db.execute(FILL, (40000, 42000))
+        db.execute(emit, (True, "stays 2"))
+        db.commit()
+    pipeline.source.sql(FILL, 50000, 52000)
+    ended = pipeline.drain()
+    assert "has messages" in ended.err
+    pipeline.check()
+    found = [e for e in events(pipeline.target.path) if e["op"] == "message"]
+    assert [e["content"] for e in found] == ["at once", "stays 1", "stays 2"]
+
+
+def spill_file(process):
+    """Where the program keeps running transactions: an open file that no directory has."""
+    for link in os.scandir(f"/proc/{process.popen.pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            if "(deleted)" in os.readlink(link.path) and os.stat(link.path).st_size > 0:
+                return os.stat(link.path).st_size
+    return 0
+
+
+# No memory for running transactions: all of them go to disk.
+ON_DISK = "?memory=1MB"
+
+
+def start_on_disk(pipeline, *options, **more):
+    return pipeline.weir.start("stream", pipeline.source.url + ON_DISK, pipeline.target.url(), *options, **more)
+
+
+@every_version
+@on_sqlite
+def test_on_disk(pipeline, version, tmp_path):
+    """It goes to the pipeline's directory, and away when the transaction ends, one way or the other."""
+    pipeline.source.sql(TABLES)
+    pipeline.drain()
+    process = start_on_disk(pipeline)
+    process.expect("streaming")
+    for end in ("rollback", "commit"):
+        with sessions(pipeline.source, 1) as (db,):
+            db.execute(FILL, (10000, 60000))
+            wait_sent(pipeline.source)
+            wait_for(lambda: spill_file(process) > 5 * MB, 20, lambda: f"{spill_file(process)} bytes are on disk")
+            getattr(db, end)()
+        wait_for(lambda: spill_file(process) == 0, 20, lambda: f"{spill_file(process)} bytes are on disk still")
+    pipeline.settle(process)
+    assert process.stop().code == 0
+    pipeline.check()
+    assert not [p for p in tmp_path.rglob("*spill*")]
+
+
+@pytest.mark.kill
+@pytest.mark.parametrize("sink", ["sqlite", "postgres", "file"])
+class TestKilled:
+    def test_while_receiving(self, pipeline, tmp_path):
+        """It is sent again from its begin, although the position has moved on meanwhile."""
+        pipeline.source.sql(TABLES)
+        pipeline.drain()
+
+        def killed(turn):
+            process = start_on_disk(pipeline)
+            process.expect("streaming")
+            wait_sent(pipeline.source)
+            if turn % 2:
+                pipeline.settle(process)
+            process.must_live()
+            process.kill()
+        interleave(pipeline.source, random.Random(1), 8, 6, killed)
+        pipeline.drain()
+        pipeline.check()
+        must_have_streamed(pipeline.source, 3)
+        assert not [p for p in tmp_path.rglob("*spill*")]
+
+    def test_while_reading_back(self, pipeline):
+        """Parts of it have been written: the sink has all of it or nothing, and nothing twice."""
+        chance = random.Random(2)
+        pipeline.source.sql(TABLES)
+        pipeline.drain()
+        process = start_on_disk(pipeline)
+        process.expect("streaming")
+        for turn in range(6):
+            with sessions(pipeline.source, 1) as (db,):
+                db.execute("DELETE FROM a WHERE id >= 10000")
+                db.execute("INSERT INTO a SELECT g, 'never' FROM generate_series(10000, 11000) g")
+                db.execute("SAVEPOINT s")
+                db.execute("UPDATE a SET v = 'never' WHERE id < 10000")
+                db.execute("ROLLBACK TO s")
+                db.execute("DELETE FROM a WHERE id >= 10000")
+                db.execute(FILL, (10000, 70000))
+                wait_sent(pipeline.source)
+                db.commit()
+            time.sleep(chance.uniform(0.0, 0.8))
+            process.must_live()
+            process.kill()
+            process = start_on_disk(pipeline)
+            process.expect("streaming")
+        pipeline.settle(process)
+        assert process.stop().code == 0
+        pipeline.check()
+
+
+@on_sqlite
+def test_full_disk(pipeline):
+    """It says so, naming the place, and goes on when there is room."""
+    pipeline.source.sql(TABLES)
+    pipeline.drain()
+    pipeline.source.sql(FILL, 10000, 60000)
+    process = start_on_disk(pipeline, "--until", "now", limit_file=2 << 20)
+
+    def told():
+        return not process.alive() or "weir-spill" in process.logs()
+    wait_for(told, 40, lambda: f"the log tells of the full disk:\n{process.logs()}")
+    assert "weir-spill" in process.logs() and "File too large" in process.logs()
+    process.kill()
+    pipeline.drain()
+    pipeline.check()
+
+
+@on_sqlite
+def test_no_such_directory(pipeline, tmp_path):
+    ended = pipeline.weir.run("stream", f"{pipeline.source.url}?spill_dir={tmp_path}/no/such", pipeline.target.url(),
+                              code=None)
+    assert ended.code in (1, 2)
+    assert "spill_dir" in ended.err and f"mkdir -p '{tmp_path}/no/such'" in ended.err
+
+
+@pytest.mark.memory
+class TestMemory:
+    @pytest.fixture
+    def weir(self, tmp_path, make_database):
+        program = Weir(tmp_path, RELEASE)
+        yield program
+        program.kill_all()
+
+    @on_sqlite
+    def test_a_thousand_at_the_same_time(self, pipeline, own_server, tmp_path):
+        """2 MB each, in turns, so that all of them are open at once, with rows between that are delivered."""
+        count = 1000
+        server = own_server(logical_decoding_work_mem="64kB", max_connections=count + 30, shared_buffers="128MB")
+        pipeline.source = server.database()
+        pipeline.source.sql(TABLES)
+        pipeline.drain()
+        process = pipeline.start()
+        process.expect("streaming")
+        with sessions(pipeline.source, count) as open_now:
+            for turn in range(4):
+                for n, db in enumerate(open_now):
+                    first = 10000 + n * 10000 + turn * 1000
+                    db.execute("INSERT INTO a SELECT g, repeat('x', 500) FROM generate_series(%s::int, %s::int) g",
+                               (first, first + 250))
+                    db.execute(f"SAVEPOINT s{turn}" if (n + turn) % 5 else f"SAVEPOINT t{turn}")
+                pipeline.source.sql("UPDATE a SET v = %s WHERE id = 1", f"turn {turn}")
+            wait_sent(pipeline.source)
+            for n, db in enumerate(open_now):
+                if n % 5 == 4:
+                    db.rollback()
+                    continue
+                if n % 3 == 0:
+                    db.execute("ROLLBACK TO " + ("t2" if (n + 2) % 5 == 0 else "s2"))
+                db.commit()
+        pipeline.settle(process, 240)
+        highest = process.memory()[1]
+        assert process.stop().code == 0
+        pipeline.check()
+        must_have_streamed(pipeline.source, 900)
+        assert highest < 100 * MB, f"{highest / MB:.0f} MB"
+
+    @pytest.mark.parametrize("sink", ["sqlite", "postgres", "file"])
+    def test_millions_of_rows(self, pipeline, weir):
+        pipeline.source.sql("CREATE TABLE a (id int PRIMARY KEY, v text)")
+        pipeline.drain()
+        pipeline.source.sql(FILL, 1, 3000000)
+        process = pipeline.start("--until", "now")
+        peak, ended = process.peak(240)
+        assert ended.code == 0, ended
+        must_have_streamed(pipeline.source)
+        assert peak < 100 * MB, f"{peak / MB:.0f} MB"
