@@ -24,7 +24,8 @@ typedef struct DiskSink {
     Arena arena;
     SegmentLog *log;
     Packer packer;
-    bool is_owned; // the log has the pipeline's name
+    uint64_t packed_for; // the segment that has the packer's relations
+    bool is_owned;       // the log has the pipeline's name
 } DiskSink;
 
 static const Option options[] = {
@@ -156,12 +157,13 @@ static Status write_relations(DiskSink *sink, const Change *changes, size_t coun
 static Status write_record(DiskSink *sink, const Change *changes, size_t count, size_t *ret_written,
                            Error *err)
 {
-    bool is_new;
-    if (segment_log_begin(sink->log, (uint64_t)sink->segment, &is_new, err) != STATUS_OK) {
+    uint64_t segment;
+    if (segment_log_begin(sink->log, (uint64_t)sink->segment, &segment, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (is_new) {
+    if (segment != sink->packed_for) {
         packer_begin_segment(&sink->packer);
+        sink->packed_for = segment;
     }
     if (write_relations(sink, changes, count, err) != STATUS_OK) {
         return STATUS_FAIL;

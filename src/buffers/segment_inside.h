@@ -73,8 +73,12 @@ void segment_list_add(SegmentLog *log, const SegmentHeader *header, uint64_t siz
 /** The one with that sequence, or NULL. */
 Segment *segment_list_find(const SegmentLog *log, uint64_t sequence);
 
-/** The last one that begins at or before @position, NULL: the log begins behind it. */
-const Segment *segment_list_at(const SegmentLog *log, Position position);
+/** Where whoever has everything up to @position has to begin to read; 0: that was dropped. The
+ *  mutex is held. */
+uint64_t segment_list_needed(const SegmentLog *log, Position position);
+
+/** The first position that can be read on from. The mutex is held, and something is committed. */
+Position segment_list_first(const SegmentLog *log);
 
 /** Entries of a checkpoint as the payload of a record, and back into @ret. */
 void segment_entries_encode(const Checkpoint *entries, Buf *out);

@@ -156,8 +156,14 @@ Segment *segment_list_find(const SegmentLog *log, uint64_t sequence)
     return inside ? &log->segments[sequence - log->segments[0].sequence] : NULL;
 }
 
-const Segment *segment_list_at(const SegmentLog *log, Position position)
+// The last segment that begins at or before @position has it, or an earlier one in which the group
+// of records began. Of a group that is behind, only what the last segment says of relations is
+// needed.
+uint64_t segment_list_needed(const SegmentLog *log, Position position)
 {
+    if (position_compare(position, log->position) >= 0) {
+        return log->durable.sequence;
+    }
     const Segment *found = NULL;
     for (size_t i = 0; i < log->count; i++) {
         if (log->segments[i].sequence <= log->durable.sequence &&
@@ -165,7 +171,19 @@ const Segment *segment_list_at(const SegmentLog *log, Position position)
             found = &log->segments[i];
         }
     }
-    return found;
+    return found == NULL || segment_list_find(log, found->group) == NULL ? 0 : found->group;
+}
+
+Position segment_list_first(const SegmentLog *log)
+{
+    for (size_t i = 0; i < log->count; i++) {
+        const Segment *segment = &log->segments[i];
+        if (segment->sequence <= log->durable.sequence &&
+            segment_list_find(log, segment->group) != NULL) {
+            return segment->first;
+        }
+    }
+    return log->position;
 }
 
 SegmentLogRange segment_log_range(SegmentLog *log)
@@ -176,7 +194,7 @@ SegmentLogRange segment_log_range(SegmentLog *log)
         range.bytes += log->segments[i].size;
     }
     if (!range.is_empty) {
-        range.first = log->segments[0].first;
+        range.first = segment_list_first(log);
         range.created_us = log->segments[0].created_us;
     }
     (void)pthread_mutex_unlock(&log->mutex);
@@ -252,8 +270,8 @@ void segment_log_entries(SegmentLog *log, Checkpoint *ret)
 // The first segment that the cursor has to read.
 static uint64_t needed_by(const SegmentLog *log, const Cursor *cursor)
 {
-    const Segment *at = cursor->is_known ? segment_list_at(log, cursor->position) : NULL;
-    return at == NULL ? log->segments[0].sequence : at->group;
+    uint64_t needed = cursor->is_known ? segment_list_needed(log, cursor->position) : 0;
+    return needed == 0 ? log->segments[0].sequence : needed;
 }
 
 // The first segment that is to be kept.

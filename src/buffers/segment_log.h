@@ -51,11 +51,11 @@ void segment_log_entries(SegmentLog *log, Checkpoint *ret);
 MUST_CHECK Status segment_log_rollback(SegmentLog *log, Error *err);
 
 /**
- * Get ready to write: begin a new segment when the last one has @segment_bytes or more.
- * *ret_is_new: nothing but the log's memory is in the segment yet. A segment grows beyond that only
- * by what is written between two calls.
+ * Get ready to write: begin a new segment when the last one has @segment_bytes or more. A segment
+ * grows beyond that only by what is written between two calls. *ret_segment: the segment that the
+ * next records go to, which begins with nothing but the log's memory.
  */
-MUST_CHECK Status segment_log_begin(SegmentLog *log, uint64_t segment_bytes, bool *ret_is_new,
+MUST_CHECK Status segment_log_begin(SegmentLog *log, uint64_t segment_bytes, uint64_t *ret_segment,
                                     Error *err);
 
 /** The next record's payload is appended to this buffer; segment_log_end() follows. */

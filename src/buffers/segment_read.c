@@ -26,7 +26,7 @@ static Status is_dropped(const SegmentLog *log, Position from, Error *err)
     char wanted[POSITION_TEXT_SIZE];
     char first[POSITION_TEXT_SIZE];
     position_format(from, wanted);
-    position_format(log->segments[0].first, first);
+    position_format(segment_list_first(log), first);
     error_set(err, ERROR_CONFIG, "the buffer \"%s\" begins at %s, behind %s", log->directory, first,
               wanted);
     return error_hint(err, "What is in between was dropped. Start this target again under another "
@@ -42,12 +42,8 @@ static Status find_start(SegmentLogReader *reader, Position from, Error *err)
         reader->sequence = 1;
         return STATUS_OK;
     }
-    const Segment *at = segment_list_at(log, from);
-    if (at == NULL || segment_list_find(log, at->group) == NULL) {
-        return is_dropped(log, from, err);
-    }
-    reader->sequence = at->group;
-    return STATUS_OK;
+    reader->sequence = segment_list_needed(log, from);
+    return reader->sequence == 0 ? is_dropped(log, from, err) : STATUS_OK;
 }
 
 Status segment_log_reader_open(SegmentLog *log, Position from, SegmentLogReader **ret, Error *err)

@@ -170,14 +170,30 @@ static Status begin_segment(SegmentLog *log, Position first, Error *err)
     return end_record(log, RECORD_STATE, first, err);
 }
 
-Status segment_log_begin(SegmentLog *log, uint64_t segment_bytes, bool *ret_is_new, Error *err)
+// The last segment began within a group, which is committed.
+static bool is_over(SegmentLog *log)
+{
+    if (log->in_group || log->sequence == 0) {
+        return false;
+    }
+    (void)pthread_mutex_lock(&log->mutex);
+    bool over = segment_list_find(log, log->sequence)->group != log->sequence;
+    (void)pthread_mutex_unlock(&log->mutex);
+    return over;
+}
+
+Status segment_log_begin(SegmentLog *log, uint64_t segment_bytes, uint64_t *ret_segment, Error *err)
 {
     assert(!log->is_torn);
     if (is_usable(log, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    *ret_is_new = log->sequence == 0 || log->written + log->out.len >= segment_bytes;
-    return *ret_is_new ? begin_segment(log, log->position, err) : STATUS_OK;
+    bool is_full = log->sequence == 0 || log->written + log->out.len >= segment_bytes;
+    if ((is_full || is_over(log)) && begin_segment(log, log->position, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret_segment = log->sequence;
+    return STATUS_OK;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -211,7 +227,9 @@ Status segment_log_commit(SegmentLog *log, Position end, const Checkpoint *chang
     if (!log->in_group && !moved && changed->count == 0) {
         return STATUS_OK;
     }
-    if (log->sequence == 0 && begin_segment(log, end, err) != STATUS_OK) {
+    bool is_first = log->sequence == 0;
+    if ((is_first || is_over(log)) &&
+        begin_segment(log, is_first ? end : log->position, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     segment_entries_encode(changed, segment_log_record(log));

@@ -114,8 +114,8 @@ static inline Status group_write(SegmentLog *log, uint64_t group, size_t scale,
                                  uint64_t segment_bytes, Error *err)
 {
     for (size_t i = 0; i < group_records(group); i++) {
-        bool is_new;
-        if (segment_log_begin(log, segment_bytes, &is_new, err) != STATUS_OK) {
+        uint64_t segment;
+        if (segment_log_begin(log, segment_bytes, &segment, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
         Buf *out = segment_log_record(log);

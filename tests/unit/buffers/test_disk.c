@@ -490,6 +490,18 @@ static void test_large_transaction(void **state)
     } while (!batch->ends_transaction);
     batch_unref(batch);
     assert_true(ordinal == ROWS && parts >= 3);
+    // The position moves, and then there is more: for whoever has read it all, and for others.
+    commit(sink, (Position){210, 0});
+    tx_add(sink, 3);
+    source->ops->confirm(source, (Position){200, 0});
+    Seen seen = {.next = 3};
+    see_all(source, &seen);
+    assert_int_equal(seen.next, 4);
+    source_free(source);
+    source = open_source("0/C8:0");
+    seen = (Seen){.next = 3};
+    see_all(source, &seen);
+    assert_int_equal(seen.next, 4);
     source_free(source);
     sink_free(sink);
 }

@@ -538,6 +538,34 @@ static void test_retention(void **state)
     segment_log_close(log);
 }
 
+// A group over many segments that everybody has read is not kept because the last one is.
+static void test_retention_of_a_large_group(void **state)
+{
+    const Str names[] = {STR("a")};
+    SegmentLogReader *reader;
+    SegmentLog *log = open_log();
+    OK(group_add(log, 1, 1, SMALL, err));
+    OK(group_write(log, 2, 90, SMALL, err));
+    OK(group_add(log, 3, 90, SMALL, err)); // one commit for both
+    segment_log_expect(log, names, 1, 0);
+    segment_log_passed(log, names[0], (Position){GROUP_LSN, 0});
+    assert_true(segment_log_range(log).first.lsn <= GROUP_LSN);
+    segment_log_passed(log, names[0], (Position){3 * GROUP_LSN, 0});
+    assert_true(segment_log_range(log).bytes < 10000);
+    assert_true(segment_log_range(log).first.lsn == 3 * GROUP_LSN);
+    FAILS(segment_log_reader_open(log, (Position){GROUP_LSN, 0}, &reader, err), ERROR_CONFIG,
+          "begins at 0/1E:0, behind 0/A:0");
+    OK(group_add(log, 4, 1, SMALL, err));
+    OK(group_add(log, 5, 1, SMALL, err));
+    check_groups(log, 4, 5, 1);
+    segment_log_close(log);
+    log = open_log();
+    check_groups(log, 4, 5, 1);
+    assert_true(segment_log_range(log).first.lsn == 5 * GROUP_LSN ||
+                segment_log_range(log).first.lsn <= 4 * GROUP_LSN);
+    segment_log_close(log);
+}
+
 static void test_retention_keeps_for_replays_and_drops_a_route(void **state)
 {
     const Str names[] = {STR("fast"), STR("dead")};
@@ -782,6 +810,7 @@ int main(void)
         TEST(test_moved_records),
         TEST(test_full_disk),
         TEST(test_retention),
+        TEST(test_retention_of_a_large_group),
         TEST(test_retention_keeps_for_replays_and_drops_a_route),
         TEST(test_against_a_model),
         TEST(test_readers_beside_the_writer),
