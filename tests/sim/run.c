@@ -1,0 +1,356 @@
+// One schedule: a history, processes that live and die, and what must be true at the end.
+#include <assert.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include "base/mem.h"
+#include "sim.h"
+
+enum {
+    STEPS_MAX = 60000,        // of a schedule, faults and all
+    STEPS_TO_END_MAX = 20000, // from the last fault to the end
+    LIVES_MAX = 40,
+};
+
+bool sim_tracing;
+Seen sim_seen;
+
+static uint64_t random_state;
+static char failure[512];
+static jmp_buf out;
+static int64_t step_number;
+
+// What this schedule is like.
+typedef struct Plan {
+    uint32_t actions; // left at the source
+    uint32_t act_permille;
+    uint32_t fault_permille;
+    uint32_t faults;  // left
+    uint32_t crashes; // left
+    uint32_t stops;   // left
+    int64_t crash_at; // step
+    int64_t stop_at;
+    uint32_t step_us; // a step takes up to
+    uint32_t stall_permille;
+    bool is_ending; // nothing happens or fails any more
+    int64_t ends_from;
+} Plan;
+
+static Plan plan;
+
+// The process that is alive.
+typedef struct Life {
+    Runner *runner;
+    Pipeline pipeline;
+    PipelineRoute routes[TARGETS];
+    Settings settings;
+    bool is_over;
+    bool is_asked; // to stop
+    bool has_polled;
+    bool starts_at_end; // nothing failed since it started
+    Status status;
+    Error error;
+} Life;
+
+static Life life;
+
+// ---------------------------------------------------------------------------------------------
+// Chance, failure, trace
+// ---------------------------------------------------------------------------------------------
+
+static uint64_t next_random(void)
+{
+    uint64_t mixed = random_state += 0x9e3779b97f4a7c15ULL;
+    mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9ULL;
+    mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebULL;
+    return mixed ^ (mixed >> 31);
+}
+
+uint32_t sim_below(uint32_t n)
+{
+    return (uint32_t)(((next_random() >> 32) * n) >> 32);
+}
+
+bool sim_chance(uint32_t permille)
+{
+    return sim_below(1000) < permille;
+}
+
+void sim_fail(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(failure, sizeof(failure), format, args);
+    va_end(args);
+    sim_trace("FAILED: %s", failure);
+    _longjmp(out, 1);
+}
+
+const char *sim_failure(void)
+{
+    return failure;
+}
+
+void sim_trace_line(const char *format, ...)
+{
+    printf("%5" PRId64 " %10.3f s  %-7s ", step_number, (double)sim_now_us() / 1e6, task_name());
+    va_list args;
+    va_start(args, format);
+    (void)vprintf(format, args);
+    va_end(args);
+    (void)putchar('\n');
+}
+
+// ---------------------------------------------------------------------------------------------
+// Faults
+// ---------------------------------------------------------------------------------------------
+
+static void stall(const Cancel *cancel)
+{
+    static const int64_t longest[] = {1000, 1000000, 20000000, 120000000};
+    int64_t until = sim_now_us() + (int64_t)sim_below((uint32_t)longest[sim_below(4)]);
+    while (sim_now_us() < until && !cancel_is_set(cancel) && !plan.is_ending) {
+        task_wait(&plan, until - sim_now_us());
+    }
+}
+
+bool sim_call(const char *what, const Cancel *cancel)
+{
+    sim_trace("%s", what);
+    task_yield();
+    if (!plan.is_ending && sim_chance(plan.stall_permille)) {
+        stall(cancel);
+    }
+    if (cancel_is_set(cancel)) {
+        return false;
+    }
+    if (plan.faults > 0 && sim_chance(plan.fault_permille)) {
+        plan.faults--;
+        sim_seen.faults++;
+        return false;
+    }
+    return true;
+}
+
+void sim_polled(void)
+{
+    life.has_polled = true;
+}
+
+Status sim_error(const Cancel *cancel, const char *what, Error *err)
+{
+    static const ErrorKind kinds[] = {ERROR_TRANSIENT, ERROR_TRANSIENT, ERROR_TRANSIENT,
+                                      ERROR_TRANSIENT, ERROR_DATA,      ERROR_CONFIG,
+                                      ERROR_FATAL};
+    ErrorKind kind = cancel_is_set(cancel) ? ERROR_CANCELLED : kinds[sim_below(ARRAY_LEN(kinds))];
+    sim_trace("  fails: %s", error_kind_name(kind));
+    return error_set(err, kind, "%s fails", what);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Processes
+// ---------------------------------------------------------------------------------------------
+
+static void *live(void *argument)
+{
+    (void)argument;
+    Error err = {0};
+    Status status = runner_new(&life.pipeline, NULL, &life.runner, &err);
+    if (status == STATUS_OK) {
+        status = runner_run(life.runner, &err);
+        runner_free(life.runner);
+        life.runner = NULL;
+    }
+    life.status = status;
+    life.error = err;
+    life.is_over = true;
+    return NULL;
+}
+
+static void start_life(void)
+{
+    static const Str names[] = {{"a", 1}, {"b", 1}};
+    sim_seen.lives++;
+    heap_reset();
+    tasks_reset();
+    life.runner = NULL;
+    life.is_over = life.is_asked = life.has_polled = false;
+    life.starts_at_end = plan.is_ending;
+    life.pipeline = (Pipeline){
+        .name = STR("sim"),
+        .source = &sim_source,
+        .source_settings = &life.settings,
+        .routes = life.routes,
+        .route_count = target_count,
+        .until = sim_chance(700) ? UNTIL_FOREVER : UNTIL_NOW,
+        .jobs = 1 + sim_below(3),
+    };
+    for (uint32_t i = 0; i < target_count; i++) {
+        life.routes[i] = (PipelineRoute){
+            .name = names[i], .sink = sim_sink(targets[i].kind), .settings = &life.settings};
+    }
+    sim_trace("--- process starts: %u routes, %s, %s", target_count,
+              target_kind_name(targets[0].kind),
+              target_count > 1 ? target_kind_name(targets[1].kind) : "");
+    task_start("main", live, NULL);
+}
+
+static void crash(void)
+{
+    sim_trace("--- process dies");
+    sim_seen.crashes++;
+    plan.crashes--;
+    plan.crash_at = step_number + 1 + sim_below(400);
+    targets_crash();
+    if (target_count < TARGETS && sim_chance(100)) {
+        target_count++; // the pipeline gets another route
+    }
+    start_life();
+}
+
+static void stop(bool now)
+{
+    if (life.runner != NULL && !life.is_over) {
+        sim_trace("--- process is asked to stop%s", now ? " at once" : "");
+        life.is_asked = true;
+        runner_stop(life.runner, now);
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// What happens when
+// ---------------------------------------------------------------------------------------------
+
+static void make_plan(void)
+{
+    static const uint32_t rates[] = {0, 3, 10, 40};
+    static const uint32_t speeds[] = {10, 300, 20000, 200000};
+    plan = (Plan){
+        .actions = 1 + sim_below(sim_chance(100) ? 40 : 10),
+        .act_permille = 20 + sim_below(200),
+        .fault_permille = rates[sim_below(4)],
+        .faults = sim_below(5),
+        .crashes = sim_chance(600) ? sim_below(4) : 0,
+        .stops = sim_chance(200) ? 1 + sim_below(2) : 0,
+        .crash_at = 1 + sim_below(400),
+        .stop_at = 1 + sim_below(400),
+        .step_us = speeds[sim_below(4)],
+        .stall_permille = rates[sim_below(4)],
+    };
+}
+
+static void begin_ending(void)
+{
+    plan.is_ending = true;
+    plan.faults = 0;
+    plan.ends_from = step_number;
+    world_close();
+    task_wake(&plan);
+    sim_trace("--- nothing fails any more");
+}
+
+static void happen(void)
+{
+    if (plan.is_ending) {
+        return;
+    }
+    if (plan.crashes > 0 && step_number >= plan.crash_at) {
+        crash();
+        return;
+    }
+    if (plan.stops > 0 && step_number >= plan.stop_at) {
+        plan.stops--;
+        plan.stop_at = step_number + sim_below(200);
+        stop(sim_chance(400));
+    }
+    if (sim_chance(plan.act_permille)) {
+        if (plan.actions > 0) {
+            plan.actions--;
+            world_act();
+        } else if (plan.crashes == 0 || sim_chance(100)) {
+            begin_ending();
+        }
+    }
+}
+
+// A process ended by itself. True: and everything is done.
+static bool on_end(void)
+{
+    sim_trace("--- process ends: %s", life.status == STATUS_OK ? "well" : life.error.message);
+    sim_check(heap_count() == 0, "the process leaves %zu blocks of memory", heap_count());
+    for (uint32_t i = 0; i < TARGETS; i++) {
+        for (uint32_t at = 0; at < TABLES; at++) {
+            sim_check(targets[i].locks[at] == NULL, "a transaction was left open");
+        }
+    }
+    const char *why = "";
+    bool is_good = plan.is_ending && life.status == STATUS_OK;
+    bool is_complete = plan.is_ending && targets_are_complete(&why);
+    if (is_good && !life.is_asked && life.starts_at_end) {
+        sim_check(is_complete, "it ended well before everything was there: %s", why);
+    }
+    if (is_good && is_complete && world.confirmed >= world.txs[world.tx_count - 1].end_lsn) {
+        return true;
+    }
+    sim_check(!life.starts_at_end || life.is_asked || life.error.kind == ERROR_TRANSIENT || is_good,
+              "it fails for no reason: %s", life.error.message);
+    sim_advance_us(100000);
+    start_life();
+    return false;
+}
+
+static void go_on(void)
+{
+    int64_t next_us;
+    sim_advance_us(sim_below(plan.step_us));
+    if (!tasks_step(&next_us)) {
+        sim_check(next_us != INT64_MAX, "every thread waits for ever");
+        if (next_us > sim_now_us()) {
+            sim_advance_us(next_us - sim_now_us());
+        }
+    }
+}
+
+static void run(void)
+{
+    start_life();
+    for (;;) {
+        step_number++;
+        const char *why = "";
+        if (step_number > STEPS_MAX ||
+            (plan.is_ending && step_number - plan.ends_from > STEPS_TO_END_MAX)) {
+            bool complete = targets_are_complete(&why);
+            sim_fail("it does not come to an end: %s", complete ? "it does not stop" : why);
+        }
+        happen();
+        go_on();
+        if (life.is_over) {
+            if (on_end()) {
+                return;
+            }
+        } else if (plan.is_ending && !life.is_asked && life.has_polled &&
+                   targets_are_complete(&why)) {
+            stop(false);
+        }
+    }
+}
+
+bool sim_run(uint64_t seed)
+{
+    random_state = seed * 0xd1342543de82ef95ULL + 1;
+    step_number = 0;
+    sim_advance_us(1000000 - sim_now_us());
+    failure[0] = '\0';
+    if (_setjmp(out) != 0) {
+        return false;
+    }
+    make_plan();
+    target_count = 1 + sim_below(TARGETS);
+    targets_init();
+    world_init();
+    run();
+    targets_compare();
+    sim_seen.schedules++;
+    sim_seen.steps += (uint64_t)step_number;
+    return true;
+}

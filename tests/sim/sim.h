@@ -1,0 +1,316 @@
+// The simulator: a whole pipeline (the runner's own threads, routes, copies and core) in one
+// thread, between a model of a source and models of sinks. One 64-bit seed decides everything: what
+// happens at the source, who runs when, what fails, when the process dies. See docs/RELIABILITY.md.
+//
+//   tasks.c   threads as coroutines, the clock, bells and cancelling: what the linker puts in the
+//             place of pthreads, clock_gettime(), io/wake and io/cancel
+//   heap.c    base/mem: all memory of the simulated process, dropped at once when it dies
+//   world.c   what happened at the source, and how it looks
+//   source.c  SourceOps on it
+//   target.c  what targets have, and what must be true of it
+//   sink.c    SinkOps on them; also pipeline/state
+//   run.c     one schedule: what happens when, and what the end must be
+//   cores.c   pipeline/core alone, with many routes
+//   main.c    seeds and processes
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "change/relation.h"
+#include "io/cancel.h"
+#include "pipeline/runner.h"
+
+// ---------------------------------------------------------------------------------------------
+// Chance and failure
+// ---------------------------------------------------------------------------------------------
+
+/** The next random number of this schedule, below @n (> 0). */
+uint32_t sim_below(uint32_t n);
+
+/** True @permille times in a thousand. */
+bool sim_chance(uint32_t permille);
+
+/** The schedule has shown a fault: say what, and leave it. */
+_Noreturn void sim_fail(const char *format, ...) PRINTF_LIKE(1, 2);
+
+/** sim_fail() unless @holds. */
+#define sim_check(holds, ...) ((holds) ? (void)0 : sim_fail(__VA_ARGS__))
+
+void sim_trace_line(const char *format, ...) PRINTF_LIKE(1, 2);
+extern bool sim_tracing;
+#define sim_trace(...) (sim_tracing ? sim_trace_line(__VA_ARGS__) : (void)0)
+
+/** What the schedules of one program have seen: they must not pass because nothing happens. */
+typedef struct Seen {
+    uint64_t schedules;
+    uint64_t steps;
+    uint64_t lives;
+    uint64_t crashes;
+    uint64_t faults;
+    uint64_t changes;
+    uint64_t commits;
+    uint64_t copies;      // that a checkpoint says are ready
+    uint64_t side_copies; // of them, while the stream ran
+    uint64_t held;        // changes that came behind their table's next copy
+    uint64_t redelivered; // to an at-least-once sink
+} Seen;
+
+extern Seen sim_seen;
+
+/** Run one schedule. False: sim_fail() was called, and sim_failure() has the sentence. */
+bool sim_run(uint64_t seed);
+const char *sim_failure(void);
+
+// ---------------------------------------------------------------------------------------------
+// Tasks and time
+// ---------------------------------------------------------------------------------------------
+
+/** The virtual clock, in microseconds; never goes back. */
+int64_t sim_now_us(void);
+void sim_advance_us(int64_t us);
+
+/** Forget all tasks of a process that ended or died. */
+void tasks_reset(void);
+void task_start(const char *name, void *(*body)(void *), void *argument);
+
+/** Let one task run until it gives way. False: none can; *ret_at_us: when the next one can,
+ *  INT64_MAX: never. */
+bool tasks_step(int64_t *ret_at_us);
+
+/** Give way to others. From a task only, like all that follow. */
+void task_yield(void);
+
+/** Until somebody wakes @what, or for @us. It may also return for no reason. */
+void task_wait(const void *what, int64_t us);
+void task_wake(const void *what);
+void task_wake_all(void);
+const char *task_name(void);
+
+/** The bell with that descriptor: for a source that waits on it. */
+bool sim_bell_is_set(int fd);
+void sim_bell_wait(int fd, int64_t us);
+/** Wake whoever waits on any bell without ringing it. */
+void sim_bells_shake(void);
+
+// ---------------------------------------------------------------------------------------------
+// Memory of the process
+// ---------------------------------------------------------------------------------------------
+
+void heap_reset(void);
+/** Blocks in use. */
+size_t heap_count(void);
+
+// ---------------------------------------------------------------------------------------------
+// The source's history
+// ---------------------------------------------------------------------------------------------
+
+enum {
+    KEYS = 6,
+    ATTNUMS = 7, // 1 is the key
+    TABLES = 10,
+    VERSIONS = 8,
+    TXS = 80,
+    CHANGES = 640,
+    TABLE_CHANGES = 256,
+    SNAPSHOTS = 256,
+    NAME_SIZE = 16,
+};
+
+typedef struct Row {
+    bool is_there;
+    uint32_t values[ATTNUMS + 1]; // by attnum; 0: NULL
+} Row;
+
+typedef struct Version {
+    Relation relations[2]; // the same: every connection describes a table anew
+    Column columns[2][ATTNUMS];
+    char name[NAME_SIZE];
+    char missing[ATTNUMS + 1][12];
+} Version;
+
+typedef struct WorldChange {
+    uint8_t op; // ChangeOp
+    uint8_t table;
+    uint8_t version;
+    uint8_t old_key;
+    uint8_t new_key;
+    uint8_t unchanged; // bits: columns of which the update says nothing
+    bool is_published;
+    uint32_t values[ATTNUMS + 1];
+    uint32_t ordinal;
+    uint16_t tx;
+} WorldChange;
+
+typedef struct WorldTx {
+    Lsn commit_lsn;
+    Lsn end_lsn;
+    uint16_t first;
+    uint16_t count;
+    uint16_t published;
+} WorldTx;
+
+typedef struct WorldTable {
+    uint32_t oid;
+    bool exists;
+    bool is_published;
+    uint32_t absences; // how often it came back to the publication
+    uint32_t told;     // of them: told to a pipeline, at
+    Lsn told_at;       // the LSN of the telling
+    Lsn rewritten_at;  // its rows before it cannot be read by a snapshot of before
+    uint8_t version;   // the latest
+    uint8_t versions;
+    uint16_t attnum_max;
+    Version version_list[VERSIONS];
+    Row rows[KEYS];
+    uint16_t changes[TABLE_CHANGES]; // indexes
+    uint16_t change_count;
+} WorldTable;
+
+/** How many rows a table had at a snapshot. */
+typedef struct WorldSnapshot {
+    Lsn lsn;
+    uint8_t rows[TABLES];
+} WorldSnapshot;
+
+typedef struct World {
+    WorldTable tables[TABLES];
+    uint32_t table_count;
+    WorldTx txs[TXS];
+    uint32_t tx_count;
+    WorldChange changes[CHANGES];
+    uint32_t change_count;
+    uint16_t messages[CHANGES];
+    uint32_t message_count;
+    WorldSnapshot snapshots[SNAPSHOTS];
+    uint32_t snapshot_count;
+    Lsn head; // where the log ends
+    bool has_slot;
+    Lsn confirmed;
+    uint32_t next_value;
+    uint32_t next_oid;
+    bool copies; // tables are copied before they are followed
+} World;
+
+extern World world;
+
+void world_init(void);
+/** Something happens at the source. */
+void world_act(void);
+/** The last transaction: a row of each table, as names and columns are told with rows only. */
+void world_close(void);
+/** Every table that the pipeline is to have, as it is. */
+bool world_wants(const WorldTable *table);
+const Relation *world_relation(const WorldTable *table, int copy);
+WorldTable *world_find(uint32_t oid);
+Position world_position(const WorldChange *change);
+/** Index in the table's list of its first change at or behind @lsn. */
+uint32_t world_first(const WorldTable *table, Lsn lsn);
+/** Note that a snapshot is taken now. */
+void world_snapshot(void);
+const WorldSnapshot *world_snapshot_at(Lsn lsn);
+
+extern const SourceOps sim_source;
+
+// ---------------------------------------------------------------------------------------------
+// Targets
+// ---------------------------------------------------------------------------------------------
+
+enum { ENTRIES = 24, ENTRY_SIZE = 1200, KEPT = 3, TARGETS = 2 };
+
+typedef struct Entry {
+    char key[24];
+    uint16_t len;
+    char value[ENTRY_SIZE];
+} Entry;
+
+typedef struct Store {
+    Entry entries[ENTRIES];
+    uint32_t count;
+    Position position; // its "position", parsed
+    bool has_position;
+    Position first; // its first "position": where this target began
+} Store;
+
+/** One source table at a target. */
+typedef struct TargetTable {
+    bool exists;
+    char name[NAME_SIZE];
+    uint8_t column_count;
+    uint8_t attnums[ATTNUMS];
+    char columns[ATTNUMS][NAME_SIZE];
+    Row rows[KEYS];
+    // What must be true: which change comes next, and what is known of its copy.
+    bool is_begun; // `next` means something
+    bool is_stale; // changes were made while it was not published: to be copied again
+    uint32_t next;
+    Lsn copy_lsn;
+    uint32_t copy_rows;
+} TargetTable;
+
+typedef struct TargetData {
+    TargetTable tables[TABLES];
+    uint32_t next_message;
+    Position last; // the latest change of the stream that was written
+} TargetData;
+
+typedef enum TargetKind {
+    TARGET_TABLES,          // rows and checkpoint in one transaction
+    TARGET_PARALLEL_TABLES, // the same, with lanes
+    TARGET_LOG,             // events and checkpoint in one transaction
+    TARGET_FILE,            // events; the checkpoint in the local state knows their length
+    TARGET_AT_LEAST_ONCE,   // events; the checkpoint in the local state
+    TARGET_KINDS,
+} TargetKind;
+
+typedef struct Target {
+    TargetKind kind;
+    TargetData data;       // committed
+    TargetData kept[KEPT]; // a file can be cut back to an earlier commit
+    uint32_t epoch;        // commits of the file
+    Store store;           // the checkpoint, wherever it is kept
+    Lsn ready_at[TABLES];  // as stored; LSN_NONE: not ready, or never copied
+    bool is_ready[TABLES];
+    const void *locks[TABLES]; // of a table: the instance whose transaction has touched it
+} Target;
+
+extern Target targets[TARGETS];
+
+extern uint32_t target_count;
+
+const SinkOps *sim_sink(TargetKind kind);
+const char *target_kind_name(TargetKind kind);
+void targets_init(void);
+/** The process died: what was not committed is gone. */
+void targets_crash(void);
+/** The source is told to forget everything up to @position. */
+void targets_check_confirmed(Position position);
+/** Everything that happened is durable at all targets. *ret_why: what is missing. */
+bool targets_are_complete(const char **ret_why);
+/** At the end: the same rows. */
+void targets_compare(void);
+
+// What sinks do to a target.
+void target_prepare(TargetData *data, const Relation *was, const Relation *now);
+bool target_fits(const TargetTable *table, const Relation *relation);
+void target_clear(TargetData *data, const Relation *relation);
+void target_apply(const Target *target, TargetData *data, const Change *change);
+/** @changed is stored, and @data is what it is stored with. */
+void target_store(Target *target, const TargetData *data, const Checkpoint *changed);
+void target_load(const Target *target, Checkpoint *ret);
+bool target_has_tables(const Target *target);
+/** Index of the message that comes next. */
+uint32_t target_next_message(const Target *target, const TargetData *data);
+uint32_t target_table(const Relation *relation);
+
+// ---------------------------------------------------------------------------------------------
+// Faults
+// ---------------------------------------------------------------------------------------------
+
+/** A call into the outside world: gives way, may stall, may fail. False: it does. */
+bool sim_call(const char *what, const Cancel *cancel);
+/** Set @err for a call that fails, or was cancelled. */
+Status sim_error(const Cancel *cancel, const char *what, Error *err);
+/** The stream of this process has begun. */
+void sim_polled(void);

@@ -1,0 +1,294 @@
+// Models of sinks, one of each guarantee, and of the local state. What a transaction touched is its
+// own until commit(), and locked for others.
+#include <assert.h>
+
+#include "base/mem.h"
+#include "pipeline/state.h"
+#include "sim.h"
+
+typedef struct SimSink {
+    Sink base;
+    Target *target;
+    TargetData data;  // of its transaction
+    uint32_t touched; // bits: tables
+    bool is_broken;   // a call failed: it may only be closed
+} SimSink;
+
+static Target *target_of(const char *name)
+{
+    return &targets[name[strlen(name) - 1] - 'a'];
+}
+
+static Status failed(SimSink *self, const char *what, Error *err)
+{
+    self->is_broken = true;
+    return sim_error(self->base.context.cancel, what, err);
+}
+
+// Before, and after what it does: a call that fails may have done it all the same.
+static Status call(SimSink *self, const char *what, Error *err)
+{
+    sim_check(!self->is_broken, "%s() of a sink that has failed", what);
+    return sim_call(what, self->base.context.cancel) ? STATUS_OK : failed(self, what, err);
+}
+
+static Status touch(SimSink *self, uint32_t at, Error *err)
+{
+    Target *target = self->target;
+    if ((self->touched & (1u << at)) != 0) {
+        return STATUS_OK;
+    }
+    while (target->locks[at] != NULL) {
+        if (cancel_is_set(self->base.context.cancel)) {
+            return failed(self, "wait for a lock", err);
+        }
+        task_wait(&target->locks[at], 1000000);
+    }
+    target->locks[at] = self;
+    self->touched |= 1u << at;
+    self->data.tables[at] = target->data.tables[at];
+    return STATUS_OK;
+}
+
+static void publish(SimSink *self)
+{
+    TargetData *data = &self->target->data;
+    for (uint32_t i = 0; i < TABLES; i++) {
+        if ((self->touched & (1u << i)) != 0) {
+            data->tables[i] = self->data.tables[i];
+        }
+    }
+    if (!self->base.context.is_lane) {
+        data->next_message = self->data.next_message;
+        data->last = self->data.last;
+    }
+}
+
+static void unlock(SimSink *self)
+{
+    for (uint32_t i = 0; i < TABLES; i++) {
+        if ((self->touched & (1u << i)) != 0) {
+            self->target->locks[i] = NULL;
+            task_wake(&self->target->locks[i]);
+        }
+    }
+    self->touched = 0;
+}
+
+static Status sink_opens(Sink *sink, Error *err)
+{
+    SimSink *self = (SimSink *)sink;
+    self->target = target_of(sink->context.pipeline);
+    return call(self, "open", err);
+}
+
+static void cut_file(Target *target, const Checkpoint *checkpoint)
+{
+    const CheckpointEntry *entry = checkpoint_get(checkpoint, STR("sink:epoch"));
+    uint64_t epoch = 0;
+    (void)!(entry == NULL || str_to_uint64(entry->value, &epoch));
+    sim_check(target->epoch - epoch < KEPT, "the file is far behind its checkpoint");
+    target->epoch = (uint32_t)epoch;
+    target->data = target->kept[epoch % KEPT];
+}
+
+static Status sink_resumes(Sink *sink, Checkpoint *checkpoint, Error *err)
+{
+    SimSink *self = (SimSink *)sink;
+    Target *target = self->target;
+    if (call(self, "resume", err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (sink->ops->stores_checkpoint) {
+        target_load(target, checkpoint);
+    }
+    if (target->kind == TARGET_FILE) {
+        cut_file(target, checkpoint);
+    }
+    self->data.next_message = target->data.next_message;
+    self->data.last = target->data.last;
+    if (!target->store.has_position) {
+        self->data.next_message = 0;
+    }
+    return call(self, "resumed", err);
+}
+
+static void see_others(SimSink *self)
+{
+    for (uint32_t i = 0; i < TABLES; i++) {
+        if ((self->touched & (1u << i)) == 0) {
+            self->data.tables[i] = self->target->data.tables[i];
+        }
+    }
+}
+
+static Status sink_prepares(Sink *sink, const Relation *was, const Relation *now, Error *err)
+{
+    SimSink *self = (SimSink *)sink;
+    if (call(self, "prepare", err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (!sink->ops->has_tables) {
+        return STATUS_OK;
+    }
+    if (touch(self, target_table(now), err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    see_others(self);
+    sim_trace("  prepare table %u as %" STR_FMT, now->oid, STR_ARG(now->name));
+    target_prepare(&self->data, was, now);
+    return call(self, "prepared", err);
+}
+
+static Status sink_has(Sink *sink, const Relation *relation, bool *ret, Error *err)
+{
+    SimSink *self = (SimSink *)sink;
+    if (call(self, "has", err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    see_others(self);
+    *ret = target_fits(&self->data.tables[target_table(relation)], relation);
+    return STATUS_OK;
+}
+
+static Status sink_clears(Sink *sink, const Relation *relation, Error *err)
+{
+    SimSink *self = (SimSink *)sink;
+    if (call(self, "clear", err) != STATUS_OK ||
+        touch(self, target_table(relation), err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    sim_trace("  clear table %u", relation->oid);
+    target_clear(&self->data, relation);
+    return call(self, "cleared", err);
+}
+
+static Status sink_writes(Sink *sink, const Change *changes, size_t count, Error *err)
+{
+    SimSink *self = (SimSink *)sink;
+    if (call(self, "write", err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (self->target->store.has_position) {
+        self->data.next_message = target_next_message(self->target, &self->data);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const Relation *relation = changes[i].relation;
+        if (relation != NULL && touch(self, target_table(relation), err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        target_apply(self->target, &self->data, &changes[i]);
+        if (self->target->kind == TARGET_AT_LEAST_ONCE && sim_chance(300)) {
+            publish(self); // it is there before the commit
+        }
+    }
+    return call(self, "written", err);
+}
+
+static void keep_file(SimSink *self, Checkpoint *changed)
+{
+    Target *target = self->target;
+    char text[16];
+    target->epoch++;
+    target->kept[target->epoch % KEPT] = target->data;
+    (void)snprintf(text, sizeof(text), "%u", target->epoch);
+    checkpoint_set(changed, STR("sink:epoch"), str_from(text));
+}
+
+static Status sink_commits(Sink *sink, Checkpoint *changed, Error *err)
+{
+    SimSink *self = (SimSink *)sink;
+    if (call(self, "commit", err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    publish(self);
+    if (sink->ops->stores_checkpoint) {
+        TargetData *data = &self->target->data;
+        target_store(self->target, data, changed);
+    } else if (self->target->kind == TARGET_FILE) {
+        keep_file(self, changed);
+    }
+    unlock(self);
+    return call(self, "committed", err);
+}
+
+static void sink_closes(Sink *sink)
+{
+    SimSink *self = (SimSink *)sink;
+    if (self->target != NULL) {
+        unlock(self);
+    }
+    (void)sim_call("close", NULL);
+}
+
+#define SIM_SINK(label, promise, stored, tables, lanes)                                           \
+    {                                                                                             \
+        .name = label, .summary = "", .instance_size = sizeof(SimSink), .guarantee = promise,     \
+        .stores_checkpoint = stored, .has_tables = tables, .is_parallel = lanes,                  \
+        .open = sink_opens, .resume = sink_resumes, .prepare = sink_prepares, .has = sink_has,    \
+        .clear = sink_clears, .write = sink_writes, .commit = sink_commits, .close = sink_closes, \
+    }
+
+static const SinkOps sinks[] = {
+    [TARGET_TABLES] = SIM_SINK("tables", GUARANTEE_EXACTLY_ONCE, true, true, false),
+    [TARGET_PARALLEL_TABLES] = SIM_SINK("lanes", GUARANTEE_EXACTLY_ONCE, true, true, true),
+    [TARGET_LOG] = SIM_SINK("log", GUARANTEE_EXACTLY_ONCE, true, false, false),
+    [TARGET_FILE] = SIM_SINK("file", GUARANTEE_EXACTLY_ONCE, false, false, false),
+    [TARGET_AT_LEAST_ONCE] = SIM_SINK("queue", GUARANTEE_AT_LEAST_ONCE, false, false, false),
+};
+
+const SinkOps *sim_sink(TargetKind kind)
+{
+    return &sinks[kind];
+}
+
+// ---------------------------------------------------------------------------------------------
+// In the place of pipeline/state
+// ---------------------------------------------------------------------------------------------
+
+struct State {
+    Target *target;
+};
+
+Status state_open(Str dir, Str name, Str source_id, Str sink_id, State **ret, Error *err)
+{
+    (void)dir;
+    (void)source_id;
+    (void)sink_id;
+    if (!sim_call("state open", NULL)) {
+        return sim_error(NULL, "state open", err);
+    }
+    State *state = mem_alloc_zero(sizeof(*state));
+    state->target = target_of(name.ptr);
+    *ret = state;
+    return STATUS_OK;
+}
+
+const char *state_path(const State *state)
+{
+    (void)state;
+    return "sim";
+}
+
+Status state_load(State *state, Checkpoint *checkpoint, Error *err)
+{
+    if (!sim_call("state load", NULL)) {
+        return sim_error(NULL, "state load", err);
+    }
+    target_load(state->target, checkpoint);
+    return STATUS_OK;
+}
+
+Status state_save(State *state, const Checkpoint *changed, Error *err)
+{
+    if (!sim_call("state save", NULL)) {
+        return sim_error(NULL, "state save", err);
+    }
+    target_store(state->target, &state->target->data, changed);
+    return sim_call("state saved", NULL) ? STATUS_OK : sim_error(NULL, "state saved", err);
+}
+
+void state_close(State *state)
+{
+    mem_free(state);
+}

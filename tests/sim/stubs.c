@@ -1,0 +1,35 @@
+// What the pipeline needs of the rest of the program, and the simulation does not.
+#include "base/log.h"
+#include "config/option.h"
+#include "sim.h"
+
+void log_write(LogLevel level, const LogScope *scope, const char *message, const LogField *fields)
+{
+    (void)level;
+    (void)scope;
+    (void)fields;
+    sim_trace("log: %s", message);
+}
+
+bool log_repeat_is_due(LogRepeat *repeat, Str text, int64_t now_ms, int64_t *ret_times)
+{
+    (void)repeat;
+    (void)now_ms;
+    *ret_times = 1;
+    sim_trace("log: retrying after %" STR_FMT, STR_ARG(text));
+    return false;
+}
+
+Status options_apply(const Option *table, void *instance, Settings *settings, Arena *arena,
+                     Error *err)
+{
+    (void)table;
+    (void)instance;
+    (void)settings;
+    (void)arena;
+    (void)err;
+    return STATUS_OK;
+}
+
+const SinkOps *const sink_registry[] = {NULL};
+const SourceOps *const source_registry[] = {NULL};
