@@ -15,6 +15,7 @@
 #include "change/change.h"
 #include "config/option.h"
 #include "io/cancel.h"
+#include "pg/copy_form.h"
 #include "pipeline/checkpoint.h"
 #include "pipeline/report.h"
 
@@ -86,6 +87,15 @@ typedef struct SinkOps {
      * transaction that is larger than a batch arrives in several writes.
      */
     Status (*write)(Sink *sink, const Change *changes, size_t count, Error *err);
+
+    /**
+     * The form in which write_rows() would rather have the copied rows of @relation, which is
+     * prepared; COPY_FORM_VALUES: by write(). Both may be NULL.
+     */
+    CopyForm (*copy_form)(Sink *sink, const Relation *relation);
+
+    /** As write(), for @count copied rows in copy_form()'s form. */
+    Status (*write_rows)(Sink *sink, const Relation *relation, Str rows, size_t count, Error *err);
 
     /**
      * Make everything written so far durable, together with the entries of @changed. When it

@@ -10,6 +10,7 @@
 #include "change/batch.h"
 #include "config/option.h"
 #include "io/cancel.h"
+#include "pg/copy_form.h"
 #include "pipeline/checkpoint.h"
 #include "pipeline/report.h"
 
@@ -84,6 +85,14 @@ typedef struct SourceOps {
 
     /** The next CHANGE_READ batch, or *ret NULL at the end. */
     Status (*copy_read)(CopyReader *reader, Batch **ret, Error *err);
+
+    /**
+     * The next rows in @form, which is not COPY_FORM_VALUES and the same for all calls of one
+     * reader; *ret_count 0 at the end. Borrowed until the next call. A reader is read either like
+     * this or by copy_read(). May be NULL.
+     */
+    Status (*copy_read_rows)(CopyReader *reader, CopyForm form, Str *ret, size_t *ret_count,
+                             Error *err);
     void (*copy_close)(CopyReader *reader);
 
     /**

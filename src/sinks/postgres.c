@@ -336,6 +336,26 @@ static Status postgres_write(Sink *base, const Change *changes, size_t count, Er
                                     : postgres_history(sink, changes, count, err);
 }
 
+static CopyForm postgres_copy_form(Sink *base, const Relation *relation)
+{
+    return postgres_target(self(base), relation)->copy_form;
+}
+
+static Status postgres_write_rows(Sink *base, const Relation *relation, Str rows, size_t count,
+                                  Error *err)
+{
+    PostgresSink *sink = self(base);
+    const PgTarget *target = postgres_target(sink, relation);
+    if (postgres_begin(sink, err) != STATUS_OK ||
+        postgres_copy_into(sink, target, target->copy_form, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (postgres_copy_rows(sink, rows, count, err) != STATUS_OK) {
+        return error_wrap(err, "insert into %" STR_FMT, STR_ARG(target->name));
+    }
+    return STATUS_OK;
+}
+
 // Entries of one kind, in one statement.
 static Status store_entries(PostgresSink *sink, const Checkpoint *changed, bool removed,
                             const char *sql, Error *err)
@@ -437,6 +457,8 @@ const SinkOps postgres_sink = {
     .has = postgres_has,
     .clear = postgres_clear,
     .write = postgres_write,
+    .copy_form = postgres_copy_form,
+    .write_rows = postgres_write_rows,
     .commit = postgres_commit,
     .close = postgres_close,
     .describe_column = describe_column,

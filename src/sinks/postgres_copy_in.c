@@ -9,9 +9,13 @@
 
 enum { CHUNK_BYTES = 128 * 1024, PART_BYTES = 1 << 20 };
 
-Status postgres_copy_into(PostgresSink *sink, const PgTarget *target, Error *err)
+// Signature, no flags, no extension; see "File Formats" of COPY in Postgres's manual.
+static const char binary_header[] = "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0";
+static const char binary_trailer[] = "\377\377";
+
+Status postgres_copy_into(PostgresSink *sink, const PgTarget *target, CopyForm form, Error *err)
 {
-    if (sink->copy.target == target) {
+    if (sink->copy.target == target && sink->copy.form == form) {
         return STATUS_OK;
     }
     if (postgres_copy_end(sink, err) != STATUS_OK) {
@@ -32,6 +36,7 @@ Status postgres_copy_into(PostgresSink *sink, const PgTarget *target, Error *err
     }
     // A table without columns has no list either.
     buf_cstr(&sink->sql, before[0] == ',' ? ") FROM STDIN" : " FROM STDIN");
+    buf_cstr(&sink->sql, form == COPY_FORM_BINARY ? " WITH (FORMAT binary)" : "");
     PgWait wait = postgres_sink_wait(sink);
     if (buf_check(&sink->sql, "a statement", err) != STATUS_OK ||
         pg_start_copy(sink->conn, &wait, buf_cstring(&sink->sql), PGRES_COPY_IN, err) !=
@@ -39,7 +44,11 @@ Status postgres_copy_into(PostgresSink *sink, const PgTarget *target, Error *err
         return postgres_explain(sink, err);
     }
     buf_reset(&sink->copy.buf);
+    if (form == COPY_FORM_BINARY) {
+        buf_bytes(&sink->copy.buf, binary_header, sizeof(binary_header) - 1);
+    }
     sink->copy.target = target;
+    sink->copy.form = form;
     sink->copy.rows = 0;
     return STATUS_OK;
 }
@@ -59,15 +68,11 @@ static Status drain(PostgresSink *sink, Error *err)
     return STATUS_OK;
 }
 
-static Status send_rows(PostgresSink *sink, Error *err)
+static Status send_bytes(PostgresSink *sink, Str bytes, Error *err)
 {
-    const Buf *buf = &sink->copy.buf;
-    if (buf_check(buf, "a row", err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    for (size_t sent = 0; sent < buf->len;) {
-        int part = (int)MIN(buf->len - sent, (size_t)PART_BYTES);
-        int code = PQputCopyData(sink->conn, buf->ptr + sent, part);
+    for (size_t sent = 0; sent < bytes.len;) {
+        int part = (int)MIN(bytes.len - sent, (size_t)PART_BYTES);
+        int code = PQputCopyData(sink->conn, bytes.ptr + sent, part);
         if (code < 0) {
             return pg_result_error(sink->conn, NULL, "send rows", err);
         }
@@ -76,7 +81,25 @@ static Status send_rows(PostgresSink *sink, Error *err)
             return STATUS_FAIL;
         }
     }
+    return STATUS_OK;
+}
+
+static Status send_rows(PostgresSink *sink, Error *err)
+{
+    if (buf_check(&sink->copy.buf, "a row", err) != STATUS_OK ||
+        send_bytes(sink, buf_view(&sink->copy.buf), err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
     buf_reset(&sink->copy.buf);
+    return STATUS_OK;
+}
+
+Status postgres_copy_rows(PostgresSink *sink, Str rows, size_t count, Error *err)
+{
+    if (send_rows(sink, err) != STATUS_OK || send_bytes(sink, rows, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    sink->copy.rows += (int64_t)count;
     return STATUS_OK;
 }
 
@@ -123,6 +146,9 @@ Status postgres_copy_end(PostgresSink *sink, Error *err)
         return STATUS_OK;
     }
     CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (sink->copy.form == COPY_FORM_BINARY) {
+        buf_bytes(&sink->copy.buf, binary_trailer, sizeof(binary_trailer) - 1);
+    }
     // A failure before the end leaves it open, for postgres_copy_abort().
     if (send_rows(sink, err) != STATUS_OK) {
         return error_wrap(err, "insert into %" STR_FMT, STR_ARG(target->name));

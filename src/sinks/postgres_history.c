@@ -37,7 +37,7 @@ static void add_facts(Buf *buf, const Change *change, const char *op)
 static Status append_row(PostgresSink *sink, const PgTarget *target, const Change *change,
                          const Value *row, const char *op, Error *err)
 {
-    if (postgres_copy_into(sink, target, err) != STATUS_OK) {
+    if (postgres_copy_into(sink, target, COPY_FORM_TEXT, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     const Relation *relation = target->relation;

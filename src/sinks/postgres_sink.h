@@ -33,11 +33,13 @@ typedef struct PgTarget {
     Str name;    // quoted, for statements
     Str columns; // quoted list of all columns, for statements
     const PgColumn *column;
+    CopyForm copy_form; // for copied rows of a mirror
 } PgTarget;
 
 /** Rows on their way into one table. */
 typedef struct PgCopyIn {
     const PgTarget *target; // NULL: no COPY is open
+    CopyForm form;          // text or binary
     Buf buf;
     int64_t rows;
 } PgCopyIn;
@@ -167,7 +169,10 @@ MUST_CHECK Status postgres_evolve(PostgresSink *sink, const Relation *was, const
 // postgres_copy_in.c
 
 /** Have a COPY into all columns of @target open, in history mode with the history columns. */
-MUST_CHECK Status postgres_copy_into(PostgresSink *sink, const PgTarget *target, Error *err);
+MUST_CHECK Status postgres_copy_into(PostgresSink *sink, const PgTarget *target, CopyForm form,
+                                     Error *err);
+/** Send @count rows in the form of the COPY that is open. */
+MUST_CHECK Status postgres_copy_rows(PostgresSink *sink, Str rows, size_t count, Error *err);
 /** Append a whole row of a mirror. */
 MUST_CHECK Status postgres_copy_row(PostgresSink *sink, const Value *row, Error *err);
 /** Send what has gathered, when it is worth it. */

@@ -178,6 +178,41 @@ static Status make_table(PostgresSink *sink, const Relation *relation, SqlTable 
     return postgres_run_buf(sink, err);
 }
 
+// Types whose binary form is the same in every version that there is, and means the same in another
+// database: no numbers of catalog rows in it, nothing that a locale decides.
+static bool is_binary_safe(uint32_t type_oid)
+{
+    static const uint32_t safe[] = {
+        OID_BOOL,        OID_BYTEA, OID_INT2,    OID_INT4,     OID_INT8,    OID_FLOAT4,
+        OID_FLOAT8,      OID_TEXT,  OID_VARCHAR, OID_BPCHAR,   OID_DATE,    OID_TIMESTAMP,
+        OID_TIMESTAMPTZ, OID_TIME,  OID_TIMETZ,  OID_INTERVAL, OID_NUMERIC, OID_UUID,
+        OID_JSON,        OID_JSONB, OID_BIT,     OID_VARBIT,
+    };
+    for (size_t i = 0; i < ARRAY_LEN(safe); i++) {
+        if (safe[i] == type_oid) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Rows of a copy can pass as they are: in binary where both sides have the same types.
+static CopyForm choose_copy_form(const PostgresSink *sink, const Relation *relation,
+                                 const PgFoundTable *found)
+{
+    if (sink->mode == SQL_HISTORY || relation->column_count == 0) {
+        return COPY_FORM_VALUES;
+    }
+    for (uint16_t i = 0; i < relation->column_count; i++) {
+        const Column *column = &relation->columns[i];
+        const PgFoundColumn *there = postgres_find_column(found, column->name);
+        if (!is_binary_safe(column->base_type_oid) || there->type_oid != column->base_type_oid) {
+            return COPY_FORM_TEXT;
+        }
+    }
+    return COPY_FORM_BINARY;
+}
+
 static void remember(PostgresSink *sink, const Relation *relation, SqlTable table,
                      const PgFoundTable *found)
 {
@@ -200,6 +235,7 @@ static void remember(PostgresSink *sink, const Relation *relation, SqlTable tabl
         .columns = str_copy(&sink->arena, buf_view(&sink->sql)),
         .name = name,
         .column = columns,
+        .copy_form = choose_copy_form(sink, relation, found),
     };
     (void)map_put_u64(&sink->targets, (uint64_t)(uintptr_t)relation, target);
 }

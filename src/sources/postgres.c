@@ -400,6 +400,7 @@ const SourceOps postgres_source = {
     .snapshot_close = postgres_snapshot_close,
     .copy_open = postgres_copy_open,
     .copy_read = postgres_copy_read,
+    .copy_read_rows = postgres_copy_read_rows,
     .copy_close = postgres_copy_close,
     .poll = postgres_poll,
     .confirm = postgres_confirm,

@@ -175,6 +175,8 @@ void postgres_snapshot_close(Snapshot *snapshot);
 Status postgres_copy_open(Source *source, Snapshot *snapshot, const Relation *relation,
                           Cancel *cancel, CopyReader **ret, Error *err);
 Status postgres_copy_read(CopyReader *reader, Batch **ret, Error *err);
+Status postgres_copy_read_rows(CopyReader *reader, CopyForm form, Str *ret, size_t *ret_count,
+                               Error *err);
 void postgres_copy_close(CopyReader *reader);
 
 // postgres_stream.c

@@ -6,10 +6,11 @@
 #include <assert.h>
 
 #include "base/mem.h"
+#include "base/reader.h"
 #include "pg/copy_text.h"
 #include "sources/postgres.h"
 
-enum { COPY_BATCH_BYTES = 1 << 20 };
+enum { COPY_BATCH_BYTES = 1 << 20, ROWS_BYTES = 128 << 10 };
 
 struct Snapshot {
     Arena arena;
@@ -19,8 +20,13 @@ struct Snapshot {
 };
 
 struct CopyReader {
-    PGconn *conn;
+    Postgres *postgres;
+    const Snapshot *snapshot;
+    PGconn *conn; // NULL: nothing has been read yet
     Cancel *cancel;
+    CopyForm form;
+    bool has_header; // of COPY BINARY: it has been taken off
+    Buf rows;        // of copy_read_rows()
     const Relation *relation;
     Transaction transaction;
     uint64_t ordinal;
@@ -187,9 +193,11 @@ static void append_name(Buf *sql, const Relation *relation)
     pg_identifier(sql, relation->name);
 }
 
-static Status build_copy(Postgres *postgres, PGconn *conn, const PgWait *wait,
-                         const Relation *relation, Buf *sql, Error *err)
+static Status build_copy(CopyReader *reader, const PgWait *wait, Buf *sql, Error *err)
 {
+    Postgres *postgres = reader->postgres;
+    PGconn *conn = reader->conn;
+    const Relation *relation = reader->relation;
     char oid[16];
     (void)snprintf(oid, sizeof(oid), "%u", relation->oid);
     const char *parameters[] = {oid};
@@ -232,21 +240,21 @@ static Status build_copy(Postgres *postgres, PGconn *conn, const PgWait *wait,
         buf_str(sql, buf_view(&filter));
         buf_char(sql, ')');
     }
-    buf_cstr(sql, " TO STDOUT");
+    buf_cstr(sql,
+             reader->form == COPY_FORM_BINARY ? " TO STDOUT WITH (FORMAT binary)" : " TO STDOUT");
     return buf_check(sql, "a COPY statement", err);
 }
 
-static Status start_reader(Postgres *postgres, const Snapshot *snapshot, CopyReader *reader,
-                           Error *err)
+static Status start_copy(CopyReader *reader, Error *err)
 {
     PgWait wait = {.cancel = reader->cancel};
-    if (postgres_connect(postgres, false, &reader->conn, err) != STATUS_OK) {
+    if (postgres_connect(reader->postgres, false, &reader->conn, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     CLEANUP(buf_done) Buf sql;
     buf_init(&sql, 1 << 20);
     buf_cstr(&sql, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT ");
-    pg_literal(&sql, snapshot->name);
+    pg_literal(&sql, reader->snapshot->name);
     // Held to the end, so that what is looked at below stays true while the rows are read.
     buf_cstr(&sql, "; LOCK TABLE ONLY ");
     append_name(&sql, reader->relation);
@@ -255,7 +263,7 @@ static Status start_reader(Postgres *postgres, const Snapshot *snapshot, CopyRea
         return STATUS_FAIL;
     }
     buf_reset(&sql);
-    if (build_copy(postgres, reader->conn, &wait, reader->relation, &sql, err) != STATUS_OK) {
+    if (build_copy(reader, &wait, &sql, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     return pg_start_copy(reader->conn, &wait, buf_cstring(&sql), PGRES_COPY_OUT, err);
@@ -273,18 +281,31 @@ static void settle_kind(Error *err)
     }
 }
 
+static Status start_reader(CopyReader *reader, CopyForm form, Error *err)
+{
+    if (reader->conn != NULL) {
+        assert(reader->form == form);
+        return STATUS_OK;
+    }
+    reader->form = form;
+    if (start_copy(reader, err) != STATUS_OK) {
+        settle_kind(err);
+        return STATUS_FAIL;
+    }
+    return STATUS_OK;
+}
+
 Status postgres_copy_open(Source *source, Snapshot *snapshot, const Relation *relation,
                           Cancel *cancel, CopyReader **ret, Error *err)
 {
+    (void)err;
     CopyReader *reader = mem_alloc_zero(sizeof(*reader));
+    reader->postgres = (Postgres *)source;
+    reader->snapshot = snapshot;
     reader->relation = relation;
     reader->cancel = cancel;
     reader->transaction = (Transaction){.commit_lsn = snapshot->lsn};
-    if (start_reader((Postgres *)source, snapshot, reader, err) != STATUS_OK) {
-        settle_kind(err);
-        postgres_copy_close(reader);
-        return STATUS_FAIL;
-    }
+    buf_init(&reader->rows, LIMIT_TEXT_BYTES);
     *ret = reader;
     return STATUS_OK;
 }
@@ -322,26 +343,47 @@ static Status finish(CopyReader *reader, Error *err)
     return status;
 }
 
+// The next row as the server sends it, one message each; *ret NULL at the end. To be freed.
+static Status next_row(CopyReader *reader, char **ret, int *ret_len, Error *err)
+{
+    PgWait wait = {.cancel = reader->cancel};
+    *ret = NULL;
+    while (!reader->is_done) {
+        int len = PQgetCopyData(reader->conn, ret, 1);
+        if (len > 0) {
+            *ret_len = len;
+            return STATUS_OK;
+        }
+        if (len == -1) {
+            return finish(reader, err);
+        }
+        if (len < -1) {
+            return pg_result_error(reader->conn, NULL, "the copy broke off", err);
+        }
+        if (pg_wait(reader->conn, &wait, false, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    return STATUS_OK;
+}
+
 // Rows until the batch is full or the table ends.
 static Status fill(CopyReader *reader, Batch *batch, Error *err)
 {
-    PgWait wait = {.cancel = reader->cancel};
     Transaction *transaction = arena_alloc(&batch->arena, sizeof(*transaction));
     *transaction = reader->transaction;
     while (batch->bytes < COPY_BATCH_BYTES) {
-        char *line = NULL;
-        int len = PQgetCopyData(reader->conn, &line, 1);
-        if (len > 0) {
-            Status status = add_row(reader, batch, transaction, line, len, err);
-            PQfreemem(line);
-            if (status != STATUS_OK) {
-                return STATUS_FAIL;
-            }
-        } else if (len == -1) {
-            return finish(reader, err);
-        } else if (len < -1) {
-            return pg_result_error(reader->conn, NULL, "the copy broke off", err);
-        } else if (pg_wait(reader->conn, &wait, false, err) != STATUS_OK) {
+        char *line;
+        int len;
+        if (next_row(reader, &line, &len, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        if (line == NULL) {
+            return STATUS_OK;
+        }
+        Status status = add_row(reader, batch, transaction, line, len, err);
+        PQfreemem(line);
+        if (status != STATUS_OK) {
             return STATUS_FAIL;
         }
     }
@@ -351,8 +393,8 @@ static Status fill(CopyReader *reader, Batch *batch, Error *err)
 Status postgres_copy_read(CopyReader *reader, Batch **ret, Error *err)
 {
     *ret = NULL;
-    if (reader->is_done) {
-        return STATUS_OK;
+    if (start_reader(reader, COPY_FORM_VALUES, err) != STATUS_OK) {
+        return STATUS_FAIL;
     }
     Batch *batch = batch_new();
     if (fill(reader, batch, err) != STATUS_OK) {
@@ -368,10 +410,72 @@ Status postgres_copy_read(CopyReader *reader, Batch **ret, Error *err)
     return STATUS_OK;
 }
 
+// The header comes with the first row, the trailer is a message of its own: see "File Formats" of
+// COPY in Postgres's manual. A target that is written to by several COPYs needs its own.
+static Status strip_binary(CopyReader *reader, Str *row, Error *err)
+{
+    static const char signature[] = "PGCOPY\n\377\r\n";
+    enum { SIGNATURE = sizeof(signature), FIXED = SIGNATURE + 4 + 4 };
+    if (!reader->has_header) {
+        Reader in = reader_from(row->ptr, row->len);
+        Str start;
+        uint32_t flags;
+        uint32_t extension;
+        Str skipped;
+        if (!reader_bytes(&in, SIGNATURE, &start) || memcmp(start.ptr, signature, SIGNATURE) != 0 ||
+            !reader_u32(&in, &flags) || !reader_u32(&in, &extension) ||
+            !reader_bytes(&in, extension, &skipped)) {
+            return error_set(err, ERROR_DATA, "the server began a binary copy without its header");
+        }
+        if ((flags >> 16) != 0) {
+            return error_set(err, ERROR_DATA, "the server's binary copy has the unknown flags %x",
+                             flags);
+        }
+        size_t taken = (size_t)FIXED + extension;
+        *row = (Str){row->ptr + taken, row->len - taken};
+        reader->has_header = true;
+    }
+    bool is_trailer = row->len == 2 && memcmp(row->ptr, "\377\377", 2) == 0;
+    row->len = is_trailer ? 0 : row->len;
+    return STATUS_OK;
+}
+
+Status postgres_copy_read_rows(CopyReader *reader, CopyForm form, Str *ret, size_t *ret_count,
+                               Error *err)
+{
+    assert(form != COPY_FORM_VALUES);
+    if (start_reader(reader, form, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    buf_reset(&reader->rows);
+    *ret_count = 0;
+    while (reader->rows.len < ROWS_BYTES) {
+        char *line;
+        int len;
+        if (next_row(reader, &line, &len, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        if (line == NULL) {
+            break;
+        }
+        Str row = {line, (size_t)len};
+        Status status = form == COPY_FORM_BINARY ? strip_binary(reader, &row, err) : STATUS_OK;
+        buf_str(&reader->rows, row);
+        *ret_count += row.len > 0 ? 1 : 0;
+        PQfreemem(line);
+        if (status != STATUS_OK || buf_check(&reader->rows, "copied rows", err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    *ret = buf_view(&reader->rows);
+    return STATUS_OK;
+}
+
 void postgres_copy_close(CopyReader *reader)
 {
     if (reader != NULL) {
         pg_close(&reader->conn);
+        buf_done(&reader->rows);
         mem_free(reader);
     }
 }

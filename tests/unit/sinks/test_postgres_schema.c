@@ -443,6 +443,26 @@ static void check_says_what_is_missing(void **state)
     report_done(&report);
 }
 
+// Binary where both sides have the same stock types; text where a number of a catalog row, a locale
+// or another type would be in the way.
+static void copied_rows_pass_in_the_form_that_both_sides_know(void **state)
+{
+    Fixture *f = *state;
+    execute(f, "CREATE SCHEMA app; CREATE TYPE app.mood AS ENUM ('sad');"
+               "CREATE TABLE app.wider (id bigint PRIMARY KEY, a text)");
+    assert_ok(f, sink_start(f, NULL));
+    const Relation *same = simple(f);
+    assert_ok(f, sink_prepare(f, NULL, same));
+    assert_int_equal(f->sink->ops->copy_form(f->sink, same), COPY_FORM_BINARY);
+    const Relation *with_enum = TABLE(f, 2, "app", "e", "a", not_null(INT4("id", 1)),
+                                      user_type("m", 2, "app.mood", TYPE_KIND_ENUM));
+    assert_ok(f, sink_prepare(f, NULL, with_enum));
+    assert_int_equal(f->sink->ops->copy_form(f->sink, with_enum), COPY_FORM_TEXT);
+    const Relation *wider = TABLE(f, 3, "app", "wider", "a", not_null(INT4("id", 1)), TEXT("a", 2));
+    assert_ok(f, sink_prepare(f, NULL, wider));
+    assert_int_equal(f->sink->ops->copy_form(f->sink, wider), COPY_FORM_TEXT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -458,6 +478,7 @@ int main(void)
         sink_test(rows_that_are_there_are_not_touched),
         sink_test(a_table_without_an_index_on_the_key_is_told),
         sink_test(clear_leaves_nothing),
+        sink_test(copied_rows_pass_in_the_form_that_both_sides_know),
         sink_test(a_table_that_was_dropped_is_missed),
         sink_test(columns_come_and_go),
         sink_test(a_column_that_the_target_had_first_is_taken),
