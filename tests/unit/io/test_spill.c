@@ -153,6 +153,29 @@ static void many_take_turns(void **state)
     mem_free(bytes);
 }
 
+// One that has gone to disk stays there, also when there is room in memory again.
+static void the_order_is_kept(void **state)
+{
+    enum { BYTES = 200000 };
+    char *bytes = mem_alloc_zero(BYTES);
+    SpillStore *store = spill_store_new(directory, BYTES + BYTES / 2);
+    Spill *large = spill_new(store);
+    append(large, (Str){bytes, BYTES});
+    Spill *spill = spill_new(store);
+    append(spill, STR("first"));
+    append(spill, (Str){bytes, BYTES});
+    assert_int_equal(spill_size_on_disk(spill), BYTES);
+    spill_free(large);
+    append(spill, STR("last"));
+    expect(spill, STR("first"));
+    expect(spill, (Str){bytes, BYTES});
+    expect(spill, STR("last"));
+    expect_end(spill);
+    spill_free(spill);
+    spill_store_free(store);
+    mem_free(bytes);
+}
+
 // What a dropped one leaves is used again: the file is no larger than what is kept at one time.
 static void room_is_used_again(void **state)
 {
@@ -249,6 +272,7 @@ int main(void)
         cmocka_unit_test(from_memory_to_disk),
         cmocka_unit_test(an_empty_one_ends_at_once),
         cmocka_unit_test(many_take_turns),
+        cmocka_unit_test(the_order_is_kept),
         cmocka_unit_test(room_is_used_again),
         cmocka_unit_test(a_full_disk_is_an_error),
         cmocka_unit_test(a_directory_that_is_not_there),
