@@ -10,7 +10,16 @@
 #include "buffers/segment_log.h"
 #include "change/pack.h"
 
-enum { RECORD_BYTES = 1 << 20 };
+enum {
+    RECORD_BYTES = 1 << 20,
+    // A reader that has not told yet how far it is may only be starting.
+    PATIENCE_US = 60 * 1000000,
+};
+
+// `full=`
+typedef enum Full { FULL_PAUSE, FULL_DROP_ROUTE } Full;
+
+static const char *const full_choices[] = {"pause", "drop-route", NULL};
 
 // Among what the log remembers, and nobody else's business.
 #define OWNER_KEY STR("buffer:pipeline")
@@ -20,10 +29,14 @@ typedef struct DiskSink {
     Str path;
     int64_t segment;
     int64_t keep;
+    int64_t max_size;
+    int64_t max_age_ms;
+    int full; // Full
     StrList readers;
     Arena arena;
     SegmentLog *log;
     Packer packer;
+    bool in_group;       // something was written since the last commit
     uint64_t packed_for; // the segment that has the packer's relations
     bool is_owned;       // the log has the pipeline's name
 } DiskSink;
@@ -36,6 +49,13 @@ static const Option options[] = {
      .help = "How large a file of the log becomes. What all have read is dropped by whole files."},
     {"keep", OPTION_SIZE(DiskSink, keep), .fallback = "0", .min = 0, .max = INT64_MAX,
      .help = "How much of what all have read is kept, to be sent again."},
+    {"max_size", OPTION_SIZE(DiskSink, max_size), .fallback = "0", .min = 0, .max = INT64_MAX,
+     .help = "How much may be kept because of one reader; 0: as much as there is room for."},
+    {"max_age", OPTION_MS(DiskSink, max_age_ms), .fallback = "0", .min = 0, .max = INT64_MAX / 1000,
+     .help = "For how long something may be kept because of one reader; 0: for ever."},
+    {"full", OPTION_CHOICE(DiskSink, full, full_choices), .fallback = "pause",
+     .help = "What to do about a reader that is behind by more: take nothing more from the source, "
+             "or drop what only that reader needs."},
     {"readers", OPTION_LIST(DiskSink, readers),
      .help = "Who reads the log: nothing is dropped that one of them still needs."},
     {0},
@@ -51,6 +71,9 @@ static Status validate(Sink *base, Error *err)
     Str path = self(base)->path;
     if (path.len == 0 || str_find(path, '\0') >= 0) {
         return error_set(err, ERROR_CONFIG, "the disk buffer needs the path of a directory");
+    }
+    if (self(base)->max_size > 0 && self(base)->max_size <= self(base)->keep) {
+        return error_set(err, ERROR_CONFIG, "max_size has to be more than keep");
     }
     return STATUS_OK;
 }
@@ -132,6 +155,59 @@ static Status prepare(Sink *base, const Relation *was, const Relation *now, Erro
 }
 
 // ---------------------------------------------------------------------------------------------
+// Readers that are too far behind
+// ---------------------------------------------------------------------------------------------
+
+static bool is_too_far_behind(const DiskSink *sink, const SegmentLogBacklog *backlog)
+{
+    bool is_large = sink->max_size > 0 && backlog->bytes > (uint64_t)sink->max_size;
+    bool is_old = sink->max_age_ms > 0 && backlog->age_us > sink->max_age_ms * 1000;
+    return (is_large || is_old) && (backlog->is_known || backlog->age_us > PATIENCE_US);
+}
+
+static void tell_given_up(DiskSink *sink, Str name, const SegmentLogBacklog *backlog)
+{
+    Arena scratch = {0};
+    const SinkContext *context = &sink->base.context;
+    context->notice(context->notice_context,
+                    arena_printf(&scratch,
+                                 "the buffer has dropped what only \"%" STR_FMT
+                                 "\" still needed: it was behind by %" PRIu64 " bytes and %" PRId64
+                                 " s; its target has to be filled anew",
+                                 STR_ARG(name), backlog->bytes, backlog->age_us / 1000000));
+    arena_done(&scratch);
+}
+
+// Without figures, so that it is the same message each time it is tried again.
+static Status is_full(Str name, Error *err)
+{
+    error_set(err, ERROR_TRANSIENT,
+              "the buffer waits for \"%" STR_FMT "\", which is behind by more than it may be",
+              STR_ARG(name));
+    return error_hint(err, "Nothing is taken from the source meanwhile, whose WAL grows. Get the "
+                           "target to work, allow more (max_size, max_age), or give it up "
+                           "(full: drop-route).");
+}
+
+// Between two transactions.
+static Status look_at_readers(DiskSink *sink, Error *err)
+{
+    for (size_t i = 0; i < sink->readers.count; i++) {
+        Str name = sink->readers.items[i];
+        SegmentLogBacklog backlog;
+        if (!segment_log_backlog(sink->log, name, &backlog) || !is_too_far_behind(sink, &backlog)) {
+            continue;
+        }
+        if (sink->full == FULL_PAUSE) {
+            return is_full(name, err);
+        }
+        segment_log_give_up(sink->log, name);
+        tell_given_up(sink, name, &backlog);
+    }
+    return STATUS_OK;
+}
+
+// ---------------------------------------------------------------------------------------------
 // Writing
 // ---------------------------------------------------------------------------------------------
 
@@ -177,6 +253,10 @@ static Status write_record(DiskSink *sink, const Change *changes, size_t count, 
 static Status disk_sink_write(Sink *base, const Change *changes, size_t count, Error *err)
 {
     DiskSink *sink = self(base);
+    if (!sink->in_group && look_at_readers(sink, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    sink->in_group = true;
     for (size_t at = 0; at < count;) {
         size_t written;
         if (cancel_is_set(base->context.cancel)) {
@@ -218,6 +298,7 @@ static Status commit(Sink *base, Checkpoint *changed, Error *err)
     if (status == STATUS_OK) {
         status = segment_log_commit(sink->log, end, &entries, err);
         sink->is_owned = sink->is_owned || status == STATUS_OK;
+        sink->in_group = false;
     }
     checkpoint_done(&entries);
     return status;

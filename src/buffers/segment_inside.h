@@ -11,15 +11,19 @@ typedef struct Segment {
     uint64_t sequence;
     Position first; // as in its header
     uint64_t group; // sequence of the segment from which on it is to be read
-    int64_t created_us;
-    uint64_t size; // of all of it but the last; that one grows
+    uint64_t size;  // of all of it but the last; that one grows
 } Segment;
 
 /** Somebody who is expected to read. */
 typedef struct Cursor {
     Str name;
     bool is_known;
+    bool is_given_up;
     Position position;
+    // The log ended at `mark` at `marked_us`, and the reader is not there yet: so it is late by the
+    // time since then at least. Once it is there, the mark is set anew.
+    Position mark;
+    int64_t marked_us;
 } Cursor;
 
 struct SegmentLog {

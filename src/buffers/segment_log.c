@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/reader.h"
@@ -143,7 +144,6 @@ void segment_list_add(SegmentLog *log, const SegmentHeader *header, uint64_t siz
         .sequence = header->sequence,
         .first = header->first,
         .group = MAX(header->group.sequence, UINT64_C(1)),
-        .created_us = header->created_us,
         .size = size,
     };
 }
@@ -195,7 +195,6 @@ SegmentLogRange segment_log_range(SegmentLog *log)
     }
     if (!range.is_empty) {
         range.first = segment_list_first(log);
-        range.created_us = log->segments[0].created_us;
     }
     (void)pthread_mutex_unlock(&log->mutex);
     return range;
@@ -279,7 +278,8 @@ static uint64_t keep_from(const SegmentLog *log)
 {
     uint64_t keep = log->durable.sequence;
     for (size_t i = 0; i < log->cursor_count; i++) {
-        keep = MIN(keep, needed_by(log, &log->cursors[i]));
+        const Cursor *cursor = &log->cursors[i];
+        keep = cursor->is_given_up ? keep : MIN(keep, needed_by(log, cursor));
     }
     uint64_t bytes = 0;
     for (size_t i = log->count; i > 0 && log->keep_bytes > 0; i--) {
@@ -333,6 +333,12 @@ static Cursor *find_cursor(const SegmentLog *log, Str name)
     return NULL;
 }
 
+static void set_mark(const SegmentLog *log, Cursor *cursor)
+{
+    cursor->mark = log->position;
+    cursor->marked_us = clock_monotonic_us();
+}
+
 void segment_log_expect(SegmentLog *log, const Str *names, size_t count, uint64_t keep_bytes)
 {
     (void)pthread_mutex_lock(&log->mutex);
@@ -340,7 +346,11 @@ void segment_log_expect(SegmentLog *log, const Str *names, size_t count, uint64_
     Cursor *cursors = mem_alloc_zero((count + 1) * sizeof(Cursor));
     for (size_t i = 0; i < count; i++) {
         const Cursor *known = find_cursor(log, names[i]);
-        cursors[i] = known == NULL ? (Cursor){0} : *known;
+        if (known != NULL) {
+            cursors[i] = *known;
+        } else {
+            set_mark(log, &cursors[i]);
+        }
         cursors[i].name = str_copy(&arena, names[i]);
     }
     mem_free(log->cursors);
@@ -361,24 +371,49 @@ void segment_log_passed(SegmentLog *log, Str name, Position position)
     if (cursor != NULL) {
         cursor->position = position;
         cursor->is_known = true;
+        cursor->is_given_up =
+            cursor->is_given_up && segment_list_needed(log, cursor->position) == 0;
+        if (position_compare(position, cursor->mark) >= 0) {
+            set_mark(log, cursor);
+        }
         drop_old(log);
     }
     (void)pthread_mutex_unlock(&log->mutex);
+}
+
+static uint64_t bytes_from(const SegmentLog *log, uint64_t sequence)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < log->count; i++) {
+        bytes += log->segments[i].sequence >= sequence ? log->segments[i].size : 0;
+    }
+    return bytes;
 }
 
 bool segment_log_backlog(SegmentLog *log, Str name, SegmentLogBacklog *ret)
 {
     (void)pthread_mutex_lock(&log->mutex);
     const Cursor *cursor = find_cursor(log, name);
-    if (cursor != NULL && log->durable.sequence != 0) {
-        uint64_t from = needed_by(log, cursor);
-        *ret = (SegmentLogBacklog){.created_us = segment_list_find(log, from)->created_us};
-        for (size_t i = 0; i < log->count; i++) {
-            ret->bytes += log->segments[i].sequence >= from ? log->segments[i].size : 0;
+    bool is_expected = cursor != NULL && !cursor->is_given_up;
+    if (is_expected) {
+        *ret = (SegmentLogBacklog){.is_known = cursor->is_known};
+        bool has_all = cursor->is_known && position_compare(cursor->position, log->position) >= 0;
+        if (log->durable.sequence != 0 && !has_all) {
+            ret->bytes = bytes_from(log, needed_by(log, cursor));
+            ret->age_us = clock_monotonic_us() - cursor->marked_us;
         }
-    } else if (cursor != NULL) {
-        *ret = (SegmentLogBacklog){0};
     }
     (void)pthread_mutex_unlock(&log->mutex);
-    return cursor != NULL;
+    return is_expected;
+}
+
+void segment_log_give_up(SegmentLog *log, Str name)
+{
+    (void)pthread_mutex_lock(&log->mutex);
+    Cursor *cursor = find_cursor(log, name);
+    if (cursor != NULL) {
+        cursor->is_given_up = true;
+        drop_old(log);
+    }
+    (void)pthread_mutex_unlock(&log->mutex);
 }

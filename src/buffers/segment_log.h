@@ -30,11 +30,10 @@ void segment_log_close(SegmentLog *log);
 uint64_t segment_log_cut(SegmentLog *log);
 
 typedef struct SegmentLogRange {
-    bool is_empty;      // nothing was ever committed
-    Position first;     // everything behind it up to
-    Position last;      // this is in the log
-    uint64_t bytes;     // on disk
-    int64_t created_us; // when its oldest segment was begun, since 1970
+    bool is_empty;  // nothing was ever committed
+    Position first; // everything behind it up to
+    Position last;  // this is in the log
+    uint64_t bytes; // on disk
 } SegmentLogRange;
 
 /** Thread: any. */
@@ -112,12 +111,15 @@ void segment_log_expect(SegmentLog *log, const Str *names, size_t count, uint64_
 void segment_log_passed(SegmentLog *log, Str name, Position position);
 
 typedef struct SegmentLogBacklog {
-    uint64_t bytes;     // on disk because of it
-    int64_t created_us; // when the oldest segment that it needs was begun, since 1970
+    uint64_t bytes; // on disk because of it
+    int64_t age_us; // it lacks something that has been in the log for at least this long
+    bool is_known;  // it has told how far it is
 } SegmentLogBacklog;
 
-/**
- * How much @name holds. What is too much, and what to do then, is for the caller to decide: let the
- * source wait, or leave the name out of segment_log_expect(). False: it is not expected.
- */
+/** How much @name holds. What is too much is for the caller to decide. False: it is not expected,
+ *  or was given up. */
 MUST_CHECK bool segment_log_backlog(SegmentLog *log, Str name, SegmentLogBacklog *ret);
+
+/** Drop what only @name needs. It is expected again when it tells a position that can be read on
+ *  from; otherwise its reader finds out. */
+void segment_log_give_up(SegmentLog *log, Str name);

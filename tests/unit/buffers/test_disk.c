@@ -116,6 +116,8 @@ static Cancel cancel;
 static char noticed[1024];
 static const Relation *table;
 static const Relation *other_table;
+static const char *sink_max_size;
+static const char *sink_full;
 
 static void notice(void *context, const char *message)
 {
@@ -127,6 +129,8 @@ static int setup(void **state)
     const Column columns[] = {INT4("id", 1), TEXT("x", 2)};
     fixture_make_directory();
     noticed[0] = '\0';
+    sink_max_size = "0";
+    sink_full = "pause";
     fake_opened = 0;
     fake_is_down = false;
     table = relation_of(&arena, 1, "public", "t", "a", columns, 2);
@@ -150,6 +154,8 @@ static Status try_sink(const char *pipeline, Sink **ret, Checkpoint *checkpoint,
         {.key = STR("path"), .value = str_from(log_directory)},
         {.key = STR("segment"), .value = STR("64kB")},
         {.key = STR("readers"), .list = {readers, 1}, .is_list = true},
+        {.key = STR("max_size"), .value = str_from(sink_max_size)},
+        {.key = STR("full"), .value = str_from(sink_full)},
     };
     Settings settings = {.items = items, .count = ARRAY_LEN(items)};
     SinkContext context = {.pipeline = pipeline, .cancel = &cancel, .notice = notice};
@@ -450,6 +456,83 @@ static void test_confirmed_segments_are_dropped(void **state)
     source_free(source);
     sink_free(sink);
     checkpoint_done(&changed);
+}
+
+static Status fill_up(Sink *sink, uint64_t first, uint64_t last, uint64_t *ret_next, Error *err)
+{
+    for (uint64_t n = first; n <= last; n++) {
+        *ret_next = n;
+        if (tx_write(sink, n, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        commit(sink, (Position){n * TX_LSN + 50, 0});
+    }
+    *ret_next = last + 1;
+    return STATUS_OK;
+}
+
+static void test_full_buffer_pauses(void **state)
+{
+    Checkpoint stored = {0};
+    uint64_t next = 1;
+    sink_max_size = "200kB";
+    Sink *sink = open_sink(&stored);
+    commit(sink, (Position){10, 0});
+    Source *source = open_source("0/A:0");
+    FAILS(fill_up(sink, 1, 10000, &next, err), ERROR_TRANSIENT, "the buffer waits for \"r\"");
+    assert_true(next > 200);
+    sink_free(sink); // what the runner does then, and again
+    sink = open_sink(&stored);
+    FAILS(fill_up(sink, next, 10000, &next, err), ERROR_TRANSIENT, "the buffer waits for \"r\"");
+    Seen seen = {.next = 1};
+    see_all(source, &seen);
+    assert_int_equal(seen.next, next);
+    source->ops->confirm(source, (Position){(next - 1) * TX_LSN + 50, 0});
+    sink_free(sink);
+    sink = open_sink(&stored);
+    OK(fill_up(sink, next, next + 10, &next, err));
+    see_all(source, &seen);
+    assert_int_equal(seen.next, next);
+    source_free(source);
+    sink_free(sink);
+    checkpoint_done(&stored);
+}
+
+static void test_full_buffer_drops_a_route(void **state)
+{
+    Checkpoint stored = {0};
+    uint64_t next = 1;
+    sink_max_size = "200kB";
+    sink_full = "drop-route";
+    Sink *sink = open_sink(&stored);
+    commit(sink, (Position){10, 0});
+    // It is only starting: what it has is not known.
+    OK(fill_up(sink, 1, 3000, &next, err));
+    assert_string_equal(noticed, "");
+    Source *source = open_source("0/A:0");
+    OK(fill_up(sink, next, next + 1, &next, err));
+    assert_non_null(strstr(noticed, "has dropped what only \"r\" still needed"));
+    Batch *batch;
+    Error error = {0};
+    Status status;
+    while ((status = source->ops->poll(source, 0, -1, &batch, &error)) == STATUS_OK) {
+        batch_unref(batch);
+    }
+    assert_int_equal(status, STATUS_FAIL);
+    assert_int_equal(error.kind, ERROR_CONFIG);
+    source_free(source);
+    // Filled anew it is a reader like any other.
+    noticed[0] = '\0';
+    char position[POSITION_TEXT_SIZE];
+    position_format((Position){(next - 1) * TX_LSN + 50, 0}, position);
+    source = open_source(position);
+    OK(fill_up(sink, next, next + 100, &next, err));
+    assert_string_equal(noticed, "");
+    Seen seen = {.next = next - 101};
+    see_all(source, &seen);
+    assert_int_equal(seen.next, next);
+    source_free(source);
+    sink_free(sink);
 }
 
 // Larger than a batch and than a segment: its parts are marked, and nothing is to be committed
@@ -796,6 +879,8 @@ int main(void)
         TEST(test_sink_resumes),
         TEST(test_source_resumes_anywhere),
         TEST(test_confirmed_segments_are_dropped),
+        TEST(test_full_buffer_pauses),
+        TEST(test_full_buffer_drops_a_route),
         TEST(test_large_transaction),
         TEST(test_refusals),
         TEST(test_copies_from_the_other_source),

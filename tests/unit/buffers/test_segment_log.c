@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include "base/clock.h"
 #include "log_fixture.h"
 
 enum { LARGE = 64 << 20, SMALL = 4096 };
@@ -516,7 +517,9 @@ static void test_retention(void **state)
     assert_int_equal(segment_log_range(log).bytes, all); // the slow one has said nothing
     assert_true(segment_log_backlog(log, names[1], &backlog));
     assert_int_equal(backlog.bytes, all);
-    assert_true(backlog.created_us > 0);
+    assert_false(backlog.is_known);
+    assert_true(segment_log_backlog(log, names[0], &backlog));
+    assert_true(backlog.bytes == 0 && backlog.age_us == 0 && backlog.is_known);
     assert_false(segment_log_backlog(log, STR("nobody"), &backlog));
 
     uint64_t bytes = all;
@@ -563,6 +566,44 @@ static void test_retention_of_a_large_group(void **state)
     check_groups(log, 4, 5, 1);
     assert_true(segment_log_range(log).first.lsn == 5 * GROUP_LSN ||
                 segment_log_range(log).first.lsn <= 4 * GROUP_LSN);
+    segment_log_close(log);
+}
+
+static void test_backlog_and_giving_up(void **state)
+{
+    const Str names[] = {STR("slow")};
+    SegmentLogBacklog backlog;
+    SegmentLog *log = open_log();
+    segment_log_expect(log, names, 1, 0);
+    for (uint64_t group = 1; group <= 20; group++) {
+        OK(group_add(log, group, 20, SMALL, err));
+        segment_log_passed(log, names[0], (Position){(group - 1) * GROUP_LSN, 0});
+    }
+    // Always behind by one group, but never for long.
+    (void)usleep(50000);
+    OK(group_add(log, 21, 20, SMALL, err));
+    int64_t before_us = clock_monotonic_us();
+    segment_log_passed(log, names[0], (Position){20 * GROUP_LSN, 0});
+    assert_true(segment_log_backlog(log, names[0], &backlog));
+    assert_true(backlog.is_known && backlog.bytes > 0);
+    assert_true(backlog.age_us <= clock_monotonic_us() - before_us);
+    (void)usleep(50000);
+    assert_true(segment_log_backlog(log, names[0], &backlog));
+    assert_true(backlog.age_us >= 50000);
+
+    for (uint64_t group = 22; group <= 40; group++) {
+        OK(group_add(log, group, 20, SMALL, err));
+    }
+    uint64_t bytes = segment_log_range(log).bytes;
+    segment_log_give_up(log, names[0]);
+    assert_true(segment_log_range(log).bytes < bytes / 2);
+    assert_false(segment_log_backlog(log, names[0], &backlog));
+    // What it needs is gone: it stays given up, until it begins anew.
+    segment_log_passed(log, names[0], (Position){21 * GROUP_LSN, 0});
+    assert_false(segment_log_backlog(log, names[0], &backlog));
+    segment_log_passed(log, names[0], (Position){40 * GROUP_LSN, 0});
+    assert_true(segment_log_backlog(log, names[0], &backlog));
+    assert_int_equal(backlog.bytes, 0);
     segment_log_close(log);
 }
 
@@ -810,6 +851,7 @@ int main(void)
         TEST(test_moved_records),
         TEST(test_full_disk),
         TEST(test_retention),
+        TEST(test_backlog_and_giving_up),
         TEST(test_retention_of_a_large_group),
         TEST(test_retention_keeps_for_replays_and_drops_a_route),
         TEST(test_against_a_model),
