@@ -432,3 +432,50 @@ class TestMemory:
         assert ended.code == 0, ended
         must_have_streamed(pipeline.source)
         assert peak < 100 * MB, f"{peak / MB:.0f} MB"
+
+
+@on_sqlite
+def test_prepared(pipeline, own_server):
+    """A transaction that is prepared is one that runs on, until somebody ends it."""
+    server = own_server(logical_decoding_work_mem="64kB", max_prepared_transactions=5)
+    pipeline.source = server.database()
+    pipeline.source.sql(TABLES)
+    pipeline.drain()
+    process = pipeline.start()
+    process.expect("streaming")
+    for name, first in (("stays", 10000), ("never", 20000)):
+        with sessions(pipeline.source, 1) as (db,):
+            db.execute(FILL, (first, first + 3000))
+            db.execute("SAVEPOINT s")
+            db.execute("UPDATE a SET v = 'never' WHERE id < 1000")
+            wait_sent(pipeline.source)
+            db.execute("ROLLBACK TO s")
+            db.execute(f"PREPARE TRANSACTION '{name}'")
+    pipeline.settle(process)
+    pipeline.source.sql("COMMIT PREPARED 'stays'")
+    pipeline.source.sql("ROLLBACK PREPARED 'never'")
+    pipeline.settle(process)
+    assert process.stop().code == 0
+    pipeline.check()
+    must_have_streamed(pipeline.source, 2)
+
+
+@pytest.mark.parametrize("sink", ["postgres"])
+def test_server_is_answered_while_it_is_read_back(pipeline, own_server):
+    """The sink stalls in the middle of it for longer than the server is patient."""
+    server = own_server(logical_decoding_work_mem="64kB", wal_sender_timeout="2s")
+    pipeline.source = server.database()
+    pipeline.source.sql(TABLES)
+    pipeline.drain()
+    process = start_on_disk(pipeline)
+    process.expect("streaming")
+    with sessions(pipeline.target.database, 1) as (lock,):
+        lock.execute("LOCK TABLE a")
+        pipeline.source.sql(FILL, 10000, 400000)  # more than the queue takes
+        time.sleep(7)  # this is what is tested: three times the server's patience
+    pipeline.settle(process)
+    assert "retrying" not in process.logs()
+    assert process.stop().code == 0
+    assert "timeout" not in server.log.read_text()
+    pipeline.check()
+    must_have_streamed(pipeline.source)
