@@ -145,6 +145,29 @@ static Status sync_directory(const char *path, Error *err)
     return STATUS_OK;
 }
 
+Status file_make_directory(const char *path, Error *err)
+{
+    char part[PATH_MAX];
+    size_t len = strlen(path);
+    if (len >= sizeof(part)) {
+        return file_error(err, ENAMETOOLONG, "make directory", path);
+    }
+    for (size_t i = 1; i <= len; i++) {
+        if (path[i] != '/' && path[i] != '\0') {
+            continue;
+        }
+        (void)snprintf(part, sizeof(part), "%.*s", (int)i, path);
+        if (mkdir(part, 0700) == 0) {
+            if (sync_directory(part, err) != STATUS_OK) {
+                return STATUS_FAIL;
+            }
+        } else if (errno != EEXIST) {
+            return file_error(err, errno, "make directory", part);
+        }
+    }
+    return STATUS_OK;
+}
+
 static Status lock(const File *file, Error *err)
 {
     if (flock(file->fd, LOCK_EX | LOCK_NB) == 0) {

@@ -23,6 +23,10 @@ Status file_error(Error *err, int code, const char *action, const char *path);
  *  file is there. */
 MUST_CHECK Status file_check(const char *path, bool *ret_exists, Error *err);
 
+/** Make the directory @path and those above it that are missing, for this user only. A power cut
+ *  does not take them away. One that is there is fine. */
+MUST_CHECK Status file_make_directory(const char *path, Error *err);
+
 /**
  * Open @path (borrowed for as long as it is open) for reading and writing, making it when it is
  * missing. Its name survives a power cut. It is locked: ERROR_CONFIG when another process, or

@@ -4,10 +4,10 @@
 #include <pthread.h>
 #include <sqlite3.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "io/file.h"
 
 struct State {
     Arena arena;
@@ -39,27 +39,13 @@ static Status sqlite_failed(const State *state, int code, const char *what, Erro
     return STATUS_FAIL;
 }
 
-static Status make_dirs(const char *path, Error *err)
+static Status make_directory(const char *path, Error *err)
 {
-    char copy[4096];
-    size_t len = strlen(path);
-    if (len >= sizeof(copy)) {
-        return error_set(err, ERROR_CONFIG, "the state directory's path is too long");
+    if (file_make_directory(path, err) == STATUS_OK) {
+        return STATUS_OK;
     }
-    memcpy(copy, path, len + 1);
-    for (size_t i = 1; i <= len; i++) {
-        if (copy[i] != '/' && copy[i] != '\0') {
-            continue;
-        }
-        char kept = copy[i];
-        copy[i] = '\0';
-        if (mkdir(copy, 0700) != 0 && errno != EEXIST) {
-            error_set_errno(err, ERROR_CONFIG, errno, "create the state directory \"%s\"", copy);
-            return error_hint(err, "Give a directory that can be written with --state.");
-        }
-        copy[i] = kept;
-    }
-    return STATUS_OK;
+    (void)error_wrap(err, "the state directory");
+    return error_hint(err, "Give a directory that can be written with --state.");
 }
 
 static Status take_lock(State *state, Error *err)
@@ -164,7 +150,7 @@ Status state_open(Str dir, Str name, Str source_id, Str sink_id, State **ret, Er
     (void)pthread_mutex_init(&state->lock, NULL);
     state->path =
         arena_printf(&state->arena, "%" STR_FMT "/%" STR_FMT, STR_ARG(dir), STR_ARG(name));
-    if (make_dirs(state->path, err) != STATUS_OK || take_lock(state, err) != STATUS_OK ||
+    if (make_directory(state->path, err) != STATUS_OK || take_lock(state, err) != STATUS_OK ||
         open_database(state, err) != STATUS_OK ||
         check_owner(state, "source", source_id, err) != STATUS_OK ||
         check_owner(state, "sink", sink_id, err) != STATUS_OK) {

@@ -335,6 +335,28 @@ static int teardown(void **state)
     return rmdir(directory);
 }
 
+static void test_makes_directories(void **state)
+{
+    char made[256];
+    char file[300];
+    Error err = {0};
+    struct stat info;
+    (void)snprintf(made, sizeof(made), "%s/a/b//c", directory);
+    assert_int_equal(file_make_directory(made, &err), STATUS_OK);
+    assert_int_equal(stat(made, &info), 0);
+    assert_true(S_ISDIR(info.st_mode));
+    assert_int_equal(info.st_mode & 0777, 0700);
+    assert_int_equal(file_make_directory(made, &err), STATUS_OK);
+    (void)snprintf(file, sizeof(file), "%s/f", made);
+    FILE *plain = fopen(file, "w");
+    assert_non_null(plain);
+    (void)fclose(plain);
+    (void)snprintf(file, sizeof(file), "%s/f/g", made);
+    assert_int_equal(file_make_directory(file, &err), STATUS_FAIL);
+    assert_int_equal(err.kind, ERROR_CONFIG);
+    assert_non_null(strstr(err.message, "make directory"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -348,6 +370,7 @@ int main(void)
         cmocka_unit_test(test_too_large),
         cmocka_unit_test(test_error_kinds),
         cmocka_unit_test(test_failed_sync_is_fatal),
+        cmocka_unit_test(test_makes_directories),
         cmocka_unit_test(test_stream_to_pipe),
         cmocka_unit_test(test_stream_to_closed_pipe),
         cmocka_unit_test(test_stream_nobody_reads),
