@@ -7,19 +7,32 @@
 // own pace, its own errors and its own position, which its sink keeps as ever.
 #pragma once
 
-#include "pipeline/sink.h"
-#include "pipeline/source.h"
+#include "pipeline/runner.h"
 
-/** Options: path, segment, keep, readers. */
+/** The name of the first one's route: no other may have it. */
+#define DISK_BUFFER_ROUTE STR("buffer")
+
+/** Where the log of @pipeline is, which has Pipeline.buffer: the setting `dir`, or a directory with
+ *  its state. In @arena. */
+Str disk_buffer_directory(const Pipeline *pipeline, Arena *arena);
+
+/**
+ * The pipelines that @pipeline is made of, one more than it has routes: the first fills the log,
+ * each of the others takes it to one route. They are to run side by side. Names, states and
+ * checkpoints of the routes are those of @pipeline without a buffer. In @arena.
+ */
+Pipeline *disk_buffer_pipelines(const Pipeline *pipeline, Arena *arena);
+
+/** Options: dir, segment, keep, max_size, max_age, full, readers. */
 extern const SinkOps disk_sink;
 
-/** Options: path, reader, source. */
+/** Options: dir, reader, source. */
 extern const SourceOps disk_source;
 
 /**
- * Settings of a disk source that reads the log in @path as @reader, one of the sink's `readers`,
- * and copies tables from the source that the log is filled from: @ops with @settings. They are
- * copied to @arena.
+ * Settings of a disk source that reads the log in @directory as @reader, one of the sink's
+ * `readers`, and copies tables from the source that the log is filled from: @ops with @settings.
+ * They are copied to @arena.
  */
-void disk_source_settings(Str path, Str reader, const SourceOps *ops, const Settings *settings,
+void disk_source_settings(Str directory, Str reader, const SourceOps *ops, const Settings *settings,
                           Arena *arena, Settings *ret);

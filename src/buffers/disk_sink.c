@@ -26,7 +26,7 @@ static const char *const full_choices[] = {"pause", "drop-route", NULL};
 
 typedef struct DiskSink {
     Sink base;
-    Str path;
+    Str directory;
     int64_t segment;
     int64_t keep;
     int64_t max_size;
@@ -42,7 +42,7 @@ typedef struct DiskSink {
 } DiskSink;
 
 static const Option options[] = {
-    {"path", OPTION_STRING(DiskSink, path), .required = true, .is_path = true,
+    {"dir", OPTION_STRING(DiskSink, directory), .required = true, .is_path = true,
      .help = "The log's directory. It is made if it is missing."},
     {"segment", OPTION_SIZE(DiskSink, segment), .fallback = "64MB", .min = 1 << 16,
      .max = INT64_C(1) << 40,
@@ -68,8 +68,8 @@ static DiskSink *self(Sink *sink)
 
 static Status validate(Sink *base, Error *err)
 {
-    Str path = self(base)->path;
-    if (path.len == 0 || str_find(path, '\0') >= 0) {
+    Str directory = self(base)->directory;
+    if (directory.len == 0 || str_find(directory, '\0') >= 0) {
         return error_set(err, ERROR_CONFIG, "the disk buffer needs the path of a directory");
     }
     if (self(base)->max_size > 0 && self(base)->max_size <= self(base)->keep) {
@@ -88,14 +88,15 @@ static void tell_cut(DiskSink *sink)
                                      "the buffer \"%" STR_FMT "\" ended with %" PRIu64
                                      " bytes that were not committed; they were cut off, and come "
                                      "again",
-                                     STR_ARG(sink->path), cut));
+                                     STR_ARG(sink->directory), cut));
     }
 }
 
 static Status disk_sink_open(Sink *base, Error *err)
 {
     DiskSink *sink = self(base);
-    if (segment_log_open(str_to_cstr(&sink->arena, sink->path), &sink->log, err) != STATUS_OK) {
+    if (segment_log_open(str_to_cstr(&sink->arena, sink->directory), &sink->log, err) !=
+        STATUS_OK) {
         return STATUS_FAIL;
     }
     tell_cut(sink);
@@ -111,7 +112,7 @@ static Status check_owner(DiskSink *sink, const Checkpoint *entries, Error *err)
     }
     error_set(err, ERROR_CONFIG,
               "\"%" STR_FMT "\" is the buffer of the pipeline \"%" STR_FMT "\", not of \"%s\"",
-              STR_ARG(sink->path), STR_ARG(owner->value), sink->base.context.pipeline);
+              STR_ARG(sink->directory), STR_ARG(owner->value), sink->base.context.pipeline);
     return error_hint(err, "Give each pipeline a directory of its own.");
 }
 
@@ -147,11 +148,6 @@ static Status resume(Sink *base, Checkpoint *checkpoint, Error *err)
     }
     checkpoint_done(&entries);
     return status;
-}
-
-static Status prepare(Sink *base, const Relation *was, const Relation *now, Error *err)
-{
-    return STATUS_OK;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -319,7 +315,7 @@ static void describe_column(Sink *base, const Column *column, Buf *ret_type)
 
 static void describe_table(Sink *base, const Relation *relation, Buf *ret_name)
 {
-    buf_str(ret_name, self(base)->path);
+    buf_str(ret_name, self(base)->directory);
 }
 
 const SinkOps disk_sink = {
@@ -331,10 +327,10 @@ const SinkOps disk_sink = {
     .stores_checkpoint = true,
     .has_tables = false,
     .is_parallel = false,
+    .takes_all = true,
     .validate = validate,
     .open = disk_sink_open,
     .resume = resume,
-    .prepare = prepare,
     .write = disk_sink_write,
     .commit = commit,
     .close = disk_sink_close,

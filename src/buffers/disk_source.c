@@ -13,11 +13,11 @@
 #include "change/pack.h"
 #include "pipeline/tables.h"
 
-enum { BATCH_BYTES = 2 << 20 };
+enum { BATCH_BYTES = 2 << 20, BEGINNING_MS = 100 };
 
 typedef struct DiskSource {
     Source base;
-    Str path;
+    Str directory;
     Str reader_name;
     StrList origin; // name and options of the other source
     Arena arena;
@@ -30,10 +30,13 @@ typedef struct DiskSource {
     Position passed;  // end of the last batch that was passed on
     Position confirmed;
     bool in_group; // changes were read that no COMMIT followed yet
+    Tables known;  // by the checkpoint
     bool wants_tables;
+    SourceTables news; // that it does not know: told where the log has come to `news_at`
+    Lsn news_at;
     pthread_mutex_t lock; // of the other source's opening
-    bool is_lock_made;
-    Source *other; // NULL: not made
+    bool is_opened;       // the lock and `known` are made
+    Source *other;        // NULL: not made
     bool is_other_open;
 } DiskSource;
 
@@ -48,12 +51,13 @@ struct CopyReader {
 };
 
 static const Option options[] = {
-    {"path", OPTION_STRING(DiskSource, path), .required = true, .is_path = true,
+    {"dir", OPTION_STRING(DiskSource, directory), .required = true, .is_path = true,
      .help = "The log's directory."},
     {"reader", OPTION_STRING(DiskSource, reader_name),
      .help = "The name under which the log knows how far it was read; one of its readers."},
     {"source", OPTION_LIST(DiskSource, origin), .secret = true,
-     .help = "Where tables are copied from: the name of a source, then its options as key=value. "
+     .help = "Where tables are copied from: the name of a source, then its options as key=value or "
+             "key[]=value. "
              "Without it nothing is copied."},
     {0},
 };
@@ -67,18 +71,15 @@ static DiskSource *self(Source *source)
 // The other source
 // ---------------------------------------------------------------------------------------------
 
-static void add_item(Arena *arena, StrList *list, Str key, Str value)
+// "key=value", or "key[]=value" of one of a list.
+static void add_item(Arena *arena, StrList *list, const Setting *setting, Str value)
 {
-    char *text = arena_alloc_bytes(arena, key.len + 1 + value.len);
-    memcpy(text, key.ptr, key.len);
-    text[key.len] = '=';
-    if (value.len > 0) {
-        memcpy(text + key.len + 1, value.ptr, value.len);
-    }
-    list->items[list->count++] = (Str){text, key.len + 1 + value.len};
+    const char *text = arena_printf(arena, "%" STR_FMT "%s=%" STR_FMT, STR_ARG(setting->key),
+                                    setting->is_list ? "[]" : "", STR_ARG(value));
+    list->items[list->count++] = str_from(text);
 }
 
-void disk_source_settings(Str path, Str reader, const SourceOps *ops, const Settings *settings,
+void disk_source_settings(Str directory, Str reader, const SourceOps *ops, const Settings *settings,
                           Arena *arena, Settings *ret)
 {
     size_t most = 1;
@@ -90,26 +91,33 @@ void disk_source_settings(Str path, Str reader, const SourceOps *ops, const Sett
     for (size_t i = 0; i < settings->count; i++) {
         const Setting *setting = &settings->items[i];
         for (size_t n = 0; setting->is_list && n < setting->list.count; n++) {
-            add_item(arena, &origin, setting->key, setting->list.items[n]);
+            add_item(arena, &origin, setting, setting->list.items[n]);
         }
         if (!setting->is_list) {
-            add_item(arena, &origin, setting->key, setting->value);
+            add_item(arena, &origin, setting, setting->value);
         }
     }
     Setting *items = ARENA_ARRAY(arena, Setting, 3);
-    items[0] = (Setting){.key = STR("path"), .value = str_copy(arena, path)};
+    items[0] = (Setting){.key = STR("dir"), .value = str_copy(arena, directory)};
     items[1] = (Setting){.key = STR("reader"), .value = str_copy(arena, reader)};
     items[2] = (Setting){.key = STR("source"), .list = origin, .is_list = true};
     *ret = (Settings){.items = items, .count = 3, .origin = str_copy(arena, settings->origin)};
 }
 
-// The other way round. One key several times is a list.
+static bool take_brackets(Str *key)
+{
+    bool has = key->len > 2 && key->ptr[key->len - 2] == '[' && key->ptr[key->len - 1] == ']';
+    key->len -= has ? 2 : 0;
+    return has;
+}
+
+// The other way round.
 static Status other_settings(DiskSource *source, Arena *arena, const SourceOps **ret_ops,
                              Settings *ret, Error *err)
 {
     const StrList *origin = &source->origin;
     *ret_ops = source_find(origin->items[0]);
-    if (*ret_ops == NULL || *ret_ops == &disk_source) {
+    if (*ret_ops == NULL || *ret_ops == &disk_source || (*ret_ops)->copy_read_rows == NULL) {
         return error_set(err, ERROR_CONFIG, "the buffer cannot be filled from \"%" STR_FMT "\"",
                          STR_ARG(origin->items[0]));
     }
@@ -119,14 +127,17 @@ static Status other_settings(DiskSource *source, Arena *arena, const SourceOps *
         Str value = origin->items[i];
         Str key;
         (void)str_split(&value, '=', &key);
-        bool again = count > 0 && str_equal(items[count - 1].key, key);
+        bool is_list = take_brackets(&key);
+        bool again = is_list && count > 0 && str_equal(items[count - 1].key, key);
         if (!again) {
-            items[count] = (Setting){.key = key, .value = value};
-            items[count++].list.items = ARENA_ARRAY(arena, Str, origin->count);
+            items[count] = (Setting){.key = key, .is_list = is_list};
+            items[count].value = is_list ? STR("") : value;
+            items[count++].list.items = ARENA_ARRAY(arena, Str, is_list ? origin->count : 1);
         }
-        Setting *setting = &items[count - 1];
-        setting->list.items[setting->list.count++] = value;
-        setting->is_list = again || setting->is_list;
+        StrList *list = &items[count - 1].list;
+        if (is_list) {
+            list->items[list->count++] = value;
+        }
     }
     *ret = (Settings){.items = items, .count = count};
     return STATUS_OK;
@@ -147,7 +158,7 @@ static Status open_other_locked(DiskSource *source, Error *err)
     if (source->origin.count == 0) {
         return error_set(err, ERROR_CONFIG,
                          "the buffer \"%" STR_FMT "\" has no source to copy from",
-                         STR_ARG(source->path));
+                         STR_ARG(source->directory));
     }
     if (source->is_other_open) {
         return STATUS_OK;
@@ -213,6 +224,12 @@ static Status copy_read(CopyReader *reader, Batch **ret, Error *err)
     return reader->ops->copy_read(reader->inner, ret, err);
 }
 
+static Status copy_read_rows(CopyReader *reader, CopyForm form, Str *ret, size_t *ret_count,
+                             Error *err)
+{
+    return reader->ops->copy_read_rows(reader->inner, form, ret, ret_count, err);
+}
+
 static void copy_close(CopyReader *reader)
 {
     if (reader != NULL) {
@@ -229,6 +246,28 @@ static Status check(Source *base, Report *report, const SourceTables **ret, Erro
                : STATUS_FAIL;
 }
 
+// The other source's catalogs are ahead of the log, which may still have the last changes of a
+// table whose name a new one has taken. So the log's own place for the news is waited for.
+static Status find_news(DiskSource *source, const SourceTables *tables, Error *err)
+{
+    if (source->known.by_oid.count == 0) {
+        return STATUS_OK; // no name is taken yet
+    }
+    source->news.items = ARENA_ARRAY(&source->arena, SourceTable, tables->count);
+    for (size_t i = 0; i < tables->count; i++) {
+        if (tables_find(&source->known, tables->items[i].relation->oid) == NULL) {
+            source->news.items[source->news.count++] = tables->items[i];
+        }
+    }
+    Lsn until = source->base.context.until;
+    if (source->news.count == 0 ||
+        source->other->ops->now(source->other, &source->news_at, err) == STATUS_OK) {
+        source->news_at = until == LSN_NONE ? source->news_at : MIN(source->news_at, until);
+        return STATUS_OK;
+    }
+    return STATUS_FAIL;
+}
+
 // What a connection costs is spared where nothing is to be copied, and so is being stopped by it.
 static Status tables(Source *base, const SourceTables **ret, Error *err)
 {
@@ -238,8 +277,9 @@ static Status tables(Source *base, const SourceTables **ret, Error *err)
         *ret = &none;
         return STATUS_OK;
     }
-    return open_other(source, err) == STATUS_OK
-               ? source->other->ops->tables(source->other, ret, err)
+    return open_other(source, err) == STATUS_OK &&
+                   source->other->ops->tables(source->other, ret, err) == STATUS_OK
+               ? find_news(source, *ret, err)
                : STATUS_FAIL;
 }
 
@@ -250,7 +290,7 @@ static Status tables(Source *base, const SourceTables **ret, Error *err)
 static Status validate(Source *base, Error *err)
 {
     DiskSource *source = self(base);
-    if (source->path.len == 0 || str_find(source->path, '\0') >= 0) {
+    if (source->directory.len == 0 || str_find(source->directory, '\0') >= 0) {
         return error_set(err, ERROR_CONFIG, "the disk buffer needs the path of a directory");
     }
     if (source->origin.count == 0) {
@@ -271,14 +311,15 @@ static Status disk_source_open(Source *base, Error *err)
 {
     DiskSource *source = self(base);
     (void)pthread_mutex_init(&source->lock, NULL);
-    source->is_lock_made = true;
+    tables_init(&source->known);
+    source->is_opened = true;
     if (source->origin.count > 0) {
         if (make_other(source, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
         base->copies = source->other->copies;
     }
-    return segment_log_open(str_to_cstr(&source->arena, source->path), &source->log, err);
+    return segment_log_open(str_to_cstr(&source->arena, source->directory), &source->log, err);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -290,7 +331,7 @@ static Status is_another(const DiskSource *source, Str stored, Str now, Error *e
     error_set(err, ERROR_CONFIG,
               "the buffer \"%" STR_FMT "\" is not of the source that the target was filled from: "
               "that was \"%" STR_FMT "\", this is \"%" STR_FMT "\"",
-              STR_ARG(source->path), STR_ARG(stored), STR_ARG(now));
+              STR_ARG(source->directory), STR_ARG(stored), STR_ARG(now));
     return error_hint(err, "Positions of another cluster, database or slot mean nothing here. Name "
                            "the old source and buffer, or start again under another --name.");
 }
@@ -317,18 +358,20 @@ static Status check_identity(DiskSource *source, const Checkpoint *checkpoint, C
 static Status look_at_copies(DiskSource *source, const Checkpoint *checkpoint, bool is_fresh,
                              Error *err)
 {
-    Tables known;
-    tables_init(&known);
-    Status status = tables_load(&known, checkpoint, err);
-    source->wants_tables = source->base.copies && is_fresh;
+    if (!source->base.copies) {
+        return STATUS_OK;
+    }
+    source->wants_tables = is_fresh;
     size_t cursor = 0;
     void *value;
-    while (source->base.copies && status == STATUS_OK && map_next(&known.by_oid, &cursor, &value)) {
+    if (tables_load(&source->known, checkpoint, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    while (map_next(&source->known.by_oid, &cursor, &value)) {
         const Table *table = value;
         source->wants_tables = source->wants_tables || table->state != TABLE_READY;
     }
-    tables_done(&known);
-    return status;
+    return STATUS_OK;
 }
 
 // With copies a snapshot will have everything up to now, and the stream goes on from here. Without
@@ -343,17 +386,48 @@ static Position first_position(const DiskSource *source, const SegmentLogRange *
     return start;
 }
 
+// The log begins when the pipeline that fills it has reached its source. What holds that up, it
+// says itself.
+static Status wait_for_beginning(const DiskSource *source, SegmentLogRange *ret, Error *err)
+{
+    const Cancel *cancel = source->base.context.cancel;
+    for (;;) {
+        *ret = segment_log_range(source->log);
+        if (!ret->is_empty) {
+            return STATUS_OK;
+        }
+        if (cancel_is_set(cancel)) {
+            return error_set(err, ERROR_CANCELLED, "cancelled");
+        }
+        struct pollfd fd = {.fd = cancel == NULL ? -1 : cancel->fd, .events = POLLIN};
+        (void)poll(&fd, 1, BEGINNING_MS);
+    }
+}
+
+// What was dropped cannot be had back: nothing more is kept for this reader.
+static Status open_reader(DiskSource *source, Position start, Error *err)
+{
+    Error failure = {0};
+    if (segment_log_reader_open(source->log, start, &source->reader, &failure) == STATUS_OK) {
+        segment_log_passed(source->log, source->reader_name, start);
+        return STATUS_OK;
+    }
+    if (failure.kind == ERROR_CONFIG) {
+        segment_log_give_up(source->log, source->reader_name);
+    }
+    *err = failure;
+    return STATUS_FAIL;
+}
+
 static Status disk_source_resume(Source *base, const Checkpoint *checkpoint, Checkpoint *changed,
                                  Error *err)
 {
     DiskSource *source = self(base);
     const CheckpointEntry *entry = checkpoint_get(checkpoint, STR("position"));
-    SegmentLogRange range = segment_log_range(source->log);
+    SegmentLogRange range;
     Position start;
-    if (range.is_empty) {
-        return error_set(err, ERROR_TRANSIENT,
-                         "the buffer \"%" STR_FMT "\" has nothing yet: its source was not reached",
-                         STR_ARG(source->path));
+    if (wait_for_beginning(source, &range, err) != STATUS_OK) {
+        return STATUS_FAIL;
     }
     if (entry == NULL) {
         start = first_position(source, &range, changed);
@@ -363,13 +437,12 @@ static Status disk_source_resume(Source *base, const Checkpoint *checkpoint, Che
     }
     if (check_identity(source, checkpoint, changed, err) != STATUS_OK ||
         look_at_copies(source, checkpoint, entry == NULL, err) != STATUS_OK ||
-        segment_log_reader_open(source->log, start, &source->reader, err) != STATUS_OK) {
+        open_reader(source, start, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     source->skipped = start;
     source->end = start;
     source->passed = start;
-    segment_log_passed(source->log, source->reader_name, start);
     return STATUS_OK;
 }
 
@@ -381,7 +454,7 @@ static Status take_changes(DiskSource *source, const Record *record, Error *err)
 {
     if (unpack_changes(&source->unpacker, record->payload, source->batch, err) != STATUS_OK) {
         return error_wrap(err, "the buffer \"%" STR_FMT "\", at byte %" PRIu64 " of a segment",
-                          STR_ARG(source->path), record->offset);
+                          STR_ARG(source->directory), record->offset);
     }
     source->batch->bytes += record->payload.len;
     source->in_group = true;
@@ -410,6 +483,24 @@ static Status take(DiskSource *source, const Record *record, bool *ret_kept, Err
     return STATUS_OK;
 }
 
+static void tell_news_in_time(DiskSource *source)
+{
+    Batch *batch = source->batch;
+    if (source->news.count == 0 || source->in_group || source->end.lsn < source->news_at) {
+        return;
+    }
+    Transaction *now = arena_alloc_zero(&batch->arena, sizeof(*now));
+    now->commit_lsn = source->end.lsn;
+    for (size_t i = 0; i < source->news.count; i++) {
+        Change *change = batch_add(batch);
+        change->op = CHANGE_SCHEMA;
+        change->relation = source->news.items[i].relation;
+        change->transaction = now;
+        change->ordinal = 1; // behind everything so far; the next transaction is later
+    }
+    source->news.count = 0;
+}
+
 // Until the batch is full or there is nothing more.
 static Status fill(DiskSource *source, Error *err)
 {
@@ -418,6 +509,7 @@ static Status fill(DiskSource *source, Error *err)
             source->batch = batch_new();
         }
         Batch *batch = source->batch;
+        tell_news_in_time(source);
         Record record;
         bool is_kept;
         Status status = segment_log_next(source->reader, &batch->arena, &record, err);
@@ -490,10 +582,16 @@ static void disk_source_confirm(Source *base, Position position)
     }
 }
 
+// What the other source has now will be in the log later.
 static Status now(Source *base, Lsn *ret, Error *err)
 {
     DiskSource *source = self(base);
-    *ret = segment_log_range(source->log).last.lsn;
+    if (source->origin.count == 0) {
+        *ret = segment_log_range(source->log).last.lsn;
+    } else if (open_other(source, err) != STATUS_OK ||
+               source->other->ops->now(source->other, ret, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
     base->context.until = *ret;
     return STATUS_OK;
 }
@@ -513,7 +611,8 @@ static void disk_source_close(Source *base)
     source_free(source->other);
     unpacker_done(&source->unpacker);
     arena_done(&source->arena);
-    if (source->is_lock_made) {
+    if (source->is_opened) {
+        tables_done(&source->known);
         (void)pthread_mutex_destroy(&source->lock);
     }
 }
@@ -532,6 +631,7 @@ const SourceOps disk_source = {
     .snapshot_close = snapshot_close,
     .copy_open = copy_open,
     .copy_read = copy_read,
+    .copy_read_rows = copy_read_rows,
     .copy_close = copy_close,
     .poll = disk_source_poll,
     .confirm = disk_source_confirm,

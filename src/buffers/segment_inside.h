@@ -14,10 +14,11 @@ typedef struct Segment {
     uint64_t size;  // of all of it but the last; that one grows
 } Segment;
 
-/** Somebody who is expected to read. */
+/** Somebody who reads. */
 typedef struct Cursor {
     Str name;
-    bool is_known;
+    bool is_expected; // nothing that it needs is dropped
+    bool is_known;    // it has told how far it is
     bool is_given_up;
     Position position;
     // The log ended at `mark` at `marked_us`, and the reader is not there yet: so it is late by the
@@ -50,9 +51,10 @@ struct SegmentLog {
     SegmentLogReader *readers;
     Cursor *cursors;
     size_t cursor_count;
+    size_t cursor_capacity;
     uint64_t keep_bytes;
     bool is_expecting;
-    Arena cursor_arena;
+    Arena cursor_arena; // their names
 
     // The writer's.
     uint64_t sequence; // of the last segment; 0: there is none

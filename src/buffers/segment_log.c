@@ -21,8 +21,8 @@ static SegmentLog *open_logs;
 
 static Status find_directory(const char *directory, struct stat *ret, Error *err)
 {
-    if (mkdir(directory, 0700) != 0 && errno != EEXIST) {
-        return file_error(err, errno, "make the directory", directory);
+    if (file_make_directory(directory, err) != STATUS_OK) {
+        return STATUS_FAIL;
     }
     if (stat(directory, ret) != 0) {
         return file_error(err, errno, "look at the directory", directory);
@@ -279,7 +279,8 @@ static uint64_t keep_from(const SegmentLog *log)
     uint64_t keep = log->durable.sequence;
     for (size_t i = 0; i < log->cursor_count; i++) {
         const Cursor *cursor = &log->cursors[i];
-        keep = cursor->is_given_up ? keep : MIN(keep, needed_by(log, cursor));
+        bool counts = cursor->is_expected && !cursor->is_given_up;
+        keep = counts ? MIN(keep, needed_by(log, cursor)) : keep;
     }
     uint64_t bytes = 0;
     for (size_t i = log->count; i > 0 && log->keep_bytes > 0; i--) {
@@ -339,25 +340,31 @@ static void set_mark(const SegmentLog *log, Cursor *cursor)
     cursor->marked_us = clock_monotonic_us();
 }
 
+static Cursor *get_cursor(SegmentLog *log, Str name)
+{
+    Cursor *known = find_cursor(log, name);
+    if (known != NULL) {
+        return known;
+    }
+    if (log->cursor_count == log->cursor_capacity) {
+        log->cursor_capacity = MAX(log->cursor_capacity * 2, (size_t)8);
+        log->cursors = mem_resize(log->cursors, log->cursor_capacity * sizeof(Cursor));
+    }
+    Cursor *cursor = &log->cursors[log->cursor_count++];
+    *cursor = (Cursor){.name = str_copy(&log->cursor_arena, name)};
+    set_mark(log, cursor);
+    return cursor;
+}
+
 void segment_log_expect(SegmentLog *log, const Str *names, size_t count, uint64_t keep_bytes)
 {
     (void)pthread_mutex_lock(&log->mutex);
-    Arena arena = {.chunk_size = 4096};
-    Cursor *cursors = mem_alloc_zero((count + 1) * sizeof(Cursor));
-    for (size_t i = 0; i < count; i++) {
-        const Cursor *known = find_cursor(log, names[i]);
-        if (known != NULL) {
-            cursors[i] = *known;
-        } else {
-            set_mark(log, &cursors[i]);
-        }
-        cursors[i].name = str_copy(&arena, names[i]);
+    for (size_t i = 0; i < log->cursor_count; i++) {
+        log->cursors[i].is_expected = false;
     }
-    mem_free(log->cursors);
-    arena_done(&log->cursor_arena);
-    log->cursors = cursors;
-    log->cursor_count = count;
-    log->cursor_arena = arena;
+    for (size_t i = 0; i < count; i++) {
+        get_cursor(log, names[i])->is_expected = true;
+    }
     log->keep_bytes = keep_bytes;
     log->is_expecting = true;
     drop_old(log);
@@ -367,17 +374,14 @@ void segment_log_expect(SegmentLog *log, const Str *names, size_t count, uint64_
 void segment_log_passed(SegmentLog *log, Str name, Position position)
 {
     (void)pthread_mutex_lock(&log->mutex);
-    Cursor *cursor = find_cursor(log, name);
-    if (cursor != NULL) {
-        cursor->position = position;
-        cursor->is_known = true;
-        cursor->is_given_up =
-            cursor->is_given_up && segment_list_needed(log, cursor->position) == 0;
-        if (position_compare(position, cursor->mark) >= 0) {
-            set_mark(log, cursor);
-        }
-        drop_old(log);
+    Cursor *cursor = get_cursor(log, name);
+    cursor->position = position;
+    cursor->is_known = true;
+    cursor->is_given_up = cursor->is_given_up && segment_list_needed(log, cursor->position) == 0;
+    if (position_compare(position, cursor->mark) >= 0) {
+        set_mark(log, cursor);
     }
+    drop_old(log);
     (void)pthread_mutex_unlock(&log->mutex);
 }
 
@@ -394,7 +398,7 @@ bool segment_log_backlog(SegmentLog *log, Str name, SegmentLogBacklog *ret)
 {
     (void)pthread_mutex_lock(&log->mutex);
     const Cursor *cursor = find_cursor(log, name);
-    bool is_expected = cursor != NULL && !cursor->is_given_up;
+    bool is_expected = cursor != NULL && cursor->is_expected && !cursor->is_given_up;
     if (is_expected) {
         *ret = (SegmentLogBacklog){.is_known = cursor->is_known};
         bool has_all = cursor->is_known && position_compare(cursor->position, log->position) >= 0;
@@ -410,10 +414,7 @@ bool segment_log_backlog(SegmentLog *log, Str name, SegmentLogBacklog *ret)
 void segment_log_give_up(SegmentLog *log, Str name)
 {
     (void)pthread_mutex_lock(&log->mutex);
-    Cursor *cursor = find_cursor(log, name);
-    if (cursor != NULL) {
-        cursor->is_given_up = true;
-        drop_old(log);
-    }
+    get_cursor(log, name)->is_given_up = true;
+    drop_old(log);
     (void)pthread_mutex_unlock(&log->mutex);
 }

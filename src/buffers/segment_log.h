@@ -107,7 +107,7 @@ Wake *segment_log_reader_wake(SegmentLogReader *reader);
  */
 void segment_log_expect(SegmentLog *log, const Str *names, size_t count, uint64_t keep_bytes);
 
-/** @name has everything at or before @position. Ignored for a name that is not expected. */
+/** @name has everything at or before @position. It may tell so before it is expected. */
 void segment_log_passed(SegmentLog *log, Str name, Position position);
 
 typedef struct SegmentLogBacklog {

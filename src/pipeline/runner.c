@@ -270,7 +270,7 @@ static void init_branch(Runner *runner, size_t index)
         branch->key =
             str_from(arena_printf(&runner->arena, "%" STR_FMT ".%" STR_FMT, STR_ARG(pipeline->name),
                                   STR_ARG(branch->target->name)));
-        branch->scope = (LogScope){&runner->scope, "route", branch->target->name};
+        branch->scope = (LogScope){&runner->pipeline_scope, "route", branch->target->name};
     }
     meter_init(&branch->meter);
 }
@@ -280,9 +280,14 @@ Status runner_new(const Pipeline *pipeline, const LogScope *scope, Runner **ret,
     assert(pipeline->source != NULL);
     assert(pipeline->route_count > 0);
     assert(pipeline->route_count <= LIMIT_ROUTES);
+    assert(pipeline->buffer == NULL);
     Runner *runner = mem_alloc_zero(sizeof(*runner));
     runner->pipeline = pipeline;
-    runner->scope = (LogScope){scope, "pipeline", pipeline->name};
+    runner->pipeline_scope = (LogScope){scope, "pipeline", pipeline->name};
+    runner->scope = runner->pipeline_scope;
+    if (pipeline->route_count == 1 && pipeline->routes[0].name.len > 0) {
+        runner->scope = (LogScope){&runner->pipeline_scope, "route", pipeline->routes[0].name};
+    }
     runner->bell.fd = runner->source_bell.fd = runner->cancel.fd = -1;
     (void)pthread_mutex_init(&runner->lock, NULL);
     runner->branch_count = pipeline->route_count;

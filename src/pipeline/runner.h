@@ -1,6 +1,8 @@
 // Runs one pipeline: copy, stream, confirm, retry, stop. What the commands talk to.
 #pragma once
 
+#include <stdatomic.h>
+
 #include "base/log.h"
 #include "pipeline/sink.h"
 #include "pipeline/source.h"
@@ -33,7 +35,11 @@ typedef struct Pipeline {
     Str state_dir;      // where state directories are; created when missing
     UntilKind until;
     Lsn until_lsn;
-    int64_t jobs; // tables copied at the same time
+    // Of pipelines that are to end at the same place: the first to open asks its source where that
+    // is. UNTIL_NOW only; NULL: each asks for itself.
+    atomic_uint_fast64_t *shared_now; // Lsn
+    int64_t jobs;                     // tables copied at the same time
+    Settings *buffer; // NULL: none; otherwise it is no single runner's, see buffers/disk.h
 } Pipeline;
 
 typedef enum RunnerPhase {

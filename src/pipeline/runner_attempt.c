@@ -6,6 +6,23 @@ static void notice(void *context, const char *message)
     log_warn(context, message);
 }
 
+static Status find_now(Runner *runner, Error *err)
+{
+    atomic_uint_fast64_t *shared = runner->pipeline->shared_now;
+    uint_fast64_t known = shared == NULL ? LSN_NONE : atomic_load(shared);
+    if (known == LSN_NONE) {
+        Lsn now;
+        if (runner->source->ops->now(runner->source, &now, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        known = LSN_NONE;
+        bool is_first = shared == NULL || atomic_compare_exchange_strong(shared, &known, now);
+        known = is_first ? now : known;
+    }
+    runner->until.lsn = known;
+    return STATUS_OK;
+}
+
 static Status open_source(Runner *runner, Error *err)
 {
     const Pipeline *pipeline = runner->pipeline;
@@ -25,10 +42,7 @@ static Status open_source(Runner *runner, Error *err)
         return error_wrap(err, "source");
     }
     bool first = runner->until.lsn == LSN_NONE;
-    if (pipeline->until == UNTIL_NOW && first) {
-        return runner->source->ops->now(runner->source, &runner->until.lsn, err);
-    }
-    return STATUS_OK;
+    return pipeline->until == UNTIL_NOW && first ? find_now(runner, err) : STATUS_OK;
 }
 
 static Status open_branch(Branch *branch, Error *err)

@@ -33,7 +33,8 @@ typedef struct Branch {
 struct Runner {
     const Pipeline *pipeline;
     Arena arena;
-    LogScope scope;
+    LogScope pipeline_scope;
+    LogScope scope; // and the route, when there is only one that has a name
     LogRepeat retry_line;
     pthread_mutex_t lock; // of core and failure
     Core core;

@@ -51,6 +51,8 @@ typedef struct SinkOps {
     bool has_tables;
     // Several instances may write different tables at the same time: parallel copy.
     bool is_parallel;
+    // Gets every change as the source tells it, CHANGE_SCHEMA included; nothing is prepared.
+    bool takes_all;
 
     /** Look at the parsed options before anything is opened. NULL: nothing to look at. */
     Status (*validate)(Sink *sink, Error *err);

@@ -69,6 +69,7 @@ typedef struct SourceOps {
     /**
      * The tables published now; valid until close(). Those that the checkpoint does not have are
      * told again by a CHANGE_SCHEMA in the stream, where it has come to as far as this was true.
+     * Without resume(): what another instance with the same settings has published.
      */
     Status (*tables)(Source *source, const SourceTables **ret, Error *err);
 

@@ -322,6 +322,24 @@ static Status postgres_resume(Source *source, const Checkpoint *checkpoint, Chec
     return resume_stream(postgres, checkpoint, changed, err);
 }
 
+// Another instance streams, and has made the publications: they are only looked at.
+static Status find_publications(Postgres *postgres, Error *err)
+{
+    Arena scratch = {0};
+    bool has_append = false;
+    Str append = str_from(
+        arena_printf(&postgres->arena, "%" STR_FMT "_append", STR_ARG(postgres->publication_name)));
+    Status status = postgres_find_owner(postgres, &scratch, err);
+    if (status == STATUS_OK && postgres->owns_publication) {
+        status = postgres_publication_exists(postgres, append, &has_append, err);
+    }
+    if (has_append) {
+        postgres->append_publication = append;
+    }
+    arena_done(&scratch);
+    return status;
+}
+
 // A table that the route does not know may have the name of one whose last changes are still to
 // come: it is told once more, in its place in the stream. But not behind what the run is to reach.
 static Status postgres_tables(Source *source, const SourceTables **ret, Error *err)
@@ -329,12 +347,16 @@ static Status postgres_tables(Source *source, const SourceTables **ret, Error *e
     Postgres *postgres = (Postgres *)source;
     PostgresStream *stream = &postgres->stream;
     SourceTables *published = &postgres->published;
+    bool streams = postgres->walsender != NULL;
+    if (!source->context.copy_only && !streams && find_publications(postgres, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
     if (postgres_published(postgres, source->context.copy_only, &postgres->arena, published, err) !=
         STATUS_OK) {
         return STATUS_FAIL;
     }
     *ret = published;
-    if (source->context.copy_only) {
+    if (!streams) {
         return STATUS_OK;
     }
     postgres_stream_know(postgres, published);

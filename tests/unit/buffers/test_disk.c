@@ -30,6 +30,8 @@ static const Option fake_options[] = {
 
 static int fake_opened;
 static bool fake_is_down;
+static const Relation *fake_table;
+static Lsn fake_end;
 static char fake_seen[128]; // the options as they arrived
 
 static Status fake_validate(Source *source, Error *err)
@@ -51,6 +53,7 @@ static Status fake_tables(Source *source, const SourceTables **ret, Error *err)
 {
     static SourceTable table;
     static const SourceTables tables = {&table, 1};
+    table.relation = fake_table;
     *ret = &tables;
     return STATUS_OK;
 }
@@ -81,6 +84,19 @@ static Status fake_read(CopyReader *reader, Batch **ret, Error *err)
     return STATUS_OK;
 }
 
+static Status fake_read_rows(CopyReader *reader, CopyForm form, Str *ret, size_t *ret_count,
+                             Error *err)
+{
+    *ret_count = 0;
+    return STATUS_OK;
+}
+
+static Status fake_now(Source *source, Lsn *ret, Error *err)
+{
+    *ret = fake_end;
+    return STATUS_OK;
+}
+
 static void fake_copy_close(CopyReader *reader)
 {
     assert_non_null(reader);
@@ -101,6 +117,8 @@ static const SourceOps fake_source = {
     .snapshot_close = fake_snapshot_close,
     .copy_open = fake_copy,
     .copy_read = fake_read,
+    .copy_read_rows = fake_read_rows,
+    .now = fake_now,
     .copy_close = fake_copy_close,
     .close = fake_close,
 };
@@ -134,6 +152,8 @@ static int setup(void **state)
     fake_opened = 0;
     fake_is_down = false;
     table = relation_of(&arena, 1, "public", "t", "a", columns, 2);
+    fake_table = table;
+    fake_end = 0;
     other_table = relation_of(&arena, 2, "public", "other", "a", columns, 2);
     OK(cancel_init(&cancel, err));
     return 0;
@@ -151,7 +171,7 @@ static Status try_sink(const char *pipeline, Sink **ret, Checkpoint *checkpoint,
 {
     static Str readers[] = {{"r", 1}};
     Setting items[] = {
-        {.key = STR("path"), .value = str_from(log_directory)},
+        {.key = STR("dir"), .value = str_from(log_directory)},
         {.key = STR("segment"), .value = STR("64kB")},
         {.key = STR("readers"), .list = {readers, 1}, .is_list = true},
         {.key = STR("max_size"), .value = str_from(sink_max_size)},
@@ -174,7 +194,7 @@ static Sink *open_sink(Checkpoint *checkpoint)
 static Source *new_source(const char *const *origin)
 {
     Setting items[3] = {
-        {.key = STR("path"), .value = str_from(log_directory)},
+        {.key = STR("dir"), .value = str_from(log_directory)},
         {.key = STR("reader"), .value = STR("r")},
         {.key = STR("source"), .is_list = true, .list = {ARENA_ARRAY(&arena, Str, 8), 0}},
     };
@@ -589,14 +609,28 @@ static void test_large_transaction(void **state)
     sink_free(sink);
 }
 
+static void *begin_later(void *argument)
+{
+    (void)usleep(30000);
+    commit(argument, (Position){10, 0});
+    return NULL;
+}
+
 static void test_refusals(void **state)
 {
     Checkpoint stored = {0};
     Checkpoint changed = {0};
+    cancel_set(&cancel); // nothing ever begins
     Source *source = new_source(NULL);
-    FAILS(try_source(source, NULL, &changed, err), ERROR_TRANSIENT, "has nothing yet");
+    FAILS(try_source(source, NULL, &changed, err), ERROR_CANCELLED, "cancelled");
     source_free(source);
+    cancel_reset(&cancel);
     Sink *sink = open_sink(&stored);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, begin_later, sink), 0);
+    source = open_source("0/A:0");
+    (void)pthread_join(thread, NULL);
+    source_free(source);
     checkpoint_set(&changed, STR("position"), STR("0/A:0"));
     checkpoint_set(&changed, STR("source"), STR("another cluster"));
     OK(sink->ops->commit(sink, &changed, err));
@@ -624,7 +658,7 @@ static void test_refusals(void **state)
 
 static void test_copies_from_the_other_source(void **state)
 {
-    static const char *const origin[] = {"fake", "url=a=b", "tables=x", "tables=y,z", NULL};
+    static const char *const origin[] = {"fake", "url=a=b", "tables[]=x", "tables[]=y,z", NULL};
     Checkpoint stored = {0};
     Checkpoint changed = {0};
     Sink *sink = open_sink(&stored);
@@ -697,6 +731,52 @@ static void test_unfinished_copies(void **state)
         source_free(source);
     }
     assert_int_equal(fake_opened, 1);
+    tables_done(&known);
+    sink_free(sink);
+    checkpoint_done(&stored);
+    checkpoint_done(&changed);
+}
+
+// The catalogs are ahead of the log: a table that the target does not know is told where the log
+// has come to what they said, behind all that happened before.
+static void test_new_tables_are_told_in_their_place(void **state)
+{
+    static const char *const origin[] = {"fake", "url=u", "tables[]=x", NULL};
+    Checkpoint stored = {0};
+    Checkpoint changed = {0};
+    Tables known;
+    Sink *sink = open_sink(&stored);
+    commit(sink, (Position){10, 0});
+    tx_add(sink, 1); // ends at 150
+    tables_init(&known);
+    Table *unfinished = tables_get(&known, table->oid);
+    tables_set_target(&known, unfinished, table);
+    checkpoint_set(&stored, STR("position"), STR("0/A:0"));
+    table_save(unfinished, &stored);
+    fake_table = other_table;
+    fake_end = 240; // tx 2 ends at 250
+    Source *source = new_source(origin);
+    OK(source->ops->open(source, err));
+    OK(source->ops->resume(source, &stored, &changed, err));
+    const SourceTables *tables;
+    OK(source->ops->tables(source, &tables, err));
+    Batch *batch;
+    OK(source->ops->poll(source, 0, -1, &batch, err));
+    assert_int_equal(batch->count, tx_rows(1));
+    batch_unref(batch);
+    tx_add(sink, 2);
+    OK(source->ops->poll(source, 0, -1, &batch, err));
+    assert_int_equal(batch->count, tx_rows(2) + 1);
+    const Change *told = &batch->changes[tx_rows(2)];
+    assert_int_equal(told->op, CHANGE_SCHEMA);
+    assert_ptr_equal(told->relation, other_table);
+    assert_true(told->transaction->commit_lsn == 250);
+    batch_unref(batch);
+    tx_add(sink, 3);
+    OK(source->ops->poll(source, 0, -1, &batch, err));
+    assert_int_equal(batch->count, tx_rows(3)); // once
+    batch_unref(batch);
+    source_free(source);
     tables_done(&known);
     sink_free(sink);
     checkpoint_done(&stored);
@@ -885,6 +965,7 @@ int main(void)
         TEST(test_refusals),
         TEST(test_copies_from_the_other_source),
         TEST(test_unfinished_copies),
+        TEST(test_new_tables_are_told_in_their_place),
         TEST(test_settings_of_the_other_source),
         TEST(test_poll_waits),
         TEST(test_killed_at_random),

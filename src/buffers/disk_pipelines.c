@@ -1,0 +1,101 @@
+// A pipeline with a disk buffer, taken apart into pipelines that have none.
+#include <assert.h>
+
+#include "base/macros.h"
+#include "buffers/disk.h"
+
+Str disk_buffer_directory(const Pipeline *pipeline, Arena *arena)
+{
+    const Setting *given = settings_find(pipeline->buffer, "dir");
+    return given != NULL
+               ? given->value
+               : str_from(arena_printf(arena, "%" STR_FMT "/%" STR_FMT ".%" STR_FMT "/log",
+                                       STR_ARG(pipeline->state_dir), STR_ARG(pipeline->name),
+                                       STR_ARG(DISK_BUFFER_ROUTE)));
+}
+
+// @settings with room for @more.
+static Settings *settings_copy(const Settings *settings, size_t more, Arena *arena)
+{
+    Settings *made = ARENA_ARRAY(arena, Settings, 1);
+    *made = *settings;
+    made->items = ARENA_ARRAY(arena, Setting, settings->count + more);
+    for (size_t i = 0; i < settings->count; i++) {
+        made->items[i] = settings->items[i];
+    }
+    return made;
+}
+
+static void settings_put(Settings *settings, const char *key, Str value)
+{
+    Setting *given = settings_find(settings, key);
+    Setting *setting = given != NULL ? given : &settings->items[settings->count++];
+    *setting = (Setting){.key = str_from(key), .value = value, .origin = settings->origin};
+}
+
+// How the log knows the route.
+static Str reader_name(const PipelineRoute *route)
+{
+    return route->name.len > 0 ? route->name : STR("route");
+}
+
+static PipelineRoute *log_route(const Pipeline *pipeline, Str directory, Arena *arena)
+{
+    Settings *settings = settings_copy(pipeline->buffer, 2, arena);
+    settings_put(settings, "dir", directory);
+    // Behind what was given: should somebody have written readers, the sink finds the key twice.
+    Setting *readers = &settings->items[settings->count++];
+    *readers = (Setting){.key = STR("readers"), .is_list = true, .origin = settings->origin};
+    readers->list.items = ARENA_ARRAY(arena, Str, pipeline->route_count);
+    for (size_t i = 0; i < pipeline->route_count; i++) {
+        readers->list.items[readers->list.count++] = reader_name(&pipeline->routes[i]);
+    }
+    PipelineRoute *route = ARENA_ARRAY(arena, PipelineRoute, 1);
+    *route = (PipelineRoute){
+        .name = DISK_BUFFER_ROUTE,
+        .sink = &disk_sink,
+        .settings = settings,
+        .id = STR("disk:"), // without the directory, which may be moved
+    };
+    return route;
+}
+
+// It only follows: each route copies for itself.
+static Pipeline filling(const Pipeline *pipeline, Str directory, Arena *arena)
+{
+    Pipeline made = *pipeline;
+    made.source_settings = settings_copy(pipeline->source_settings, 1, arena);
+    settings_put(made.source_settings, "copy", STR("false"));
+    made.routes = log_route(pipeline, directory, arena);
+    made.route_count = 1;
+    return made;
+}
+
+static Pipeline taking(const Pipeline *pipeline, PipelineRoute *route, Str directory, Arena *arena)
+{
+    Pipeline made = *pipeline;
+    made.source = &disk_source;
+    made.source_settings = ARENA_ARRAY(arena, Settings, 1);
+    disk_source_settings(directory, reader_name(route), pipeline->source, pipeline->source_settings,
+                         arena, made.source_settings);
+    made.routes = route;
+    made.route_count = 1;
+    return made;
+}
+
+Pipeline *disk_buffer_pipelines(const Pipeline *pipeline, Arena *arena)
+{
+    assert(pipeline->buffer != NULL);
+    Str directory = disk_buffer_directory(pipeline, arena);
+    Pipeline *made = ARENA_ARRAY(arena, Pipeline, pipeline->route_count + 1);
+    made[0] = filling(pipeline, directory, arena);
+    for (size_t i = 0; i < pipeline->route_count; i++) {
+        made[i + 1] = taking(pipeline, &pipeline->routes[i], directory, arena);
+    }
+    atomic_uint_fast64_t *now = ARENA_ARRAY(arena, atomic_uint_fast64_t, 1);
+    for (size_t i = 0; i <= pipeline->route_count; i++) {
+        made[i].buffer = NULL;
+        made[i].shared_now = now;
+    }
+    return made;
+}
