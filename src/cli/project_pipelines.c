@@ -1,5 +1,6 @@
 #include "cli/project_pipelines.h"
 
+#include "buffers/disk.h"
 #include "cli/pipeline_options.h"
 #include "config/project.h"
 
@@ -133,24 +134,60 @@ static Status load_one(ProjectPipeline *project, Arena *arena, Pipeline *ret, Er
 }
 
 // A relative directory in the file is relative to the file.
-static Str state_dir(const Project *project, Str given, Arena *arena)
+static Str beside_file(const Project *project, Str path, Arena *arena)
 {
-    if (given.len > 0) {
-        return given;
-    }
-    if (project->state.len == 0) {
-        return default_state_dir(arena);
-    }
-    if (project->state.ptr[0] == '/') {
-        return project->state;
+    if (path.len > 0 && path.ptr[0] == '/') {
+        return path;
     }
     size_t end = project->file.len;
     while (end > 0 && project->file.ptr[end - 1] != '/') {
         end--;
     }
     return str_from(arena_printf(arena, "%" STR_FMT "%" STR_FMT,
-                                 STR_ARG(((Str){project->file.ptr, end})),
-                                 STR_ARG(project->state)));
+                                 STR_ARG(((Str){project->file.ptr, end})), STR_ARG(path)));
+}
+
+static Str state_dir(const Project *project, Str given, Arena *arena)
+{
+    if (given.len > 0) {
+        return given;
+    }
+    return project->state.len == 0 ? default_state_dir(arena)
+                                   : beside_file(project, project->state, arena);
+}
+
+static Status check_route_names(const Pipeline *pipeline, Error *err)
+{
+    for (size_t i = 0; i < pipeline->route_count; i++) {
+        const PipelineRoute *route = &pipeline->routes[i];
+        if (str_equal(route->name, DISK_BUFFER_ROUTE)) {
+            error_set(err, ERROR_CONFIG,
+                      "%" STR_FMT ": \"%" STR_FMT "\" is the name of the buffer itself",
+                      STR_ARG(route->settings->origin), STR_ARG(route->name));
+            return error_hint(err, "Give the place another one: { connection: …, name: … }.");
+        }
+    }
+    return STATUS_OK;
+}
+
+static Status load_buffer(const Project *project, ProjectPipeline *from, Arena *arena,
+                          Pipeline *ret, Error *err)
+{
+    Settings *settings = &from->buffer_settings;
+    if (!str_is(from->buffer, "disk")) {
+        return settings->count == 0 ? STATUS_OK
+                                    : error_set(err, ERROR_CONFIG,
+                                                "%" STR_FMT ": a buffer in memory has no settings",
+                                                STR_ARG(settings->items[0].origin));
+    }
+    Setting *dir = settings_find(settings, "dir");
+    if (dir != NULL && !dir->is_list) {
+        dir->value = beside_file(project, dir->value, arena);
+    }
+    ret->buffer = settings;
+    Pipeline *parts = disk_buffer_pipelines(ret, arena);
+    return check_route_names(ret, err) == STATUS_OK ? pipeline_validate(&parts[0], err)
+                                                    : STATUS_FAIL;
 }
 
 Status project_pipelines(Str path, Str state, Str until, Arena *arena, Pipeline **ret,
@@ -166,11 +203,12 @@ Status project_pipelines(Str path, Str state, Str until, Arena *arena, Pipeline 
     }
     Pipeline *pipelines = ARENA_ARRAY(arena, Pipeline, project.count);
     for (size_t i = 0; i < project.count; i++) {
+        pipelines[i].state_dir = state_dir(&project, state, arena);
         if (load_one(&project.pipelines[i], arena, &pipelines[i], err) != STATUS_OK ||
+            load_buffer(&project, &project.pipelines[i], arena, &pipelines[i], err) != STATUS_OK ||
             pipeline_parse_until(until, &pipelines[i], err) != STATUS_OK) {
             return STATUS_FAIL;
         }
-        pipelines[i].state_dir = state_dir(&project, state, arena);
     }
     *ret = pipelines;
     *ret_count = project.count;

@@ -288,9 +288,38 @@ static Status load_sinks(Loader *loader, const YamlPair *to, ProjectPipeline *re
     return STATUS_OK;
 }
 
+static Status load_buffer(Loader *loader, const YamlPair *buffer, ProjectPipeline *ret)
+{
+    static const char *const kinds[] = {"memory", "disk", NULL};
+    static const char *const of_buffer[] = {"type", NULL};
+    const YamlNode *node = buffer->value;
+    const YamlPair *type = node->kind == YAML_MAPPING ? yaml_find(node, "type") : buffer;
+    ret->buffer_settings = (Settings){.origin = origin(loader, buffer->line)};
+    ret->buffer = STR("disk"); // only that has settings
+    if (type != NULL && scalar(loader, type, &ret->buffer) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (!is_one_of(ret->buffer, kinds)) {
+        (void)complain(loader, type == NULL ? buffer->line : type->line, "unknown type of buffer",
+                       ret->buffer);
+        return error_hint(loader->err, "It is \"memory\" or \"disk\".");
+    }
+    if (node->kind != YAML_MAPPING) {
+        return STATUS_OK;
+    }
+    ret->buffer_settings.items = ARENA_ARRAY(loader->arena, Setting, node->count);
+    return add_settings(loader, node, of_buffer, &ret->buffer_settings);
+}
+
+static Status load_jobs(Loader *loader, const YamlPair *jobs, ProjectPipeline *ret)
+{
+    ret->jobs.origin = origin(loader, jobs->line);
+    return scalar(loader, jobs, &ret->jobs.value);
+}
+
 static Status load_pipeline(Loader *loader, const YamlPair *pair, ProjectPipeline *ret)
 {
-    static const char *const known[] = {"from", "to", "jobs", NULL};
+    static const char *const known[] = {"from", "to", "jobs", "buffer", NULL};
     const YamlNode *node = pair->value;
     if (expect_mapping(loader, node, "a pipeline") != STATUS_OK ||
         check_keys(loader, node, known) != STATUS_OK) {
@@ -306,11 +335,10 @@ static Status load_pipeline(Loader *loader, const YamlPair *pair, ProjectPipelin
                                      : "\"to\" is missing in pipeline",
                         pair->key);
     }
-    if (jobs != NULL) {
-        ret->jobs.origin = origin(loader, jobs->line);
-        if (scalar(loader, jobs, &ret->jobs.value) != STATUS_OK) {
-            return STATUS_FAIL;
-        }
+    const YamlPair *buffer = yaml_find(node, "buffer");
+    if ((jobs != NULL && load_jobs(loader, jobs, ret) != STATUS_OK) ||
+        (buffer != NULL && load_buffer(loader, buffer, ret) != STATUS_OK)) {
+        return STATUS_FAIL;
     }
     return load_end(loader, from, false, &ret->source) == STATUS_OK ? load_sinks(loader, to, ret)
                                                                     : STATUS_FAIL;

@@ -8,8 +8,10 @@
 //       from: { connection: shop, tables: [public.orders, public.customers] }
 //       to:   { connection: lake }
 //       jobs: 4
+//       buffer: disk
 //
-// `to` may be a list: every change goes to all of them.
+// `to` may be a list: every change goes to all of them. `buffer` may be a mapping, with `type` and
+// the buffer's own settings.
 #pragma once
 
 #include "config/option.h"
@@ -26,7 +28,9 @@ typedef struct ProjectPipeline {
     ProjectEnd *sinks;
     size_t sink_count;
     Setting jobs; // as written; its value is empty: not given
-    Str origin;   // "weir.yml:12"
+    Str buffer;   // its type; empty: not given
+    Settings buffer_settings;
+    Str origin; // "weir.yml:12"
 } ProjectPipeline;
 
 typedef struct Project {

@@ -1,0 +1,251 @@
+// A pipeline that has no buffer is one runner. One with a disk buffer is a crew of its own: a
+// runner that fills the log, and one for each route that takes it from there. They end together:
+//
+//   the filler fails            the routes stop, too: nothing new would come, and nobody would see
+//   it the last route has ended    nobody takes anything any more, and the filler stops
+//
+// A route that fails alone leaves the others to work; the log keeps what it needs, as far as it
+// may.
+#include "cli/crew.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include "buffers/disk.h"
+#include "buffers/segment_log.h"
+#include "cli/command.h"
+#include "cli/ending.h"
+#include "cli/interrupt.h"
+#include "control/metrics.h"
+
+typedef struct Member Member;
+
+/** The runners of one pipeline. */
+typedef struct Group {
+    const Pipeline *pipeline;
+    Member *members; // the first fills the log, if there is one
+    size_t count;
+    SegmentLog *log; // NULL: there is no buffer
+    atomic_size_t routes_left;
+} Group;
+
+struct Member {
+    Group *group;
+    const Pipeline *pipeline;
+    Runner *runner;
+    pthread_t thread;
+    bool is_started;
+    atomic_bool is_sent_home; // stopped by us, not by a signal
+    Status status;
+    Error error;
+};
+
+typedef struct Crew {
+    Group *groups;
+    size_t group_count;
+    Member *members;
+    size_t count;
+    Runner **runners;
+    Watched *watched;
+} Crew;
+
+// ---------------------------------------------------------------------------------------------
+// Ends
+// ---------------------------------------------------------------------------------------------
+
+static void report_end(const Member *member)
+{
+    Str route = member->pipeline->route_count == 1 ? member->pipeline->routes[0].name : STR("");
+    LogScope pipeline = {NULL, "pipeline", member->pipeline->name};
+    LogScope named = {&pipeline, "route", route};
+    const LogScope *scope = route.len > 0 ? &named : &pipeline;
+    bool stopped = interrupt_signal() != 0 || atomic_load(&member->is_sent_home);
+    if (member->status == STATUS_OK) {
+        log_info(scope, stopped ? "stopped" : "done");
+    } else if (is_reader_gone(member->status, &member->error)) {
+        log_info(scope, "nobody reads standard output any more");
+    } else {
+        log_failure(LOG_ERROR, scope, "failed", &member->error);
+    }
+}
+
+static void send_home(Member *member)
+{
+    atomic_store(&member->is_sent_home, true);
+    runner_stop(member->runner, false);
+}
+
+static void end_with(const Member *member)
+{
+    Group *group = member->group;
+    Member *filler = &group->members[0];
+    if (group->log == NULL) {
+        return;
+    }
+    if (member != filler) {
+        if (atomic_fetch_sub(&group->routes_left, 1) == 1) {
+            send_home(filler);
+        }
+    } else if (member->status != STATUS_OK) {
+        for (size_t i = 1; i < group->count; i++) {
+            send_home(&group->members[i]);
+        }
+    }
+}
+
+// An end is said at once: the others may run for ever.
+static void *member_main(void *argument)
+{
+    Member *member = argument;
+    member->status = runner_run(member->runner, &member->error);
+    report_end(member);
+    end_with(member);
+    return NULL;
+}
+
+// The worse one first; a reader that has gone is no failure of the others.
+static int worst_code(const Crew *crew)
+{
+    static const int order[] = {EXIT_INTERRUPTED, EXIT_FAILED, EXIT_USAGE, EXIT_PIPE};
+    for (size_t o = 0; o < ARRAY_LEN(order); o++) {
+        for (size_t i = 0; i < crew->count; i++) {
+            if (ending_code(crew->members[i].status, &crew->members[i].error) == order[o]) {
+                return order[o];
+            }
+        }
+    }
+    return EXIT_DONE;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Running
+// ---------------------------------------------------------------------------------------------
+
+static void fail_member(Member *member)
+{
+    report_end(member);
+    end_with(member);
+}
+
+static void start_group(Group *group, Arena *arena)
+{
+    Member *first = &group->members[0];
+    if (group->pipeline->buffer != NULL) {
+        // Opened here, so that damage is told once, and before anything else happens.
+        const char *directory = str_to_cstr(arena, disk_buffer_directory(group->pipeline, arena));
+        first->status = segment_log_open(directory, &group->log, &first->error);
+        if (first->status != STATUS_OK) {
+            report_end(first);
+            return;
+        }
+    }
+    for (size_t i = 0; i < group->count; i++) {
+        Member *member = &group->members[i];
+        int code = pthread_create(&member->thread, NULL, member_main, member);
+        member->is_started = code == 0;
+        if (code != 0) {
+            member->status =
+                error_set_errno(&member->error, ERROR_TRANSIENT, code, "start a thread");
+            fail_member(member);
+        }
+    }
+}
+
+static void run_groups(Crew *crew, Arena *arena)
+{
+    interrupt_watch(crew->runners, crew->count);
+    for (size_t i = 0; i < crew->group_count; i++) {
+        start_group(&crew->groups[i], arena);
+    }
+    for (size_t i = 0; i < crew->count; i++) {
+        if (crew->members[i].is_started) {
+            (void)pthread_join(crew->members[i].thread, NULL);
+        }
+    }
+    interrupt_clear();
+}
+
+// ---------------------------------------------------------------------------------------------
+// Making
+// ---------------------------------------------------------------------------------------------
+
+static size_t members_of(const Pipeline *pipeline)
+{
+    return pipeline->buffer == NULL ? 1 : pipeline->route_count + 1;
+}
+
+static Status add_group(Crew *crew, const Pipeline *pipeline, Arena *arena, Error *err)
+{
+    Group *group = &crew->groups[crew->group_count++];
+    group->pipeline = pipeline;
+    group->members = &crew->members[crew->count];
+    group->count = members_of(pipeline);
+    atomic_init(&group->routes_left, pipeline->route_count);
+    const Pipeline *parts =
+        pipeline->buffer == NULL ? pipeline : disk_buffer_pipelines(pipeline, arena);
+    for (size_t i = 0; i < group->count; i++) {
+        Member *member = &group->members[i];
+        if (runner_new(&parts[i], NULL, &member->runner, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        member->group = group;
+        member->pipeline = &parts[i];
+        crew->runners[crew->count] = member->runner;
+        crew->watched[crew->count++] = (Watched){&parts[i], member->runner};
+    }
+    return STATUS_OK;
+}
+
+static Status crew_make(Crew *crew, const Pipeline *pipelines, size_t count, Arena *arena,
+                        Error *err)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < count; i++) {
+        most += members_of(&pipelines[i]);
+    }
+    *crew = (Crew){
+        .groups = ARENA_ARRAY(arena, Group, count),
+        .members = ARENA_ARRAY(arena, Member, most),
+        .runners = ARENA_ARRAY(arena, Runner *, most),
+        .watched = ARENA_ARRAY(arena, Watched, most),
+    };
+    for (size_t i = 0; i < count; i++) {
+        if (add_group(crew, &pipelines[i], arena, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    return STATUS_OK;
+}
+
+static void crew_done(Crew *crew)
+{
+    for (size_t i = 0; i < crew->count; i++) {
+        runner_free(crew->members[i].runner);
+    }
+    for (size_t i = 0; i < crew->group_count; i++) {
+        segment_log_close(crew->groups[i].log);
+    }
+}
+
+int crew_run(const Pipeline *pipelines, size_t count, Str metrics, Arena *arena)
+{
+    Crew crew;
+    MetricsServer *server = NULL;
+    Error err = {0};
+    Status status = crew_make(&crew, pipelines, count, arena, &err);
+    if (status == STATUS_OK && metrics.len > 0) {
+        status = metrics_start(metrics, crew.watched, crew.count, &server, &err);
+    }
+    if (status != STATUS_OK) {
+        crew_done(&crew);
+        return report_error(&err);
+    }
+    for (size_t i = 0; i < count; i++) {
+        tell_start(&pipelines[i]);
+    }
+    run_groups(&crew, arena);
+    metrics_stop(server);
+    int code = worst_code(&crew);
+    crew_done(&crew);
+    return code;
+}
