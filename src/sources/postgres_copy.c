@@ -124,9 +124,19 @@ static const char facts_query[] =
     "       c.relkind <> 'r' OR c.relfilenode = pg_relation_filenode(c.oid)"
     "  FROM pg_class c WHERE c.oid = $1::oid";
 
+// Each column as it was in the snapshot, and the name that it has now: the catalog is read as of
+// the snapshot, the function speaks of now. COPY, too, goes by what the table is now.
 static const char columns_query[] =
-    "SELECT attname FROM pg_attribute"
-    " WHERE attrelid = $1::oid AND attnum > 0 AND NOT attisdropped AND attgenerated = ''";
+    "SELECT attnum, attname, atttypid, attgenerated <> '',"
+    "       (pg_identify_object_as_address('pg_class'::regclass, attrelid, attnum)).object_names[3]"
+    "  FROM pg_attribute WHERE attrelid = $1::oid AND attnum > 0 AND NOT attisdropped";
+
+// The columns of somebody else's publication, as of the snapshot.
+static const char listed_query[] =
+    "SELECT a.attname FROM pg_publication_tables t, unnest(t.attnames) AS a (attname)"
+    " WHERE t.pubname IN ($2, $3)"
+    "   AND (t.schemaname, t.tablename) = (SELECT n.nspname, c.relname FROM pg_class c"
+    "        JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1::oid)";
 
 static const char filter_query[] =
     "SELECT rowfilter FROM pg_publication_tables"
@@ -157,25 +167,80 @@ static Status read_filter(Postgres *postgres, PGconn *conn, const PgWait *wait, 
     return STATUS_OK;
 }
 
-// The relation was described before the snapshot was taken. A column that the snapshot has and the
-// relation lacks would stay empty for good: the changes that filled it are in the copy.
-static Status check_columns(Postgres *postgres, PGconn *conn, const PgWait *wait,
-                            const Relation *relation, const char *oid, Error *err)
+static Status changed_meanwhile(Error *err)
 {
-    if (!postgres->owns_publication && !postgres->base.context.copy_only) {
-        return STATUS_OK; // somebody else's publication may leave columns out
+    return error_set(err, ERROR_TRANSIENT, "its columns changed while it waited");
+}
+
+static bool is_same_column(const PGresult *result, int row, const Column *column)
+{
+    uint64_t attnum;
+    uint64_t type_oid;
+    return str_to_uint64(str_from(PQgetvalue(result, row, 0)), &attnum) &&
+           str_to_uint64(str_from(PQgetvalue(result, row, 2)), &type_oid) &&
+           (column->attnum == 0 || (uint64_t)column->attnum == attnum) &&
+           column->type_oid == type_oid;
+}
+
+// Somebody else's publication may leave columns out.
+static Status check_left_out(CopyReader *reader, const PgWait *wait, const char *oid, Error *err)
+{
+    const Postgres *postgres = reader->postgres;
+    bool may_leave_out = !postgres->owns_publication && !postgres->base.context.copy_only &&
+                         postgres->server_version >= 150000;
+    if (!may_leave_out) {
+        return changed_meanwhile(err);
     }
-    const char *parameters[] = {oid};
+    Arena scratch = {0};
+    const char *parameters[] = {oid, str_to_cstr(&scratch, postgres->publication_name),
+                                postgres->append_publication.ptr == NULL
+                                    ? NULL
+                                    : str_to_cstr(&scratch, postgres->append_publication)};
     CLEANUP(pg_result_clear) PGresult *result = NULL;
-    if (pg_query(conn, wait, columns_query, 1, parameters, &result, err) != STATUS_OK) {
+    Status status = pg_query(reader->conn, wait, listed_query, 3, parameters, &result, err);
+    arena_done(&scratch);
+    if (status != STATUS_OK) {
         return STATUS_FAIL;
     }
     for (int i = 0; i < PQntuples(result); i++) {
-        if (relation_find_column(relation, str_from(PQgetvalue(result, i, 0))) < 0) {
-            return error_set(err, ERROR_TRANSIENT, "the table got a column while it waited");
+        Str name = str_from(PQgetvalue(result, i, 0));
+        if (relation_find_column(reader->relation, name) < 0) {
+            return changed_meanwhile(err);
         }
     }
     return STATUS_OK;
+}
+
+// The relation was described before the snapshot was taken, and the table was locked after it. A
+// column that came in between would stay empty for good, for the changes that filled it are in the
+// copy; columns that exchanged their names would come out exchanged. The next attempt knows better.
+static Status check_columns(CopyReader *reader, const PgWait *wait, const char *oid, Error *err)
+{
+    const Relation *relation = reader->relation;
+    const char *parameters[] = {oid};
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (pg_query(reader->conn, wait, columns_query, 1, parameters, &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    uint16_t found = 0;
+    bool left_out = false;
+    for (int i = 0; i < PQntuples(result); i++) {
+        Str name = str_from(PQgetvalue(result, i, 1));
+        int at = relation_find_column(relation, name);
+        if (at < 0) {
+            left_out = left_out || PQgetvalue(result, i, 3)[0] != 't'; // generated ones may be
+            continue;
+        }
+        if (!str_equal(name, str_from(PQgetvalue(result, i, 4))) ||
+            !is_same_column(result, i, &relation->columns[at])) {
+            return changed_meanwhile(err);
+        }
+        found++;
+    }
+    if (found != relation->column_count) {
+        return changed_meanwhile(err);
+    }
+    return left_out ? check_left_out(reader, wait, oid, err) : STATUS_OK;
 }
 
 static void append_columns(Buf *sql, const Relation *relation)
@@ -213,7 +278,7 @@ static Status build_copy(CopyReader *reader, const PgWait *wait, Buf *sql, Error
     if (PQgetvalue(result, 0, 2)[0] != 't') {
         return error_set(err, ERROR_TRANSIENT, "the table was rewritten while it waited");
     }
-    if (check_columns(postgres, conn, wait, relation, oid, err) != STATUS_OK) {
+    if (check_columns(reader, wait, oid, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     bool partitioned = PQgetvalue(result, 0, 0)[0] == 'p';
