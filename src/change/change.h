@@ -43,8 +43,6 @@ enum {
 typedef struct Change {
     ChangeOp op;
     uint32_t truncate_flags;
-    bool
-        needs_copy; // CHANGE_SCHEMA: changes of the table were missed, its rows are to be read anew
     const Relation *relation; // NULL for a message
     // Row images: relation->column_count values each, borrowed from the batch.
     const Value *old_row; // update, delete; NULL when the server sent none (the key did not change)

@@ -25,7 +25,6 @@ enum {
     TAG_TRANSACTION = 0x07, // in place of an op
     TAG_OLD_ROW = 0x08,
     TAG_NEW_ROW = 0x10,
-    TAG_NEEDS_COPY = 0x20,
     TAG_FLAGS = 0x40, // truncate_flags are not 0
     TAG_MESSAGE = 0x80,
 };
@@ -236,6 +235,7 @@ bool pack_relation(Packer *packer, const Relation *relation, Buf *out)
     buf_char(out, relation->key_is_primary);
     put_number(out, relation->file);
     buf_be64(out, relation->definition);
+    buf_be64(out, relation->published);
     return true;
 }
 
@@ -335,7 +335,7 @@ MUST_CHECK static bool take_relation(Reader *in, Arena *scratch, uint32_t *ret_i
         !take_u32(in, &ret->oid) || !take_text(in, &ret->schema) || !take_text(in, &ret->name) ||
         !take_identity(in, ret) || !take_columns(in, scratch, ret) || !take_key(in, scratch, ret) ||
         !reader_u8(in, &key_is_primary) || key_is_primary > 1 || !take_u32(in, &ret->file) ||
-        !reader_u64(in, &ret->definition)) {
+        !reader_u64(in, &ret->definition) || !reader_u64(in, &ret->published)) {
         return false;
     }
     ret->key_is_primary = key_is_primary == 1;
@@ -406,10 +406,10 @@ static void put_transaction(Buf *out, const Transaction *was, const Transaction 
 
 static void put_change(const Packer *packer, Buf *out, const Change *change, uint64_t was_ordinal)
 {
-    int tag =
-        (int)change->op | (change->old_row != NULL ? TAG_OLD_ROW : 0) |
-        (change->new_row != NULL ? TAG_NEW_ROW : 0) | (change->needs_copy ? TAG_NEEDS_COPY : 0) |
-        (change->truncate_flags != 0 ? TAG_FLAGS : 0) | (change->message != NULL ? TAG_MESSAGE : 0);
+    int tag = (int)change->op | (change->old_row != NULL ? TAG_OLD_ROW : 0) |
+              (change->new_row != NULL ? TAG_NEW_ROW : 0) |
+              (change->truncate_flags != 0 ? TAG_FLAGS : 0) |
+              (change->message != NULL ? TAG_MESSAGE : 0);
     const Relation *relation = change->relation;
     assert(is_sound(change->op, tag, relation != NULL));
     buf_char(out, (char)tag);
@@ -529,7 +529,6 @@ MUST_CHECK static bool take_change(Unpacker *unpacker, Reader *in, int tag, uint
                                    Batch *batch, Change *change)
 {
     change->op = (ChangeOp)(tag & TAG_OP);
-    change->needs_copy = (tag & TAG_NEEDS_COPY) != 0;
     bool has_relation = change->op != CHANGE_MESSAGE;
     if (!is_sound(change->op, tag, has_relation) ||
         !take_difference(in, was_ordinal, &change->ordinal) ||

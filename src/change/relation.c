@@ -137,9 +137,16 @@ bool relation_is_rewritten(const Relation *was, const Relation *now)
     return is_known && was->file != now->file && was->definition != now->definition;
 }
 
+bool relation_has_gap(const Relation *was, const Relation *now)
+{
+    bool is_known = was->published != 0 && now->published != 0;
+    return is_known && was->published != now->published && now->published > PUBLISHED_NO_MORE;
+}
+
 bool relation_is_same(const Relation *a, const Relation *b)
 {
-    return a->file == b->file && a->definition == b->definition && relation_equal(a, b);
+    return a->file == b->file && a->definition == b->definition && a->published == b->published &&
+           relation_equal(a, b);
 }
 
 static bool same_type(const Column *a, const Column *b)

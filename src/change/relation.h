@@ -64,7 +64,15 @@ typedef struct Relation {
     uint32_t file; // pg_class.relfilenode; 0: not known, or of a partitioned table
     uint64_t
         definition; // digest of its columns' rows in pg_attribute, versions included; 0: not known
+    // What makes it published: digest of the publication's entries, which get new oids whenever
+    // they are made anew. 0: not known.
+    uint64_t published;
 } Relation;
+
+/** Relation.published of a table whose inserts and truncates only are told, and of one that is not
+ *  published any more. Every digest is larger. */
+#define PUBLISHED_INSERTS UINT64_C(1)
+#define PUBLISHED_NO_MORE UINT64_C(2)
 
 /** Index of the column of that name, or -1. */
 int relation_find_column(const Relation *relation, Str name);
@@ -96,7 +104,13 @@ bool relation_is_uncertain(const Relation *was, const Relation *now);
  */
 bool relation_is_rewritten(const Relation *was, const Relation *now);
 
-/** relation_equal(), and nothing that relation_is_rewritten() compares differs. */
+/**
+ * Whether changes between @was and @now were not told: the table was not published for a while, or
+ * not its updates and deletes.
+ */
+bool relation_has_gap(const Relation *was, const Relation *now);
+
+/** relation_equal(), and nothing differs that the two functions above compare. */
 bool relation_is_same(const Relation *a, const Relation *b);
 
 typedef enum SchemaEdit {

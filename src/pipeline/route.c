@@ -157,14 +157,45 @@ static bool must_wait(const Route *route, const Table *table, const Relation *re
            tables_rival(&route->tables, relation) != NULL;
 }
 
+// It was not published for a while: what happened meanwhile is in its rows only.
+static bool has_gap(const Route *route, const Table *table, const Relation *now)
+{
+    if (!route->options.copies || table->state != TABLE_READY || table->target == NULL ||
+        !relation_has_gap(table->target, now)) {
+        return false;
+    }
+    Arena scratch = {0};
+    const SinkContext *context = &route->sink->context;
+    context->notice(context->notice_context,
+                    arena_printf(&scratch,
+                                 "table \"%" STR_FMT ".%" STR_FMT
+                                 "\" was not published for a while: it is copied again",
+                                 STR_ARG(now->schema), STR_ARG(now->name)));
+    arena_done(&scratch);
+    return true;
+}
+
+static void copy_again(Route *route, Table *table)
+{
+    table->state = TABLE_PENDING;
+    table->copy_begun = true;
+    table->is_dirty = true;
+    table->prepared = NULL;
+    route->has_pending = true;
+}
+
 static SourceTables missing_tables(Route *route, const SourceTables *tables, Arena *arena)
 {
     SourceTables missing = {.items = ARENA_ARRAY(arena, SourceTable, tables->count)};
     int64_t rows = 0;
     for (size_t i = 0; i < tables->count; i++) {
-        Table *table = tables_get(&route->tables, tables->items[i].relation->oid);
+        const Relation *relation = tables->items[i].relation;
+        Table *table = tables_get(&route->tables, relation->oid);
         adopt(route, table);
-        if (table->state != TABLE_READY && !must_wait(route, table, tables->items[i].relation)) {
+        if (has_gap(route, table, relation)) {
+            copy_again(route, table);
+        }
+        if (table->state != TABLE_READY && !must_wait(route, table, relation)) {
             missing.items[missing.count++] = tables->items[i];
             int64_t estimate = tables->items[i].row_estimate;
             rows = estimate < 0 || rows < 0 ? -1 : rows + estimate;
@@ -251,15 +282,6 @@ static bool was_rewritten(const Relation *was, const Relation *now)
     return rewritten;
 }
 
-static void copy_again(Route *route, Table *table)
-{
-    table->state = TABLE_PENDING;
-    table->copy_begun = true;
-    table->is_dirty = true;
-    table->prepared = NULL;
-    route->has_pending = true;
-}
-
 // The stream has come to this description. The table may have the name from another one, which was
 // renamed or dropped, and which must not be copied under it any more.
 static void describe(Route *route, Table *table, const Relation *relation)
@@ -268,6 +290,18 @@ static void describe(Route *route, Table *table, const Relation *relation)
         tables_overtake(&route->tables, relation);
     }
     table->prepared = relation;
+}
+
+// The same of a table that waits for its copy. When another one has been copied under the name
+// since, it is that one's: this one was renamed or dropped in between, as the stream will say.
+static void describe_pending(Route *route, Table *table, const Change *change)
+{
+    const Table *rival = tables_rival(&route->tables, change->relation);
+    bool has_lost_it = rival != NULL && rival->state == TABLE_READY &&
+                       rival->copied_at > change->transaction->commit_lsn;
+    if (!has_lost_it) {
+        describe(route, table, change->relation);
+    }
 }
 
 static Status reshape(Route *route, Table *table, const Change *change, Error *err)
@@ -326,10 +360,23 @@ static Verdict judge(Route *route, Table *table, const Change *change)
     return change->transaction->commit_lsn < table->copied_at ? DROP : DELIVER;
 }
 
+// The source begins where the slowest route is, and tells a table once: to this one it may be news.
+static void note_unknown(Route *route, const Change *change)
+{
+    if (change->op == CHANGE_SCHEMA && route->options.copies) {
+        Table *table = find_table(route, change->relation);
+        if (table->target == NULL && table->state == TABLE_PENDING) {
+            route->has_pending = true;
+            describe_pending(route, table, change);
+        }
+    }
+}
+
 static Status take_one(Route *route, const Change *change, bool *ret_deliver, Error *err)
 {
     *ret_deliver = false;
     if (position_compare(change_position(change), route->resumed) <= 0) {
+        note_unknown(route, change);
         return STATUS_OK;
     }
     if (change->relation == NULL || route->sink->ops->takes_all) {
@@ -339,15 +386,15 @@ static Status take_one(Route *route, const Change *change, bool *ret_deliver, Er
     Table *table = find_table(route, change->relation);
     if (table->target == NULL && change->op == CHANGE_SCHEMA && table->state == TABLE_PENDING) {
         route->has_pending = true;
-        describe(route, table, change->relation); // the shape to start the copy with
+        describe_pending(route, table, change); // the shape to start the copy with
         return STATUS_OK;
     }
-    if (change->needs_copy && table->state == TABLE_READY && route->options.copies) {
+    if (table->prepared != change->relation && has_gap(route, table, change->relation)) {
         copy_again(route, table);
     }
     if (judge(route, table, change) == DROP) {
         if (table->state == TABLE_PENDING) {
-            describe(route, table, change->relation);
+            describe_pending(route, table, change);
         }
         return STATUS_OK;
     }
@@ -356,7 +403,7 @@ static Status take_one(Route *route, const Change *change, bool *ret_deliver, Er
             return STATUS_FAIL;
         }
         if (table->state != TABLE_READY) {
-            describe(route, table, change->relation);
+            describe_pending(route, table, change);
             return STATUS_OK;
         }
     }
@@ -539,7 +586,7 @@ int64_t route_patience_ms(const Route *route, int64_t now_ms)
         int64_t left_us = route->rest_until_us - clock_monotonic_us();
         return MAX((left_us + 999) / 1000, (int64_t)1);
     }
-    if (position_compare(route->written, route->durable) > 0) {
+    if (position_compare(route->written, route->durable) > 0 && !route->in_transaction) {
         int64_t left = route->committed_at_ms + IDLE_COMMIT_MS - now_ms;
         return MIN(MAX(left, (int64_t)1), (int64_t)200);
     }

@@ -1,7 +1,7 @@
 // The stored form of a table is lines of tab-separated fields in COPY's text escaping: one line for
 // the table, one for each column.
 //
-//   1 state copied_at oid schema name identity file definition key_is_primary key-indexes
+//   1 state copied_at oid schema name identity file definition published key_is_primary key-indexes
 //   name attnum type typmod type_name base_type base_typmod base_name kind identity not_null
 #include "pipeline/tables.h"
 
@@ -10,7 +10,7 @@
 #include "base/limits.h"
 #include "pg/copy_text.h"
 
-enum { FORMAT_VERSION = 1, TABLE_FIELDS = 11, COLUMN_FIELDS = 11 };
+enum { FORMAT_VERSION = 1, TABLE_FIELDS = 12, COLUMN_FIELDS = 11 };
 
 static const char *const state_names[] = {"pending", "copying", "ready"};
 
@@ -163,6 +163,8 @@ static void save_relation(Buf *out, const Relation *relation)
     number(out, relation->file);
     buf_uint64(out, relation->definition);
     buf_char(out, '\t');
+    buf_uint64(out, relation->published);
+    buf_char(out, '\t');
     number(out, relation->key_is_primary);
     for (uint16_t i = 0; i < relation->key_count; i++) {
         buf_printf(out, i == 0 ? "%u" : ",%u", relation->key[i]);
@@ -312,6 +314,7 @@ static bool load_table(Tables *tables, Str value)
     int64_t identity;
     int64_t file;
     uint64_t definition;
+    uint64_t published;
     int64_t key_is_primary;
     TableState state;
     Lsn copied_at;
@@ -325,7 +328,8 @@ static bool load_table(Tables *tables, Str value)
         !get_number(fields[3], 1, UINT32_MAX, &oid) || !get_number(fields[6], 0, 255, &identity) ||
         !get_number(fields[7], 0, UINT32_MAX, &file) ||
         !str_to_uint64(value_str(fields[8]), &definition) ||
-        !get_number(fields[9], 0, 1, &key_is_primary)) {
+        !str_to_uint64(value_str(fields[9]), &published) ||
+        !get_number(fields[10], 0, 1, &key_is_primary)) {
         return false;
     }
     Relation *relation = arena_alloc_zero(arena, sizeof(*relation));
@@ -335,8 +339,9 @@ static bool load_table(Tables *tables, Str value)
     relation->identity = (ReplicaIdentity)identity;
     relation->file = (uint32_t)file;
     relation->definition = definition;
+    relation->published = published;
     relation->key_is_primary = key_is_primary == 1;
-    if (!load_columns(rest, arena, relation) || !load_key(value_str(fields[10]), arena, relation)) {
+    if (!load_columns(rest, arena, relation) || !load_key(value_str(fields[11]), arena, relation)) {
         return false;
     }
     Table *table = tables_get(tables, relation->oid);

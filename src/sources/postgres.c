@@ -276,12 +276,23 @@ static void take_told(Postgres *postgres, const Checkpoint *checkpoint)
     }
 }
 
+// Before the slot is made, whose snapshot the copies are taken from: what was not published yet
+// when the slot's history began has missed changes, and is told later.
+static Status look_before_slot(Postgres *postgres, const Position *stored, Error *err)
+{
+    postgres->is_fresh = stored == NULL;
+    return !postgres->is_fresh
+               ? STATUS_OK
+               : postgres_published(postgres, false, &postgres->arena, &postgres->published, err);
+}
+
 static Status resume_stream(Postgres *postgres, const Checkpoint *checkpoint, Checkpoint *changed,
                             Error *err)
 {
-    Position stored = {0};
+    Position position = {0};
     const CheckpointEntry *entry = checkpoint_get(checkpoint, STR("position"));
-    if (entry != NULL && !position_parse(entry->value, &stored)) {
+    const Position *stored = entry == NULL ? NULL : &position;
+    if (entry != NULL && !position_parse(entry->value, &position)) {
         return error_set(err, ERROR_FATAL, "the stored position \"%" STR_FMT "\" is damaged",
                          STR_ARG(entry->value));
     }
@@ -290,9 +301,10 @@ static Status resume_stream(Postgres *postgres, const Checkpoint *checkpoint, Ch
     if (postgres_connect_walsender(postgres, err) != STATUS_OK ||
         identify_system(postgres, &end, err) != STATUS_OK ||
         check_identity(postgres, checkpoint, err) != STATUS_OK ||
-        check_server_end(stored, end, err) != STATUS_OK ||
+        check_server_end(position, end, err) != STATUS_OK ||
         postgres_publish(postgres, err) != STATUS_OK ||
-        postgres_slot(postgres, entry == NULL ? NULL : &stored, &start, err) != STATUS_OK) {
+        look_before_slot(postgres, stored, err) != STATUS_OK ||
+        postgres_slot(postgres, stored, &start, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (entry == NULL) {
@@ -305,7 +317,6 @@ static Status resume_stream(Postgres *postgres, const Checkpoint *checkpoint, Ch
     }
     int64_t memory = MAX(postgres->memory - DATA_ON_ITS_WAY, (int64_t)0);
     streamed_init(&postgres->stream.streamed, spill_directory(postgres), (size_t)memory);
-    postgres->is_fresh = entry == NULL;
     take_told(postgres, checkpoint);
     postgres->stream.end = start;
     postgres->stream.passed = start;
@@ -351,8 +362,8 @@ static Status postgres_tables(Source *source, const SourceTables **ret, Error *e
     if (!source->context.copy_only && !streams && find_publications(postgres, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (postgres_published(postgres, source->context.copy_only, &postgres->arena, published, err) !=
-        STATUS_OK) {
+    if (!postgres->is_fresh && postgres_published(postgres, source->context.copy_only,
+                                                  &postgres->arena, published, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     *ret = published;

@@ -8,7 +8,7 @@
 #include "pipeline/source.h"
 #include "sources/postgres_spill.h"
 
-enum { MINIMUM_SERVER_VERSION = 140000 };
+enum { MINIMUM_SERVER_VERSION = 140000, TABLES_DIGEST_SIZE = 24 };
 
 /** `partitions=`: how partitioned tables are published. */
 typedef enum Partitions {
@@ -23,8 +23,8 @@ typedef struct StreamRelation {
     bool is_ignored;         // published, but not wanted
     bool is_announced;       // a SCHEMA change was sent for `current`
     bool is_told;            // the route knows of it, from its checkpoint or from us
-    bool has_left;           // it is published no more: if it comes back, changes were missed
-    uint64_t seen;           // `looks` when it was found published, or first told
+    uint64_t published;      // Relation.published, as last told
+    uint64_t described;      // `looks` when the server described it last
 } StreamRelation;
 
 /** The state of the stream between two poll() calls. */
@@ -47,15 +47,15 @@ typedef struct PostgresStream {
     Lsn idle;                 // the server has read and sent everything before it
     int64_t idle_sealed_ms;
     int64_t refreshed_ms; // when the catalogs were last asked for new tables
-    uint64_t looks;       // counts the looks at the published tables, and their telling
+    uint64_t looks;       // counts the looks at the published tables
     // What the last look found. The catalogs are ahead of the stream: it becomes news when the
     // stream has come to `news_at`, so that everything that happened before comes before it.
     SourceTables news;
     Lsn news_at; // LSN_NONE: there are none
     Arena news_arena;
-    char tables_digest[33]; // of what they said
-    Map relations;          // oid -> StreamRelation
-    Arena scratch;          // of one message
+    char tables_digest[TABLES_DIGEST_SIZE]; // of what they said
+    Map relations;                          // oid -> StreamRelation
+    Arena scratch;                          // of one message
 } PostgresStream;
 
 typedef struct Postgres {
@@ -112,6 +112,7 @@ MUST_CHECK Status postgres_connect_walsender(Postgres *postgres, Error *err);
 typedef struct WantedTable {
     const CatalogTable *table;
     bool append_only; // rows cannot be identified: inserts and truncates only
+    bool is_added;    // to a publication that was there
 } WantedTable;
 
 typedef struct WantedTables {
@@ -131,8 +132,12 @@ size_t postgres_count_wanted(const WantedTables *wanted, bool append_only);
 MUST_CHECK Status postgres_published(Postgres *postgres, bool as_wanted, Arena *arena,
                                      SourceTables *ret, Error *err);
 
+/** Relation.published of a table as it is now. */
+MUST_CHECK Status postgres_publishing(Postgres *postgres, uint32_t oid, uint64_t *ret, Error *err);
+
 /** A digest of everything that decides which tables are published: cheap to ask for often. */
-MUST_CHECK Status postgres_tables_digest(Postgres *postgres, char ret[static 33], Error *err);
+MUST_CHECK Status postgres_tables_digest(Postgres *postgres, char ret[static TABLES_DIGEST_SIZE],
+                                         Error *err);
 
 /** Something was dropped, made or locked between two looks at the catalogs: look again later. */
 bool postgres_is_passing(const Error *err);

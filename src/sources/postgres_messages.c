@@ -116,33 +116,31 @@ void postgres_stream_know(Postgres *postgres, const SourceTables *published)
 {
     for (size_t i = 0; i < published->count; i++) {
         const Relation *relation = published->items[i].relation;
-        known_relation(postgres, relation->oid)->current = relation;
+        StreamRelation *known = known_relation(postgres, relation->oid);
+        known->current = relation;
+        known->published = relation->published;
     }
 }
 
-// Before its first change, so that the rows are copied even when nothing happens to it.
-static void announce_table(Postgres *postgres, StreamRelation *known, const Relation *relation)
+// Before its first change, so that the rows are copied even when nothing happens to it. What the
+// server has said since the look is newer.
+static void announce_table(Postgres *postgres, StreamRelation *known, const Relation *found)
 {
     PostgresStream *stream = &postgres->stream;
-    const SourceContext *context = &postgres->base.context;
-    if (known->has_left) {
-        context->notice(context->notice_context,
-                        arena_printf(&stream->scratch,
-                                     "table \"%" STR_FMT ".%" STR_FMT
-                                     "\" was not published for a while: it is copied again",
-                                     STR_ARG(relation->schema), STR_ARG(relation->name)));
-    }
-    if (known->current == NULL || !relation_is_same(known->current, relation)) {
-        known->current = relation_copy(&postgres->arena, relation);
+    bool is_newer = known->current != NULL && known->described == stream->looks;
+    Relation relation = is_newer ? *known->current : *found;
+    relation.published = found->published;
+    if (known->current == NULL || !relation_is_same(known->current, &relation)) {
+        known->current = relation_copy(&postgres->arena, &relation);
     }
     known->is_told = true;
+    known->published = found->published;
     Batch *batch = postgres_batch(stream);
     Transaction *now = arena_alloc_zero(&batch->arena, sizeof(*now));
     now->commit_lsn = stream->end.lsn;
     Change *change = batch_add(batch);
     change->op = CHANGE_SCHEMA;
     change->relation = known->current;
-    change->needs_copy = known->has_left;
     change->transaction = now;
     change->ordinal = 1; // behind everything that is delivered; the next transaction is later
 }
@@ -150,26 +148,14 @@ static void announce_table(Postgres *postgres, StreamRelation *known, const Rela
 void postgres_stream_tell_news(Postgres *postgres)
 {
     PostgresStream *stream = &postgres->stream;
-    uint64_t found = stream->looks + 1;
     for (size_t i = 0; i < stream->news.count; i++) {
         const Relation *relation = stream->news.items[i].relation;
         StreamRelation *known = known_relation(postgres, relation->oid);
-        known->seen = found;
-        if (!known->is_ignored && (!known->is_told || known->has_left)) {
+        bool is_told = known->is_told && known->published == relation->published;
+        if (!known->is_ignored && !is_told) {
             announce_table(postgres, known, relation);
         }
-        known->has_left = false;
     }
-    size_t cursor = 0;
-    void *value;
-    while (map_next(&stream->relations, &cursor, &value)) {
-        StreamRelation *known = value;
-        known->has_left = known->has_left || (known->is_told && known->seen < stream->looks);
-        if (known->is_told && known->seen == stream->looks) {
-            stream->tables_digest[0] = '\0'; // told since the look was taken: look again
-        }
-    }
-    stream->looks = found;
     stream->news = (SourceTables){0};
     stream->news_at = LSN_NONE;
     arena_reset(&stream->news_arena);
@@ -182,10 +168,7 @@ static void announce(PostgresStream *stream, StreamRelation *known)
         return;
     }
     known->is_announced = true;
-    if (!known->is_told) {
-        known->is_told = true;
-        known->seen = stream->looks; // younger than the last look, or it has left by now
-    }
+    known->is_told = true;
     const Transaction *transaction = transaction_in_batch(stream);
     Change *change = batch_add(stream->batch);
     change->op = CHANGE_SCHEMA;
@@ -211,6 +194,14 @@ static Status on_relation(Postgres *postgres, const PgoutputRelation *message, E
     if (catalog_describe(&catalog, message, &stream->scratch, &relation, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
+    // Asked for before its copy may begin: if it is still the same at a later look, nothing is
+    // missing since.
+    if (known->published <= PUBLISHED_NO_MORE &&
+        postgres_publishing(postgres, message->oid, &known->published, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    relation->published = known->published;
+    known->described = stream->looks;
     if (known->current == NULL || !relation_is_same(known->current, relation)) {
         known->current = relation_copy(&postgres->arena, relation);
     }

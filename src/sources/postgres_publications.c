@@ -158,12 +158,13 @@ static bool belongs(const WantedTables *wanted, uint32_t oid, bool append_only)
 }
 
 // Bring an existing publication of ours in step with the tables.
-static void append_changes(Buf *sql, Str name, const Publication *existing,
-                           const WantedTables *wanted, bool append_only)
+static void append_changes(Buf *sql, Str name, const Publication *existing, WantedTables *wanted,
+                           bool append_only)
 {
     for (size_t i = 0; i < wanted->count; i++) {
-        const WantedTable *table = &wanted->items[i];
+        WantedTable *table = &wanted->items[i];
         if (table->append_only == append_only && !publication_has(existing, table->table->oid)) {
+            table->is_added = true;
             append_alter(sql, name, " ADD TABLE ONLY ", table->table);
         }
     }
@@ -195,8 +196,8 @@ static Status run_setup(Postgres *postgres, Buf *sql, Error *err)
 }
 
 // Append what makes the publication, or brings it in step.
-static Status keep_publication(Postgres *postgres, Str name, const WantedTables *wanted,
-                               bool append_only, Arena *arena, Buf *sql, Error *err)
+static Status keep_publication(Postgres *postgres, Str name, WantedTables *wanted, bool append_only,
+                               Arena *arena, Buf *sql, Error *err)
 {
     Publication existing;
     if (read_publication(postgres, name, arena, &existing, err) != STATUS_OK) {
@@ -238,8 +239,7 @@ Status postgres_find_owner(Postgres *postgres, Arena *arena, Error *err)
     return STATUS_OK;
 }
 
-static Status publish_owned(Postgres *postgres, const WantedTables *wanted, Arena *arena,
-                            Error *err)
+static Status publish_owned(Postgres *postgres, WantedTables *wanted, Arena *arena, Error *err)
 {
     Str append = append_name(postgres, arena);
     // One string of statements is one transaction: a table that moves from one publication to the
@@ -291,8 +291,8 @@ Status postgres_publish(Postgres *postgres, Error *err)
     if (status == STATUS_OK && postgres->owns_publication) {
         status = publish_owned(postgres, &wanted, &scratch, err);
     }
-    for (size_t i = 0; status == STATUS_OK && is_start && i < wanted.count; i++) {
-        if (wanted.items[i].append_only) {
+    for (size_t i = 0; status == STATUS_OK && i < wanted.count; i++) {
+        if (wanted.items[i].append_only && (is_start || wanted.items[i].is_added)) {
             tell_append_only(postgres, wanted.items[i].table, &scratch);
         }
     }

@@ -156,7 +156,7 @@ static Status serve_news(Postgres *postgres, int64_t now_ms, Error *err)
         return STATUS_OK;
     }
     stream->refreshed_ms = now_ms;
-    char digest[33];
+    char digest[TABLES_DIGEST_SIZE];
     if (postgres_tables_digest(postgres, digest, err) != STATUS_OK) {
         return STATUS_FAIL;
     }

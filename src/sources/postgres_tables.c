@@ -221,19 +221,46 @@ bool postgres_is_passing(const Error *err)
 
 // pg_publication_tables gives what arrives: roots or leaves, and since Postgres 15 the columns.
 static const char published_query[] =
-    "SELECT DISTINCT ON (n.nspname, c.relname) c.oid, %s FROM pg_publication_tables t"
+    "SELECT DISTINCT ON (n.nspname, c.relname) c.oid, %s, %s FROM pg_publication_tables t"
     "  JOIN pg_namespace n ON n.nspname = t.schemaname"
     "  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename"
     " WHERE t.pubname IN ($1, $2) ORDER BY n.nspname, c.relname";
 
+// FOR TABLES IN SCHEMA, since Postgres 15.
+static const char schema_entries[] =
+    "UNION ALL SELECT s.oid FROM pg_publication p"
+    "   JOIN pg_publication_namespace s ON s.pnpubid = p.oid"
+    "  WHERE p.pubname = $1 AND s.pnnspid IN (SELECT k.relnamespace FROM pg_class k"
+    "        WHERE k.oid = c.oid OR k.oid IN (SELECT relid FROM pg_partition_ancestors(c.oid)))";
+
+// What publishes table c: the main publication's entries for it, for a table that it is a partition
+// of, for its schema, or for all tables.
+static const char *entries(const Postgres *postgres, Arena *arena)
+{
+    return arena_printf(
+        arena,
+        "(SELECT hashtextextended(string_agg(e.oid::text, ' ' ORDER BY e.oid), 0) FROM ("
+        " SELECT p.oid FROM pg_publication p WHERE p.pubname = $1 AND p.puballtables"
+        " UNION ALL SELECT r.oid FROM pg_publication p"
+        "   JOIN pg_publication_rel r ON r.prpubid = p.oid"
+        "  WHERE p.pubname = $1 AND (r.prrelid = c.oid OR"
+        "        r.prrelid IN (SELECT relid FROM pg_partition_ancestors(c.oid))) %s) e)",
+        postgres->server_version >= 150000 ? schema_entries : "");
+}
+
+typedef struct PublishedTable {
+    Str *columns;
+    size_t column_count; // 0: all that are not generated
+    uint64_t published;  // see Relation
+} PublishedTable;
+
 typedef struct Published {
     uint32_t *oids;
-    Str **columns;
-    size_t *column_counts;
+    PublishedTable *items; // as many
     size_t count;
 } Published;
 
-static void read_columns(const PGresult *result, int row, Arena *arena, Published *published)
+static void read_columns(const PGresult *result, int row, Arena *arena, PublishedTable *table)
 {
     Str rest = str_copy(arena, str_from(PQgetvalue(result, row, 1)));
     Str *names = ARENA_ARRAY(arena, Str, rest.len / 3 + 1);
@@ -248,8 +275,52 @@ static void read_columns(const PGresult *result, int row, Arena *arena, Publishe
         names[count++] = (Str){rest.ptr + colon + 1, len};
         rest = (Str){rest.ptr + used, rest.len - used};
     }
-    published->columns[published->count] = names;
-    published->column_counts[published->count] = count;
+    table->columns = names;
+    table->column_count = count;
+}
+
+// @otherwise: when the main publication has no entry.
+static uint64_t read_entries(const PGresult *result, int row, int column, uint64_t otherwise)
+{
+    int64_t digest;
+    if (!str_to_int64(str_from(PQgetvalue(result, row, column)), &digest)) {
+        return otherwise;
+    }
+    return MAX((uint64_t)digest, PUBLISHED_NO_MORE + 1);
+}
+
+// Of the main publication, and of the second one, if there is one.
+static void publication_names(const Postgres *postgres, Arena *arena, const char *ret[static 2])
+{
+    ret[0] = str_to_cstr(arena, postgres->publication_name);
+    ret[1] = postgres->append_publication.ptr == NULL
+                 ? NULL
+                 : str_to_cstr(arena, postgres->append_publication);
+}
+
+Status postgres_publishing(Postgres *postgres, uint32_t oid, uint64_t *ret, Error *err)
+{
+    Arena scratch = {0};
+    const char *parameters[3];
+    publication_names(postgres, &scratch, parameters);
+    parameters[2] = arena_printf(&scratch, "%u", oid);
+    const char *sql =
+        arena_printf(&scratch,
+                     "SELECT %s, EXISTS (SELECT FROM pg_publication p"
+                     "   JOIN pg_publication_rel r ON r.prpubid = p.oid"
+                     "  WHERE p.pubname = $2 AND (r.prrelid = c.oid OR"
+                     "        r.prrelid IN (SELECT relid FROM pg_partition_ancestors(c.oid))))"
+                     "  FROM (SELECT $3::oid AS oid) c",
+                     entries(postgres, &scratch));
+    PgWait wait = postgres_wait(postgres);
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    Status status = pg_query(postgres->sql, &wait, sql, 3, parameters, &result, err);
+    arena_done(&scratch);
+    if (status == STATUS_OK) {
+        bool is_second = PQgetvalue(result, 0, 1)[0] == 't';
+        *ret = read_entries(result, 0, 0, is_second ? PUBLISHED_INSERTS : PUBLISHED_NO_MORE);
+    }
+    return status;
 }
 
 static Status read_published(Postgres *postgres, Arena *arena, Published *ret, Error *err)
@@ -266,12 +337,9 @@ static Status read_published(Postgres *postgres, Arena *arena, Published *ret, E
                   "  WHERE a.attrelid = c.oid AND a.attname = ANY (t.attnames)"
                   "    AND a.attgenerated = '')";
     }
-    char sql[2048];
-    (void)snprintf(sql, sizeof(sql), published_query, columns);
-    const char *parameters[] = {str_to_cstr(arena, postgres->publication_name),
-                                postgres->append_publication.ptr == NULL
-                                    ? NULL
-                                    : str_to_cstr(arena, postgres->append_publication)};
+    const char *sql = arena_printf(arena, published_query, columns, entries(postgres, arena));
+    const char *parameters[2];
+    publication_names(postgres, arena, parameters);
     PgWait wait = postgres_wait(postgres);
     CLEANUP(pg_result_clear) PGresult *result = NULL;
     if (pg_query(postgres->sql, &wait, sql, 2, parameters, &result, err) != STATUS_OK) {
@@ -283,15 +351,15 @@ static Status read_published(Postgres *postgres, Arena *arena, Published *ret, E
     size_t rows = (size_t)PQntuples(result);
     *ret = (Published){
         .oids = ARENA_ARRAY(arena, uint32_t, rows),
-        .columns = ARENA_ARRAY(arena, Str *, rows),
-        .column_counts = ARENA_ARRAY(arena, size_t, rows),
+        .items = ARENA_ARRAY(arena, PublishedTable, rows),
     };
     for (int i = 0; i < (int)rows; i++) {
         uint64_t oid;
         if (str_to_uint64(str_from(PQgetvalue(result, i, 0)), &oid)) {
-            ret->oids[ret->count] = (uint32_t)oid;
-            read_columns(result, i, arena, ret);
-            ret->count++;
+            PublishedTable *table = &ret->items[ret->count];
+            ret->oids[ret->count++] = (uint32_t)oid;
+            read_columns(result, i, arena, table);
+            table->published = read_entries(result, i, 2, PUBLISHED_INSERTS);
         }
     }
     return STATUS_OK;
@@ -306,8 +374,7 @@ static Status wanted_as_published(Postgres *postgres, Arena *arena, Published *r
     }
     *ret = (Published){
         .oids = ARENA_ARRAY(arena, uint32_t, wanted.count),
-        .columns = ARENA_ARRAY(arena, Str *, wanted.count),
-        .column_counts = ARENA_ARRAY(arena, size_t, wanted.count),
+        .items = ARENA_ARRAY(arena, PublishedTable, wanted.count),
         .count = wanted.count,
     };
     for (size_t i = 0; i < wanted.count; i++) {
@@ -335,11 +402,14 @@ static Status describe(Postgres *postgres, const Published *published, Arena *ar
         if (table == NULL || !is_wanted_here) {
             continue;
         }
-        Relation *relation = NULL;
-        status = catalog_relation(table, published->columns[i], published->column_counts[i], arena,
-                                  &relation, err);
-        ret->items[ret->count++] =
-            (SourceTable){relation, table->row_estimate, table->byte_estimate};
+        const PublishedTable *item = &published->items[i];
+        Relation *relation;
+        status = catalog_relation(table, item->columns, item->column_count, arena, &relation, err);
+        if (status == STATUS_OK) {
+            relation->published = item->published;
+            ret->items[ret->count++] =
+                (SourceTable){relation, table->row_estimate, table->byte_estimate};
+        }
     }
     arena_done(&scratch);
     return status;
@@ -360,28 +430,30 @@ Status postgres_published(Postgres *postgres, bool as_wanted, Arena *arena, Sour
 }
 
 static const char digest_query[] =
-    "SELECT md5(concat("
-    "  (SELECT string_agg(concat_ws(' ', c.oid, c.relnamespace, c.relname, c.relreplident,"
-    "                               c.relhasindex), ',' ORDER BY c.oid)"
+    "SELECT hashtextextended(concat("
+    "  (SELECT string_agg(concat_ws(' ', c.oid, c.relnamespace, c.relname, c.relreplident),"
+    "                     ',' ORDER BY c.oid)"
     "     FROM pg_class c WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p'"
     "      AND c.oid >= 16384), '|',"
-    "  (SELECT string_agg(concat_ws(' ', r.prpubid, r.prrelid), ',' ORDER BY r.prpubid, r.prrelid)"
+    "  (SELECT string_agg(concat_ws(' ', i.indexrelid, i.indisprimary), ',' ORDER BY i.indexrelid)"
+    "     FROM pg_index i WHERE i.indisprimary OR i.indisreplident), '|',"
+    "  (SELECT string_agg(concat_ws(' ', p.oid, p.pubviaroot), ',' ORDER BY p.oid)"
+    "     FROM pg_publication p WHERE p.pubname IN ($1, $2)), '|',"
+    "  (SELECT string_agg(concat_ws(' ', r.oid, r.prrelid), ',' ORDER BY r.oid)"
     "     FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid"
-    "    WHERE p.pubname IN ($1, $2)), '|', %s))";
+    "    WHERE p.pubname IN ($1, $2)), '|', %s), 0)";
 
 // FOR TABLES IN SCHEMA, since Postgres 15.
 static const char schemas_query[] =
-    "(SELECT string_agg(concat_ws(' ', s.pnpubid, s.pnnspid), ',' ORDER BY s.pnpubid, s.pnnspid)"
+    "(SELECT string_agg(concat_ws(' ', s.oid, s.pnnspid), ',' ORDER BY s.oid)"
     "   FROM pg_publication_namespace s JOIN pg_publication p ON p.oid = s.pnpubid"
     "  WHERE p.pubname IN ($1, $2))";
 
-Status postgres_tables_digest(Postgres *postgres, char ret[static 33], Error *err)
+Status postgres_tables_digest(Postgres *postgres, char ret[static TABLES_DIGEST_SIZE], Error *err)
 {
     Arena scratch = {0};
-    const char *parameters[] = {str_to_cstr(&scratch, postgres->publication_name),
-                                postgres->append_publication.ptr == NULL
-                                    ? NULL
-                                    : str_to_cstr(&scratch, postgres->append_publication)};
+    const char *parameters[2];
+    publication_names(postgres, &scratch, parameters);
     PgWait wait = postgres_wait(postgres);
     CLEANUP(pg_result_clear) PGresult *result = NULL;
     const char *schemas = postgres->server_version >= 150000 ? schemas_query : "''";
@@ -391,6 +463,6 @@ Status postgres_tables_digest(Postgres *postgres, char ret[static 33], Error *er
     if (status != STATUS_OK) {
         return error_wrap(err, "look for new tables");
     }
-    (void)snprintf(ret, 33, "%.32s", PQgetvalue(result, 0, 0));
+    (void)snprintf(ret, TABLES_DIGEST_SIZE, "%s", PQgetvalue(result, 0, 0));
     return STATUS_OK;
 }

@@ -17,7 +17,7 @@ static bool row_is_same(const Value *a, const Value *b, uint16_t count)
 static bool change_is_same(const Change *a, const Change *b)
 {
     uint16_t columns = a->relation == NULL ? 0 : a->relation->column_count;
-    return a->op == b->op && a->ordinal == b->ordinal && a->needs_copy == b->needs_copy &&
+    return a->op == b->op && a->ordinal == b->ordinal &&
            a->transaction->commit_lsn == b->transaction->commit_lsn &&
            str_equal(a->transaction->origin, b->transaction->origin) &&
            (a->relation == NULL) == (b->relation == NULL) &&

@@ -59,6 +59,90 @@ def test_comes_back_after_a_restart(pipeline):
     pipeline.check([("public", "stays"), ("public", "moves")])
 
 
+@pytest.mark.sql
+def test_comes_back_between_two_looks(pipeline):
+    pipeline.source.sql(TABLES)
+    process = pipeline.start(*OWN)  # looks every five seconds
+    pipeline.settle(process)
+    pipeline.source.sql("ALTER PUBLICATION mine DROP TABLE moves")
+    pipeline.source.sql(MISSED)
+    pipeline.source.sql("ALTER PUBLICATION mine ADD TABLE moves")
+    process.expect(BACK)
+    assert process.stop().code == 0
+    pipeline.drain(*OWN)
+    pipeline.check([("public", "stays"), ("public", "moves")])
+
+
+@pytest.mark.sql
+def test_goes_and_comes_back_around_a_restart(pipeline):
+    """The absence was seen by one run, the return by the next; or everything happens in between."""
+    pipeline.source.sql(TABLES)
+    process = start(pipeline)
+    pipeline.settle(process)
+    pipeline.source.sql("ALTER PUBLICATION mine DROP TABLE moves")
+    time.sleep(0.5)
+    pipeline.source.sql(MISSED)
+    pipeline.settle(process)
+    assert process.stop().code == 0
+    pipeline.source.sql("ALTER PUBLICATION mine ADD TABLE moves")
+    assert BACK in pipeline.drain(*OWN).text
+    pipeline.check([("public", "stays"), ("public", "moves")])
+    pipeline.source.sql("ALTER PUBLICATION mine DROP TABLE moves; DELETE FROM moves WHERE id < 8")
+    pipeline.source.sql("ALTER PUBLICATION mine ADD TABLE moves; INSERT INTO moves VALUES (8000, 'new')")
+    assert BACK in pipeline.drain(*OWN).text
+    pipeline.check([("public", "stays"), ("public", "moves")])
+    assert BACK not in pipeline.drain(*OWN).text
+
+
+@pytest.mark.sql
+def test_without_a_key_for_a_while(pipeline):
+    """Meanwhile it is published without its updates and deletes, or Postgres would refuse them."""
+    pipeline.source.sql("CREATE TABLE t (id int PRIMARY KEY, v text);"
+                        "INSERT INTO t SELECT g, 'old' FROM generate_series(1, 3) g")
+    url = pipeline.source.url + "?refresh=100ms"
+    process = pipeline.weir.start("stream", url, pipeline.target.url())
+    pipeline.settle(process)
+    pipeline.source.sql("ALTER TABLE t DROP CONSTRAINT t_pkey")
+    process.expect("has no replica identity")
+    pipeline.source.sql("UPDATE t SET v = 'new' WHERE id = 1; DELETE FROM t WHERE id = 2")
+    pipeline.source.sql("ALTER TABLE t ADD PRIMARY KEY (id)")
+    process.expect(BACK)
+    pipeline.source.sql("INSERT INTO t VALUES (9, 'late'); UPDATE t SET v = 'last' WHERE id = 3")
+    pipeline.settle(process)
+    assert process.stop().code == 0
+    assert pipeline.weir.run("stream", url, pipeline.target.url(), "--until", "now").code == 0
+    pipeline.check()
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_out_of_the_pattern_for_a_while(pipeline):
+    pipeline.source.sql("CREATE TABLE base (id int PRIMARY KEY); CREATE TABLE t (id int PRIMARY KEY);"
+                        "INSERT INTO t VALUES (1)")
+    args = "--table", "base", "--table", "t"
+    pipeline.drain(*args)
+    pipeline.source.sql("ALTER TABLE t RENAME TO hidden; ALTER TABLE base RENAME TO t")
+    pipeline.drain("--table", "t")
+    pipeline.source.sql("INSERT INTO hidden VALUES (2), (3)")
+    pipeline.source.sql("ALTER TABLE t RENAME TO base; ALTER TABLE hidden RENAME TO t")
+    pipeline.drain(*args)
+    pipeline.source.sql("INSERT INTO t VALUES (4); INSERT INTO base VALUES (5)")
+    pipeline.drain(*args)
+    pipeline.check()
+
+
+@pytest.mark.parametrize("version", [15], indirect=True)
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_other_rows_are_published(pipeline, version):
+    """Postgres tells nothing of the rows that a new WHERE lets in."""
+    pipeline.source.sql("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT g FROM generate_series(1, 9) g;"
+                        "CREATE PUBLICATION mine FOR TABLE t WHERE (id < 5)")
+    pipeline.drain(*OWN)
+    assert len(pipeline.target.read("public", "t").rows) == 4
+    pipeline.source.sql("ALTER PUBLICATION mine SET TABLE t WHERE (id < 8)")
+    pipeline.drain(*OWN)
+    assert len(pipeline.target.read("public", "t").rows) == 7
+
+
 @pytest.mark.parametrize("version", [15], indirect=True)
 @pytest.mark.parametrize("sink", ["sqlite"])
 def test_schema_added_to_the_publication(pipeline, version):
@@ -119,6 +203,41 @@ def test_stopped_while_a_copy_waits(pipeline):
     pipeline.source.sql("INSERT INTO slow VALUES (2, 'y')")
     pipeline.drain(*OWN)
     pipeline.check([("public", "stays"), ("public", "moves"), ("public", "slow")])
+
+
+ALTERED = {
+    "added": "ALTER TABLE late ADD c text; UPDATE late SET c = 'c' || id",
+    "swapped": "ALTER TABLE late RENAME a TO x; ALTER TABLE late RENAME b TO a; ALTER TABLE late RENAME x TO b",
+    "retyped": "ALTER TABLE late ALTER a TYPE text USING 'x' || a",
+    "dropped": "ALTER TABLE late DROP a",
+    "added anew": "ALTER TABLE late DROP a; ALTER TABLE late ADD a int; UPDATE late SET a = 7 WHERE id = 2",
+    "renamed": "ALTER TABLE late RENAME a TO z",
+}
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+@pytest.mark.parametrize("altered", ALTERED)
+@pytest.mark.parametrize("own", ["own", "given"])
+def test_altered_while_its_copy_waits(pipeline, own, altered):
+    """A snapshot has to wait for open transactions; the table was described before."""
+    args = () if own == "own" else OWN
+    pipeline.source.sql("CREATE TABLE stays (id int PRIMARY KEY)" +
+                        ("" if own == "own" else "; CREATE PUBLICATION mine FOR ALL TABLES"))
+    process = pipeline.weir.start("stream", pipeline.source.url + "?refresh=100ms", pipeline.target.url(), *args)
+    pipeline.settle(process)
+    with transaction(pipeline.source, "CREATE TABLE never (id int)") as holder:
+        pipeline.source.sql("CREATE TABLE late (id int PRIMARY KEY, a int, b int);"
+                            "INSERT INTO late SELECT g, g, 10 + g FROM generate_series(1, 3) g")
+        wait_for(lambda: pipeline.source.one(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'weir/%%' AND wait_event_type = 'Lock'"),
+            30, lambda: "the copy waits\n" + process.logs())
+        pipeline.source.sql(ALTERED[altered])
+        holder.rollback()
+    pipeline.source.sql("INSERT INTO late (id) VALUES (100)")
+    pipeline.settle(process)
+    assert process.stop().code == 0
+    pipeline.drain(*args)
+    pipeline.check([("public", "stays"), ("public", "late")])
 
 
 @pytest.mark.parametrize("sink", ["sqlite"])

@@ -28,6 +28,7 @@ static Relation *rich_relation(Arena *arena)
     relation->identity = IDENTITY_INDEX;
     relation->file = 16400;
     relation->definition = UINT64_C(0xFEDCBA9876543210);
+    relation->published = UINT64_C(0x8000000000000001);
     relation->columns[0].is_identity = true;
     relation->columns[1].not_null = true;
     relation->columns[1].missing_value = STR("");
@@ -86,7 +87,6 @@ static void assert_change(const Change *a, const Change *b)
 {
     assert_int_equal(a->op, b->op);
     assert_int_equal(a->truncate_flags, b->truncate_flags);
-    assert_int_equal(a->needs_copy, b->needs_copy);
     assert_true(a->ordinal == b->ordinal);
     assert_true(a->transaction->commit_lsn == b->transaction->commit_lsn);
     assert_int_equal(a->transaction->xid, b->transaction->xid);
@@ -122,7 +122,6 @@ static size_t sample(const Relation *t, const Relation *empty, Change *ret)
     static const Value nothing[1];
     const Change all[] = {
         {.op = CHANGE_SCHEMA,
-         .needs_copy = true,
          .relation = t,
          .transaction = &first,
          .ordinal = 1},

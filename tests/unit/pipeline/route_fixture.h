@@ -281,6 +281,10 @@ static inline const Relation *table_of(Fixture *f, uint32_t oid, const char *nam
     return relation_of(&f->arena, oid, "public", name, "a", columns, ARRAY_LEN(columns));
 }
 
+static inline void ignore_notice(void *context, const char *message)
+{
+}
+
 static inline int fixture_setup(void **state)
 {
     Fixture *f = mem_alloc_zero(sizeof(*f));
@@ -295,7 +299,7 @@ static inline int fixture_setup(void **state)
         .source = &f->source,
         .sink = {.ops = &serial_sink,
                  .settings = &f->settings,
-                 .context = {.pipeline = "test", .cancel = &f->cancel}},
+                 .context = {.pipeline = "test", .cancel = &f->cancel, .notice = ignore_notice}},
         .copies = true,
         .persistent = true,
         .lanes = 1,
@@ -361,12 +365,11 @@ static inline void add(Fixture *f, ChangeOp op, const Relation *relation, int id
     add_row(f->batch, op, relation, f->transaction, ++f->ordinal, id);
 }
 
-static inline void announce(Fixture *f, const Relation *relation, bool needs_copy)
+static inline void announce(Fixture *f, const Relation *relation)
 {
     Change *change = batch_add(f->batch);
     *change = (Change){.op = CHANGE_SCHEMA,
                        .relation = relation,
-                       .needs_copy = needs_copy,
                        .transaction = f->transaction,
                        .ordinal = f->ordinal + 1};
 }

@@ -204,7 +204,7 @@ static const Relation *appear(Fixture *f, const SinkOps *sink)
     world.snapshot_lsn = 0x60;
     begin(f, 0x30);
     add(f, CHANGE_INSERT, f->table, 3);
-    announce(f, late, false);
+    announce(f, late);
     add(f, CHANGE_INSERT, late, 31);
     deliver(f, 0x38);
     return late;
@@ -278,26 +278,68 @@ static void a_crash_beside_the_stream_copies_again(void **state)
     assert_done("[2=copying@0] clear r1 r2 [2=ready@70]");
 }
 
+// The table as it is published by other entries than before.
+static const Relation *published_by(Fixture *f, uint64_t entries)
+{
+    Relation *relation = relation_copy(&f->arena, f->table);
+    relation->published = entries;
+    return relation;
+}
+
 static void what_was_missed_is_copied_again(void **state)
 {
     Fixture *f = *state;
+    f->table = published_by(f, 77);
     start_at(f, 0x20);
     buf_reset(&world.done);
     world.snapshot_lsn = 0x60;
     begin(f, 0x30);
     add(f, CHANGE_INSERT, f->table, 3);
     begin(f, 0x40);
-    announce(f, f->table, true);
-    add(f, CHANGE_INSERT, f->table, 4);
+    const Relation *back = published_by(f, 78);
+    announce(f, back);
+    add(f, CHANGE_INSERT, back, 4);
     deliver(f, 0x48);
     settle(f, 0x48);
     settle_with(f, "1=ready@60]");
     begin(f, 0x60);
-    add(f, CHANGE_INSERT, f->table, 6);
+    announce(f, back);
+    add(f, CHANGE_INSERT, back, 6);
     deliver(f, 0x68);
     settle(f, 0x68);
     assert_non_null(strstr(essence(f), "clear r1 r2 1=ready@60 +6"));
     assert_null(strstr(essence(f), "+4"));
+}
+
+static void what_was_missed_while_away_is_copied_again(void **state)
+{
+    Fixture *f = *state;
+    f->table = published_by(f, 77);
+    start_at(f, 0x20);
+    buf_reset(&world.done);
+    world.snapshot_lsn = 0x60;
+    open_route(f);
+    f->table = published_by(f, 78);
+    assert_ok(f, copy_all(f));
+    assert_done("[1=copying@20] clear r1 r2 [1=ready@60]");
+}
+
+// A table whose updates are told no more has lost none yet; but it has when they are told again.
+static void what_was_not_missed_is_not_copied_again(void **state)
+{
+    Fixture *f = *state;
+    const uint64_t entries[] = {0, 77, 77, PUBLISHED_INSERTS, PUBLISHED_NO_MORE, 78};
+    start_at(f, 0x20);
+    world.snapshot_lsn = 0x90;
+    for (size_t i = 0; i < ARRAY_LEN(entries); i++) {
+        begin(f, 0x30 + i * 0x10);
+        buf_reset(&world.done);
+        announce(f, published_by(f, entries[i]));
+        deliver(f, 0x38 + i * 0x10);
+        settle(f, 0x38 + i * 0x10);
+        bool is_last = i + 1 == ARRAY_LEN(entries);
+        assert_true((strstr(essence(f), "1=copying") != NULL) == is_last);
+    }
 }
 
 // The rows have values that no change will ever tell.
@@ -310,7 +352,7 @@ static void a_rewritten_table_is_copied_again(void **state)
     const Column columns[] = {INT4("id", 1), INT8("v", 2)};
     const Relation *now = relation_of(&f->arena, 1, "public", "t", "a", columns, 2);
     begin(f, 0x30);
-    announce(f, now, false);
+    announce(f, now);
     add(f, CHANGE_INSERT, now, 3);
     deliver(f, 0x38);
     settle(f, 0x38);
@@ -338,7 +380,7 @@ static void events_tell_a_shape_once(void **state)
     settle(f, 0x38);
     start_at(f, 0x38); // a restart tells nothing new
     begin(f, 0x40);
-    announce(f, f->table, false);
+    announce(f, f->table);
     add(f, CHANGE_INSERT, f->table, 4);
     deliver(f, 0x48);
     settle(f, 0x48);
@@ -392,6 +434,8 @@ int main(void)
         route_test(a_table_is_copied_beside_the_stream),
         route_test(a_crash_beside_the_stream_copies_again),
         route_test(what_was_missed_is_copied_again),
+        route_test(what_was_missed_while_away_is_copied_again),
+        route_test(what_was_not_missed_is_not_copied_again),
         route_test(a_rewritten_table_is_copied_again),
         route_test(events_tell_a_shape_once),
         route_test(the_local_state_follows_the_sink),
