@@ -53,8 +53,8 @@ typedef struct Seen {
     uint64_t commits;
     uint64_t copies;      // that a checkpoint says are ready
     uint64_t side_copies; // of them, while the stream ran
-    uint64_t held;        // changes that came behind their table's next copy
     uint64_t redelivered; // to an at-least-once sink
+    uint64_t asides;      // tables that had to wait for a row to get their name back
 } Seen;
 
 extern Seen sim_seen;
@@ -111,6 +111,7 @@ enum {
     ATTNUMS = 7, // 1 is the key
     TABLES = 10,
     VERSIONS = 8,
+    ABSENCES = 3, // of a table from the publication, at most
     TXS = 80,
     CHANGES = 640,
     TABLE_CHANGES = 256,
@@ -124,7 +125,9 @@ typedef struct Row {
 } Row;
 
 typedef struct Version {
-    Relation relations[2]; // the same: every connection describes a table anew
+    // The same: every connection describes a table anew, as published by what is known of it (0: no
+    // more).
+    Relation relations[2][ABSENCES + 2];
     Column columns[2][ATTNUMS];
     char name[NAME_SIZE];
     char missing[ATTNUMS + 1][12];
@@ -156,8 +159,6 @@ typedef struct WorldTable {
     bool exists;
     bool is_published;
     uint32_t absences; // how often it came back to the publication
-    uint32_t told;     // of them: told to a pipeline, at
-    Lsn told_at;       // the LSN of the telling
     Lsn rewritten_at;  // its rows before it cannot be read by a snapshot of before
     uint8_t version;   // the latest
     uint8_t versions;
@@ -243,6 +244,7 @@ typedef struct TargetTable {
     Row rows[KEYS];
     // What must be true: which change comes next, and what is known of its copy.
     bool is_begun; // `next` means something
+    bool is_aside; // has another name than the source ever told
     bool is_stale; // changes were made while it was not published: to be copied again
     uint32_t next;
     Lsn copy_lsn;
@@ -288,6 +290,8 @@ void targets_crash(void);
 void targets_check_confirmed(Position position);
 /** Everything that happened is durable at all targets. *ret_why: what is missing. */
 bool targets_are_complete(const char **ret_why);
+/** A table that is there under another name: only its next row can tell. */
+bool targets_wait_for_rows(void);
 /** At the end: the same rows. */
 void targets_compare(void);
 

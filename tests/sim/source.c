@@ -35,12 +35,13 @@ typedef struct SimSource {
     uint32_t tx;     // that comes next
     uint32_t change; // in it
     bool in_transaction;
-    uint8_t announced[TABLES]; // version + 1
+    const Relation *announced[TABLES];
     bool is_told[TABLES];
-    uint32_t told[TABLES]; // absences that were told
+    uint32_t told[TABLES]; // absences that were told + 1; 0: none
     Look look[TABLES];
     Lsn look_at; // LSN_NONE: nothing is to be told
     int64_t looked_us;
+    bool is_fresh;
     Snapshot *fresh; // of the slot that resume() made
     int copy;        // which of the two descriptions the stream uses
     SourceTable items[TABLES];
@@ -107,6 +108,17 @@ static void find_place(SimSource *self)
     }
 }
 
+static void look(SimSource *self)
+{
+    self->look_at = world.head;
+    self->looked_us = sim_now_us();
+    memset(self->look, 0, sizeof(self->look));
+    for (uint32_t i = 0; i < world.table_count; i++) {
+        const WorldTable *table = &world.tables[i];
+        self->look[i] = (Look){world_wants(table), table->version, table->absences};
+    }
+}
+
 static void know_tables(SimSource *self, const Checkpoint *checkpoint)
 {
     for (uint32_t i = 0; i < world.table_count; i++) {
@@ -114,8 +126,7 @@ static void know_tables(SimSource *self, const Checkpoint *checkpoint)
         char key[24];
         (void)snprintf(key, sizeof(key), "table:%u", table->oid);
         self->is_told[i] = checkpoint_get(checkpoint, str_from(key)) != NULL;
-        bool is_sure = table->told_at < self->end.lsn;
-        self->told[i] = is_sure || table->told == 0 ? table->told : table->told - 1;
+        self->told[i] = 0;
     }
 }
 
@@ -127,7 +138,12 @@ static Status source_resumes(Source *source, const Checkpoint *checkpoint, Check
         return STATUS_FAIL;
     }
     const CheckpointEntry *entry = checkpoint_get(checkpoint, STR("position"));
+    self->is_fresh = entry == NULL;
     if (entry == NULL) {
+        look(self);
+        if (call(source, "make slot", err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
         make_slot(self, changed);
     } else {
         sim_check(position_parse(entry->value, &self->end), "a stored position is damaged");
@@ -143,15 +159,11 @@ static Status source_resumes(Source *source, const Checkpoint *checkpoint, Check
     return call(source, "source resumed", err);
 }
 
-static void look(SimSource *self)
+// The table as it was then.
+static const Relation *seen(const SimSource *self, uint32_t at)
 {
-    self->look_at = world.head;
-    self->looked_us = sim_now_us();
-    memset(self->look, 0, sizeof(self->look));
-    for (uint32_t i = 0; i < world.table_count; i++) {
-        const WorldTable *table = &world.tables[i];
-        self->look[i] = (Look){world_wants(table), table->version, table->absences};
-    }
+    const Look *look = &self->look[at];
+    return &world.tables[at].version_list[look->version].relations[0][look->absences + 1];
 }
 
 static Status source_lists(Source *source, const SourceTables **ret, Error *err)
@@ -160,12 +172,14 @@ static Status source_lists(Source *source, const SourceTables **ret, Error *err)
     if (call(source, "source tables", err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    look(self);
+    if (!self->is_fresh) {
+        look(self);
+    }
     self->tables = (SourceTables){.items = self->items};
     for (uint32_t i = 0; i < world.table_count; i++) {
         if (self->look[i].is_there) {
-            self->items[self->tables.count++] =
-                (SourceTable){world_relation(&world.tables[i], 0), -1, -1};
+            self->told[i] = self->look[i].absences + 1;
+            self->items[self->tables.count++] = (SourceTable){seen(self, i), -1, -1};
         }
     }
     *ret = &self->tables;
@@ -321,18 +335,28 @@ static void copy_closes(CopyReader *reader)
 // The stream
 // ---------------------------------------------------------------------------------------------
 
+static const Relation *described(SimSource *self, const WorldChange *change)
+{
+    const WorldTable *table = &world.tables[change->table];
+    const Version *version = &table->version_list[change->version];
+    if (self->told[change->table] == 0 && world_wants(table)) {
+        self->told[change->table] = table->absences + 1; // it is asked for
+    }
+    return &version->relations[self->copy][self->told[change->table]];
+}
+
 static void announce(SimSource *self, Batch *batch, const WorldChange *from,
                      const Transaction *transaction)
 {
-    uint8_t version = (uint8_t)(from->version + 1);
-    if (self->announced[from->table] == version && !sim_chance(50)) {
+    const Relation *relation = described(self, from);
+    if (self->announced[from->table] == relation && !sim_chance(50)) {
         return;
     }
-    self->announced[from->table] = version;
+    self->announced[from->table] = relation;
     self->is_told[from->table] = true;
     Change *change = batch_add(batch);
     change->op = CHANGE_SCHEMA;
-    change->relation = &world.tables[from->table].version_list[from->version].relations[self->copy];
+    change->relation = relation;
     change->transaction = transaction;
     change->ordinal = from->ordinal;
 }
@@ -359,8 +383,7 @@ static void add_change(SimSource *self, Batch *batch, const WorldChange *from,
         add_message(batch, change);
         return;
     }
-    const Relation *relation =
-        &world.tables[from->table].version_list[from->version].relations[self->copy];
+    const Relation *relation = described(self, from);
     change->relation = relation;
     if (from->op == CHANGE_INSERT || from->op == CHANGE_UPDATE) {
         change->new_row = add_row(batch, relation, from->values, from->unchanged);
@@ -409,26 +432,21 @@ static void tell_news(SimSource *self, Batch *batch)
     now->commit_lsn = self->end.lsn;
     for (uint32_t i = 0; i < TABLES; i++) {
         const Look *seen = &self->look[i];
-        bool has_left = seen->is_there && seen->absences > self->told[i];
-        if (!seen->is_there || (self->is_told[i] && !has_left)) {
+        bool is_told = self->is_told[i] && self->told[i] == seen->absences + 1;
+        if (!seen->is_there || is_told) {
             continue;
         }
-        WorldTable *table = &world.tables[i];
+        const WorldTable *table = &world.tables[i];
         self->is_told[i] = true;
-        self->told[i] = seen->absences;
-        if (has_left) {
-            table->told = seen->absences;
-            table->told_at = self->end.lsn;
-        }
+        self->told[i] = seen->absences + 1;
         Change *change = batch_add(batch);
         change->op = CHANGE_SCHEMA;
-        change->relation = &table->version_list[seen->version].relations[self->copy];
-        change->needs_copy = has_left;
+        change->relation = &table->version_list[seen->version].relations[self->copy][self->told[i]];
         change->transaction = now;
         change->ordinal = 1;
-        self->announced[i] = sim_chance(500) ? (uint8_t)(seen->version + 1) : 0;
-        sim_trace("news of table %u at " LSN_FMT "%s", table->oid, LSN_ARG(self->end.lsn),
-                  has_left ? ": to be copied again" : "");
+        self->announced[i] = sim_chance(500) ? change->relation : NULL;
+        sim_trace("news of table %u at " LSN_FMT ", absences %u", table->oid,
+                  LSN_ARG(self->end.lsn), seen->absences);
     }
     self->look_at = LSN_NONE;
 }

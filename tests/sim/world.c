@@ -12,29 +12,28 @@ World world;
 
 static void fill_relations(WorldTable *table, Version *version)
 {
-    for (int copy = 0; copy < 2; copy++) {
-        Relation *relation = &version->relations[copy];
-        relation->columns = version->columns[copy];
-        relation->name = str_from(version->name);
-        if (copy == 1) {
-            memcpy(version->columns[1], version->columns[0], sizeof(version->columns[0]));
-            relation->column_count = version->relations[0].column_count;
-            relation->file = version->relations[0].file;
-            relation->definition = version->relations[0].definition;
-        }
-        static uint16_t key[1] = {0};
-        relation->oid = table->oid;
-        relation->schema = STR("public");
-        relation->identity = IDENTITY_DEFAULT;
-        relation->key_count = 1;
-        relation->key = key;
-        relation->key_is_primary = true;
+    static uint16_t key[1] = {0};
+    Relation *base = &version->relations[0][0];
+    base->oid = table->oid;
+    base->schema = STR("public");
+    base->name = str_from(version->name);
+    base->identity = IDENTITY_DEFAULT;
+    base->columns = version->columns[0];
+    base->key_count = 1;
+    base->key = key;
+    base->key_is_primary = true;
+    memcpy(version->columns[1], version->columns[0], sizeof(version->columns[0]));
+    for (uint32_t i = 0; i < 2 * (ABSENCES + 2); i++) {
+        Relation *relation = &version->relations[i % 2][i / 2];
+        *relation = *base;
+        relation->columns = version->columns[i % 2];
+        relation->published = PUBLISHED_NO_MORE + i / 2;
     }
 }
 
 static Column *add_column(Version *version, Str name, int16_t attnum)
 {
-    Relation *relation = &version->relations[0];
+    Relation *relation = &version->relations[0][0];
     assert(relation->column_count < ATTNUMS);
     Column *column = &version->columns[0][relation->column_count++];
     *column = (Column){
@@ -75,7 +74,7 @@ static bool take_name(char ret[static NAME_SIZE])
 
 const Relation *world_relation(const WorldTable *table, int copy)
 {
-    return &table->version_list[table->version].relations[copy];
+    return &table->version_list[table->version].relations[copy][table->absences + 1];
 }
 
 static void create_table(Lsn commit_lsn)
@@ -88,8 +87,7 @@ static void create_table(Lsn commit_lsn)
     table->oid = world.next_oid++;
     table->exists = true;
     table->is_published = sim_chance(850);
-    table->absences = table->told = 0;
-    table->told_at = LSN_NONE;
+    table->absences = 0;
     table->rewritten_at = commit_lsn;
     table->version = 0;
     table->versions = 1;
@@ -102,8 +100,8 @@ static void create_table(Lsn commit_lsn)
     for (uint16_t i = 1; i <= table->attnum_max; i++) {
         (void)add_column(version, column_names[i], (int16_t)i);
     }
-    version->relations[0].file = 1;
-    version->relations[0].definition = 1;
+    version->relations[0][0].file = 1;
+    version->relations[0][0].definition = 1;
     fill_relations(table, version);
     sim_trace("create table %s oid %u%s", name, table->oid,
               table->is_published ? "" : ", not published");
@@ -117,7 +115,7 @@ static void create_table(Lsn commit_lsn)
 static void rewrite(WorldTable *table, Version *version, uint16_t attnum, Lsn commit_lsn)
 {
     table->rewritten_at = commit_lsn;
-    version->relations[0].file++;
+    version->relations[0][0].file++;
     for (uint32_t key = 0; key < KEYS; key++) {
         table->rows[key].values[attnum] = table->rows[key].is_there ? world.next_value++ : 0;
     }
@@ -125,7 +123,7 @@ static void rewrite(WorldTable *table, Version *version, uint16_t attnum, Lsn co
 
 static void alter_add(WorldTable *table, Version *version, Lsn commit_lsn)
 {
-    uint16_t count = version->relations[0].column_count;
+    uint16_t count = version->relations[0][0].column_count;
     if (table->attnum_max == ATTNUMS || count == ATTNUMS) {
         return;
     }
@@ -158,7 +156,7 @@ static void alter_add(WorldTable *table, Version *version, Lsn commit_lsn)
 
 static void alter_column(WorldTable *table, Version *version, uint32_t kind, Lsn commit_lsn)
 {
-    Relation *relation = &version->relations[0];
+    Relation *relation = &version->relations[0][0];
     if (relation->column_count < 2) {
         return;
     }
@@ -189,13 +187,13 @@ static void alter_table(WorldTable *table, Lsn commit_lsn)
     Version *version = &table->version_list[table->versions];
     const Version *before = &table->version_list[table->version];
     *version = *before;
-    for (uint32_t i = 0; i < version->relations[0].column_count; i++) {
+    for (uint32_t i = 0; i < version->relations[0][0].column_count; i++) {
         Column *column = &version->columns[0][i];
         if (column->missing_value.ptr != NULL) {
             column->missing_value = str_from(version->missing[column->attnum]);
         }
     }
-    version->relations[0].definition++;
+    version->relations[0][0].definition++;
     uint32_t kind = sim_below(8);
     if (kind < 2) {
         if (!take_name(version->name)) {
@@ -209,7 +207,7 @@ static void alter_table(WorldTable *table, Lsn commit_lsn)
     table->version = table->versions++;
     fill_relations(table, version);
     sim_trace("alter table %u: version %u, name %s, %u columns, kind %u", table->oid,
-              table->version, version->name, version->relations[0].column_count, kind);
+              table->version, version->name, version->relations[0][0].column_count, kind);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -367,7 +365,7 @@ static void define(void)
         if (sim_chance(500)) {
             create_table(tx->commit_lsn);
         }
-    } else if (choice < 6) {
+    } else if (choice < 6 && (table->is_published || table->absences < ABSENCES)) {
         table->absences += table->is_published ? 0 : 1;
         table->is_published = !table->is_published;
         sim_trace("table %u is%s published", table->oid, table->is_published ? "" : " not");
