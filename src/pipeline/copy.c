@@ -57,7 +57,7 @@ static Status clear_old_shape(Sink *sink, const Table *table, const Relation *re
     if (sink->ops->prepare(sink, was, was, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    return sink->ops->clear(sink, was, err);
+    return sink->ops->clear(sink, was, table->copied_at, err);
 }
 
 Status copy_prepare(const CopyJob *job, Sink *sink, Table *table, const Relation *relation,
@@ -79,6 +79,11 @@ Status copy_prepare(const CopyJob *job, Sink *sink, Table *table, const Relation
     return STATUS_OK;
 }
 
+bool copy_is_whole(Sink *sink, const Relation *relation)
+{
+    return sink->ops->keeps_rows != NULL && sink->ops->keeps_rows(sink, relation);
+}
+
 static Status write_batch(const CopyJob *job, Sink *sink, const Batch *batch, Error *err)
 {
     if (sink->ops->write(sink, batch->changes, batch->count, err) != STATUS_OK) {
@@ -89,10 +94,12 @@ static Status write_batch(const CopyJob *job, Sink *sink, const Batch *batch, Er
     return STATUS_OK;
 }
 
-// A large table is not one transaction of the target.
-static Status commit_part(const CopyJob *job, Sink *sink, size_t *uncommitted, Error *err)
+// A large table is not one transaction of the target, unless it must be.
+static Status commit_part(const CopyJob *job, Sink *sink, const Relation *relation,
+                          size_t *uncommitted, Error *err)
 {
-    if (!sink->ops->has_tables || *uncommitted < COMMIT_EVERY_BYTES) {
+    if (!sink->ops->has_tables || *uncommitted < COMMIT_EVERY_BYTES ||
+        copy_is_whole(sink, relation)) {
         return STATUS_OK;
     }
     *uncommitted = 0;
@@ -102,7 +109,8 @@ static Status commit_part(const CopyJob *job, Sink *sink, size_t *uncommitted, E
     return status;
 }
 
-static Status read_values(const CopyJob *job, Sink *sink, CopyReader *reader, Error *err)
+static Status read_values(const CopyJob *job, Sink *sink, CopyReader *reader,
+                          const Relation *relation, Error *err)
 {
     size_t uncommitted = 0;
     for (;;) {
@@ -116,7 +124,8 @@ static Status read_values(const CopyJob *job, Sink *sink, CopyReader *reader, Er
         uncommitted += batch->bytes;
         Status status = write_batch(job, sink, batch, err);
         batch_unref(batch);
-        if (status != STATUS_OK || commit_part(job, sink, &uncommitted, err) != STATUS_OK) {
+        if (status != STATUS_OK ||
+            commit_part(job, sink, relation, &uncommitted, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
     }
@@ -139,7 +148,7 @@ static Status pass_rows(const CopyJob *job, Sink *sink, CopyReader *reader,
         }
         uncommitted += rows.len;
         if (sink->ops->write_rows(sink, relation, rows, count, err) != STATUS_OK ||
-            commit_part(job, sink, &uncommitted, err) != STATUS_OK) {
+            commit_part(job, sink, relation, &uncommitted, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
         atomic_fetch_add(&job->meter->copy_rows, (int64_t)count);
@@ -153,7 +162,7 @@ static Status read_rows(const CopyJob *job, Sink *sink, CopyReader *reader,
     bool can_pass = sink->ops->copy_form != NULL && job->source->ops->copy_read_rows != NULL &&
                     sink->ops->copy_form(sink, relation) != COPY_FORM_VALUES;
     return can_pass ? pass_rows(job, sink, reader, relation, err)
-                    : read_values(job, sink, reader, err);
+                    : read_values(job, sink, reader, relation, err);
 }
 
 static Status start_table(const CopyJob *job, Sink *sink, const Table *table,
@@ -168,7 +177,7 @@ static Status start_table(const CopyJob *job, Sink *sink, const Table *table,
         sink->ops->prepare(sink, table->target, relation, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    return table->copy_begun ? sink->ops->clear(sink, relation, err) : STATUS_OK;
+    return table->copy_begun ? sink->ops->clear(sink, relation, table->copied_at, err) : STATUS_OK;
 }
 
 static Status name_table(const Relation *relation, Error *err)

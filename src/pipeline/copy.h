@@ -40,6 +40,9 @@ MUST_CHECK Status copy_prepare(const CopyJob *job, Sink *sink, Table *table,
 MUST_CHECK Status copy_table(const CopyJob *job, Sink *sink, Table *table, const Relation *relation,
                              Error *err);
 
+/** Nothing of a copy of @relation, which is prepared, may be committed before all of it is. */
+bool copy_is_whole(Sink *sink, const Relation *relation);
+
 /** Store @changed with the data: commit at the sink, and in the local state if need be. */
 MUST_CHECK Status copy_commit(const CopyJob *job, Sink *sink, Checkpoint *changed, Error *err);
 

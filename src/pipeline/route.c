@@ -179,6 +179,9 @@ static void copy_again(Route *route, Table *table)
 {
     table->state = TABLE_PENDING;
     table->copy_begun = true;
+    if (table->copied_at == LSN_NONE) {
+        table->copied_at = route->durable.lsn; // the stream alone has brought it here
+    }
     table->is_dirty = true;
     table->prepared = NULL;
     route->has_pending = true;
@@ -644,8 +647,8 @@ static Status side_begin(Route *route, Table *table, const Relation *relation, E
     side->table = table;
     side->relation = relation;
     side->held = batch_new();
-    if (route->sink->ops->is_parallel &&
-        sink_open_lane(&route->options.sink, &side->sink, err) != STATUS_OK) {
+    bool is_apart = route->sink->ops->is_parallel && !copy_is_whole(route->sink, relation);
+    if (is_apart && sink_open_lane(&route->options.sink, &side->sink, err) != STATUS_OK) {
         side_free(side);
         return STATUS_FAIL;
     }

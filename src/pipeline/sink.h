@@ -81,8 +81,18 @@ typedef struct SinkOps {
      */
     Status (*has)(Sink *sink, const Relation *relation, bool *ret, Error *err);
 
-    /** Remove all rows of the table: its copy starts, perhaps again. Only with has_tables. */
-    Status (*clear)(Sink *sink, const Relation *relation, Error *err);
+    /**
+     * Remove all rows of the table: its copy starts again. @copied_at: the snapshot of the last
+     * copy that came to its end, LSN_NONE if none did. A history keeps what is as old as that. Only
+     * with has_tables.
+     */
+    Status (*clear)(Sink *sink, const Relation *relation, Lsn copied_at, Error *err);
+
+    /**
+     * The table of @relation, which is prepared, has rows of others that are to stay: a copy into
+     * it is committed whole, for clear() could not tell its rows from theirs. NULL: never.
+     */
+    bool (*keeps_rows)(Sink *sink, const Relation *relation);
 
     /**
      * Take @changes. They may become visible at the target only together with commit(): a

@@ -19,8 +19,8 @@ typedef enum TableState {
 typedef struct Table {
     uint32_t oid;
     TableState state;
-    bool copy_begun;          // the target's table may have rows of an unfinished copy of ours
-    Lsn copied_at;            // LSN of the copy's snapshot; LSN_NONE: never copied, only followed
+    bool copy_begun; // the target's table may have rows of an unfinished copy of ours
+    Lsn copied_at;   // LSN of the last finished copy's snapshot; LSN_NONE: only followed, or new
     const Relation *target;   // shape that prepare() last gave the target; NULL: none
     const Relation *prepared; // the relation version prepared since open(), by pointer; or NULL
     Str place;                // the target's key in Tables.by_place

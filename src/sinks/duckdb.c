@@ -78,33 +78,17 @@ static Status duck_validate(Sink *base, Error *err)
 // What the checkpoint says about tables
 // ---------------------------------------------------------------------------------------------
 
-#define KEPT_PREFIX "sink:kept:"
-
-static bool oid_behind(Str key, const char *prefix, uint64_t *ret)
-{
-    Str start = str_from(prefix);
-    return str_starts_with(key, start) &&
-           str_to_uint64((Str){key.ptr + start.len, key.len - start.len}, ret);
-}
-
-static void note_in(Map *map, uint64_t oid, bool is_there, DuckSink *sink)
-{
-    if (is_there) {
-        map_put_u64(map, oid, sink);
-    } else {
-        map_remove_u64(map, oid);
-    }
-}
-
-static void note_entry(DuckSink *sink, Str key, bool is_there)
+static void note_entry(DuckSink *sink, CheckpointEntry entry)
 {
     uint64_t oid;
-    if (oid_behind(key, "table:", &oid)) {
-        note_in(&sink->ours, oid, is_there, sink);
+    if (sql_checkpoint_oid(entry.key, "table:", &oid)) {
+        if (entry.value.ptr != NULL) {
+            map_put_u64(&sink->ours, oid, sink);
+        } else {
+            map_remove_u64(&sink->ours, oid);
+        }
     }
-    if (oid_behind(key, KEPT_PREFIX, &oid)) {
-        note_in(&sink->kept, oid, is_there, sink);
-    }
+    sql_kept_note(&sink->kept, &entry);
 }
 
 static Status store_entry(DuckSink *sink, const CheckpointEntry *entry, Error *err)
@@ -119,16 +103,16 @@ static Status store_entry(DuckSink *sink, const CheckpointEntry *entry, Error *e
     if (duck_select(&sink->session, parameters, is_removed ? 2 : 3, NULL, NULL, err) != STATUS_OK) {
         return error_wrap(err, "store the checkpoint");
     }
-    note_entry(sink, entry->key, !is_removed);
+    note_entry(sink, *entry);
     return STATUS_OK;
 }
 
-Status duck_note_kept(DuckSink *sink, uint32_t oid, Error *err)
+Status duck_note_kept(DuckSink *sink, uint32_t oid, bool is_kept, Error *err)
 {
-    char key[64];
-    (void)snprintf(key, sizeof(key), KEPT_PREFIX "%" PRIu32, oid);
-    CheckpointEntry entry = {str_from(key), STR("1")};
-    return store_entry(sink, &entry, err);
+    char key[SQL_KEPT_KEY_SIZE];
+    CheckpointEntry entry;
+    return sql_kept_change(&sink->kept, oid, is_kept, key, &entry) ? store_entry(sink, &entry, err)
+                                                                   : STATUS_OK;
 }
 
 static Status read_checkpoint(DuckSink *sink, Checkpoint *checkpoint, Error *err)
@@ -149,7 +133,7 @@ static Status read_checkpoint(DuckSink *sink, Checkpoint *checkpoint, Error *err
         if (checkpoint != NULL) {
             checkpoint_set(checkpoint, key, value);
         }
-        note_entry(sink, key, true);
+        note_entry(sink, (CheckpointEntry){key, value});
     }
     arena_done(&arena);
     return status == STATUS_OK ? STATUS_OK : error_wrap(err, "read the checkpoint");
@@ -258,7 +242,7 @@ static void duck_close(Sink *base)
     }
     map_done(&sink->tables);
     map_done(&sink->ours);
-    map_done(&sink->kept);
+    sql_kept_done(&sink->kept);
     sql_targets_done(&sink->targets);
     arena_done(&sink->scratch);
     sink->writes_to = NULL;
@@ -299,21 +283,12 @@ static Status duck_prepare_table(Sink *base, const Relation *was, const Relation
     return STATUS_OK;
 }
 
-static Status refuse_to_clear(const DuckSink *sink, const DuckTable *table, Error *err)
+static bool duck_keeps_rows(Sink *base, const Relation *relation)
 {
-    error_set(err, ERROR_CONFIG,
-              "the copy of table \"%" STR_FMT ".%" STR_FMT
-              "\" has to start again, and existing=keep "
-              "forbids to remove its rows",
-              STR_ARG(table->target.schema), STR_ARG(table->target.name));
-    return error_hint(err,
-                      "Remove what the copy has added so far yourself, and then: DELETE FROM "
-                      "weir.checkpoint WHERE pipeline = '%s' AND key IN ('table:%" PRIu32
-                      "', '" KEPT_PREFIX "%" PRIu32 "');",
-                      sink->base.context.pipeline, table->relation->oid, table->relation->oid);
+    return sql_is_kept(&self(base)->kept, relation->oid);
 }
 
-static Status duck_clear_table(Sink *base, const Relation *relation, Error *err)
+static Status duck_clear_table(Sink *base, const Relation *relation, Lsn copied_at, Error *err)
 {
     DuckSink *sink = self(base);
     DuckTable *table;
@@ -321,11 +296,15 @@ static Status duck_clear_table(Sink *base, const Relation *relation, Error *err)
         duck_table_find(sink, relation, &table, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (sink->mode == SQL_HISTORY) {
-        return duck_clear_history(sink, table, err);
+    if (sql_is_kept(&sink->kept, relation->oid)) {
+        return sql_kept_clear((SqlMode)sink->mode, relation, copied_at, base->context.pipeline,
+                              checkpoint_table(sink), err);
     }
-    return map_get_u64(&sink->kept, relation->oid) != NULL ? refuse_to_clear(sink, table, err)
-                                                           : duck_truncate(sink, table, err);
+    if (sink->mode == SQL_MIRROR) {
+        return duck_truncate(sink, table, err);
+    }
+    sql_clear_history(&sink->session.sql, duck_dialect(sink), table->target, copied_at);
+    return duck_run_delete(sink, table, DUCK_ANY, err);
 }
 
 // Changes of one table, in order. Tables do not depend on each other in the target, so each can
@@ -499,6 +478,7 @@ const SinkOps duckdb_sink = {
     .prepare = duck_prepare_table,
     .has = duck_has_table,
     .clear = duck_clear_table,
+    .keeps_rows = duck_keeps_rows,
     .write = duck_write,
     .commit = duck_commit_all,
     .close = duck_close,

@@ -455,17 +455,3 @@ Status duck_append_history(DuckSink *sink, DuckTable *table, const Change *chang
     buf_done(&history.key);
     return status == STATUS_OK ? look_up_all(&history, err) : STATUS_FAIL;
 }
-
-// Rows that a copy read after the last change that the history knows are of the copy that starts
-// again. Those of earlier copies are history, like everything else.
-Status duck_clear_history(DuckSink *sink, DuckTable *table, Error *err)
-{
-    Buf *sql = &sink->session.sql;
-    buf_cstr(sql, "DELETE FROM ");
-    sql_table_name(sql, table->target);
-    buf_cstr(sql, " WHERE \"_weir_op\" = 'read' AND \"_weir_lsn\" > (SELECT "
-                  "coalesce(max(\"_weir_lsn\") FILTER (\"_weir_op\" <> 'read'), '') FROM ");
-    sql_table_name(sql, table->target);
-    buf_char(sql, ')');
-    return duck_run_delete(sink, table, DUCK_ANY, err);
-}

@@ -47,7 +47,7 @@ typedef struct DuckSink {
     SqlTargets targets;
     Map tables; // oid -> DuckTable
     Map ours;   // oid -> itself: the checkpoint has an entry for the table
-    Map kept;   // oid -> itself: existing=keep, and there were rows; see duck_note_kept()
+    SqlKept kept;
     // What rows are being appended to.
     DuckWriter writer;
     const DuckTable *writes_to; // NULL: to a table of our own
@@ -55,9 +55,8 @@ typedef struct DuckSink {
 
 // duckdb.c
 
-/** Remember in the checkpoint, as "sink:kept:<oid>", that the table has rows of others beside ours,
- * so that it cannot be cleared. */
-MUST_CHECK Status duck_note_kept(DuckSink *sink, uint32_t oid, Error *err);
+/** Store whether the table has rows of others that are to stay. */
+MUST_CHECK Status duck_note_kept(DuckSink *sink, uint32_t oid, bool is_kept, Error *err);
 
 // duckdb_table.c
 
@@ -126,6 +125,3 @@ MUST_CHECK Status duck_truncate(DuckSink *sink, DuckTable *table, Error *err);
 
 MUST_CHECK Status duck_append_history(DuckSink *sink, DuckTable *table, const Change *changes,
                                       size_t count, Error *err);
-
-/** Forget the rows of an interrupted copy. */
-MUST_CHECK Status duck_clear_history(DuckSink *sink, DuckTable *table, Error *err);

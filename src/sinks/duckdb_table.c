@@ -224,11 +224,12 @@ static Status adopt(DuckSink *sink, FoundTable *table, const Relation *now, Aren
         has_rows(sink, table->name, arena, &rows, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (!rows) {
-        return STATUS_OK;
+    bool kept = rows && sink->existing == SQL_EXISTING_KEEP;
+    if (duck_note_kept(sink, now->oid, kept, err) != STATUS_OK) {
+        return STATUS_FAIL;
     }
-    if (sink->existing == SQL_EXISTING_KEEP) {
-        return duck_note_kept(sink, now->oid, err);
+    if (!rows || kept) {
+        return STATUS_OK;
     }
     if (sink->existing == SQL_EXISTING_TRUNCATE) {
         buf_cstr(&sink->session.sql, "DELETE FROM ");
@@ -637,6 +638,7 @@ static Status shape(DuckSink *sink, const Relation *was, const Relation *now, Ar
             return table_is_gone(sink, now, place, err);
         }
         if (create(sink, target, now, err) != STATUS_OK ||
+            duck_note_kept(sink, now->oid, false, err) != STATUS_OK ||
             inspect(sink, target, arena, table, err) != STATUS_OK) {
             return STATUS_FAIL;
         }

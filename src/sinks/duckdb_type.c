@@ -103,6 +103,7 @@ static void put_literal(const Column *column, bool exact, bool has_json, Str tex
         .text_type = "VARCHAR",                                            \
         .integer_type = "BIGINT",                                          \
         .time_type = "TIMESTAMP WITH TIME ZONE",                           \
+        .by_bytes = "",                                                    \
         .declares_not_null = false,                                        \
         .folds_case = true,                                                \
     };

@@ -47,7 +47,16 @@ PgWait postgres_sink_wait(const PostgresSink *sink)
 // English, all of them are named.
 Status postgres_explain(const PostgresSink *sink, Error *err)
 {
-    if (err == NULL || strcmp(err->sqlstate, "42501") != 0 || err->hint[0] != '\0') {
+    if (err == NULL) {
+        return STATUS_FAIL;
+    }
+    // It could write once: a failover has made it a standby, and its address will soon lead on.
+    if (strcmp(err->sqlstate, "25006") == 0 && sink->has_position) {
+        err->kind = ERROR_TRANSIENT;
+        return error_hint(err, "The target takes no changes now, as a standby does: if it is not "
+                               "to become writable again, let the URL lead to the one that is.");
+    }
+    if (strcmp(err->sqlstate, "42501") != 0 || err->hint[0] != '\0') {
         return STATUS_FAIL;
     }
     CLEANUP(buf_done) Buf hint;
@@ -230,40 +239,22 @@ static Status quiet_triggers(PostgresSink *sink, Error *err)
     return STATUS_OK;
 }
 
-// - A commit that a crash of the target takes back would be lost: the source has let go of it.
+// - A commit that a crash of the target takes back would be lost: the source has let go of it. Set
+//   also where it is right, or else it follows what the configuration says later.
 // - The server should notice soon that we are gone, for the transaction and the lock that it holds.
 // - Statements are many and small: compiling them never pays. Sets are looked up by the key's index
 //   however large the table is; at the default costs each of them would read all of it.
 static const char session[] =
-    "SELECT set_config('synchronous_commit', 'local', false)"
-    " WHERE current_setting('synchronous_commit') = 'off';"
+    "SELECT set_config('synchronous_commit', coalesce(nullif("
+    "current_setting('synchronous_commit'), 'off'), 'local'), false);"
     "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3;"
     "SET jit = off; SET random_page_cost = 0.1";
 
-static Status postgres_open(Sink *base, Error *err)
-{
-    PostgresSink *sink = self(base);
-    buf_init(&sink->sql, STATEMENT_MAX);
-    buf_init(&sink->copy.buf, LIMIT_TEXT_BYTES);
-    PgWait wait = postgres_sink_wait(sink);
-    PgConnect connect = {
-        .url = sink->url,
-        .application_name = arena_printf(&sink->arena, "weir/%s", base->context.pipeline),
-    };
-    if (pg_connect(&connect, &wait, &sink->conn, err) != STATUS_OK ||
-        postgres_run(sink, session, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    return quiet_triggers(sink, err);
-}
-
-// Two processes that write as one pipeline would double every change.
-static Status lock_pipeline(PostgresSink *sink, Error *err)
+static Status try_lock(PostgresSink *sink, const char *sql, Error *err)
 {
     const char *parameters[] = {sink->base.context.pipeline};
     CLEANUP(pg_result_clear) PGresult *result = NULL;
-    if (postgres_query(sink, "SELECT pg_try_advisory_lock(hashtext('weir'), hashtext($1))", 1,
-                       parameters, &result, err) != STATUS_OK) {
+    if (postgres_query(sink, sql, 1, parameters, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (PQgetvalue(result, 0, 0)[0] == 't') {
@@ -273,6 +264,24 @@ static Status lock_pipeline(PostgresSink *sink, Error *err)
               sink->base.context.pipeline);
     return error_hint(err, "It may be a connection that the target has not yet noticed to be gone; "
                            "otherwise give this pipeline another --name.");
+}
+
+// Two processes that write as one pipeline would double every change. The session that goes on has
+// the first lock. Lanes share the second, so that it also waits for those that another one has left
+// behind: they may be about to commit.
+static Status lock_pipeline(PostgresSink *sink, Error *err)
+{
+    return try_lock(sink,
+                    "SELECT CASE WHEN pg_try_advisory_lock(hashtext('weir'), hashtext($1))"
+                    " AND pg_try_advisory_lock(hashtext('weir lane'), hashtext($1))"
+                    " THEN pg_advisory_unlock(hashtext('weir lane'), hashtext($1)) END",
+                    err);
+}
+
+static Status lock_lane(PostgresSink *sink, Error *err)
+{
+    return try_lock(sink, "SELECT pg_try_advisory_lock_shared(hashtext('weir lane'), hashtext($1))",
+                    err);
 }
 
 static Status make_checkpoint_table(PostgresSink *sink, Error *err)
@@ -302,6 +311,49 @@ static Status make_checkpoint_table(PostgresSink *sink, Error *err)
     return commit_transaction(sink, err);
 }
 
+// @checkpoint may be NULL.
+static Status read_checkpoint(PostgresSink *sink, Checkpoint *checkpoint, Error *err)
+{
+    const char *parameters[] = {sink->base.context.pipeline};
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (postgres_query(sink, "SELECT key, value FROM weir.checkpoint WHERE pipeline = $1", 1,
+                       parameters, &result, err) != STATUS_OK) {
+        return error_wrap(err, "read the checkpoint");
+    }
+    for (int i = 0; i < PQntuples(result); i++) {
+        CheckpointEntry entry = {str_from(PQgetvalue(result, i, 0)),
+                                 str_from(PQgetvalue(result, i, 1))};
+        if (checkpoint != NULL) {
+            checkpoint_set(checkpoint, entry.key, entry.value);
+        }
+        sink->has_position = sink->has_position || str_is(entry.key, "position");
+        sql_kept_note(&sink->kept, &entry);
+    }
+    return STATUS_OK;
+}
+
+static Status open_lane(PostgresSink *sink, Error *err)
+{
+    return lock_lane(sink, err) == STATUS_OK ? read_checkpoint(sink, NULL, err) : STATUS_FAIL;
+}
+
+static Status postgres_open(Sink *base, Error *err)
+{
+    PostgresSink *sink = self(base);
+    buf_init(&sink->sql, STATEMENT_MAX);
+    buf_init(&sink->copy.buf, LIMIT_TEXT_BYTES);
+    PgWait wait = postgres_sink_wait(sink);
+    PgConnect connect = {
+        .url = sink->url,
+        .application_name = arena_printf(&sink->arena, "weir/%s", base->context.pipeline),
+    };
+    if (pg_connect(&connect, &wait, &sink->conn, err) != STATUS_OK ||
+        postgres_run(sink, session, err) != STATUS_OK || quiet_triggers(sink, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return base->context.is_lane ? open_lane(sink, err) : STATUS_OK;
+}
+
 static Status postgres_resume(Sink *base, Checkpoint *checkpoint, Error *err)
 {
     PostgresSink *sink = self(base);
@@ -309,17 +361,7 @@ static Status postgres_resume(Sink *base, Checkpoint *checkpoint, Error *err)
     if (lock_pipeline(sink, err) != STATUS_OK || make_checkpoint_table(sink, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    const char *parameters[] = {base->context.pipeline};
-    CLEANUP(pg_result_clear) PGresult *result = NULL;
-    if (postgres_query(sink, "SELECT key, value FROM weir.checkpoint WHERE pipeline = $1", 1,
-                       parameters, &result, err) != STATUS_OK) {
-        return error_wrap(err, "read the checkpoint");
-    }
-    for (int i = 0; i < PQntuples(result); i++) {
-        checkpoint_set(checkpoint, str_from(PQgetvalue(result, i, 0)),
-                       str_from(PQgetvalue(result, i, 1)));
-    }
-    return STATUS_OK;
+    return read_checkpoint(sink, checkpoint, err);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -409,6 +451,23 @@ static Status store_checkpoint(PostgresSink *sink, const Checkpoint *changed, Er
     return STATUS_OK;
 }
 
+Status postgres_note_kept(PostgresSink *sink, uint32_t oid, bool is_kept, Error *err)
+{
+    char key[SQL_KEPT_KEY_SIZE];
+    CheckpointEntry entry;
+    if (!sql_kept_change(&sink->kept, oid, is_kept, key, &entry)) {
+        return STATUS_OK;
+    }
+    SqlTable subject = sink->subject;
+    const Checkpoint changed = {.entries = &entry, .count = 1};
+    if (store_checkpoint(sink, &changed, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    sink->subject = subject;
+    sql_kept_note(&sink->kept, &entry);
+    return STATUS_OK;
+}
+
 static Status postgres_commit(Sink *base, Checkpoint *changed, Error *err)
 {
     PostgresSink *sink = self(base);
@@ -425,6 +484,7 @@ static void postgres_close(Sink *base)
     map_done(&sink->targets);
     map_done(&sink->type_exists);
     sql_targets_done(&sink->owners);
+    sql_kept_done(&sink->kept);
     buf_done(&sink->sql);
     buf_done(&sink->copy.buf);
     arena_done(&sink->scratch);
@@ -456,6 +516,7 @@ const SinkOps postgres_sink = {
     .prepare = postgres_prepare,
     .has = postgres_has,
     .clear = postgres_clear,
+    .keeps_rows = postgres_keeps_rows,
     .write = postgres_write,
     .copy_form = postgres_copy_form,
     .write_rows = postgres_write_rows,

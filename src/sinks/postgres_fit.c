@@ -81,6 +81,7 @@ const SqlDialect postgres_dialect = {
     .text_type = "text",
     .integer_type = "bigint",
     .time_type = "timestamp with time zone",
+    .by_bytes = " COLLATE \"C\"",
     .declares_not_null = true,
 };
 

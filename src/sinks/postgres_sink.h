@@ -59,10 +59,12 @@ typedef struct PostgresSink {
     bool is_quiet; // the target's triggers and foreign keys do not act
     bool in_transaction;
     bool checkpoint_is_checked;
-    SqlTable subject; // the table that statements are about: for messages
-    Map targets;      // by the address of the relation
-    Map type_exists;  // type name -> whether the target has it
+    bool has_position; // written to by this pipeline before
+    SqlTable subject;  // the table that statements are about: for messages
+    Map targets;       // by the address of the relation
+    Map type_exists;   // type name -> whether the target has it
     SqlTargets owners;
+    SqlKept kept;
     PgCopyIn copy;
     Buf sql;
 } PostgresSink;
@@ -97,6 +99,9 @@ Status postgres_explain(const PostgresSink *sink, Error *err);
 
 /** One more element of an array in text form that buf_char(array, '}') ends. */
 void postgres_array_add(Buf *array, Str value, bool is_null);
+
+/** Store whether the table has rows of others that are to stay. */
+MUST_CHECK Status postgres_note_kept(PostgresSink *sink, uint32_t oid, bool is_kept, Error *err);
 
 // postgres_fit.c
 
@@ -151,7 +156,8 @@ MUST_CHECK Status postgres_has_rows(PostgresSink *sink, Str name, bool *ret, Err
 Str postgres_table_text(PostgresSink *sink, SqlTable table);
 Status postgres_prepare(Sink *base, const Relation *was, const Relation *now, Error *err);
 Status postgres_has(Sink *base, const Relation *relation, bool *ret, Error *err);
-Status postgres_clear(Sink *base, const Relation *relation, Error *err);
+bool postgres_keeps_rows(Sink *base, const Relation *relation);
+Status postgres_clear(Sink *base, const Relation *relation, Lsn copied_at, Error *err);
 Status postgres_check_table(Sink *base, const Relation *relation, Report *report, Error *err);
 /** CREATE SCHEMA, unless it is there. */
 MUST_CHECK Status postgres_make_schema(PostgresSink *sink, Str schema, Error *err);

@@ -71,48 +71,50 @@ Status postgres_empty(PostgresSink *sink, const Str *names, size_t count, Error 
 }
 
 // A table with rows that this pipeline did not put there.
-static Status settle_existing(PostgresSink *sink, Str name, Error *err)
+static Status settle_existing(PostgresSink *sink, const Relation *relation, Str name, Error *err)
 {
     bool rows;
-    if (sink->existing == SQL_EXISTING_KEEP) {
-        return STATUS_OK;
-    }
     if (postgres_has_rows(sink, name, &rows, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (rows && sink->existing == SQL_EXISTING_FAIL) {
-        error_set(err, ERROR_CONFIG,
-                  "target table %" STR_FMT " has rows that this pipeline did not copy",
-                  STR_ARG(name));
-        return error_hint(err, "Empty it, or say what to do with them: ?existing=truncate removes "
-                               "them, ?existing=keep adds the source's rows beside them.");
+    bool kept = rows && sink->existing == SQL_EXISTING_KEEP;
+    if (postgres_note_kept(sink, relation->oid, kept, err) != STATUS_OK) {
+        return STATUS_FAIL;
     }
-    return rows ? postgres_empty(sink, &name, 1, err) : STATUS_OK;
+    if (!rows || kept) {
+        return STATUS_OK;
+    }
+    if (sink->existing == SQL_EXISTING_TRUNCATE) {
+        return postgres_empty(sink, &name, 1, err);
+    }
+    error_set(err, ERROR_CONFIG,
+              "target table %" STR_FMT " has rows that this pipeline did not copy", STR_ARG(name));
+    return error_hint(err, "Empty it, or say what to do with them: ?existing=truncate removes "
+                           "them, ?existing=keep adds the source's rows beside them.");
 }
 
-// An interrupted copy wrote the last rows, for no changes of a table are delivered during its copy.
-// An earlier copy that came to its end is part of the history.
-static Status clear_last_copy(PostgresSink *sink, const PgTarget *target, Error *err)
+bool postgres_keeps_rows(Sink *base, const Relation *relation)
 {
-    buf_reset(&sink->sql);
-    buf_cstr(&sink->sql, "DELETE FROM ");
-    buf_str(&sink->sql, target->name);
-    buf_cstr(&sink->sql, " WHERE \"_weir_op\" = 'read' AND \"_weir_lsn\" COLLATE \"C\" > coalesce("
-                         "(SELECT max(\"_weir_lsn\" COLLATE \"C\") FROM ");
-    buf_str(&sink->sql, target->name);
-    buf_cstr(&sink->sql, " WHERE \"_weir_op\" <> 'read'), '')");
-    return postgres_run_buf(sink, err);
+    return sql_is_kept(&self(base)->kept, relation->oid);
 }
 
-Status postgres_clear(Sink *base, const Relation *relation, Error *err)
+Status postgres_clear(Sink *base, const Relation *relation, Lsn copied_at, Error *err)
 {
     PostgresSink *sink = self(base);
     const PgTarget *target = postgres_target(sink, relation);
+    if (sql_is_kept(&sink->kept, relation->oid)) {
+        return sql_kept_clear((SqlMode)sink->mode, relation, copied_at, base->context.pipeline,
+                              postgres_checkpoint_table, err);
+    }
     if (postgres_begin(sink, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    return sink->mode == SQL_HISTORY ? clear_last_copy(sink, target, err)
-                                     : postgres_empty(sink, &target->name, 1, err);
+    if (sink->mode == SQL_MIRROR) {
+        return postgres_empty(sink, &target->name, 1, err);
+    }
+    buf_reset(&sink->sql);
+    sql_clear_history(&sink->sql, &postgres_dialect, target->table, copied_at);
+    return postgres_run_buf(sink, err);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -281,7 +283,9 @@ static Status bring_about(PostgresSink *sink, const Relation *was, const Relatio
         return STATUS_FAIL;
     }
     if (!found.exists) {
-        return make_table(sink, now, table, err);
+        return postgres_note_kept(sink, now->oid, false, err) == STATUS_OK
+                   ? make_table(sink, now, table, err)
+                   : STATUS_FAIL;
     }
     if (postgres_check_fit(sink, now, table, &found, err) != STATUS_OK) {
         return STATUS_FAIL;
@@ -300,7 +304,7 @@ static Status bring_about(PostgresSink *sink, const Relation *was, const Relatio
                                                "and delete reads the whole table (%s)",
                                                STR_ARG(name), hint));
     }
-    return settle_existing(sink, name, err);
+    return settle_existing(sink, now, name, err);
 }
 
 Status postgres_has(Sink *base, const Relation *relation, bool *ret, Error *err)

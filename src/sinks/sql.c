@@ -5,6 +5,8 @@
 
 #include "base/limits.h"
 
+#define KEPT_PREFIX "sink:kept:"
+
 const char *const sql_mode_choices[] = {"mirror", "history", NULL};
 const char *const sql_existing_choices[] = {"fail", "truncate", "keep", NULL};
 
@@ -296,4 +298,81 @@ void sql_checkpoint_remove(Buf *sql, SqlTable table)
     buf_cstr(sql, "DELETE FROM ");
     sql_table_name(sql, table);
     buf_cstr(sql, " WHERE \"pipeline\" = $1 AND \"key\" = $2");
+}
+
+// ---------------------------------------------------------------------------------------------
+// Copies that start again
+// ---------------------------------------------------------------------------------------------
+
+void sql_clear_history(Buf *sql, const SqlDialect *dialect, SqlTable table, Lsn copied_at)
+{
+    char lsn[SQL_LSN_TEXT_SIZE];
+    sql_history_lsn(copied_at, lsn);
+    buf_cstr(sql, "DELETE FROM ");
+    sql_table_name(sql, table);
+    buf_printf(sql, " WHERE \"%s\" = '%s' AND \"%s\"%s > '%s'", sql_history_columns[SQL_HISTORY_OP],
+               change_op_name(CHANGE_READ), sql_history_columns[SQL_HISTORY_LSN], dialect->by_bytes,
+               lsn);
+}
+
+bool sql_checkpoint_oid(Str key, const char *prefix, uint64_t *ret)
+{
+    Str start = str_from(prefix);
+    return str_starts_with(key, start) &&
+           str_to_uint64((Str){key.ptr + start.len, key.len - start.len}, ret);
+}
+
+bool sql_kept_change(const SqlKept *kept, uint32_t oid, bool is_kept,
+                     char key[static SQL_KEPT_KEY_SIZE], CheckpointEntry *ret)
+{
+    (void)snprintf(key, SQL_KEPT_KEY_SIZE, KEPT_PREFIX "%" PRIu32, oid);
+    *ret = (CheckpointEntry){.key = str_from(key), .value = is_kept ? STR("1") : (Str){0}};
+    return is_kept != sql_is_kept(kept, oid);
+}
+
+void sql_kept_note(SqlKept *kept, const CheckpointEntry *entry)
+{
+    uint64_t oid;
+    if (!sql_checkpoint_oid(entry->key, KEPT_PREFIX, &oid)) {
+        return;
+    }
+    if (entry->value.ptr != NULL) {
+        (void)map_put_u64(&kept->oids, oid, kept);
+    } else {
+        (void)map_remove_u64(&kept->oids, oid);
+    }
+}
+
+bool sql_is_kept(const SqlKept *kept, uint32_t oid)
+{
+    return map_get_u64(&kept->oids, oid) != NULL;
+}
+
+Status sql_kept_clear(SqlMode mode, const Relation *relation, Lsn copied_at, const char *pipeline,
+                      SqlTable checkpoint, Error *err)
+{
+    if (mode == SQL_HISTORY || copied_at == LSN_NONE) {
+        return STATUS_OK;
+    }
+    CLEANUP(buf_done) Buf forget;
+    buf_init(&forget, ERROR_MESSAGE_MAX);
+    checkpoint.catalog = (Str){0};
+    buf_cstr(&forget, "DELETE FROM ");
+    sql_table_name(&forget, checkpoint);
+    buf_cstr(&forget, " WHERE pipeline = ");
+    sql_literal(&forget, str_from(pipeline));
+    buf_printf(&forget, " AND key = 'table:%" PRIu32 "';", relation->oid);
+    error_set(err, ERROR_CONFIG,
+              "table \"%" STR_FMT ".%" STR_FMT
+              "\" has to be copied again, and existing=keep forbids to empty the target's",
+              STR_ARG(relation->schema), STR_ARG(relation->name));
+    return error_hint(err,
+                      "Delete from the target's table what is not yours, which only you can tell, "
+                      "then in the target: %s",
+                      buf_cstring(&forget));
+}
+
+void sql_kept_done(SqlKept *kept)
+{
+    map_done(&kept->oids);
 }

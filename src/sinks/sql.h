@@ -6,6 +6,7 @@
 #include "base/map.h"
 #include "change/change.h"
 #include "config/option.h"
+#include "pipeline/checkpoint.h"
 
 /** `mode=`: the value of a CHOICE option with sql_mode_choices. */
 typedef enum SqlMode {
@@ -40,6 +41,7 @@ typedef struct SqlDialect {
     const char *text_type;    // of history and checkpoint columns
     const char *integer_type; // 64 bits
     const char *time_type;    // of _weir_commit_time
+    const char *by_bytes;     // behind a text that is compared: in the order of its bytes
     bool declares_not_null;   // mirror: what is NOT NULL in the source is so in the target
     bool folds_case;          // "Id" and "id" are one name (ASCII letters)
 } SqlDialect;
@@ -107,6 +109,12 @@ void sql_rename_column(Buf *sql, SqlTable table, Str from, Str to);
 MUST_CHECK Status sql_check_columns(const SqlDialect *dialect, const Relation *relation,
                                     SqlMode mode, Error *err);
 
+/**
+ * DELETE of the rows that a copy behind the one of @copied_at has added to a history. That one, and
+ * what the stream has added, are history.
+ */
+void sql_clear_history(Buf *sql, const SqlDialect *dialect, SqlTable table, Lsn copied_at);
+
 /** A relation and the table it goes to. */
 typedef struct SqlTarget {
     uint32_t oid;
@@ -147,3 +155,35 @@ void sql_checkpoint_store(Buf *sql, SqlTable table);
 
 /** DELETE: pipeline, key. */
 void sql_checkpoint_remove(Buf *sql, SqlTable table);
+
+/** @key is @prefix and the oid of a table. */
+bool sql_checkpoint_oid(Str key, const char *prefix, uint64_t *ret);
+
+/**
+ * `existing=keep`: tables that had rows before their first copy. Their copies are committed whole
+ * or not at all, so that one which starts again finds nothing of its own. Kept with the checkpoint,
+ * for the option may be another one by then. Zero-initialised is empty.
+ */
+typedef struct SqlKept {
+    Map oids;
+} SqlKept;
+
+enum { SQL_KEPT_KEY_SIZE = 32 };
+
+/** What has to be stored, in the open transaction, when @oid is (@is_kept), or is not, such a
+ *  table: false if nothing. The entry's key is in @key. */
+MUST_CHECK bool sql_kept_change(const SqlKept *kept, uint32_t oid, bool is_kept,
+                                char key[static SQL_KEPT_KEY_SIZE], CheckpointEntry *ret);
+
+/** An entry of the checkpoint was read or stored (ptr NULL: removed): if it is one of these, take
+ *  note of it. */
+void sql_kept_note(SqlKept *kept, const CheckpointEntry *entry);
+
+bool sql_is_kept(const SqlKept *kept, uint32_t oid);
+
+/** clear() of such a table: nothing to do, or ERROR_CONFIG when a copy has come to its end before.
+ *  Its rows may have changed since, so nobody knows any more which are whose. */
+MUST_CHECK Status sql_kept_clear(SqlMode mode, const Relation *relation, Lsn copied_at,
+                                 const char *pipeline, SqlTable checkpoint, Error *err);
+
+void sql_kept_done(SqlKept *kept);

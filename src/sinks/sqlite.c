@@ -75,20 +75,17 @@ static Status check_directory(SqliteSink *sink, Error *err)
     return STATUS_OK;
 }
 
-// "table:<oid>": the pipeline has made that table.
-static void note_entry(SqliteSink *sink, Str key, bool is_there)
+static void note_entry(SqliteSink *sink, CheckpointEntry entry)
 {
     uint64_t oid;
-    Str prefix = STR("table:");
-    if (!str_starts_with(key, prefix) ||
-        !str_to_uint64((Str){key.ptr + prefix.len, key.len - prefix.len}, &oid)) {
-        return;
+    if (sql_checkpoint_oid(entry.key, "table:", &oid)) {
+        if (entry.value.ptr != NULL) {
+            map_put_u64(&sink->ours, oid, sink);
+        } else {
+            map_remove_u64(&sink->ours, oid);
+        }
     }
-    if (is_there) {
-        map_put_u64(&sink->ours, oid, sink);
-    } else {
-        map_remove_u64(&sink->ours, oid);
-    }
+    sql_kept_note(&sink->kept, &entry);
 }
 
 // @checkpoint may be NULL.
@@ -116,7 +113,7 @@ static Status read_checkpoint(SqliteSink *sink, Checkpoint *checkpoint, Error *e
         if (checkpoint != NULL) {
             checkpoint_set(checkpoint, key, value.ptr == NULL ? STR("") : value);
         }
-        note_entry(sink, key, true);
+        note_entry(sink, (CheckpointEntry){key, value.ptr == NULL ? STR("") : value});
     }
 }
 
@@ -143,23 +140,6 @@ static Status sqlite_open(Sink *base, Error *err)
     return exists ? read_checkpoint(sink, NULL, err) : STATUS_OK;
 }
 
-static Status create_own_tables(SqliteSink *sink, Error *err)
-{
-    sql_checkpoint_create(&sink->sql, &sqlite_dialect, checkpoint_table());
-    if (sqlite_db_exec_buf(&sink->db, &sink->sql, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    if (sink->existing != SQL_EXISTING_KEEP) {
-        return STATUS_OK;
-    }
-    return sqlite_db_exec(&sink->db,
-                          "CREATE TABLE IF NOT EXISTS " SQLITE_COPIED_TABLE
-                          " (\"pipeline\" TEXT NOT NULL, \"oid\" INTEGER NOT NULL, "
-                          "\"row\" INTEGER NOT NULL, PRIMARY KEY (\"pipeline\", \"oid\", \"row\")) "
-                          "WITHOUT ROWID",
-                          err);
-}
-
 static Status prepare_checkpoint_statements(SqliteSink *sink, Error *err)
 {
     sql_checkpoint_store(&sink->sql, checkpoint_table());
@@ -180,8 +160,11 @@ static Status sqlite_resume(Sink *base, Checkpoint *checkpoint, Error *err)
     if (code != SQLITE_OK) {
         return sqlite_db_fail(&sink->db, code, err, "\"%s\"", sink->db.path);
     }
-    if (sqlite_db_use_wal(&sink->db, err) != STATUS_OK ||
-        create_own_tables(sink, err) != STATUS_OK ||
+    if (sqlite_db_use_wal(&sink->db, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    sql_checkpoint_create(&sink->sql, &sqlite_dialect, checkpoint_table());
+    if (sqlite_db_exec_buf(&sink->db, &sink->sql, err) != STATUS_OK ||
         prepare_checkpoint_statements(sink, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
@@ -212,7 +195,12 @@ static Status sqlite_has_shape(Sink *base, const Relation *relation, bool *ret, 
     return sqlite_has(self(base), relation, ret, err);
 }
 
-static Status sqlite_clear_table(Sink *base, const Relation *relation, Error *err)
+static bool sqlite_keeps_rows(Sink *base, const Relation *relation)
+{
+    return sql_is_kept(&self(base)->kept, relation->oid);
+}
+
+static Status sqlite_clear_table(Sink *base, const Relation *relation, Lsn copied_at, Error *err)
 {
     SqliteSink *sink = self(base);
     SqliteTable *table;
@@ -220,7 +208,11 @@ static Status sqlite_clear_table(Sink *base, const Relation *relation, Error *er
         sqlite_table_find(sink, relation, &table, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    return sqlite_clear(sink, table, err);
+    if (sql_is_kept(&sink->kept, relation->oid)) {
+        return sql_kept_clear((SqlMode)sink->mode, relation, copied_at, base->context.pipeline,
+                              checkpoint_table(), err);
+    }
+    return sqlite_clear(sink, table, copied_at, err);
 }
 
 static bool has_row(ChangeOp op)
@@ -265,6 +257,20 @@ static Status store_entry(SqliteSink *sink, const CheckpointEntry *entry, Error 
     return STATUS_OK;
 }
 
+Status sqlite_note_kept(SqliteSink *sink, uint32_t oid, bool is_kept, Error *err)
+{
+    char key[SQL_KEPT_KEY_SIZE];
+    CheckpointEntry entry;
+    if (!sql_kept_change(&sink->kept, oid, is_kept, key, &entry)) {
+        return STATUS_OK;
+    }
+    if (store_entry(sink, &entry, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    sql_kept_note(&sink->kept, &entry);
+    return STATUS_OK;
+}
+
 static Status sqlite_commit(Sink *base, Checkpoint *changed, Error *err)
 {
     SqliteSink *sink = self(base);
@@ -283,7 +289,7 @@ static Status sqlite_commit(Sink *base, Checkpoint *changed, Error *err)
         return STATUS_FAIL;
     }
     for (size_t i = 0; i < changed->count; i++) {
-        note_entry(sink, changed->entries[i].key, changed->entries[i].value.ptr != NULL);
+        note_entry(sink, changed->entries[i]);
     }
     return STATUS_OK;
 }
@@ -298,6 +304,7 @@ static void sqlite_close(Sink *base)
     }
     map_done(&sink->tables);
     map_done(&sink->ours);
+    sql_kept_done(&sink->kept);
     sqlite_db_finalize(&sink->store);
     sqlite_db_finalize(&sink->remove);
     sqlite_db_close(&sink->db);
@@ -341,6 +348,7 @@ const SinkOps sqlite_sink = {
     .prepare = sqlite_prepare_table,
     .has = sqlite_has_shape,
     .clear = sqlite_clear_table,
+    .keeps_rows = sqlite_keeps_rows,
     .write = sqlite_write,
     .commit = sqlite_commit,
     .close = sqlite_close,

@@ -33,7 +33,6 @@ void sqlite_table_free(SqliteTable *table)
     sqlite_db_finalize(&table->insert);
     sqlite_db_finalize(&table->remove);
     sqlite_db_finalize(&table->latest);
-    sqlite_db_finalize(&table->note);
     for (size_t i = 0; i < table->update_count; i++) {
         sqlite_db_finalize(&table->updates[i].statement);
     }
@@ -60,7 +59,6 @@ void sqlite_table_put(SqliteSink *sink, const Relation *relation, SqlTable targe
     table->target = (SqlTable){.name = str_copy(&arena, target.name)};
     table->rowid = rowid;
     table->columns = arena_alloc_zero(&arena, bit_bytes(relation));
-    table->notes_rows = sink->mode == SQL_MIRROR && sink->existing == SQL_EXISTING_KEEP;
     for (size_t i = 0; i < SQLITE_UPDATES; i++) {
         table->updates[i].columns = arena_alloc_zero(&arena, bit_bytes(relation));
     }
@@ -254,79 +252,14 @@ static Status prepare_insert(SqliteSink *sink, SqliteTable *table, Error *err)
     return sqlite_db_prepare(&sink->db, sql, &table->insert, err);
 }
 
-// existing=keep: rows that others wrote are in the table too, so a copy that starts again must know
-// which ones the interrupted copy left.
-static Status note_row(SqliteSink *sink, SqliteTable *table, Error *err)
-{
-    if (table->note == NULL) {
-        buf_cstr(&sink->sql, "INSERT INTO " SQLITE_COPIED_TABLE " VALUES (?1, ?2, ?3)");
-        if (sqlite_db_prepare(&sink->db, &sink->sql, &table->note, err) != STATUS_OK) {
-            return STATUS_FAIL;
-        }
-    }
-    sqlite_db_bind_text(table->note, 1, str_from(sink->base.context.pipeline));
-    (void)sqlite3_bind_int64(table->note, 2, table->relation->oid);
-    (void)sqlite3_bind_int64(table->note, 3, sqlite3_last_insert_rowid(sink->db.handle));
-    return sqlite_db_run(&sink->db, table->note, err);
-}
-
-static Status copied_exec(SqliteSink *sink, const SqliteTable *table, const char *before_where,
-                          Error *err)
+Status sqlite_clear(SqliteSink *sink, SqliteTable *table, Lsn copied_at, Error *err)
 {
     Buf *sql = &sink->sql;
-    buf_cstr(sql, before_where);
-    buf_cstr(sql, " WHERE \"pipeline\" = ");
-    sql_literal(sql, str_from(sink->base.context.pipeline));
-    buf_printf(sql, " AND \"oid\" = %" PRIu32, table->relation->oid);
-    return sqlite_db_exec_buf(&sink->db, sql, err);
-}
-
-static Status forget_noted_rows(SqliteSink *sink, SqliteTable *table, Error *err)
-{
-    table->notes_rows = false;
-    return copied_exec(sink, table, "DELETE FROM " SQLITE_COPIED_TABLE, err);
-}
-
-static Status clear_noted_rows(SqliteSink *sink, SqliteTable *table, Error *err)
-{
-    Buf *sql = &sink->sql;
-    buf_cstr(sql, "DELETE FROM ");
-    sql_table_name(sql, table->target);
-    buf_printf(sql, " WHERE %s IN (SELECT \"row\" FROM " SQLITE_COPIED_TABLE, table->rowid);
-    buf_cstr(sql, " WHERE \"pipeline\" = ");
-    sql_literal(sql, str_from(sink->base.context.pipeline));
-    buf_printf(sql, " AND \"oid\" = %" PRIu32 ")", table->relation->oid);
-    if (sqlite_db_exec_buf(&sink->db, sql, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    return copied_exec(sink, table, "DELETE FROM " SQLITE_COPIED_TABLE, err);
-}
-
-// The copy that was interrupted wrote the last rows, for no changes of a table are delivered during
-// its copy. An earlier copy that came to its end is part of the history.
-static void only_last_copy(const SqliteTable *table, Buf *sql)
-{
-    const char *op = sql_history_columns[SQL_HISTORY_OP];
-    const char *read = change_op_name(CHANGE_READ);
-    buf_printf(sql, " WHERE \"%s\" = '%s'", op, read);
-    if (table->rowid != NULL) {
-        buf_printf(sql, " AND %s > coalesce((SELECT %s FROM ", table->rowid, table->rowid);
-        sql_table_name(sql, table->target);
-        buf_printf(sql, " WHERE \"%s\" <> '%s' ORDER BY %s DESC LIMIT 1), 0)", op, read,
-                   table->rowid);
-    }
-}
-
-Status sqlite_clear(SqliteSink *sink, SqliteTable *table, Error *err)
-{
-    Buf *sql = &sink->sql;
-    if (table->notes_rows) {
-        return clear_noted_rows(sink, table, err);
-    }
-    buf_cstr(sql, "DELETE FROM ");
-    sql_table_name(sql, table->target);
     if (sink->mode == SQL_HISTORY) {
-        only_last_copy(table, sql);
+        sql_clear_history(sql, &sqlite_dialect, table->target, copied_at);
+    } else {
+        buf_cstr(sql, "DELETE FROM ");
+        sql_table_name(sql, table->target);
     }
     return sqlite_db_exec_buf(&sink->db, sql, err);
 }
@@ -350,7 +283,7 @@ static Status insert_row(SqliteSink *sink, SqliteTable *table, const Change *cha
         }
         return STATUS_FAIL;
     }
-    return table->notes_rows && change->op == CHANGE_READ ? note_row(sink, table, err) : STATUS_OK;
+    return STATUS_OK;
 }
 
 static Status need_row_identity(SqliteSink *sink, SqliteTable *table, const Value *row, Error *err)
@@ -511,10 +444,6 @@ static Status update_row(SqliteSink *sink, SqliteTable *table, const Change *cha
 
 static Status mirror(SqliteSink *sink, SqliteTable *table, const Change *change, Error *err)
 {
-    if (table->notes_rows && change->op != CHANGE_READ &&
-        forget_noted_rows(sink, table, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
     switch (change->op) {
     case CHANGE_READ:
     case CHANGE_INSERT:

@@ -24,13 +24,11 @@ static Status adopt(SqliteSink *sink, const SqliteFound *table, const Relation *
         sqlite_has_rows(sink, table->name, &rows, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (!table->has_rowid && sink->existing == SQL_EXISTING_KEEP) {
-        return error_set(err, ERROR_CONFIG,
-                         "table \"%" STR_FMT
-                         "\" in \"%s\" is WITHOUT ROWID, which existing=keep cannot work with",
-                         STR_ARG(table->name.name), sink->db.path);
+    bool kept = rows && sink->existing == SQL_EXISTING_KEEP;
+    if (sqlite_note_kept(sink, now->oid, kept, err) != STATUS_OK) {
+        return STATUS_FAIL;
     }
-    if (!rows || sink->existing == SQL_EXISTING_KEEP) {
+    if (!rows || kept) {
         return STATUS_OK;
     }
     if (sink->existing == SQL_EXISTING_TRUNCATE) {
@@ -55,7 +53,7 @@ static Status table_is_gone(SqliteSink *sink, const Relation *now, Str name, Err
 
 static Status check_name(const Relation *relation, SqlTable target, Error *err)
 {
-    static const char *const taken[] = {"weir_rebuild", "weir_rename", SQLITE_COPIED_TABLE};
+    static const char *const taken[] = {"weir_rebuild", "weir_rename"};
     bool reserved = target.name.len >= 7 && sqlite3_strnicmp(target.name.ptr, "sqlite_", 7) == 0;
     for (size_t i = 0; i < ARRAY_LEN(taken); i++) {
         reserved = reserved || sqlite_same_name(target.name, str_from(taken[i]));
@@ -106,8 +104,12 @@ static Status shape(SqliteSink *sink, const Relation *was, const Relation *now, 
         return STATUS_FAIL;
     }
     if (!table.exists) {
-        return is_ours ? table_is_gone(sink, now, at.name, err)
-                       : sqlite_create(sink, target, now, err);
+        if (is_ours) {
+            return table_is_gone(sink, now, at.name, err);
+        }
+        return sqlite_note_kept(sink, now->oid, false, err) == STATUS_OK
+                   ? sqlite_create(sink, target, now, err)
+                   : STATUS_FAIL;
     }
     if (!is_ours) {
         return adopt(sink, &table, now, err);

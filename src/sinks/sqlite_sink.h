@@ -16,10 +16,6 @@ typedef enum SqliteNames {
 
 enum { SQLITE_UPDATES = 8 };
 
-// existing=keep: the rows that a copy has written, so that it can start again without touching
-// others.
-#define SQLITE_COPIED_TABLE "weir_copied"
-
 /** UPDATE of one set of columns. */
 typedef struct SqliteUpdate {
     sqlite3_stmt *statement;
@@ -35,13 +31,11 @@ typedef struct SqliteTable {
     sqlite3_stmt *insert;
     sqlite3_stmt *remove;
     sqlite3_stmt *latest; // history: the last row of a key
-    sqlite3_stmt *note;   // existing=keep: remembers a copied row
     uint64_t *columns;    // scratch bits of one update
     SqliteUpdate updates[SQLITE_UPDATES];
     size_t update_count;
     size_t next_update; // to be replaced next
-    bool notes_rows;
-    bool has_index; // of a table without a key: made by this instance
+    bool has_index;     // of a table without a key: made by this instance
 } SqliteTable;
 
 typedef struct SqliteSink {
@@ -58,12 +52,18 @@ typedef struct SqliteSink {
     Buf sql;       // the statement that is being built; empty between uses
     Buf message;   // likewise
     SqlTargets targets;
-    Map tables;          // oid -> SqliteTable
-    Map ours;            // oid -> any: the checkpoint has an entry for the table
+    Map tables; // oid -> SqliteTable
+    Map ours;   // oid -> any: the checkpoint has an entry for the table
+    SqlKept kept;
     SqliteTable *last;   // the table of the last change
     sqlite3_stmt *store; // checkpoint entries
     sqlite3_stmt *remove;
 } SqliteSink;
+
+// sqlite.c
+
+/** Store whether the table has rows of others that are to stay. */
+MUST_CHECK Status sqlite_note_kept(SqliteSink *sink, uint32_t oid, bool is_kept, Error *err);
 
 // sqlite_schema.c
 
@@ -123,7 +123,7 @@ MUST_CHECK Status sqlite_make_index(SqliteSink *sink, const SqliteTable *table, 
 bool sqlite_key_changes(const Relation *relation, const Change *change);
 
 /** Remove the rows of an interrupted copy. */
-MUST_CHECK Status sqlite_clear(SqliteSink *sink, SqliteTable *table, Error *err);
+MUST_CHECK Status sqlite_clear(SqliteSink *sink, SqliteTable *table, Lsn copied_at, Error *err);
 
 // sqlite_history.c
 

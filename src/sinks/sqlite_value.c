@@ -60,6 +60,7 @@ const SqlDialect sqlite_dialect = {
     .text_type = "TEXT",
     .integer_type = "INTEGER",
     .time_type = "TEXT",
+    .by_bytes = "",
     .folds_case = true,
 };
 

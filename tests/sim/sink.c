@@ -151,7 +151,7 @@ static Status sink_has(Sink *sink, const Relation *relation, bool *ret, Error *e
     return STATUS_OK;
 }
 
-static Status sink_clears(Sink *sink, const Relation *relation, Error *err)
+static Status sink_clears(Sink *sink, const Relation *relation, Lsn copied_at, Error *err)
 {
     SimSink *self = (SimSink *)sink;
     if (call(self, "clear", err) != STATUS_OK ||

@@ -121,7 +121,7 @@ class Duckdb(Target):
 
     def execute(self, *statements):
         import duckdb
-        with duckdb.connect(str(self.path)) as connection:
+        with duckdb.connect(str(self.path), config={"storage_compatibility_version": "v1.2.0"}) as connection:
             for statement in statements:
                 connection.execute(statement)
 

@@ -64,7 +64,7 @@ static inline void note(Buf *text, const char *word)
     buf_printf(text, text->len > 0 ? " %s" : "%s", word);
 }
 
-static inline Status fake_clear(Sink *base, const Relation *relation, Error *err)
+static inline Status fake_clear(Sink *base, const Relation *relation, Lsn copied_at, Error *err)
 {
     note(&((FakeSink *)base)->pending, "clear");
     return STATUS_OK;

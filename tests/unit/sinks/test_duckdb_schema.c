@@ -205,7 +205,9 @@ static void existing_rows(void **state)
     assert_look(f, "SELECT * FROM t ORDER BY id", "ours|1\ntheirs|7");
     start(f);
     assert_ok(f, sink_prepare(f, t, t));
-    assert_fails(f, f->sink->ops->clear(f->sink, t, &f->error), ERROR_CONFIG, "sink:kept:1");
+    assert_fails(f, f->sink->ops->clear(f->sink, t, 0x1000, &f->error), ERROR_CONFIG, "table:1");
+    assert_ok(f, f->sink->ops->clear(f->sink, t, LSN_NONE, &f->error));
+    assert_look(f, "SELECT * FROM t ORDER BY id", "ours|1\ntheirs|7");
     f->setting_count--;
     set_option(f, "existing", "truncate");
     start(f);
@@ -404,7 +406,7 @@ static void a_type_that_needs_a_copy(void **state)
     assert_fails(f, sink_prepare(f, was, now), ERROR_CONFIG, "Have the table copied again");
     start(f);
     assert_ok(f, sink_prepare(f, was, was));
-    assert_ok(f, f->sink->ops->clear(f->sink, was, &f->error));
+    assert_ok(f, f->sink->ops->clear(f->sink, was, LSN_NONE, &f->error));
     assert_ok(f, sink_prepare(f, was, now));
     put(f, now, ROW(T("1"), T("2026-01-01 00:00:00"), T("one")));
     commit(f);

@@ -1,5 +1,6 @@
 // The postgres sink against a real server: rows, transactions, checkpoints.
 #include "sinks/postgres_fixture.h"
+#include "sinks/postgres_sink.h"
 
 static Relation *people(Fixture *f)
 {
@@ -114,7 +115,7 @@ static void a_lane_copies_beside(void **state)
     begin_with(f, relation);
     assert_ok(f, sink_open_another(f, true, &lane));
     assert_ok(f, lane->ops->prepare(lane, relation, relation, &f->error));
-    assert_ok(f, lane->ops->clear(lane, relation, &f->error));
+    assert_ok(f, lane->ops->clear(lane, relation, LSN_NONE, &f->error));
     add_change(f, CHANGE_READ, relation, NULL, ROW(T("1"), T("one"), NIL));
     add_change(f, CHANGE_READ, relation, NULL, ROW(T("2"), T("two"), NIL));
     assert_ok(f, lane->ops->write(lane, f->batch, 1, &f->error));
@@ -126,6 +127,37 @@ static void a_lane_copies_beside(void **state)
     sink_free(lane);
     assert_look(f, "SELECT id FROM people ORDER BY id", "1\n2");
     assert_look(f, "SELECT value FROM weir.checkpoint", "ready");
+}
+
+// The server may not have noticed yet that its client is gone, and commit what it sent last.
+static void a_lane_that_is_left_is_waited_for(void **state)
+{
+    Fixture *f = *state;
+    Sink *lane = NULL;
+    Checkpoint checkpoint = {0};
+    Relation *relation = people(f);
+    begin_with(f, relation);
+    assert_ok(f, sink_open_another(f, true, &lane));
+    assert_ok(f, sink_make(f));
+    assert_ok(f, f->sink->ops->open(f->sink, &f->error));
+    assert_fails(f, resume_when_free(f, &checkpoint), ERROR_TRANSIENT, "another session");
+    sink_free(lane);
+    assert_ok(f, sink_start(f, &checkpoint));
+    checkpoint_done(&checkpoint);
+}
+
+// The configuration may be another one later.
+static void commits_are_durable_whatever_the_server_says(void **state)
+{
+    Fixture *f = *state;
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    assert_ok(f, sink_start(f, NULL));
+    assert_ok(f, postgres_query((PostgresSink *)f->sink,
+                                "SELECT setting, source FROM pg_settings"
+                                " WHERE name = 'synchronous_commit'",
+                                0, NULL, &result, &f->error));
+    assert_string_equal(PQgetvalue(result, 0, 0), "on");
+    assert_string_equal(PQgetvalue(result, 0, 1), "session");
 }
 
 static void a_refused_copy_row_is_found_at_the_commit(void **state)
@@ -346,6 +378,8 @@ int main(void)
         sink_test(a_transaction_spans_writes),
         sink_test(two_processes_cannot_be_one_pipeline),
         sink_test(a_lane_copies_beside),
+        sink_test(a_lane_that_is_left_is_waited_for),
+        sink_test(commits_are_durable_whatever_the_server_says),
         sink_test(a_refused_copy_row_is_found_at_the_commit),
         sink_test(sets_that_fail_are_applied_in_order),
         sink_test(a_missing_row_is_an_error_that_names_it),

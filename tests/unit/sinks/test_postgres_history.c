@@ -106,6 +106,7 @@ static void only_an_interrupted_copy_is_cleared(void **state)
 {
     Fixture *f = *state;
     Relation *relation = people(f);
+    Lsn copied_at = f->transaction.commit_lsn;
     begin_with(f, relation);
     assert_ok(f, write_change(f, CHANGE_READ, relation, NULL, ROW(T("1"), T("a"), T("x"))));
     next_transaction(f);
@@ -113,7 +114,7 @@ static void only_an_interrupted_copy_is_cleared(void **state)
     next_transaction(f);
     assert_ok(f, write_change(f, CHANGE_READ, relation, NULL, ROW(T("2"), T("b"), T("y"))));
     assert_ok(f, sink_commit(f, NULL, NULL));
-    assert_ok(f, f->sink->ops->clear(f->sink, relation, &f->error));
+    assert_ok(f, f->sink->ops->clear(f->sink, relation, copied_at, &f->error));
     assert_ok(f, sink_commit(f, NULL, NULL));
     assert_look(f, rows_sql, "read|1|a|x\ndelete|1|~|~");
 }

@@ -215,7 +215,11 @@ static void rows_that_are_there_are_not_touched(void **state)
     assert_fails(f, sink_prepare(f, NULL, relation), ERROR_CONFIG, "existing=truncate");
     set_option(f, "existing", "keep");
     begin_with(f, relation);
+    assert_true(f->sink->ops->keeps_rows(f->sink, relation));
+    assert_ok(f, f->sink->ops->clear(f->sink, relation, LSN_NONE, &f->error));
     assert_look(f, "SELECT id FROM app.t", "99");
+    assert_fails(f, f->sink->ops->clear(f->sink, relation, 1, &f->error), ERROR_CONFIG,
+                 "DELETE FROM \"weir\".\"checkpoint\"");
     f->settings[1].value = STR("truncate");
     begin_with(f, relation);
     assert_look(f, "SELECT id FROM app.t", "");
@@ -242,7 +246,7 @@ static void clear_leaves_nothing(void **state)
     begin_with(f, relation);
     assert_ok(f, write_change(f, CHANGE_READ, relation, NULL, ROW(T("1"), T("x"), NIL)));
     assert_ok(f, sink_commit(f, NULL, NULL));
-    assert_ok(f, f->sink->ops->clear(f->sink, relation, &f->error));
+    assert_ok(f, f->sink->ops->clear(f->sink, relation, LSN_NONE, &f->error));
     assert_ok(f, write_change(f, CHANGE_READ, relation, NULL, ROW(T("2"), T("y"), NIL)));
     assert_ok(f, sink_commit(f, NULL, NULL));
     assert_look(f, "SELECT id FROM app.t", "2");
