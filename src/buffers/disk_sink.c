@@ -5,15 +5,20 @@
 //   commit   one more record with the position and what is to be remembered, and one sync
 #include <assert.h>
 #include <inttypes.h>
+#include <poll.h>
 
+#include "base/clock.h"
 #include "buffers/disk.h"
 #include "buffers/segment_log.h"
 #include "change/pack.h"
 
 enum {
     RECORD_BYTES = 1 << 20,
-    // A reader that has not told yet how far it is may only be starting.
-    PATIENCE_US = 60 * 1000000,
+    // A reader that has never told how far it is may only be starting.
+    STARTING_US = 60 * 1000000,
+    // Longer than that a write does not wait for readers, so that a request to stop is followed.
+    WAIT_MS = 1000,
+    WAIT_STEP_MS = 50,
 };
 
 // `full=`
@@ -22,6 +27,7 @@ typedef enum Full { FULL_PAUSE, FULL_DROP_ROUTE } Full;
 static const char *const full_choices[] = {"pause", "drop-route", NULL};
 
 // Among what the log remembers, and nobody else's business.
+#define OWN_KEYS  STR("buffer:")
 #define OWNER_KEY STR("buffer:pipeline")
 
 typedef struct DiskSink {
@@ -31,6 +37,7 @@ typedef struct DiskSink {
     int64_t keep;
     int64_t max_size;
     int64_t max_age_ms;
+    int64_t patience_ms;
     int full; // Full
     StrList readers;
     Arena arena;
@@ -53,6 +60,9 @@ static const Option options[] = {
      .help = "How much may be kept because of one reader; 0: as much as there is room for."},
     {"max_age", OPTION_MS(DiskSink, max_age_ms), .fallback = "0", .min = 0, .max = INT64_MAX / 1000,
      .help = "For how long something may be kept because of one reader; 0: for ever."},
+    {"patience", OPTION_MS(DiskSink, patience_ms), .fallback = "30s", .min = 0, .max = 3600000,
+     .help = "How long a reader has to be behind before max_size counts: after a burst, or one "
+             "large transaction, it only needs a moment."},
     {"full", OPTION_CHOICE(DiskSink, full, full_choices), .fallback = "pause",
      .help = "What to do about a reader that is behind by more: take nothing more from the source, "
              "or drop what only that reader needs."},
@@ -120,7 +130,7 @@ static void give_back(const Checkpoint *entries, Checkpoint *ret)
 {
     for (size_t i = 0; i < entries->count; i++) {
         const CheckpointEntry *entry = &entries->entries[i];
-        if (!str_equal(entry->key, OWNER_KEY)) {
+        if (!str_starts_with(entry->key, OWN_KEYS)) {
             checkpoint_set(ret, entry->key, entry->value);
         }
     }
@@ -154,11 +164,22 @@ static Status resume(Sink *base, Checkpoint *checkpoint, Error *err)
 // Readers that are too far behind
 // ---------------------------------------------------------------------------------------------
 
-static bool is_too_far_behind(const DiskSink *sink, const SegmentLogBacklog *backlog)
+typedef enum Verdict { VERDICT_FINE, VERDICT_WAIT, VERDICT_TOO_FAR } Verdict;
+
+static Verdict judge(const DiskSink *sink, const SegmentLogBacklog *backlog)
 {
     bool is_large = sink->max_size > 0 && backlog->bytes > (uint64_t)sink->max_size;
     bool is_old = sink->max_age_ms > 0 && backlog->age_us > sink->max_age_ms * 1000;
-    return (is_large || is_old) && (backlog->is_known || backlog->age_us > PATIENCE_US);
+    int64_t patience_us = sink->patience_ms * 1000;
+    if (!backlog->is_known) {
+        patience_us = MAX(patience_us, (int64_t)STARTING_US);
+    } else if (is_old) {
+        return VERDICT_TOO_FAR;
+    }
+    if (!is_large && !is_old) {
+        return VERDICT_FINE;
+    }
+    return backlog->age_us < patience_us ? VERDICT_WAIT : VERDICT_TOO_FAR;
 }
 
 static void tell_given_up(DiskSink *sink, Str name, const SegmentLogBacklog *backlog)
@@ -175,32 +196,65 @@ static void tell_given_up(DiskSink *sink, Str name, const SegmentLogBacklog *bac
 }
 
 // Without figures, so that it is the same message each time it is tried again.
-static Status is_full(Str name, Error *err)
+static Status is_full(const DiskSink *sink, Str name, Error *err)
 {
     error_set(err, ERROR_TRANSIENT,
               "the buffer waits for \"%" STR_FMT "\", which is behind by more than it may be",
               STR_ARG(name));
-    return error_hint(err, "Nothing is taken from the source meanwhile, whose WAL grows. Get the "
-                           "target to work, allow more (max_size, max_age), or give it up "
-                           "(full: drop-route).");
+    return sink->full == FULL_DROP_ROUTE
+               ? error_hint(err, "It is given up if it does not catch up soon (patience).")
+               : error_hint(err, "Nothing is taken from the source meanwhile, whose WAL grows. Get "
+                                 "the target to work, allow more (max_size, max_age), or give it "
+                                 "up (full: drop-route).");
 }
 
-// Between two transactions.
-static Status look_at_readers(DiskSink *sink, Error *err)
+// *ret_waits: for one of them it is too early to say.
+static Status look_at_readers(DiskSink *sink, bool *ret_waits, Error *err)
 {
+    *ret_waits = false;
     for (size_t i = 0; i < sink->readers.count; i++) {
         Str name = sink->readers.items[i];
         SegmentLogBacklog backlog;
-        if (!segment_log_backlog(sink->log, name, &backlog) || !is_too_far_behind(sink, &backlog)) {
+        if (!segment_log_backlog(sink->log, name, &backlog)) {
             continue;
         }
-        if (sink->full == FULL_PAUSE) {
-            return is_full(name, err);
+        Verdict verdict = judge(sink, &backlog);
+        if (verdict == VERDICT_TOO_FAR && sink->full == FULL_DROP_ROUTE) {
+            segment_log_give_up(sink->log, name);
+            tell_given_up(sink, name, &backlog);
+        } else if (verdict != VERDICT_FINE) {
+            (void)is_full(sink, name, err);
+            *ret_waits = true;
+            if (verdict == VERDICT_TOO_FAR) {
+                return STATUS_FAIL;
+            }
         }
-        segment_log_give_up(sink->log, name);
-        tell_given_up(sink, name, &backlog);
     }
     return STATUS_OK;
+}
+
+// Between two transactions.
+static Status wait_for_readers(DiskSink *sink, Error *err)
+{
+    const Cancel *cancel = sink->base.context.cancel;
+    int64_t deadline_ms = clock_monotonic_ms() + WAIT_MS;
+    for (;;) {
+        bool waits;
+        Error full = {0};
+        Status status = look_at_readers(sink, &waits, &full);
+        if (status == STATUS_OK && !waits) {
+            return STATUS_OK;
+        }
+        if (cancel_is_set(cancel)) {
+            return error_set(err, ERROR_CANCELLED, "cancelled");
+        }
+        if (status != STATUS_OK || clock_monotonic_ms() >= deadline_ms) {
+            *err = full;
+            return STATUS_FAIL;
+        }
+        struct pollfd fd = {.fd = cancel == NULL ? -1 : cancel->fd, .events = POLLIN};
+        (void)poll(&fd, 1, WAIT_STEP_MS);
+    }
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -249,7 +303,7 @@ static Status write_record(DiskSink *sink, const Change *changes, size_t count, 
 static Status disk_sink_write(Sink *base, const Change *changes, size_t count, Error *err)
 {
     DiskSink *sink = self(base);
-    if (!sink->in_group && look_at_readers(sink, err) != STATUS_OK) {
+    if (!sink->in_group && wait_for_readers(sink, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     sink->in_group = true;
@@ -282,6 +336,7 @@ static Status split(DiskSink *sink, const Checkpoint *changed, Checkpoint *ret_e
     if (!sink->is_owned) {
         checkpoint_set(ret_entries, OWNER_KEY, str_from(sink->base.context.pipeline));
     }
+    segment_log_cursors(sink->log, ret_entries);
     return STATUS_OK;
 }
 

@@ -12,6 +12,7 @@ typedef struct Segment {
     Position first; // as in its header
     uint64_t group; // sequence of the segment from which on it is to be read
     uint64_t size;  // of all of it but the last; that one grows
+    int64_t age_us; // how old it was when the log was opened; 0: begun since
 } Segment;
 
 /** Somebody who reads. */
@@ -20,6 +21,7 @@ typedef struct Cursor {
     bool is_expected; // nothing that it needs is dropped
     bool is_known;    // it has told how far it is
     bool is_given_up;
+    bool is_stored; // the log remembers `position`
     Position position;
     // The log ended at `mark` at `marked_us`, and the reader is not there yet: so it is late by the
     // time since then at least. Once it is there, the mark is set anew.
@@ -39,6 +41,7 @@ struct SegmentLog {
     File lock; // also holds the mark, see segment_recover.c
     const char *lock_path;
     uint64_t id;
+    int64_t opened_us; // on the monotonic clock
     atomic_uint_fast64_t cut;
 
     pthread_mutex_t mutex; // of all up to the writer's part
@@ -85,6 +88,9 @@ uint64_t segment_list_needed(const SegmentLog *log, Position position);
 
 /** The first position that can be read on from. The mutex is held, and something is committed. */
 Position segment_list_first(const SegmentLog *log);
+
+/** The log has moved on: from now on those lack something who had everything. The mutex is held. */
+void segment_mark_cursors(SegmentLog *log);
 
 /** Entries of a checkpoint as the payload of a record, and back into @ret. */
 void segment_entries_encode(const Checkpoint *entries, Buf *out);

@@ -46,6 +46,8 @@ static void destroy(SegmentLog *log)
     mem_free(log);
 }
 
+static void load_cursors(SegmentLog *log);
+
 static Status create(const char *directory, const struct stat *info, SegmentLog **ret, Error *err)
 {
     SegmentLog *log = mem_alloc_zero(sizeof(*log));
@@ -65,6 +67,8 @@ static Status create(const char *directory, const struct stat *info, SegmentLog 
         return error_wrap(err, "open the buffer \"%s\"", directory);
     }
     segment_mark(log);
+    load_cursors(log);
+    log->opened_us = clock_monotonic_us();
     *ret = log;
     return STATUS_OK;
 }
@@ -145,6 +149,7 @@ void segment_list_add(SegmentLog *log, const SegmentHeader *header, uint64_t siz
         .first = header->first,
         .group = MAX(header->group.sequence, UINT64_C(1)),
         .size = size,
+        .age_us = log->opened_us == 0 ? MAX(clock_wall_us() - header->created_us, (int64_t)0) : 0,
     };
 }
 
@@ -340,6 +345,16 @@ static void set_mark(const SegmentLog *log, Cursor *cursor)
     cursor->marked_us = clock_monotonic_us();
 }
 
+void segment_mark_cursors(SegmentLog *log)
+{
+    for (size_t i = 0; i < log->cursor_count; i++) {
+        Cursor *cursor = &log->cursors[i];
+        if (cursor->is_known && position_compare(cursor->position, cursor->mark) >= 0) {
+            set_mark(log, cursor);
+        }
+    }
+}
+
 static Cursor *get_cursor(SegmentLog *log, Str name)
 {
     Cursor *known = find_cursor(log, name);
@@ -375,6 +390,7 @@ void segment_log_passed(SegmentLog *log, Str name, Position position)
 {
     (void)pthread_mutex_lock(&log->mutex);
     Cursor *cursor = get_cursor(log, name);
+    cursor->is_stored = cursor->is_stored && position_compare(position, cursor->position) == 0;
     cursor->position = position;
     cursor->is_known = true;
     cursor->is_given_up = cursor->is_given_up && segment_list_needed(log, cursor->position) == 0;
@@ -385,6 +401,56 @@ void segment_log_passed(SegmentLog *log, Str name, Position position)
     (void)pthread_mutex_unlock(&log->mutex);
 }
 
+// ---------------------------------------------------------------------------------------------
+// Cursors that outlive the process
+// ---------------------------------------------------------------------------------------------
+
+static const char cursor_prefix[] = "buffer:reader:";
+
+static void load_cursors(SegmentLog *log)
+{
+    for (size_t i = 0; i < log->entries.count; i++) {
+        const CheckpointEntry *entry = &log->entries.entries[i];
+        Str name = entry->key;
+        Position position;
+        if (str_starts_with(name, str_from(cursor_prefix)) &&
+            position_parse(entry->value, &position)) {
+            name.ptr += sizeof(cursor_prefix) - 1;
+            name.len -= sizeof(cursor_prefix) - 1;
+            Cursor *cursor = get_cursor(log, name);
+            cursor->position = position;
+            cursor->is_known = true;
+            cursor->is_stored = true;
+        }
+    }
+}
+
+// One that nobody expects any more is forgotten.
+static void store_cursor(Cursor *cursor, Arena *scratch, Checkpoint *changed)
+{
+    Str key = str_from(arena_printf(scratch, "%s%" STR_FMT, cursor_prefix, STR_ARG(cursor->name)));
+    char text[POSITION_TEXT_SIZE];
+    position_format(cursor->position, text);
+    if (cursor->is_expected && cursor->is_known && !cursor->is_stored) {
+        checkpoint_set(changed, key, str_from(text));
+        cursor->is_stored = true;
+    } else if (!cursor->is_expected && cursor->is_stored) {
+        checkpoint_set(changed, key, (Str){NULL, 0});
+        cursor->is_stored = false;
+    }
+}
+
+void segment_log_cursors(SegmentLog *log, Checkpoint *changed)
+{
+    Arena scratch = {.chunk_size = 1024};
+    (void)pthread_mutex_lock(&log->mutex);
+    for (size_t i = 0; i < log->cursor_count; i++) {
+        store_cursor(&log->cursors[i], &scratch, changed);
+    }
+    (void)pthread_mutex_unlock(&log->mutex);
+    arena_done(&scratch);
+}
+
 static uint64_t bytes_from(const SegmentLog *log, uint64_t sequence)
 {
     uint64_t bytes = 0;
@@ -392,6 +458,18 @@ static uint64_t bytes_from(const SegmentLog *log, uint64_t sequence)
         bytes += log->segments[i].sequence >= sequence ? log->segments[i].size : 0;
     }
     return bytes;
+}
+
+// Since when it has been in the log what the cursor lacks first, at the latest: the segment behind
+// that one was begun later. Of segments of this process the cursor's mark says it better.
+static int64_t age_of(const SegmentLog *log, const Cursor *cursor)
+{
+    int64_t now_us = clock_monotonic_us();
+    int64_t age_us = now_us - cursor->marked_us;
+    const Segment *behind = segment_list_find(log, needed_by(log, cursor) + 1);
+    return behind == NULL || behind->age_us == 0
+               ? age_us
+               : MAX(age_us, behind->age_us + now_us - log->opened_us);
 }
 
 bool segment_log_backlog(SegmentLog *log, Str name, SegmentLogBacklog *ret)
@@ -404,7 +482,7 @@ bool segment_log_backlog(SegmentLog *log, Str name, SegmentLogBacklog *ret)
         bool has_all = cursor->is_known && position_compare(cursor->position, log->position) >= 0;
         if (log->durable.sequence != 0 && !has_all) {
             ret->bytes = bytes_from(log, needed_by(log, cursor));
-            ret->age_us = clock_monotonic_us() - cursor->marked_us;
+            ret->age_us = age_of(log, cursor);
         }
     }
     (void)pthread_mutex_unlock(&log->mutex);

@@ -110,6 +110,10 @@ void segment_log_expect(SegmentLog *log, const Str *names, size_t count, uint64_
 /** @name has everything at or before @position. It may tell so before it is expected. */
 void segment_log_passed(SegmentLog *log, Str name, Position position);
 
+/** Add how far readers are, as far as the log does not remember it, to what a commit is to store:
+ *  the next opening knows them then. */
+void segment_log_cursors(SegmentLog *log, Checkpoint *changed);
+
 typedef struct SegmentLogBacklog {
     uint64_t bytes; // on disk because of it
     int64_t age_us; // it lacks something that has been in the log for at least this long

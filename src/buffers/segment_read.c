@@ -11,6 +11,8 @@ struct SegmentLogReader {
     Wake wake;
     bool is_open;
     uint64_t sequence; // of the segment that is read, or that is to be opened
+    Position passed;   // everything at or before it has been read
+    bool in_group;     // and something behind it
     SegmentReader segment;
 };
 
@@ -50,6 +52,7 @@ Status segment_log_reader_open(SegmentLog *log, Position from, SegmentLogReader 
 {
     SegmentLogReader *reader = mem_alloc_zero(sizeof(*reader));
     reader->log = log;
+    reader->passed = from;
     if (wake_init(&reader->wake, err) != STATUS_OK) {
         mem_free(reader);
         return STATUS_FAIL;
@@ -102,12 +105,26 @@ static Status was_dropped(const SegmentLogReader *reader, Error *err)
                            "anew.");
 }
 
+// A segment that has nothing for whoever has everything up to `passed` may go before it was opened.
+// The mutex is held.
+static void leave_dropped(SegmentLogReader *reader)
+{
+    const SegmentLog *log = reader->log;
+    bool is_dropped = !reader->is_open && reader->sequence < log->durable.sequence &&
+                      segment_list_find(log, reader->sequence) == NULL;
+    uint64_t needed = is_dropped ? segment_list_needed(log, reader->passed) : 0;
+    if (needed > reader->sequence && !reader->in_group) {
+        reader->sequence = needed;
+    }
+}
+
 // How far the reader's segment may be read, 0: not at all yet; *ret_is_last: it may grow. One that
 // was dropped is read to its end by whoever has it open.
 static Status find_limit(SegmentLogReader *reader, uint64_t *ret, bool *ret_is_last, Error *err)
 {
     SegmentLog *log = reader->log;
     (void)pthread_mutex_lock(&log->mutex);
+    leave_dropped(reader);
     LogPlace durable = log->durable;
     const Segment *segment = segment_list_find(log, reader->sequence);
     uint64_t size = segment == NULL ? 0 : segment->size;
@@ -140,6 +157,17 @@ static Status open_segment(SegmentLogReader *reader, Error *err)
     return status;
 }
 
+static void note_record(SegmentLogReader *reader, const Record *record)
+{
+    bool is_new = position_compare(record->end, reader->passed) > 0;
+    if (record->kind == RECORD_COMMIT) {
+        reader->passed = position_max(reader->passed, record->end);
+        reader->in_group = false;
+    } else if (record->kind != RECORD_STATE && is_new) {
+        reader->in_group = true;
+    }
+}
+
 Status segment_log_next(SegmentLogReader *reader, Arena *arena, Record *ret, Error *err)
 {
     for (;;) {
@@ -155,6 +183,9 @@ Status segment_log_next(SegmentLogReader *reader, Arena *arena, Record *ret, Err
             return STATUS_FAIL;
         }
         Status status = segment_reader_next(&reader->segment, limit, arena, ret, err);
+        if (status == STATUS_OK) {
+            note_record(reader, ret);
+        }
         if (status != STATUS_AGAIN || is_last) {
             return status;
         }

@@ -208,6 +208,7 @@ static void publish(SegmentLog *log, Position end, const Checkpoint *changed)
     last->size = log->written;
     log->durable = (LogPlace){last->sequence, log->written};
     log->position = end;
+    segment_mark_cursors(log);
     for (size_t i = 0; i < changed->count; i++) {
         checkpoint_set(&log->entries, changed->entries[i].key, changed->entries[i].value);
     }

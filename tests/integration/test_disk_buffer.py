@@ -140,3 +140,112 @@ def test_a_source_that_is_down_is_not_missed(hub, own_server):
     process.wait()
     hub.drain()
     hub.check()
+
+
+def fill(source, rounds=1):
+    """Some 100 kB each."""
+    for _ in range(rounds):
+        source.sql("INSERT INTO customers SELECT m + g, repeat('x', 1000) FROM generate_series(1, 100) g, "
+                   "(SELECT max(id) AS m FROM customers) c")
+
+
+def fill_until(source, process, text):
+    """How much goes into one commit is chance; the one after too much finds that it is."""
+    def said():
+        process.must_live()
+        fill(source)
+        return text in process.logs()
+    wait_for(said, 30, lambda: f"it says {text!r}\n{process.logs()[-3000:]}")
+
+
+def test_a_full_buffer_pauses(hub):
+    """It says for whom it waits, takes nothing more, and goes on by itself."""
+    hub = hub("sqlite", "postgres", segment="64kB", max_size="300kB", patience="1s")
+    hub.source.sql(SHOP)
+    process = hub.start()
+    hub.settled(process, "sqlite", "postgres")
+    with hub.down():
+        fill_until(hub.source, process, 'the buffer waits for \\"postgres\\"')
+        assert "max_size" in process.logs(), "and says what can be done"
+        lsn = hub.source.lsn()
+        process.must_live()
+        assert not hub.source.confirmed(lsn), "the source keeps what the buffer does not take"
+    hub.settled(process, "sqlite", "postgres")
+    hub.source.wait_confirmed(lsn)
+    assert process.stop().code == 0
+    hub.check()
+    # By whole files, and a large transaction is one group.
+    assert sum(f.stat().st_size for f in hub.segments()) < 1 << 20, "what all have is dropped"
+
+
+def test_a_route_that_is_too_far_behind_is_dropped(hub):
+    """Loudly, and it stays dropped until it is filled anew under another name."""
+    hub = hub("sqlite", "postgres", segment="64kB", max_size="300kB", patience="1s", full="drop-route")
+    hub.source.sql(SHOP)
+    process = hub.start()
+    hub.settled(process, "sqlite", "postgres")
+    with hub.down():
+        fill_until(hub.source, process, 'dropped what only "postgres" still needed')
+        hub.settled(process, "sqlite")
+        hub.source.wait_confirmed()
+    process.expect("failed pipeline=hub route=postgres")  # as soon as it is there again
+    hub.source.sql(CHANGES.replace("201, 260", "900201, 900260"))
+    hub.settled(process, "sqlite")
+    ended = process.stop()
+    assert ended.code == 2 and "begins at" in ended.err and "--name" in ended.err
+    assert len(hub.segments()) < 6, "nothing is kept for it"
+    ended = hub.weir.run("run", hub.file, "--until", "now", code=2)
+    assert "failed pipeline=hub route=postgres" in ended.err
+    hub.check("sqlite")
+    text = hub.file.read_text().replace("connection: postgres }", "connection: postgres, name: again, existing: truncate }")
+    hub.file.write_text(text)
+    hub.drain()
+    hub.check()
+
+
+def test_damage_is_named(hub):
+    """Never passed over: file and offset are said, and nothing goes on behind it."""
+    hub = hub("sqlite", "postgres", segment="64kB")
+    hub.source.sql(SHOP)
+    hub.drain()
+    process = hub.start()
+    with hub.down():
+        fill(hub.source, 4)
+        hub.settled(process, "sqlite")
+        hub.source.wait_confirmed()
+        process.kill()
+        first, *_, last = hub.segments()
+        assert first != last
+        # In the middle of what only one route still needs.
+        whole = first.read_bytes()
+        at = len(whole) - 5000
+        first.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:])
+    process = hub.start()
+    process.expect("failed pipeline=hub route=postgres")
+    hub.settled(process, "sqlite")
+    ended = process.stop()
+    said = re.search(r'\\"([^"\\]+)\\" is damaged at byte (\d+)', ended.err)
+    assert ended.code == 1 and said[1] == str(first) and int(said[2]) <= at
+    # At the end, which is read when the log is opened. A crash cannot have done this.
+    first.write_bytes(whole)
+    whole = last.read_bytes()
+    last.write_bytes(whole[:-200] + bytes(200))
+    ended = hub.weir.run("run", hub.file, "--until", "now", code=1)
+    assert ended.err.count("failed pipeline=hub") == 1
+    assert f'{last}\\" is damaged at byte' in ended.err
+    last.write_bytes(whole)
+    hub.drain()
+    hub.check()
+
+
+def test_a_torn_tail_is_cut_off(hub):
+    """What a crash left half-written is no damage: it comes again."""
+    hub = hub("sqlite", "postgres")
+    hub.source.sql(SHOP)
+    hub.drain()
+    with open(hub.segments()[-1], "ab") as last:
+        last.write(b"half a record")
+    hub.source.sql(CHANGES)
+    ended = hub.drain()
+    assert "ended with 13 bytes that were not committed" in ended.err
+    hub.check()

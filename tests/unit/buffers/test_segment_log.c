@@ -581,7 +581,14 @@ static void test_backlog_and_giving_up(void **state)
     segment_log_expect(log, names, 1, 0);
     assert_true(segment_log_backlog(log, names[0], &backlog));
     assert_true(backlog.is_known);
-    for (uint64_t group = 2; group <= 20; group++) {
+    // Nothing happened for long: what comes then is new to everybody.
+    segment_log_passed(log, names[0], (Position){GROUP_LSN, 0});
+    (void)usleep(50000);
+    int64_t began_us = clock_monotonic_us();
+    OK(group_add(log, 2, 20, SMALL, err));
+    assert_true(segment_log_backlog(log, names[0], &backlog));
+    assert_true(backlog.bytes > 0 && backlog.age_us <= clock_monotonic_us() - began_us);
+    for (uint64_t group = 3; group <= 20; group++) {
         OK(group_add(log, group, 20, SMALL, err));
         segment_log_passed(log, names[0], (Position){(group - 1) * GROUP_LSN, 0});
     }
@@ -611,6 +618,43 @@ static void test_backlog_and_giving_up(void **state)
     assert_true(segment_log_backlog(log, names[0], &backlog));
     assert_int_equal(backlog.bytes, 0);
     segment_log_close(log);
+}
+
+// @last: how many groups there are when the readers begin to wait.
+static void check_waiting_readers(uint64_t last)
+{
+    const Str names[] = {STR("a")};
+    SegmentLogReader *begun;
+    SegmentLogReader *waiting;
+    fixture_empty_directory();
+    SegmentLog *log = open_log();
+    segment_log_expect(log, names, 1, 0);
+    for (uint64_t group = 1; group <= last; group++) {
+        OK(group_add(log, group, 20, SMALL, err));
+    }
+    Position end = {last * GROUP_LSN, 0};
+    OK(segment_log_reader_open(log, end, &begun, err));
+    OK(segment_log_reader_open(log, (Position){GROUP_LSN, 0}, &waiting, err));
+    assert_int_equal(groups_read(waiting, 2, 20), last);
+    segment_log_passed(log, names[0], end);
+    for (uint64_t group = last + 1; group <= 40; group++) {
+        OK(group_add(log, group, 20, SMALL, err));
+        segment_log_passed(log, names[0], end); // nothing new, but time to drop something
+    }
+    assert_int_equal(groups_read(begun, last + 1, 20), 40);
+    assert_int_equal(groups_read(waiting, last + 1, 20), 40);
+    segment_log_reader_close(begun);
+    segment_log_reader_close(waiting);
+    segment_log_close(log);
+}
+
+// What has nothing for a reader that has just begun, or that waits at the end, may go under its
+// feet.
+static void test_retention_beside_readers_that_wait(void **state)
+{
+    for (uint64_t last = 2; last <= 12; last++) {
+        check_waiting_readers(last);
+    }
 }
 
 static void test_retention_keeps_for_replays_and_drops_a_route(void **state)
@@ -859,6 +903,7 @@ int main(void)
         TEST(test_retention),
         TEST(test_backlog_and_giving_up),
         TEST(test_retention_of_a_large_group),
+        TEST(test_retention_beside_readers_that_wait),
         TEST(test_retention_keeps_for_replays_and_drops_a_route),
         TEST(test_against_a_model),
         TEST(test_readers_beside_the_writer),
