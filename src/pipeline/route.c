@@ -287,12 +287,14 @@ static bool was_rewritten(const Relation *was, const Relation *now)
 
 // The stream has come to this description. The table may have the name from another one, which was
 // renamed or dropped, and which must not be copied under it any more.
-static void describe(Route *route, Table *table, const Relation *relation)
+static void describe(Route *route, Table *table, const Change *change)
 {
-    if (route->has_pending && table->prepared != relation) {
-        tables_overtake(&route->tables, relation);
+    Position position = change_position(change);
+    if (route->has_pending && table->prepared != change->relation) {
+        tables_overtake(&route->tables, change->relation, position);
     }
-    table->prepared = relation;
+    table->prepared = change->relation;
+    table->described_at = position;
 }
 
 // The same of a table that waits for its copy. When another one has been copied under the name
@@ -303,7 +305,7 @@ static void describe_pending(Route *route, Table *table, const Change *change)
     bool has_lost_it = rival != NULL && rival->state == TABLE_READY &&
                        rival->copied_at > change->transaction->commit_lsn;
     if (!has_lost_it) {
-        describe(route, table, change->relation);
+        describe(route, table, change);
     }
 }
 
@@ -322,7 +324,7 @@ static Status reshape(Route *route, Table *table, const Change *change, Error *e
                           STR_ARG(now->name));
     }
     route->has_changes = true;
-    describe(route, table, now);
+    describe(route, table, change);
     return !differs || sink->ops->has_tables
                ? STATUS_OK
                : write_schema_event(sink, now, change->transaction, change->ordinal, err);

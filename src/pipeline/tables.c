@@ -87,7 +87,8 @@ Table *tables_rival(const Tables *tables, const Relation *relation)
     return table == NULL || table->oid == relation->oid ? NULL : table;
 }
 
-void tables_overtake(Tables *tables, const Relation *relation)
+// What was held back during a copy is older than what the stream has told since.
+void tables_overtake(Tables *tables, const Relation *relation, Position position)
 {
     size_t cursor = 0;
     void *value;
@@ -95,7 +96,8 @@ void tables_overtake(Tables *tables, const Relation *relation)
         Table *table = value;
         const Relation *said = table->state == TABLE_PENDING ? table->prepared : NULL;
         if (said != NULL && said->oid != relation->oid && str_equal(said->name, relation->name) &&
-            str_equal(said->schema, relation->schema)) {
+            str_equal(said->schema, relation->schema) &&
+            position_compare(table->described_at, position) <= 0) {
             table->prepared = NULL;
         }
     }

@@ -23,6 +23,7 @@ typedef struct Table {
     Lsn copied_at;   // LSN of the last finished copy's snapshot; LSN_NONE: only followed, or new
     const Relation *target;   // shape that prepare() last gave the target; NULL: none
     const Relation *prepared; // the relation version prepared since open(), by pointer; or NULL
+    Position described_at;    // where the stream told `prepared`
     Str place;                // the target's key in Tables.by_place
     bool is_dirty;            // differs from the stored checkpoint
 } Table;
@@ -56,9 +57,9 @@ Table *tables_rival(const Tables *tables, const Relation *relation);
  */
 const Relation *tables_aside(Tables *tables, const Table *table);
 
-/** @relation is the latest with its name: pending tables that were said to have it wait for news.
- */
-void tables_overtake(Tables *tables, const Relation *relation);
+/** The stream tells @relation at @position: pending tables that were said to have its name before
+ *  wait for news. */
+void tables_overtake(Tables *tables, const Relation *relation, Position position);
 
 /** Read the "table:" entries. ERROR_FATAL when one is damaged. */
 MUST_CHECK Status tables_load(Tables *tables, const Checkpoint *checkpoint, Error *err);

@@ -249,14 +249,18 @@ static void the_latest_of_a_name_is_copied(void **context)
     static const char *const names[] = {"t", "t", "u", "t"};
     for (uint32_t i = 0; i < ARRAY_LEN(names); i++) {
         tables_get(&tables, i + 1)->prepared = named(i + 1, "public", names[i]);
+        tables_find(&tables, i + 1)->described_at = (Position){0x20, i};
     }
     tables_find(&tables, 4)->state = TABLE_READY;
-    tables_overtake(&tables, tables_find(&tables, 2)->prepared);
+    // Told before the others, and only held back: what it says is old.
+    tables_overtake(&tables, named(2, "public", "t"), (Position){0x10, 9});
+    assert_non_null(tables_find(&tables, 1)->prepared);
+    tables_overtake(&tables, tables_find(&tables, 2)->prepared, (Position){0x20, 1});
     assert_null(tables_find(&tables, 1)->prepared);
     for (uint32_t oid = 2; oid <= 4; oid++) {
         assert_non_null(tables_find(&tables, oid)->prepared);
     }
-    tables_overtake(&tables, named(5, "shop", "u"));
+    tables_overtake(&tables, named(5, "shop", "u"), (Position){0x30, 0});
     assert_non_null(tables_find(&tables, 3)->prepared);
 }
 
