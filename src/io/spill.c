@@ -62,8 +62,7 @@ struct Spill {
     uint64_t disk_records;
     // Reading.
     bool is_reading;
-    const Chunk *chunk;
-    size_t chunk_at;
+    size_t chunk_at; // in the first one
     uint64_t disk_at;
     char *block;
     Buf record; // one that lies in several blocks
@@ -235,13 +234,18 @@ static Chunk *new_chunk(const SpillStore *store, size_t need)
     return chunk;
 }
 
+static void free_first_chunk(Spill *spill)
+{
+    Chunk *next = spill->first->next;
+    atomic_fetch_sub(&memory_used, sizeof(Chunk) + spill->first->capacity);
+    mem_free(spill->first);
+    spill->first = next;
+}
+
 static void free_chunks(Spill *spill)
 {
     while (spill->first != NULL) {
-        Chunk *next = spill->first->next;
-        atomic_fetch_sub(&memory_used, sizeof(Chunk) + spill->first->capacity);
-        mem_free(spill->first);
-        spill->first = next;
+        free_first_chunk(spill);
     }
 }
 
@@ -360,7 +364,6 @@ uint64_t spill_size_on_disk(const Spill *spill)
 static Status start_reading(Spill *spill, Error *err)
 {
     spill->is_reading = true;
-    spill->chunk = spill->first;
     if (spill->disk_records == 0) {
         return STATUS_OK;
     }
@@ -377,14 +380,10 @@ static Status start_reading(Spill *spill, Error *err)
 static Str take_from_memory(Spill *spill)
 {
     uint32_t len;
-    const char *at = spill->chunk->bytes + spill->chunk_at;
+    const char *at = spill->first->bytes + spill->chunk_at;
     memcpy(&len, at, sizeof(len));
     spill->chunk_at += HEADER_BYTES + len;
-    assert(spill->chunk_at <= spill->chunk->used);
-    if (spill->chunk_at == spill->chunk->used) {
-        spill->chunk = spill->chunk->next;
-        spill->chunk_at = 0;
-    }
+    assert(spill->chunk_at <= spill->first->used);
     return (Str){at + HEADER_BYTES, len};
 }
 
@@ -439,7 +438,12 @@ Status spill_next(Spill *spill, Str *ret, Error *err)
     if (!spill->is_reading && start_reading(spill, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (spill->chunk != NULL) {
+    // What has been read is needed no more, and what it becomes needs the room.
+    if (spill->first != NULL && spill->chunk_at == spill->first->used) {
+        free_first_chunk(spill);
+        spill->chunk_at = 0;
+    }
+    if (spill->first != NULL) {
         *ret = take_from_memory(spill);
         return STATUS_OK;
     }
