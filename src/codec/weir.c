@@ -367,6 +367,30 @@ static bool write_column_type(const Column *column, Buf *out)
     return is_valid;
 }
 
+static Status write_shape_column(const Shape *shape, uint16_t i, Buf *out, Error *err)
+{
+    const Column *column = &shape->relation->columns[i];
+    buf_cstr(out, ",{\"name\":");
+    buf_bytes(out, shape->names[i].ptr + 1, shape->names[i].len - 2);
+    if (column->attnum > 0) {
+        buf_printf(out, ",\"attnum\":%d", column->attnum);
+    }
+    if (!write_column_type(column, out)) {
+        return bad_name(shape->relation, err);
+    }
+    buf_printf(out, ",\"not_null\":%s,\"identity\":%s", column->not_null ? "true" : "false",
+               column->is_identity ? "true" : "false");
+    if (column->missing_value.ptr != NULL) {
+        Value value = {column->missing_value.ptr, (uint32_t)column->missing_value.len, VALUE_TEXT};
+        buf_cstr(out, ",\"missing\":");
+        if (!write_text(out, column, value)) {
+            return codec_bad_value(shape->relation, column, value, err);
+        }
+    }
+    buf_char(out, '}');
+    return STATUS_OK;
+}
+
 static Status write_schema(const Shape *shape, Buf *out, Error *err)
 {
     const Relation *relation = shape->relation;
@@ -374,14 +398,9 @@ static Status write_schema(const Shape *shape, Buf *out, Error *err)
                relation->oid, identity_name(relation->identity));
     size_t start = out->len;
     for (uint16_t i = 0; i < relation->column_count; i++) {
-        const Column *column = &relation->columns[i];
-        buf_cstr(out, ",{\"name\":");
-        buf_bytes(out, shape->names[i].ptr + 1, shape->names[i].len - 2);
-        if (!write_column_type(column, out)) {
-            return bad_name(relation, err);
+        if (write_shape_column(shape, i, out, err) != STATUS_OK) {
+            return STATUS_FAIL;
         }
-        buf_printf(out, ",\"not_null\":%s,\"identity\":%s}", column->not_null ? "true" : "false",
-                   column->is_identity ? "true" : "false");
     }
     close_group(out, start, "[]");
     buf_cstr(out, ",\"key_columns\":");

@@ -35,6 +35,10 @@ class Shape:
         self.names = [c["name"] for c in event["columns"]]
         self.types = {c["name"]: _plain(c.get("base_type") or c["type"]) for c in event["columns"]}
         self.key = event["key_columns"] or []
+        self.attnums = [c["attnum"] for c in event["columns"]]
+        # What a column is that was added after the row was written.
+        self.missing = {c["name"]: self.value(c["name"], json.dumps(c["missing"]), ()) if "missing" in c else None
+                        for c in event["columns"]}
 
     def value(self, name, raw, json_nulls):
         """Postgres's text again."""
@@ -102,9 +106,14 @@ class Replay:
         self.last = position
 
     def reshape(self, at, event):
-        self.shapes[at] = Shape(event)
-        self.keyed.setdefault(at, {})
-        self.bags.setdefault(at, [])
+        was = self.shapes.get(at)
+        shape = self.shapes[at] = Shape(event)
+        names = {was.names[i]: shape.names[shape.attnums.index(attnum)] for i, attnum in enumerate(was.attnums)
+                 if attnum in shape.attnums} if was else {}
+        rows = [{**shape.missing, **{names[n]: v for n, v in row.items() if n in names}}
+                for row in [*self.keyed.get(at, {}).values(), *self.bags.get(at, [])]]
+        self.keyed[at] = {self.key_of(at, row): row for row in rows} if shape.key else {}
+        self.bags[at] = [] if shape.key else rows
 
     def key_of(self, at, row):
         return tuple(row[k] for k in self.shapes[at].key)

@@ -147,6 +147,9 @@ static void test_schema(void **state)
     columns[1].base_typmod = 655366;
     columns[2].typmod = 34;
     columns[2].is_identity = true;
+    columns[1].missing_value = STR("7.50");
+    columns[2].missing_value = STR("a \"b\"");
+    columns[2].attnum = 0;
     uint16_t key[] = {2, 0};
     const Relation lines = {
         .oid = 70001,
