@@ -165,12 +165,24 @@ static Status read_rows(const CopyJob *job, Sink *sink, CopyReader *reader,
                     : read_values(job, sink, reader, relation, err);
 }
 
+// When rows of it were told before, they are void: a reader is told so in a way that it knows.
+static Status start_events(const CopyJob *job, Sink *sink, const Table *table,
+                           const Relation *relation, Error *err)
+{
+    const Transaction transaction = {.commit_lsn = job->snapshot_lsn};
+    if (write_schema_event(sink, relation, &transaction, 0, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    const Change truncate = {
+        .op = CHANGE_TRUNCATE, .relation = relation, .transaction = &transaction};
+    return table->copy_begun ? sink->ops->write(sink, &truncate, 1, err) : STATUS_OK;
+}
+
 static Status start_table(const CopyJob *job, Sink *sink, const Table *table,
                           const Relation *relation, Error *err)
 {
     if (!sink->ops->has_tables) {
-        const Transaction transaction = {.commit_lsn = job->snapshot_lsn};
-        return write_schema_event(sink, relation, &transaction, 0, err);
+        return start_events(job, sink, table, relation, err);
     }
     // copy_prepare() did this for the first instance; a lane has its own statements to prepare.
     if (sink->context.is_lane &&

@@ -315,7 +315,7 @@ static Status reshape(Route *route, Table *table, const Change *change, Error *e
     const Relation *was = table->target;
     const Relation *now = change->relation;
     bool differs = was == NULL || !relation_equal(was, now);
-    if (was != NULL && sink->ops->has_tables && route->options.copies && was_rewritten(was, now)) {
+    if (was != NULL && route->options.copies && was_rewritten(was, now)) {
         copy_again(route, table);
         return STATUS_OK;
     }

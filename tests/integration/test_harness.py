@@ -140,8 +140,8 @@ def test_intervals_and_dates():
 
 def test_replay_refuses_what_no_file_may_have(tmp_path):
     from harness.events import Replay
-    shape = ('{"op":"schema","schema":"s","table":"t","lsn":"0/1","ordinal":0,"columns":[{"name":"id","type":'
-             '"integer"},{"name":"j","type":"json"}],"key_columns":["id"]}')
+    shape = ('{"op":"schema","schema":"s","table":"t","lsn":"0/1","ordinal":0,"relation_oid":1,"columns":[{"name":"id","attnum":1,"type":'
+             '"integer"},{"name":"j","attnum":2,"type":"json"}],"key_columns":["id"]}')
     insert = '{"op":"insert","schema":"s","table":"t","lsn":"0/%X","ordinal":%d,"new":{"id":%d,"j": {"a" : 1.50} }}'
     file = tmp_path / "f"
 

@@ -3,8 +3,10 @@ import time
 
 import pytest
 
+from harness.targets import SINKS
 from harness.wait import wait_for
 
+everywhere = pytest.mark.parametrize("sink", SINKS)
 OWN = "--publication", "mine"
 TABLES = """
     CREATE TABLE stays (id int PRIMARY KEY, v text);
@@ -25,7 +27,7 @@ def start(pipeline):
 BACK = "was not published for a while"
 
 
-@pytest.mark.sql
+@everywhere
 def test_comes_back_while_streaming(pipeline):
     pipeline.source.sql(TABLES)
     process = start(pipeline)
@@ -73,7 +75,7 @@ def test_comes_back_between_two_looks(pipeline):
     pipeline.check([("public", "stays"), ("public", "moves")])
 
 
-@pytest.mark.sql
+@everywhere
 def test_goes_and_comes_back_around_a_restart(pipeline):
     """The absence was seen by one run, the return by the next; or everything happens in between."""
     pipeline.source.sql(TABLES)

@@ -1,8 +1,10 @@
 """Tables that change their shape while they are streamed, and while weir is away."""
 import pytest
 
+from harness.targets import SINKS
 from harness.wait import wait_for
 
+everywhere = pytest.mark.parametrize("sink", SINKS)
 pytestmark = [pytest.mark.schema, pytest.mark.sql]
 
 TABLE = """
@@ -93,7 +95,7 @@ def statements(request):
     return CHANGES[request.param]
 
 
-@pytest.mark.parametrize("sink", ["sqlite"])
+@pytest.mark.parametrize("sink", ["sqlite", "file"])
 def test_one_change_while_weir_is_away(pipeline, statements):
     """All of it is decoded later, with what the catalog said at each moment."""
     pipeline.source.sql(TABLE)
@@ -119,6 +121,7 @@ def many(pipeline):
     return change
 
 
+@everywhere
 def test_all_changes_while_weir_is_away(pipeline, many):
     pipeline.drain()
     many()
@@ -126,6 +129,7 @@ def test_all_changes_while_weir_is_away(pipeline, many):
     pipeline.check()
 
 
+@everywhere
 def test_all_changes_live(pipeline, many):
     process = pipeline.start()
     pipeline.settle(process)
@@ -143,6 +147,7 @@ def in_table(statement, name):
     return statement.replace("CONSTRAINT t_pkey", f"CONSTRAINT {name}_pkey").replace("TRUNCATE t;", f"TRUNCATE {name};")
 
 
+@everywhere
 def test_live_rename_of_a_table(pipeline):
     pipeline.source.sql(TABLE)
     process = pipeline.start()
@@ -171,6 +176,7 @@ def test_killed_around_a_change(pipeline):
     pipeline.check()
 
 
+@everywhere
 def test_rewritten_to_the_same_type(pipeline):
     """Nothing in the stream says so, and the table looks as before."""
     pipeline.source.sql(TABLE)

@@ -26,19 +26,28 @@ def members(text, at=0):
     return result, at + 1
 
 
+def elements(text):
+    """members() of each object in the array."""
+    at = 1
+    while text[at] != "]":
+        found, at = members(text, at)
+        yield found
+        at += text[at] == ","
+
+
 def _plain(type_name):
     return type_name.split("(")[0] if "[" not in type_name else "array"
 
 
 class Shape:
-    def __init__(self, event):
+    def __init__(self, event, columns):
         self.names = [c["name"] for c in event["columns"]]
         self.types = {c["name"]: _plain(c.get("base_type") or c["type"]) for c in event["columns"]}
         self.key = event["key_columns"] or []
         self.attnums = [c["attnum"] for c in event["columns"]]
         # What a column is that was added after the row was written.
-        self.missing = {c["name"]: self.value(c["name"], json.dumps(c["missing"]), ()) if "missing" in c else None
-                        for c in event["columns"]}
+        self.missing = {c["name"]: self.value(c["name"], raw, ()) if (raw := member.get("missing")) else None
+                        for c, member in zip(event["columns"], elements(columns))}
 
     def value(self, name, raw, json_nulls):
         """Postgres's text again."""
@@ -67,6 +76,7 @@ class Replay:
 
     def __init__(self, path):
         self.shapes, self.keyed, self.bags, self.events = {}, {}, {}, 0
+        self.oids = {}  # of each table by its name: what is known of it stays when it is renamed
         self.ops = {}
         self.last = (0, 0)
         data = path.read_bytes() if path.exists() else b""
@@ -89,8 +99,9 @@ class Replay:
             return
         at = (event["schema"], event["table"])
         if op == "schema":
-            self.reshape(at, event)
+            self.reshape(at, event, raw["columns"])
             return
+        at = self.oids[at]
         shape = self.shapes[at]
         new = shape.row(raw["new"], event.get("new_json_null", ())) if "new" in raw else None
         old = shape.row(raw["old"], event.get("old_json_null", ())) if "old" in raw else None
@@ -100,14 +111,16 @@ class Replay:
     def order(self, event):
         high, low = event["lsn"].split("/")
         position = (int(high, 16) << 32 | int(low, 16), event["ordinal"])
-        if event["op"] in ("read", "schema"):
+        if event["op"] in ("read", "schema") or event["ordinal"] == 0:
             return  # a copy's position is its snapshot's
         assert position > self.last, f"position {position} after {self.last}"
         self.last = position
 
-    def reshape(self, at, event):
+    def reshape(self, name, event, columns):
+        at = event["relation_oid"]
+        self.oids = {n: oid for n, oid in self.oids.items() if oid != at} | {name: at}
         was = self.shapes.get(at)
-        shape = self.shapes[at] = Shape(event)
+        shape = self.shapes[at] = Shape(event, columns)
         names = {was.names[i]: shape.names[shape.attnums.index(attnum)] for i, attnum in enumerate(was.attnums)
                  if attnum in shape.attnums} if was else {}
         rows = [{**shape.missing, **{names[n]: v for n, v in row.items() if n in names}}
@@ -149,8 +162,8 @@ class Replay:
         self.bags[at].clear()
 
     def table(self, schema, table):
-        at = (schema, table)
-        if at not in self.shapes:
+        at = self.oids.get((schema, table))
+        if at is None:
             return None
         shape = self.shapes[at]
         rows = list(self.keyed[at].values()) + self.bags[at]
