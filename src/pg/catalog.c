@@ -7,14 +7,15 @@
 
 // One row a column. Domains are followed down to their base type, each level's typmod being the
 // domain's own (pg_type.typtypmod). A true array is a variable-length type with an element type and
-// the array subscripting handler.
+// the array subscripting handler. A file and its columns' versions only mean something together, so
+// they are read by one statement.
 static const char column_query[] =
     "WITH RECURSIVE col AS ("
     "  SELECT attrelid, attnum, attname, atttypid, atttypmod, attnotnull,"
     "         attgenerated <> '' AS generated, atthasdef OR attidentity <> '' AS has_default,"
     "         CASE WHEN atthasmissing THEN (attmissingval::text::text[])[1] END AS missing,"
-    "         xmin::text AS version"
-    "    FROM pg_attribute"
+    "         pg_attribute.xmin::text AS version, relfilenode AS file"
+    "    FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid"
     "   WHERE attrelid = ANY ($1::oid[]) AND attnum > 0 AND NOT attisdropped),"
     " base (attrelid, attnum, oid, typmod, depth) AS ("
     "  SELECT attrelid, attnum, atttypid, atttypmod, 0 FROM col"
@@ -28,7 +29,7 @@ static const char column_query[] =
     "        CASE WHEN t.typelem <> 0 AND t.typlen = -1"
     "              AND t.typsubscript = 'pg_catalog.array_subscript_handler'::regproc"
     "             THEN 'a' ELSE t.typtype END,"
-    "        col.attnotnull, col.generated, col.has_default, col.missing, col.version"
+    "        col.attnotnull, col.generated, col.has_default, col.missing, col.version, col.file"
     "   FROM col JOIN base USING (attrelid, attnum) JOIN pg_type t ON t.oid = base.oid"
     "  ORDER BY col.attrelid, col.attnum, base.depth DESC";
 
@@ -39,7 +40,7 @@ static const char table_query[] =
     "                   FROM pg_partition_ancestors(c.oid) WITH ORDINALITY a (relid, n)"
     "                  ORDER BY a.n DESC LIMIT 1), c.oid),"
     "       c.relreplident, coalesce(s.rows, -1)::bigint,"
-    "       coalesce(s.pages * current_setting('block_size')::int, -1)::bigint, c.relfilenode"
+    "       coalesce(s.pages * current_setting('block_size')::int, -1)::bigint"
     "  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     "  LEFT JOIN LATERAL ("
     "    WITH RECURSIVE tree (oid) AS ("
@@ -149,7 +150,6 @@ static void read_tables(const PGresult *result, Arena *arena, CatalogTables *ret
             .identity = identity_from(field_char(result, i, 7)),
             .row_estimate = field_number(result, i, 8, -1, INT64_MAX),
             .byte_estimate = field_number(result, i, 9, -1, INT64_MAX),
-            .file = field_oid(result, i, 10),
         };
     }
 }
@@ -234,6 +234,7 @@ static void read_columns(const PGresult *result, Arena *arena, const CatalogTabl
         CatalogTable *table = catalog_find(tables, oid);
         if (table != NULL) {
             table->definition = digest_columns(result, first, end);
+            table->file = field_oid(result, first, 15);
             table->column_count = (uint16_t)MIN(end - first, LIMIT_COLUMNS);
             table->columns = ARENA_ARRAY(arena, CatalogColumn, table->column_count);
             for (int i = 0; i < table->column_count; i++) {

@@ -85,7 +85,7 @@ typedef struct Postgres {
     Str append_publication; // for tables whose rows cannot be identified; ptr NULL: none
     bool owns_publication;  // we make it and keep it in step with the patterns
     bool is_fresh;          // the checkpoint was empty
-    Str fresh_snapshot;     // exported by the creation of the slot, still valid; ptr NULL: none
+    Str fresh_snapshot;     // exported by the creation of the slot; ptr NULL: not valid any more
     Lsn fresh_snapshot_lsn;
     SourceTables published;
     PostgresStream stream;

@@ -87,8 +87,7 @@ Status postgres_snapshot_open(Source *source, Snapshot **ret, Lsn *ret_at, Error
     Status status = STATUS_OK;
     if (source->context.copy_only) {
         status = snapshot_alone(postgres, snapshot, ret_at, err);
-    } else if (postgres->fresh_snapshot.ptr != NULL && !postgres->stream.is_started) {
-        // The walsender created the slot and has not been used since: its snapshot still stands.
+    } else if (postgres->fresh_snapshot.ptr != NULL) {
         snapshot->name = postgres->fresh_snapshot;
         *ret_at = postgres->fresh_snapshot_lsn;
     } else {

@@ -72,6 +72,7 @@ static Status start_stream(Postgres *postgres, Error *err)
                           STR_ARG(postgres->slot_name));
     }
     stream->is_started = true;
+    postgres->fresh_snapshot = (Str){NULL, 0}; // the walsender's next command ended it
     stream->refreshed_ms = clock_monotonic_ms();
     return STATUS_OK;
 }
