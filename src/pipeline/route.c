@@ -187,9 +187,32 @@ static void copy_again(Route *route, Table *table)
     route->has_pending = true;
 }
 
+// Not only the copies that a pipeline begins with.
+static bool has_streamed(const Route *route)
+{
+    size_t cursor = 0;
+    void *value;
+    while (map_next(&route->tables.by_oid, &cursor, &value)) {
+        const Table *table = value;
+        if (table->state == TABLE_READY && table->copied_at < route->durable.lsn) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// A table that is late is copied beside the stream, so that the others need not wait for it.
+static void copy_later(Route *route, Table *table, const Relation *relation)
+{
+    table->prepared = relation_copy(&route->tables.arena, relation);
+    route->has_pending = true;
+}
+
 static SourceTables missing_tables(Route *route, const SourceTables *tables, Arena *arena)
 {
     SourceTables missing = {.items = ARENA_ARRAY(arena, SourceTable, tables->count)};
+    bool goes_on =
+        route->options.persistent && route->options.until.lsn == LSN_NONE && has_streamed(route);
     int64_t rows = 0;
     for (size_t i = 0; i < tables->count; i++) {
         const Relation *relation = tables->items[i].relation;
@@ -198,7 +221,12 @@ static SourceTables missing_tables(Route *route, const SourceTables *tables, Are
         if (has_gap(route, table, relation)) {
             copy_again(route, table);
         }
-        if (table->state != TABLE_READY && !must_wait(route, table, relation)) {
+        if (table->state == TABLE_READY || must_wait(route, table, relation)) {
+            continue;
+        }
+        if (goes_on) {
+            copy_later(route, table, relation);
+        } else {
             missing.items[missing.count++] = tables->items[i];
             int64_t estimate = tables->items[i].row_estimate;
             rows = estimate < 0 || rows < 0 ? -1 : rows + estimate;

@@ -245,6 +245,7 @@ typedef struct TargetTable {
     // What must be true: which change comes next, and what is known of its copy.
     bool is_begun; // `next` means something
     bool is_aside; // has another name than the source ever told
+    bool is_told;  // rows of it, as events
     bool is_stale; // changes were made while it was not published: to be copied again
     uint32_t next;
     Lsn copy_lsn;

@@ -312,11 +312,25 @@ static void apply_read(const Target *target, TargetData *data, const Change *cha
     if (target_has_tables(target) && table->copy_rows == 0) {
         begin_copy(table, source, lsn);
     }
+    bool is_again = table->is_told && table->copy_rows == 0;
+    sim_check(!is_again, "table %u is copied again, and the rows told before are not void",
+              change->relation->oid);
     sim_check(table->copy_lsn == lsn, "two copies of table %u are mixed", change->relation->oid);
     table->copy_rows++;
     if (target_has_tables(target)) {
         insert(table, change, true);
+    } else {
+        table->is_told = true;
     }
+}
+
+static void apply_void(const Target *target, TargetData *data, const Change *change)
+{
+    TargetTable *table = &data->tables[target_table(change->relation)];
+    sim_check(!target_has_tables(target), "rows of a table are void by an event");
+    sim_check(table->copy_lsn == change->transaction->commit_lsn && table->copy_rows == 0,
+              "the rows of table %u are void in the middle of its copy", change->relation->oid);
+    table->is_told = false;
 }
 
 static void apply_message(const Target *target, TargetData *data, const Change *change)
@@ -371,7 +385,10 @@ void target_apply(const Target *target, TargetData *data, const Change *change)
         if (change->ordinal == 0) {
             begin_copy(table, world_find(change->relation->oid), change->transaction->commit_lsn);
         }
+    } else if (change->op == CHANGE_TRUNCATE && change->ordinal == 0) {
+        apply_void(target, data, change);
     } else {
+        data->tables[target_table(change->relation)].is_told = !target_has_tables(target);
         apply_row(target, data, change);
     }
 }

@@ -274,8 +274,24 @@ static void a_crash_beside_the_stream_copies_again(void **state)
     buf_reset(&world.done);
     world.snapshot_lsn = 0x70;
     f->table = late;
+    // Again beside the stream: the other table goes on at once.
     assert_ok(f, copy_all(f));
-    assert_done("[2=copying@0] clear r1 r2 [2=ready@70]");
+    assert_done("");
+    route_start(f->route, route_durable(f->route));
+    settle_with(f, "2=ready@70]");
+    assert_string_equal(essence(f), "2=copying@0 clear r1 r2 2=ready@70");
+}
+
+// What the copies at the beginning have not come to is copied before the stream, all at once.
+static void an_interrupted_beginning_is_ended_first(void **state)
+{
+    Fixture *f = *state;
+    start_at(f, 0x20);
+    open_route(f);
+    buf_reset(&world.done);
+    f->table = table_of(f, 2, "second");
+    assert_ok(f, copy_all(f));
+    assert_done("[2=copying@0] r1 r2 [2=ready@20]");
 }
 
 // The table as it is published by other entries than before.
@@ -433,6 +449,7 @@ int main(void)
         route_test(a_table_that_appears_is_copied_between_transactions),
         route_test(a_table_is_copied_beside_the_stream),
         route_test(a_crash_beside_the_stream_copies_again),
+        route_test(an_interrupted_beginning_is_ended_first),
         route_test(what_was_missed_is_copied_again),
         route_test(what_was_missed_while_away_is_copied_again),
         route_test(what_was_not_missed_is_not_copied_again),
