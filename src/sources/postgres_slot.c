@@ -13,12 +13,13 @@ static Status slot_is_gone(const Postgres *postgres, Position stored, Error *err
 
 static Status slot_was_remade(const Postgres *postgres, Position stored, Lsn confirmed, Error *err)
 {
-    error_set(err, ERROR_CONFIG,
-              "replication slot \"%" STR_FMT "\" stands at " LSN_FMT
-              ", but the target has only what was committed before " LSN_FMT
-              ": it was dropped and made again, somebody else has read from it, or the target has lost "
-              "commits (restored, failed over)",
-              STR_ARG(postgres->slot_name), LSN_ARG(confirmed), LSN_ARG(stored.lsn));
+    error_set(
+        err, ERROR_CONFIG,
+        "replication slot \"%" STR_FMT "\" stands at " LSN_FMT
+        ", but the target has only what was committed before " LSN_FMT
+        ": it was dropped and made again, somebody else has read from it, or the target has lost "
+        "commits (restored, failed over)",
+        STR_ARG(postgres->slot_name), LSN_ARG(confirmed), LSN_ARG(stored.lsn));
     return error_hint(err, "Nothing was skipped. Start again with another --name, which copies the "
                            "tables anew (sink option existing=truncate empties them first).");
 }

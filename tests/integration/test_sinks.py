@@ -21,7 +21,8 @@ def wait_for_copied(process, source, rows):
     wait_for(copied, 30, lambda: f"{rows} rows are copied\n{process.logs()[-2000:]}")
 
 
-@pytest.mark.parametrize("mode", ["mirror", "history"])
+@pytest.mark.parametrize("sink, mode", [
+    ("sqlite", "mirror"), ("duckdb", "mirror"), ("postgres", "mirror"), ("postgres", "history")])
 def test_kept_rows_survive_a_copy_that_starts_again(pipeline, sink, mode):
     """existing=keep: more is copied than a sink commits at a time, and then the program is killed."""
     source, target = pipeline.source, pipeline.target
