@@ -121,10 +121,7 @@ static size_t sample(const Relation *t, const Relation *empty, Change *ret)
                                    NIL};
     static const Value nothing[1];
     const Change all[] = {
-        {.op = CHANGE_SCHEMA,
-         .relation = t,
-         .transaction = &first,
-         .ordinal = 1},
+        {.op = CHANGE_SCHEMA, .relation = t, .transaction = &first, .ordinal = 1},
         {.op = CHANGE_INSERT,
          .relation = t,
          .new_row = new_row,
