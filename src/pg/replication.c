@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <poll.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/reader.h"
@@ -12,6 +13,9 @@ enum {
     PING_AFTER_MS = 20000,
     LOST_AFTER_MS = 60000,
     STOP_MS_MAX = 5000,
+    FLOOD_GAP_US = 1000, // wake-ups closer to each other than this, each with less than
+    FLOOD_TAKEN = 16384, // these bytes, are a flood;
+    FLOOD_REST_US = 200, // then we let some gather before we read
 };
 
 // Postgres counts microseconds from 2000-01-01.
@@ -113,6 +117,7 @@ Status replication_next(Replication *replication, Frame *ret, Error *err)
     }
     // The clock is read once a wake-up, in replication_wait(); this only says that something came.
     replication->ping_sent = false;
+    replication->taken += (size_t)len;
     *ret = (Frame){.buffer = buffer};
     Reader in = reader_from(buffer, (size_t)len);
     uint8_t kind = 0;
@@ -183,6 +188,21 @@ static Status check_silence(Replication *replication, int64_t now_ms, Error *err
     return STATUS_OK;
 }
 
+// A walsender sends each message by itself, so whoever reads as fast as it sends is woken up for
+// each: most of the CPU time of both goes into that. A lone change is not held up.
+static void rest_in_flood(Replication *replication)
+{
+    int64_t now_us = clock_monotonic_us();
+    bool flood = replication->taken > 0 && replication->taken < FLOOD_TAKEN &&
+                 now_us - replication->last_wake_us < FLOOD_GAP_US;
+    if (flood) {
+        const struct timespec rest = {0, FLOOD_REST_US * 1000};
+        (void)nanosleep(&rest, NULL);
+    }
+    replication->last_wake_us = now_us + (flood ? FLOOD_REST_US : 0);
+    replication->taken = 0;
+}
+
 Status replication_wait(Replication *replication, bool reading, int wake_fd, int timeout_ms,
                         Error *err)
 {
@@ -210,6 +230,9 @@ Status replication_wait(Replication *replication, bool reading, int wake_fd, int
     }
     // Under TLS, bytes can wait inside the library when the socket has none.
     bool readable = ready > 0 && waits[0].revents != 0;
+    if (readable) {
+        rest_in_flood(replication);
+    }
     if (readable || PQsslInUse(replication->conn) == 1) {
         replication->last_received_ms = readable ? now_ms : replication->last_received_ms;
         if (PQconsumeInput(replication->conn) != 1) {

@@ -15,6 +15,8 @@ typedef struct Replication {
     int64_t interval_ms;      // between status updates
     int64_t last_status_ms;   // when the last one was sent
     int64_t last_received_ms; // when the last frame arrived
+    int64_t last_wake_us;     // when bytes last woke us up
+    size_t taken;             // bytes of frames since then
     Lsn last_status_confirmed;
     bool reply_wanted; // the server asked for an update at once
     bool ping_sent;
