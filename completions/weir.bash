@@ -3,20 +3,22 @@ _weir() {
     local word=${COMP_WORDS[COMP_CWORD]}
     local before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} words=''
     if [ "$COMP_CWORD" -eq 1 ]; then
-        words='stream copy run check slots init help --help --version'
+        words='stream copy run check slots replay init help --help --version'
     else
         case "$command $before" in
         'slots slots') words='list drop' ;;
         *' --log-format') words='text json' ;;
         *' --log-level') words='error warn info debug' ;;
         'stream --progress') words='auto always never' ;;
-        'stream '*) words='--table --jobs --progress --publication --slot --no-copy --until --state --metrics --name --log-format --log-level --help' ;;
+        'stream --buffer') words='memory disk' ;;
+        'stream '*) words='--table --jobs --progress --publication --slot --no-copy --until --state --buffer --metrics --name --log-format --log-level --help' ;;
         'copy --progress') words='auto always never' ;;
         'copy '*) words='--table --jobs --progress --log-format --log-level --help' ;;
         'run '*) words='--until --state --metrics --log-format --log-level --help' ;;
         'check --format') words='text json' ;;
         'check '*) words='--table --publication --slot --name --no-columns --format --log-format --log-level --help' ;;
         'slots '*) words='--log-format --log-level --help' ;;
+        'replay '*) words='--route --from --project --state --log-format --log-level --help' ;;
         'init '*) words='--log-format --log-level --help' ;;
         'help '*) words='--log-format --log-level --help' ;;
         esac

@@ -8,6 +8,7 @@ complete -c weir -n '__fish_seen_subcommand_from stream' -l slot -d 'Replication
 complete -c weir -n '__fish_seen_subcommand_from stream' -l no-copy -d 'Do not copy the rows that are there: follow the changes only.'
 complete -c weir -n '__fish_seen_subcommand_from stream' -l until -d 'Stop when everything committed before now, or before an LSN, is delivered.' -r
 complete -c weir -n '__fish_seen_subcommand_from stream' -l state -d 'Directory for the state. Default: $XDG_STATE_HOME/weir or ~/.local/state/weir.' -r
+complete -c weir -n '__fish_seen_subcommand_from stream' -l buffer -d 'Where changes wait for the target: on disk, the source need not keep them meanwhile.' -x -a 'memory disk'
 complete -c weir -n '__fish_seen_subcommand_from stream' -l metrics -d 'Serve /metrics for Prometheus and /health. :PORT is this machine only.' -r
 complete -c weir -n '__fish_seen_subcommand_from stream' -l name -d 'Name of the pipeline, under which its state is kept. Default: made from both ends.' -r
 complete -c weir -n __fish_use_subcommand -f -a copy -d 'copy what is there, once'
@@ -26,6 +27,11 @@ complete -c weir -n '__fish_seen_subcommand_from check' -l name -d 'Name of the 
 complete -c weir -n '__fish_seen_subcommand_from check' -l no-columns -d 'Leave the columns and their types out.'
 complete -c weir -n '__fish_seen_subcommand_from check' -l format -d 'The report as text or as one JSON document, for programs.' -x -a 'text json'
 complete -c weir -n __fish_use_subcommand -f -a slots -d 'see and drop replication slots'
+complete -c weir -n __fish_use_subcommand -f -a replay -d 'send again what a disk buffer has kept'
+complete -c weir -n '__fish_seen_subcommand_from replay' -l route -d 'The place that gets it again; needed when the pipeline has several.' -r
+complete -c weir -n '__fish_seen_subcommand_from replay' -l from -d 'Where to begin: everything that was committed at or behind it is sent.' -r
+complete -c weir -n '__fish_seen_subcommand_from replay' -l project -d 'The project that has the pipeline.' -r
+complete -c weir -n '__fish_seen_subcommand_from replay' -l state -d 'Directory for the state, as for weir run.' -r
 complete -c weir -n __fish_use_subcommand -f -a init -d 'make a project file to start from'
 complete -c weir -n __fish_use_subcommand -f -a help -d 'explain a command, a source or a sink'
 complete -c weir -n 'not __fish_use_subcommand' -l log-format -d 'Log lines as text or as JSON objects.' -x -a 'text json'

@@ -16,6 +16,9 @@
  *  its state. In @arena. */
 Str disk_buffer_directory(const Pipeline *pipeline, Arena *arena);
 
+/** For `weir check`: what would stop the buffer, and what may fill the disk. Changes nothing. */
+void disk_buffer_check(const Pipeline *pipeline, Report *report);
+
 /**
  * The pipelines that @pipeline is made of, one more than it has routes: the first fills the log,
  * each of the others takes it to one route. They are to run side by side. Names, states and
@@ -23,7 +26,14 @@ Str disk_buffer_directory(const Pipeline *pipeline, Arena *arena);
  */
 Pipeline *disk_buffer_pipelines(const Pipeline *pipeline, Arena *arena);
 
-/** Options: dir, segment, keep, max_size, max_age, full, readers. */
+/**
+ * Have a route of a pipeline that does not run take everything behind @from once more. @part: what
+ * disk_buffer_pipelines() made of it; afterwards its run ends where the route was before.
+ * ERROR_CONFIG when the log in @directory does not have it any more.
+ */
+MUST_CHECK Status disk_buffer_rewind(Str directory, Lsn from, Pipeline *part, Error *err);
+
+/** Options: dir, segment, keep, max_size, max_age, patience, full, readers. */
 extern const SinkOps disk_sink;
 
 /** Options: dir, reader, source. */

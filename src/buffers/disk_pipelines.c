@@ -1,8 +1,13 @@
 // A pipeline with a disk buffer, taken apart into pipelines that have none.
 #include <assert.h>
+#include <libgen.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/macros.h"
 #include "buffers/disk.h"
+#include "buffers/segment_log.h"
+#include "io/file.h"
 
 Str disk_buffer_directory(const Pipeline *pipeline, Arena *arena)
 {
@@ -98,4 +103,93 @@ Pipeline *disk_buffer_pipelines(const Pipeline *pipeline, Arena *arena)
         made[i].shared_now = now;
     }
     return made;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Looking
+// ---------------------------------------------------------------------------------------------
+
+// The directory, or what is there of the way to it.
+static void check_place(Str directory, Arena *scratch, Report *report)
+{
+    char *path = str_to_cstr(scratch, directory);
+    struct stat info;
+    int code;
+    while ((code = stat(path, &info) == 0 ? 0 : errno) == ENOENT && strcmp(path, ".") != 0) {
+        path = dirname(path); // ends at "/" or "."
+    }
+    if (code == 0 && !S_ISDIR(info.st_mode)) {
+        code = ENOTDIR;
+    } else if (code == 0 && eaccess(path, R_OK | W_OK | X_OK) != 0) {
+        code = errno;
+    }
+    if (code != 0) {
+        Error err = {0};
+        (void)file_error(&err, code, "use the directory", path);
+        report_problem(report, PROBLEM_MUST, err.hint[0] == '\0' ? NULL : err.hint, "buffer: %s",
+                       err.message);
+    }
+}
+
+void disk_buffer_check(const Pipeline *pipeline, Report *report)
+{
+    Arena scratch = {0};
+    check_place(disk_buffer_directory(pipeline, &scratch), &scratch, report);
+    if (settings_find(pipeline->buffer, "max_size") == NULL &&
+        settings_find(pipeline->buffer, "max_age") == NULL) {
+        report_problem(report, PROBLEM_NOTE, "buffer: { type: disk, max_size: 50GB }",
+                       "a target that is down for long can fill the disk with the buffer");
+    }
+    arena_done(&scratch);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Once more
+// ---------------------------------------------------------------------------------------------
+
+static Status check_range(SegmentLog *log, Str directory, Lsn from, Error *err)
+{
+    SegmentLogRange range = segment_log_range(log);
+    if (range.is_empty) {
+        return error_set(err, ERROR_CONFIG, "the buffer \"%" STR_FMT "\" has nothing yet",
+                         STR_ARG(directory));
+    }
+    if (from >= range.first.lsn && from <= range.last.lsn) {
+        return STATUS_OK;
+    }
+    error_set(err, ERROR_CONFIG,
+              "the buffer \"%" STR_FMT "\" has " LSN_FMT " to " LSN_FMT ", not " LSN_FMT,
+              STR_ARG(directory), LSN_ARG(range.first.lsn), LSN_ARG(range.last.lsn), LSN_ARG(from));
+    return error_hint(err, "What every route has is dropped, but for what the buffer is to keep "
+                           "(keep).");
+}
+
+// The cursor goes first: nothing may be dropped that the route is going to ask for.
+static Status rewind_in(SegmentLog *log, Lsn from, Pipeline *part, Error *err)
+{
+    Position was;
+    Str reader = settings_find(part->source_settings, "reader")->value;
+    if (segment_log_forget(log, reader, err) != STATUS_OK ||
+        runner_rewind(part, (Position){from, 0}, &was, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    part->until = UNTIL_LSN;
+    part->until_lsn = was.lsn;
+    return STATUS_OK;
+}
+
+Status disk_buffer_rewind(Str directory, Lsn from, Pipeline *part, Error *err)
+{
+    Arena scratch = {0};
+    SegmentLog *log = NULL;
+    Status status = segment_log_open(str_to_cstr(&scratch, directory), &log, err);
+    if (status == STATUS_OK && check_range(log, directory, from, err) != STATUS_OK) {
+        status = STATUS_FAIL;
+    }
+    if (status == STATUS_OK) {
+        status = rewind_in(log, from, part, err);
+    }
+    segment_log_close(log);
+    arena_done(&scratch);
+    return status;
 }

@@ -49,8 +49,10 @@ typedef struct DiskSink {
 } DiskSink;
 
 static const Option options[] = {
-    {"dir", OPTION_STRING(DiskSink, directory), .required = true, .is_path = true,
-     .help = "The log's directory. It is made if it is missing."},
+    {"dir", OPTION_STRING(DiskSink, directory), .is_path = true, .value_name = "DIR",
+     .help =
+         "The log's directory, made when it is missing. In a project file it may be relative to "
+         "that. Default: PIPELINE.buffer/log in the state directory."},
     {"segment", OPTION_SIZE(DiskSink, segment), .fallback = "64MB", .min = 1 << 16,
      .max = INT64_C(1) << 40,
      .help = "How large a file of the log becomes. What all have read is dropped by whole files."},
@@ -66,7 +68,7 @@ static const Option options[] = {
     {"full", OPTION_CHOICE(DiskSink, full, full_choices), .fallback = "pause",
      .help = "What to do about a reader that is behind by more: take nothing more from the source, "
              "or drop what only that reader needs."},
-    {"readers", OPTION_LIST(DiskSink, readers),
+    {"readers", OPTION_LIST(DiskSink, readers), .is_internal = true,
      .help = "Who reads the log: nothing is dropped that one of them still needs."},
     {0},
 };

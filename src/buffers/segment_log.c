@@ -451,6 +451,23 @@ void segment_log_cursors(SegmentLog *log, Checkpoint *changed)
     arena_done(&scratch);
 }
 
+Status segment_log_forget(SegmentLog *log, Str name, Error *err)
+{
+    (void)pthread_mutex_lock(&log->mutex);
+    Cursor *cursor = get_cursor(log, name);
+    cursor->is_known = false;
+    cursor->is_stored = false;
+    (void)pthread_mutex_unlock(&log->mutex);
+    Arena scratch = {.chunk_size = 1024};
+    Checkpoint changed = {0};
+    Str key = str_from(arena_printf(&scratch, "%s%" STR_FMT, cursor_prefix, STR_ARG(name)));
+    checkpoint_set(&changed, key, (Str){NULL, 0});
+    Status status = segment_log_commit(log, segment_log_range(log).last, &changed, err);
+    checkpoint_done(&changed);
+    arena_done(&scratch);
+    return status;
+}
+
 static uint64_t bytes_from(const SegmentLog *log, uint64_t sequence)
 {
     uint64_t bytes = 0;
@@ -476,17 +493,18 @@ bool segment_log_backlog(SegmentLog *log, Str name, SegmentLogBacklog *ret)
 {
     (void)pthread_mutex_lock(&log->mutex);
     const Cursor *cursor = find_cursor(log, name);
-    bool is_expected = cursor != NULL && cursor->is_expected && !cursor->is_given_up;
-    if (is_expected) {
-        *ret = (SegmentLogBacklog){.is_known = cursor->is_known};
-        bool has_all = cursor->is_known && position_compare(cursor->position, log->position) >= 0;
-        if (log->durable.sequence != 0 && !has_all) {
-            ret->bytes = bytes_from(log, needed_by(log, cursor));
-            ret->age_us = age_of(log, cursor);
-        }
+    bool is_kept = cursor != NULL && cursor->is_expected && !cursor->is_given_up;
+    *ret = (SegmentLogBacklog){
+        .is_known = cursor != NULL && cursor->is_known,
+        .is_given_up = cursor != NULL && cursor->is_given_up,
+    };
+    if (is_kept && log->durable.sequence != 0 &&
+        !(cursor->is_known && position_compare(cursor->position, log->position) >= 0)) {
+        ret->bytes = bytes_from(log, needed_by(log, cursor));
+        ret->age_us = age_of(log, cursor);
     }
     (void)pthread_mutex_unlock(&log->mutex);
-    return is_expected;
+    return is_kept;
 }
 
 void segment_log_give_up(SegmentLog *log, Str name)

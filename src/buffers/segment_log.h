@@ -114,15 +114,20 @@ void segment_log_passed(SegmentLog *log, Str name, Position position);
  *  the next opening knows them then. */
 void segment_log_cursors(SegmentLog *log, Checkpoint *changed);
 
+/** How far @name is is not known any more, also to the next opening: everything is kept until it
+ *  tells. Of the writer, between two commits. */
+MUST_CHECK Status segment_log_forget(SegmentLog *log, Str name, Error *err);
+
 typedef struct SegmentLogBacklog {
     uint64_t bytes; // on disk because of it
     int64_t age_us; // it lacks something that has been in the log for at least this long
     bool is_known;  // it has told how far it is
+    bool is_given_up;
 } SegmentLogBacklog;
 
 /** How much @name holds. What is too much is for the caller to decide. False: it is not expected,
  *  or was given up. */
-MUST_CHECK bool segment_log_backlog(SegmentLog *log, Str name, SegmentLogBacklog *ret);
+bool segment_log_backlog(SegmentLog *log, Str name, SegmentLogBacklog *ret);
 
 /** Drop what only @name needs. It is expected again when it tells a position that can be read on
  *  from; otherwise its reader finds out. */

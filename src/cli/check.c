@@ -1,6 +1,7 @@
 // weir check: what would happen, what is missing, and what mends it.
 #include <unistd.h>
 
+#include "buffers/disk.h"
 #include "cli/check_json.h"
 #include "cli/command.h"
 #include "cli/pipeline_options.h"
@@ -146,6 +147,12 @@ static void print_facts(const Pipeline *pipeline, const PipelineRoute *route, co
 {
     printf("Pipeline %" STR_FMT "\n  source     %" STR_FMT "\n", STR_ARG(pipeline->name),
            STR_ARG(pipeline->source_id));
+    if (pipeline->buffer != NULL) {
+        Arena scratch = {0};
+        printf("  buffer     disk:%" STR_FMT "\n",
+               STR_ARG(disk_buffer_directory(pipeline, &scratch)));
+        arena_done(&scratch);
+    }
     if (route != NULL && route->name.len > 0) {
         printf("  route      %" STR_FMT "\n", STR_ARG(route->name));
     }
@@ -197,6 +204,9 @@ static Status check_route(const Pipeline *pipeline, const PipelineRoute *route,
     CheckResult result;
     if (runner_check(pipeline, route, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
+    }
+    if (pipeline->buffer != NULL) {
+        disk_buffer_check(pipeline, &result.report);
     }
     *ready = count_level(&result.report, PROBLEM_MUST) == 0;
     if (options->format == FORMAT_JSON) {

@@ -1,6 +1,7 @@
 #include "cli/check_json.h"
 
 #include "base/limits.h"
+#include "buffers/disk.h"
 #include "codec/json.h"
 
 static void print_string(Str text)
@@ -114,6 +115,10 @@ void check_json_pipeline(const Pipeline *pipeline, const PipelineRoute *route,
     const char *guarantee = has_sink ? sink_guarantee_name(route->sink->guarantee) : NULL;
     print_text(is_first ? "{\"pipelines\":[\n {" : ",\n {", "name", pipeline->name, true);
     print_text(",", "source", pipeline->source_id, true);
+    Arena scratch = {0};
+    Str buffer = pipeline->buffer == NULL ? STR("") : disk_buffer_directory(pipeline, &scratch);
+    print_text(",", "buffer", buffer, pipeline->buffer != NULL);
+    arena_done(&scratch);
     print_text(",", "route", has_sink ? route->name : STR(""), has_sink && route->name.len > 0);
     print_text(",", "sink", has_sink ? route->id : STR(""), has_sink);
     print_text(",", "guarantee", str_from(guarantee), has_sink);

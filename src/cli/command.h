@@ -46,6 +46,7 @@ extern const Command *const commands[]; // NULL-terminated: main.c
 extern const Command stream_command;
 extern const Command copy_command;
 extern const Command run_command;
+extern const Command replay_command;
 extern const Command init_command;
 extern const Command check_command;
 extern const Command slots_command;

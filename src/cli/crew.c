@@ -127,17 +127,11 @@ static void fail_member(Member *member)
     end_with(member);
 }
 
-static void start_group(Group *group, Arena *arena)
+static void start_group(Group *group)
 {
-    Member *first = &group->members[0];
-    if (group->pipeline->buffer != NULL) {
-        // Opened here, so that damage is told once, and before anything else happens.
-        const char *directory = str_to_cstr(arena, disk_buffer_directory(group->pipeline, arena));
-        first->status = segment_log_open(directory, &group->log, &first->error);
-        if (first->status != STATUS_OK) {
-            report_end(first);
-            return;
-        }
+    if (group->members[0].status != STATUS_OK) {
+        report_end(&group->members[0]); // there is no buffer to work with
+        return;
     }
     for (size_t i = 0; i < group->count; i++) {
         Member *member = &group->members[i];
@@ -151,11 +145,11 @@ static void start_group(Group *group, Arena *arena)
     }
 }
 
-static void run_groups(Crew *crew, Arena *arena)
+static void run_groups(Crew *crew)
 {
     interrupt_watch(crew->runners, crew->count);
     for (size_t i = 0; i < crew->group_count; i++) {
-        start_group(&crew->groups[i], arena);
+        start_group(&crew->groups[i]);
     }
     for (size_t i = 0; i < crew->count; i++) {
         if (crew->members[i].is_started) {
@@ -172,6 +166,20 @@ static void run_groups(Crew *crew, Arena *arena)
 static size_t members_of(const Pipeline *pipeline)
 {
     return pipeline->buffer == NULL ? 1 : pipeline->route_count + 1;
+}
+
+// Opened here, so that damage is told once, and before anything else happens. It is a failure of
+// this pipeline only.
+static void open_buffer(Group *group, Watched *watched, Arena *arena)
+{
+    Member *filler = &group->members[0];
+    const char *directory = str_to_cstr(arena, disk_buffer_directory(group->pipeline, arena));
+    filler->status = segment_log_open(directory, &group->log, &filler->error);
+    for (size_t i = 0; i < group->count; i++) {
+        watched[i].log = group->log;
+        watched[i].reader =
+            i == 0 ? STR("") : settings_find(watched[i].pipeline->source_settings, "reader")->value;
+    }
 }
 
 static Status add_group(Crew *crew, const Pipeline *pipeline, Arena *arena, Error *err)
@@ -191,7 +199,10 @@ static Status add_group(Crew *crew, const Pipeline *pipeline, Arena *arena, Erro
         member->group = group;
         member->pipeline = &parts[i];
         crew->runners[crew->count] = member->runner;
-        crew->watched[crew->count++] = (Watched){&parts[i], member->runner};
+        crew->watched[crew->count++] = (Watched){.pipeline = &parts[i], .runner = member->runner};
+    }
+    if (pipeline->buffer != NULL) {
+        open_buffer(group, &crew->watched[crew->count - group->count], arena);
     }
     return STATUS_OK;
 }
@@ -227,14 +238,14 @@ static void crew_done(Crew *crew)
     }
 }
 
-int crew_run(const Pipeline *pipelines, size_t count, Str metrics, Arena *arena)
+int crew_run(const Pipeline *pipelines, size_t count, const CrewOptions *options, Arena *arena)
 {
     Crew crew;
     MetricsServer *server = NULL;
     Error err = {0};
     Status status = crew_make(&crew, pipelines, count, arena, &err);
-    if (status == STATUS_OK && metrics.len > 0) {
-        status = metrics_start(metrics, crew.watched, crew.count, &server, &err);
+    if (status == STATUS_OK && options->metrics.len > 0) {
+        status = metrics_start(options->metrics, crew.watched, crew.count, &server, &err);
     }
     if (status != STATUS_OK) {
         crew_done(&crew);
@@ -243,7 +254,12 @@ int crew_run(const Pipeline *pipelines, size_t count, Str metrics, Arena *arena)
     for (size_t i = 0; i < count; i++) {
         tell_start(&pipelines[i]);
     }
-    run_groups(&crew, arena);
+    const Watched *last = &crew.watched[crew.count - 1];
+    Progress *progress = options->has_progress
+                             ? progress_start(options->progress, last->pipeline, last->runner)
+                             : NULL;
+    run_groups(&crew);
+    progress_stop(progress);
     metrics_stop(server);
     int code = worst_code(&crew);
     crew_done(&crew);

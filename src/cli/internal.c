@@ -1,5 +1,6 @@
 // weir internal: pages and completions made from the tables. tools/gen_docs keeps their results in
 // the repository and fails when they are not those of the program.
+#include "buffers/disk.h"
 #include "cli/command.h"
 #include "pipeline/sink.h"
 #include "pipeline/source.h"
@@ -57,6 +58,9 @@ static void md_options(const Option *options, bool is_typed)
     }
     printf("| Option | Value | Default | |\n|---|---|---|---|\n");
     for (const Option *option = options; option->type != OPTION_END; option++) {
+        if (option->is_internal) {
+            continue;
+        }
         bool is_flag = is_typed && option->type == OPTION_TYPE_BOOL;
         bool has_default = option->fallback != NULL && !is_flag;
         printf("| `%s%s` | ", is_typed ? option_dashes(option) : "", option->name);
@@ -98,6 +102,9 @@ static void print_options_md(void)
                sink_guarantee_name((*sink)->guarantee));
         md_options((*sink)->options, false);
     }
+    printf("\n## Buffer disk\n\nKeys of `buffer: { type: disk, … }` of a pipeline in a project "
+           "file.\n\n");
+    md_options(disk_sink.options, false);
 }
 
 // ---------------------------------------------------------------------------------------------

@@ -4,6 +4,8 @@
 //   arguments.c         words → option tables
 //   stream.c            weir stream, weir copy → pipeline/runner.c, which is where the work is
 //   run.c               weir run: all pipelines of a project (config/project.c)
+//   crew.c              the runners of several pipelines, or of the parts of one, side by side
+//   replay.c            weir replay: a disk buffer sends again
 //   check.c slots.c     looking at both ends; replication slots
 //   help.c              --help from the tables
 //   progress.c          what is seen on a terminal meanwhile
@@ -16,8 +18,8 @@
 #include "cli/command.h"
 
 const Command *const commands[] = {
-    &stream_command, &copy_command, &run_command,      &check_command, &slots_command,
-    &init_command,   &help_command, &internal_command, NULL,
+    &stream_command, &copy_command, &run_command,  &check_command,    &slots_command,
+    &replay_command, &init_command, &help_command, &internal_command, NULL,
 };
 
 const Command *command_find(Str name)

@@ -4,6 +4,8 @@
 
 enum { CONNECTORS_MAX = 64, JOBS_DEFAULT = 2 };
 
+const char *const buffer_choices[] = {"memory", "disk", NULL};
+
 Status source_endpoint(Str text, Arena *arena, Endpoint *ret, Error *err)
 {
     EndpointKind kinds[CONNECTORS_MAX];
@@ -182,6 +184,9 @@ Status pipeline_from_options(Str source, Str sink, const PipelineOptions *option
     ret->jobs = options->jobs == 0 ? JOBS_DEFAULT : options->jobs;
     if (copy_only) {
         ret->until = UNTIL_COPY;
+    } else if (options->buffer == BUFFER_DISK) {
+        ret->buffer = ARENA_ARRAY(arena, Settings, 1);
+        ret->buffer->origin = STR("--buffer");
     }
     return pipeline_check_name(ret->name, err);
 }

@@ -15,7 +15,12 @@ typedef struct PipelineOptions {
     int64_t jobs;
     Str metrics;
     int progress; // ProgressMode
+    int buffer;   // BufferKind
 } PipelineOptions;
+
+typedef enum BufferKind { BUFFER_MEMORY, BUFFER_DISK } BufferKind;
+
+extern const char *const buffer_choices[]; // NULL-terminated
 
 #define METRICS_OPTION(type)                                                                 \
     {                                                                                        \

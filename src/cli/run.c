@@ -31,7 +31,8 @@ static int run_run(Invocation *invocation)
                           &count, &err) != STATUS_OK) {
         return report_error(&err);
     }
-    return crew_run(pipelines, count, options->metrics, invocation->arena);
+    CrewOptions crew = {.metrics = options->metrics};
+    return crew_run(pipelines, count, &crew, invocation->arena);
 }
 
 static const char *const examples[] = {"weir run", "weir run pipelines/ --until now", NULL};

@@ -1,6 +1,7 @@
 // weir stream, weir copy.
 #include "base/clock.h"
 #include "cli/command.h"
+#include "cli/crew.h"
 #include "cli/ending.h"
 #include "cli/interrupt.h"
 #include "cli/pipeline_options.h"
@@ -26,6 +27,9 @@ static const Option stream_options[] = {
      .help = "Stop when everything committed before now, or before an LSN, is delivered."},
     {"state", OPTION_STRING(PipelineOptions, state), .value_name = "DIR",
      .help = "Directory for the state. Default: $XDG_STATE_HOME/weir or ~/.local/state/weir."},
+    {"buffer", OPTION_CHOICE(PipelineOptions, buffer, buffer_choices), .fallback = "memory",
+     .help =
+         "Where changes wait for the target: on disk, the source need not keep them meanwhile."},
     METRICS_OPTION(PipelineOptions),
     {"name", OPTION_STRING(PipelineOptions, name), .value_name = "NAME",
      .help = "Name of the pipeline, under which its state is kept. Default: made from both ends."},
@@ -63,7 +67,7 @@ static int run_pipeline(const Pipeline *pipeline, const PipelineOptions *options
         return report_error(&err);
     }
     MetricsServer *metrics = NULL;
-    const Watched watched[] = {{pipeline, runner}};
+    const Watched watched[] = {{.pipeline = pipeline, .runner = runner}};
     if (options->metrics.len > 0 &&
         metrics_start(options->metrics, watched, 1, &metrics, &err) != STATUS_OK) {
         runner_free(runner);
@@ -100,6 +104,12 @@ static int start(Invocation *invocation, bool copy_only)
                               &err) != STATUS_OK ||
         pipeline_validate(&pipeline, &err) != STATUS_OK) {
         return report_error(&err);
+    }
+    if (pipeline.buffer != NULL) {
+        CrewOptions crew = {.metrics = options->metrics,
+                            .has_progress = true,
+                            .progress = (ProgressMode)options->progress};
+        return crew_run(&pipeline, 1, &crew, invocation->arena);
     }
     return run_pipeline(&pipeline, options);
 }

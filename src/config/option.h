@@ -37,6 +37,7 @@ typedef struct Option {
     const char *const *choices; // NULL-terminated
     bool required;
     bool secret;
+    bool is_internal;       // set by the program itself: not in the pages
     bool is_path;           // what stands behind the scheme in a URL: "duckdb:<path>"
     const char *value_name; // for help: "DIR"; NULL: a word for the type
 } Option;

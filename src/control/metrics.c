@@ -141,6 +141,7 @@ static const RouteFamily route_families[] = {
 // ---------------------------------------------------------------------------------------------
 
 typedef struct Sample {
+    const Watched *watched;
     const Pipeline *pipeline;
     RunnerStats stats;
     RouteStats *routes;
@@ -164,12 +165,22 @@ static void heading(Buf *out, const char *name, const char *type, const char *he
     buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
+// Of several runners of one pipeline, the route tells which one.
+static void label_runner(Buf *out, const Pipeline *pipeline)
+{
+    label(out, "{", "pipeline", pipeline->name);
+    if (pipeline->route_count == 1 && pipeline->routes[0].name.len > 0) {
+        label(out, ",", "route", pipeline->routes[0].name);
+    }
+}
+
 static void write_phases(const Sample *samples, size_t count, Buf *out)
 {
     heading(out, "weir_phase", "gauge", "1 for the phase that the pipeline is in.");
     for (size_t i = 0; i < count; i++) {
         for (int phase = 0; phase <= PHASE_DONE; phase++) {
-            label(out, "weir_phase{", "pipeline", samples[i].pipeline->name);
+            buf_cstr(out, "weir_phase");
+            label_runner(out, samples[i].pipeline);
             label(out, ",", "phase", str_from(runner_phase_name((RunnerPhase)phase)));
             buf_printf(out, "} %d\n", (int)samples[i].stats.phase == phase);
         }
@@ -183,7 +194,7 @@ static void write_pipelines(const Sample *samples, size_t count, Buf *out)
         heading(out, family->name, family->type, family->help);
         for (size_t i = 0; i < count; i++) {
             buf_cstr(out, family->name);
-            label(out, "{", "pipeline", samples[i].pipeline->name);
+            label_runner(out, samples[i].pipeline);
             buf_printf(out, "} %.17g\n", family->get(&samples[i].stats));
         }
     }
@@ -212,12 +223,74 @@ static void write_routes(const Sample *samples, size_t count, Buf *out)
     }
 }
 
+// ---------------------------------------------------------------------------------------------
+// Disk buffers
+// ---------------------------------------------------------------------------------------------
+
+static void write_sizes(const Sample *samples, size_t count, Buf *out)
+{
+    heading(out, "weir_buffer_bytes", "gauge", "What the disk buffer takes up.");
+    for (size_t i = 0; i < count; i++) {
+        const Watched *watched = samples[i].watched;
+        if (watched->log != NULL && watched->reader.len == 0) {
+            label(out, "weir_buffer_bytes{", "pipeline", watched->pipeline->name);
+            buf_printf(out, "} %.17g\n", (double)segment_log_range(watched->log).bytes);
+        }
+    }
+}
+
+static double get_backlog_bytes(const SegmentLogBacklog *backlog)
+{
+    return (double)backlog->bytes;
+}
+static double get_backlog_seconds(const SegmentLogBacklog *backlog)
+{
+    return (double)backlog->age_us / 1e6;
+}
+static double get_dropped(const SegmentLogBacklog *backlog)
+{
+    return backlog->is_given_up ? 1 : 0;
+}
+
+static const struct {
+    const char *name;
+    const char *help;
+    double (*get)(const SegmentLogBacklog *backlog);
+} buffer_families[] = {
+    {"weir_buffer_backlog_bytes", "What the disk buffer keeps for the route.", get_backlog_bytes},
+    {"weir_buffer_backlog_seconds", "For how long at least it has kept something for the route.",
+     get_backlog_seconds},
+    {"weir_buffer_dropped", "1 when it keeps nothing for the route any more (full: drop-route).",
+     get_dropped},
+};
+
+static void write_buffers(const Sample *samples, size_t count, Buf *out)
+{
+    write_sizes(samples, count, out);
+    for (size_t f = 0; f < ARRAY_LEN(buffer_families); f++) {
+        heading(out, buffer_families[f].name, "gauge", buffer_families[f].help);
+        for (size_t i = 0; i < count; i++) {
+            const Watched *watched = samples[i].watched;
+            if (watched->log == NULL || watched->reader.len == 0) {
+                continue;
+            }
+            SegmentLogBacklog backlog;
+            (void)segment_log_backlog(watched->log, watched->reader, &backlog);
+            buf_cstr(out, buffer_families[f].name);
+            label(out, "{", "pipeline", watched->pipeline->name);
+            label(out, ",", "route", watched->pipeline->routes[0].name);
+            buf_printf(out, "} %.17g\n", buffer_families[f].get(&backlog));
+        }
+    }
+}
+
 void metrics_write(const Watched *watched, size_t count, Buf *out)
 {
     Arena scratch = {0};
     Sample *samples = ARENA_ARRAY(&scratch, Sample, count);
     for (size_t i = 0; i < count; i++) {
         const Pipeline *pipeline = watched[i].pipeline;
+        samples[i].watched = &watched[i];
         samples[i].pipeline = pipeline;
         samples[i].routes = ARENA_ARRAY(&scratch, RouteStats, pipeline->route_count);
         runner_stats(watched[i].runner, &samples[i].stats);
@@ -231,6 +304,7 @@ void metrics_write(const Watched *watched, size_t count, Buf *out)
     write_phases(samples, count, out);
     write_pipelines(samples, count, out);
     write_routes(samples, count, out);
+    write_buffers(samples, count, out);
     arena_done(&scratch);
 }
 
@@ -251,8 +325,10 @@ static unsigned write_health(const MetricsServer *server, Buf *body)
         RunnerStats stats;
         runner_stats(server->watched[i].runner, &stats);
         well = well && stats.phase != PHASE_RETRYING && stats.phase != PHASE_DONE;
-        buf_printf(body, "%" STR_FMT " %s\n", STR_ARG(server->watched[i].pipeline->name),
-                   runner_phase_name(stats.phase));
+        const Pipeline *pipeline = server->watched[i].pipeline;
+        Str route = pipeline->route_count == 1 ? pipeline->routes[0].name : STR("");
+        buf_printf(body, "%" STR_FMT "%s%" STR_FMT " %s\n", STR_ARG(pipeline->name),
+                   route.len > 0 ? "." : "", STR_ARG(route), runner_phase_name(stats.phase));
     }
     return well ? 200 : 503;
 }

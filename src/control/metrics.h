@@ -1,13 +1,16 @@
 // What runs, in the text format of Prometheus, and whether it is well.
 #pragma once
 
+#include "buffers/segment_log.h"
 #include "control/http.h"
 #include "pipeline/runner.h"
 
-/** A pipeline and what runs it. Borrowed. */
+/** A pipeline, or a part of one with a disk buffer, and what runs it. Borrowed. */
 typedef struct Watched {
     const Pipeline *pipeline;
     Runner *runner;
+    SegmentLog *log; // the buffer; NULL: there is none
+    Str reader;      // as which the part reads it; empty: it fills it
 } Watched;
 
 typedef struct MetricsServer MetricsServer;

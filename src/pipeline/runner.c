@@ -257,6 +257,14 @@ static void run_loop(Runner *runner)
 // The public face
 // ---------------------------------------------------------------------------------------------
 
+Str pipeline_route_key(const Pipeline *pipeline, const PipelineRoute *route, Arena *arena)
+{
+    return route->name.len == 0
+               ? pipeline->name
+               : str_from(arena_printf(arena, "%" STR_FMT ".%" STR_FMT, STR_ARG(pipeline->name),
+                                       STR_ARG(route->name)));
+}
+
 static void init_branch(Runner *runner, size_t index)
 {
     const Pipeline *pipeline = runner->pipeline;
@@ -264,12 +272,9 @@ static void init_branch(Runner *runner, size_t index)
     branch->runner = runner;
     branch->index = (uint32_t)index;
     branch->target = &pipeline->routes[index];
-    branch->key = pipeline->name;
+    branch->key = pipeline_route_key(pipeline, branch->target, &runner->arena);
     branch->scope = runner->scope;
     if (branch->target->name.len > 0) {
-        branch->key =
-            str_from(arena_printf(&runner->arena, "%" STR_FMT ".%" STR_FMT, STR_ARG(pipeline->name),
-                                  STR_ARG(branch->target->name)));
         branch->scope = (LogScope){&runner->pipeline_scope, "route", branch->target->name};
     }
     meter_init(&branch->meter);

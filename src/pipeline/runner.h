@@ -42,6 +42,10 @@ typedef struct Pipeline {
     Settings *buffer; // NULL: none; otherwise it is no single runner's, see buffers/disk.h
 } Pipeline;
 
+/** What names the state and the checkpoint of one of the pipeline's routes. NUL-terminated, in
+ *  @arena. */
+Str pipeline_route_key(const Pipeline *pipeline, const PipelineRoute *route, Arena *arena);
+
 typedef enum RunnerPhase {
     PHASE_STARTING,
     PHASE_COPYING,
@@ -118,6 +122,14 @@ void runner_route_stats(Runner *runner, size_t route, RouteStats *ret);
 
 /** Accepts NULL. */
 void runner_free(Runner *runner);
+
+/**
+ * Have the only route of @pipeline, which does not run, go on behind @to: what is behind it is
+ * delivered again. ERROR_CONFIG when its sink has tables, or when it has no more than that.
+ * *ret_was: where it was.
+ */
+MUST_CHECK Status runner_rewind(const Pipeline *pipeline, Position to, Position *ret_was,
+                                Error *err);
 
 /** One row of `weir check`. */
 typedef struct CheckTable {

@@ -1,5 +1,6 @@
 """`buffer: disk`: one log between the source and its routes."""
 import contextlib
+import json
 import random
 import re
 import shutil
@@ -38,12 +39,19 @@ class Buffered(Hub):
     def segments(self):
         return sorted(self.log.glob("*.log"))
 
+    def rows(self, name):
+        target = self.targets[name]
+        if target.kind == "postgres":  # its columns may be changing
+            there = target.database.one("SELECT to_regclass('customers') IS NOT NULL")
+            return target.database.one("SELECT count(*) FROM customers") if there else 0
+        return target.count("public", "customers")
+
     def settled(self, process, *names, timeout=60):
         """Until these routes have what is committed now."""
         self.source.sql("INSERT INTO customers (id, name) SELECT greatest(max(id) + 1, 100002), 'mark' FROM customers")
         mark = self.source.one("SELECT count(*) FROM customers")
         for name in names:
-            wait_for(lambda: self.targets[name].count("public", "customers") == mark, timeout,
+            wait_for(lambda: self.rows(name) == mark, timeout,
                      lambda: f"{name} has {mark} customers\n{process.logs()[-3000:]}")
 
     @contextlib.contextmanager
@@ -249,3 +257,176 @@ def test_a_torn_tail_is_cut_off(hub):
     ended = hub.drain()
     assert "ended with 13 bytes that were not committed" in ended.err
     hub.check()
+
+
+def test_replay(hub):
+    """One route gets everything behind an LSN once more; the others are left alone."""
+    hub = hub("sqlite", "file", segment="64kB", keep="1GB")
+    replay = lambda *words, **more: hub.weir.run("replay", "hub", "--project", hub.file, *words, **more)  # noqa: E731
+    hub.source.sql(SHOP)
+    hub.drain()
+    fill(hub.source, 3)
+    lsn = hub.source.lsn()
+    hub.source.sql(CHANGES.replace("201, 260", "900201, 900260"))
+    fill(hub.source)
+    hub.drain()
+    before = hub.targets["file"].events()
+    wanted = [e for e in before if e.get("lsn") and int_lsn(e["lsn"]) >= int_lsn(lsn)]
+    assert 100 < len(wanted) < len(before)
+    replay("--route", "file", "--from", lsn)
+    assert hub.targets["file"].events() == before + wanted
+    hub.source.sql("INSERT INTO customers (id, name) VALUES (-1, 'later')")
+    hub.drain()
+    assert hub.targets["file"].events()[-1]["new"]["id"] == -1
+    assert len(hub.targets["file"].events()) == len(before) + len(wanted) + 1
+    hub.check("sqlite")
+    # And what cannot be done is said, without any harm.
+    refused = {("--route", "sqlite", "--from", lsn): "has tables",
+               ("--route", "fle", "--from", lsn): "no route",
+               ("--route", "file", "--from", "FF/0"): "has 0/",
+               ("--route", "file", "--from", "0/1"): "has 0/",
+               ("--route", "file", "--from", "yesterday"): "takes an LSN",
+               ("--route", "file"): "from"}
+    for words, said in refused.items():
+        assert said in replay(*words, code=2).err
+    process = hub.start()
+    hub.settled(process, "sqlite")
+    assert "another process" in replay("--route", "file", "--from", lsn, code=2).err
+    process.stop()
+    hub.drain()
+    hub.check("sqlite")
+
+
+def test_tables_come_and_change(hub):
+    """Schema changes go through the log, to targets with tables and without."""
+    hub = hub("sqlite", "postgres", "file")
+    hub.source.sql(SHOP)
+    hub.source.sql("CREATE TABLE keyless (a int, b text); INSERT INTO keyless VALUES (1, 'x'), (1, 'x'), (2, NULL)")
+    process = hub.start()
+    hub.settled(process, "sqlite", "postgres")
+    hub.source.sql("""
+        INSERT INTO keyless VALUES (3, 'streamed');
+        ALTER TABLE customers RENAME COLUMN note TO remark;
+        ALTER TABLE customers ADD COLUMN points int;
+        UPDATE customers SET remark = 'renamed' WHERE id < 20;
+        CREATE TABLE later (id int PRIMARY KEY, v text);
+        INSERT INTO later SELECT g, 'l' || g FROM generate_series(1, 300) g""")
+    process.kill()
+    process = hub.start()
+    hub.source.sql("""
+        ALTER TABLE orders ADD COLUMN stamp text DEFAULT gen_random_uuid()::text;
+        ALTER TABLE orders ALTER total TYPE text USING 'total ' || total;
+        UPDATE later SET v = 'changed' WHERE id % 3 = 0;
+        ALTER TABLE later RENAME TO renamed;
+        DELETE FROM renamed WHERE id % 5 = 0;
+        CREATE TABLE later (id int PRIMARY KEY, w numeric);
+        INSERT INTO later VALUES (1, 1.5)""")
+    hub.settled(process, "sqlite", "postgres")
+    assert process.stop().code == 0
+    hub.source.sql("INSERT INTO later VALUES (2, 2.5); UPDATE renamed SET v = 'at last' WHERE id = 1; DROP TABLE keyless")
+    hub.drain()
+    hub.check("sqlite", "postgres")
+    # A stream of events has each shape where it was taken on.
+    shapes = [(e["table"], [c["name"] for c in e["columns"]]) for e in hub.targets["file"].events() if e["op"] == "schema"]
+    for shape in (("customers", ["id", "name", "note"]), ("customers", ["id", "name", "remark", "points"]),
+                  ("keyless", ["a", "b"]), ("renamed", ["id", "v"]), ("later", ["id", "w"])):
+        assert shape in shapes, shapes
+
+
+def test_routes_come_and_go(hub):
+    """One is added while the buffer has a history, one comes back after a while with a buffer in memory."""
+    hub = hub("sqlite", "postgres")
+    hub.source.sql(SHOP)
+    hub.write(["sqlite"])
+    hub.drain()
+    hub.source.sql(CHANGES)
+    hub.drain()
+    hub.write(["sqlite", "postgres"])
+    hub.source.sql("UPDATE customers SET note = 'both' WHERE id % 3 = 0")
+    hub.drain()
+    hub.check()
+    hub.write(["postgres"])
+    hub.source.sql("DELETE FROM customers WHERE id % 4 = 0")
+    hub.drain()
+    hub.check("postgres")
+
+
+def test_a_buffer_comes_to_a_pipeline_that_has_none(hub):
+    """Each target goes on from where it is."""
+    hub = hub("sqlite", "postgres", "file")
+    text = hub.file.read_text()
+    hub.file.write_text(text.replace("{ type: disk }", "memory"))
+    hub.source.sql(SHOP)
+    hub.drain()
+    hub.source.sql(CHANGES)
+    hub.drain()
+    hub.source.sql("UPDATE customers SET note = 'between' WHERE id % 3 = 0")
+    hub.file.write_text(text)
+    ended = hub.drain()
+    assert "copy" not in ended.err
+    hub.check()
+
+
+@pytest.mark.parametrize("sink", ["postgres"])
+def test_without_a_project(pipeline):
+    pipeline.source.sql(SHOP)
+    pipeline.drain("--buffer", "disk", "--name", "shop")
+    pipeline.source.sql(CHANGES)
+    pipeline.drain("--buffer", "disk", "--name", "shop")
+    pipeline.check()
+    assert list((pipeline.weir.state / "weir/shop.buffer/log").glob("*.log"))
+
+
+def test_figures(hub):
+    """How much the buffer holds, and for whom."""
+    hub = hub("sqlite", "postgres", segment="64kB")
+    hub.source.sql(SHOP)
+    port = free_port()
+    process = hub.weir.start("run", hub.file, "--metrics", f":{port}")
+    hub.settled(process, "sqlite", "postgres")
+    with hub.down():
+        fill(hub.source, 4)
+        hub.settled(process, "sqlite")
+        wait_for(lambda: value(metrics(port), "weir_buffer_backlog_bytes", route="sqlite") == 0, 20, "one has all")
+        found = metrics(port)
+        assert value(found, "weir_buffer_backlog_bytes", route="postgres") > 300_000
+        assert value(found, "weir_buffer_bytes", pipeline="hub") >= sum(f.stat().st_size for f in hub.segments())
+        assert value(found, "weir_buffer_dropped", route="postgres") == 0
+        wait_for(lambda: value(metrics(port), "weir_buffer_backlog_seconds", route="postgres") > 1, 20, "it gets later")
+        wait_for(lambda: value(metrics(port), "weir_phase", route="postgres", phase="retrying") == 1, 20, "it retries")
+        for route in ("buffer", "sqlite"):
+            assert value(metrics(port), "weir_phase", route=route, phase="streaming") == 1
+        wait_for(lambda: get(port, "/health")[0] == 503, 20, "it is not well")
+    wait_for(lambda: value(metrics(port), "weir_buffer_backlog_bytes", route="postgres") == 0, 40, "it has caught up")
+    assert get(port, "/health")[2].splitlines() == [f"hub.{r} streaming" for r in ("buffer", "sqlite", "postgres")]
+    assert process.stop().code == 0
+
+
+def test_check_and_mistakes(hub):
+    """What is wrong is said with its line, before anything is made."""
+    hub = hub("sqlite", "postgres")
+    hub.source.sql(SHOP)
+    ended = hub.weir.run("check", hub.file)
+    assert str(hub.log) in ended.out and ended.out.count("Ready.") == 2
+    report = json.loads(hub.weir.run("check", "--format", "json", hub.file).out)
+    assert [p["buffer"] for p in report["pipelines"]] == [str(hub.log)] * 2
+    assert not hub.log.exists(), "check changes nothing"
+    text = hub.file.read_text()
+    mistakes = {"{ type: disk, max_sise: 1GB }": "max_size", "{ type: dist }": "\"disk\"",
+                "{ type: memory, keep: 1GB }": "no settings", "{ max_size: 1MB, keep: 2MB }": "more than keep",
+                "{ full: stop }": "drop-route", "{ readers: [a] }": "readers", "[disk]": "buffer"}
+    for wrong, said in mistakes.items():
+        hub.file.write_text(text.replace("{ type: disk }", wrong))
+        ended = hub.weir.run("run", hub.file, "--until", "now", code=2)
+        assert said in ended.err and f"{hub.file}:" in ended.err, ended
+    hub.file.write_text(text.replace("connection: sqlite }", "connection: sqlite, name: buffer }"))
+    assert "name of the buffer itself" in hub.weir.run("run", hub.file, code=2).err
+    assert not hub.log.exists()
+    hub.file.write_text(text.replace("{ type: disk }", "disk"))
+    hub.drain()
+    hub.check()
+
+
+def int_lsn(text):
+    high, low = text.split("/")
+    return int(high, 16) << 32 | int(low, 16)

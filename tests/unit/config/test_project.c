@@ -1,4 +1,5 @@
 // Project files: what they say, and that every mistake is named with its line.
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "config/project.h"
@@ -115,6 +116,45 @@ static int clean_up(void **context)
     return 0;
 }
 
+static void parse_buffer(const char *written, Status expected)
+{
+    char text[512];
+    (void)snprintf(text, sizeof(text),
+                   "connections: { a: { type: postgres, url: postgres://h/a } }\n"
+                   "pipelines:\n"
+                   "  p:\n"
+                   "    from: { connection: a }\n"
+                   "    to: { connection: a }\n"
+                   "    %s\n",
+                   written);
+    assert_int_equal(parse(text), expected);
+}
+
+static void a_buffer_is_a_word_or_a_mapping(void **context)
+{
+    (void)context;
+    const ProjectPipeline *one;
+    parse_buffer("", STATUS_OK);
+    assert_int_equal(project.pipelines[0].buffer.len, 0);
+    parse_buffer("buffer: disk", STATUS_OK);
+    one = &project.pipelines[0];
+    assert_true(str_is(one->buffer, "disk"));
+    assert_int_equal(one->buffer_settings.count, 0);
+    assert_true(str_is(one->buffer_settings.origin, "weir.yml:6"));
+    parse_buffer("buffer: { keep: 1GB, full: pause }", STATUS_OK);
+    one = &project.pipelines[0];
+    assert_true(str_is(one->buffer, "disk"));
+    assert_int_equal(one->buffer_settings.count, 2);
+    assert_true(str_is(settings_find(&one->buffer_settings, "keep")->value, "1GB"));
+    parse_buffer("buffer: { type: memory }", STATUS_OK);
+    assert_true(str_is(project.pipelines[0].buffer, "memory"));
+    parse_buffer("buffer: tape", STATUS_FAIL);
+    assert_non_null(strstr(err.message, "weir.yml:6: unknown type of buffer \"tape\""));
+    parse_buffer("buffer: [disk]", STATUS_FAIL);
+    parse_buffer("buffer: { type: [disk] }", STATUS_FAIL);
+    parse_buffer("buffer:", STATUS_FAIL);
+}
+
 static const char several[] = "connections:\n"
                               "  a: { type: postgres, url: postgres://h/a }\n"
                               "  b: { type: sqlite, path: b.db }\n"
@@ -148,6 +188,7 @@ int main(void)
         cmocka_unit_test(variables_are_replaced),
         cmocka_unit_test(mistakes_are_named_with_their_line),
         cmocka_unit_test(nesting_is_limited),
+        cmocka_unit_test(a_buffer_is_a_word_or_a_mapping),
         cmocka_unit_test(changes_go_to_several_places),
     };
     return cmocka_run_group_tests(tests, NULL, clean_up);
