@@ -16,7 +16,7 @@ from test_kill import TABLES, load, seed  # noqa: F401
 from test_metrics import free_port, get, metrics, value
 from test_routes import Hub
 
-KILLS = 60
+KILLS = 10
 
 
 class Buffered(Hub):
