@@ -11,8 +11,11 @@ enum {
     STEPS_TO_END_MAX = 20000, // from the last fault to the end
     STEPS_TO_ROW = 4000,      // until a table that lost its name gets another row
     CLOSES_MAX = 4,
-    LIVES_MAX = 40,
 };
+
+// How long a call may go on after the attempt has failed: far longer than the threads need to hear
+// of it, far shorter than the longest calls.
+#define CANCEL_US 300000000
 
 bool sim_tracing;
 Seen sim_seen;
@@ -34,7 +37,8 @@ typedef struct Plan {
     int64_t stop_at;
     uint32_t step_us; // a step takes up to
     uint32_t stall_permille;
-    bool is_ending; // nothing happens or fails any more
+    uint32_t heaviest; // bytes that a batch claims to have
+    bool is_ending;    // nothing happens or fails any more
     int64_t ends_from;
     int64_t closed_at; // step of the last row of each table
     uint32_t closes;
@@ -51,7 +55,8 @@ typedef struct Life {
     bool is_over;
     bool is_asked; // to stop
     bool has_polled;
-    bool starts_at_end; // nothing failed since it started
+    bool starts_at_end;     // nothing failed since it started
+    int64_t poll_failed_us; // in this attempt; 0: it did not
     Status status;
     Error error;
 } Life;
@@ -109,13 +114,16 @@ void sim_trace_line(const char *format, ...)
 // Faults
 // ---------------------------------------------------------------------------------------------
 
-static void stall(const Cancel *cancel)
+static void stall(const char *what, const Cancel *cancel)
 {
-    static const int64_t longest[] = {1000, 1000000, 20000000, 120000000};
-    int64_t until = sim_now_us() + (int64_t)sim_below((uint32_t)longest[sim_below(4)]);
+    static const uint32_t longest[] = {1000, 1000000, 20000000, 120000000, 900000000};
+    int64_t until = sim_now_us() + (int64_t)sim_below(longest[sim_below(ARRAY_LEN(longest))]);
     while (sim_now_us() < until && !cancel_is_set(cancel) && !plan.is_ending) {
         task_wait(&plan, until - sim_now_us());
     }
+    bool is_late = cancel != NULL && !cancel_is_set(cancel) && life.poll_failed_us != 0 &&
+                   sim_now_us() - life.poll_failed_us > CANCEL_US;
+    sim_check(!is_late, "%s goes on although the stream has failed", what);
 }
 
 bool sim_call(const char *what, const Cancel *cancel)
@@ -123,7 +131,7 @@ bool sim_call(const char *what, const Cancel *cancel)
     sim_trace("%s", what);
     task_yield();
     if (!plan.is_ending && sim_chance(plan.stall_permille)) {
-        stall(cancel);
+        stall(what, cancel);
     }
     if (cancel_is_set(cancel)) {
         return false;
@@ -136,9 +144,28 @@ bool sim_call(const char *what, const Cancel *cancel)
     return true;
 }
 
+size_t sim_weight(void)
+{
+    return sim_below(plan.heaviest);
+}
+
 void sim_polled(void)
 {
     life.has_polled = true;
+}
+
+void sim_poll_failed(void)
+{
+    if (life.poll_failed_us == 0) {
+        life.poll_failed_us = sim_now_us();
+    }
+}
+
+void sim_check_retry(const char *message)
+{
+    sim_check(strstr(message, "fails (") == NULL || strstr(message, "fails (transient)") != NULL,
+              "another attempt although %s", message);
+    life.poll_failed_us = 0;
 }
 
 Status sim_error(const Cancel *cancel, const char *what, Error *err)
@@ -148,7 +175,7 @@ Status sim_error(const Cancel *cancel, const char *what, Error *err)
                                       ERROR_FATAL};
     ErrorKind kind = cancel_is_set(cancel) ? ERROR_CANCELLED : kinds[sim_below(ARRAY_LEN(kinds))];
     sim_trace("  fails: %s", error_kind_name(kind));
-    return error_set(err, kind, "%s fails", what);
+    return error_set(err, kind, "%s fails (%s)", what, error_kind_name(kind));
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -173,13 +200,14 @@ static void *live(void *argument)
 
 static void start_life(void)
 {
-    static const Str names[] = {{"a", 1}, {"b", 1}};
+    static const Str names[TARGETS] = {{"a", 1}, {"b", 1}, {"c", 1}, {"d", 1}};
     sim_seen.lives++;
     heap_reset();
     tasks_reset();
     life.runner = NULL;
     life.is_over = life.is_asked = life.has_polled = false;
     life.starts_at_end = plan.is_ending;
+    life.poll_failed_us = 0;
     life.pipeline = (Pipeline){
         .name = STR("sim"),
         .source = &sim_source,
@@ -229,6 +257,7 @@ static void make_plan(void)
 {
     static const uint32_t rates[] = {0, 3, 10, 40};
     static const uint32_t speeds[] = {10, 300, 20000, 200000};
+    static const uint32_t weights[] = {1, 1, 8 << 20, 60 << 20};
     plan = (Plan){
         .actions = 1 + sim_below(sim_chance(100) ? 40 : 10),
         .act_permille = 20 + sim_below(200),
@@ -240,6 +269,7 @@ static void make_plan(void)
         .stop_at = 1 + sim_below(400),
         .step_us = speeds[sim_below(4)],
         .stall_permille = rates[sim_below(4)],
+        .heaviest = weights[sim_below(4)],
     };
 }
 
@@ -289,10 +319,21 @@ static bool needs_another_row(void)
     return plan.is_ending && plan.closes < CLOSES_MAX && targets_wait_for_rows();
 }
 
+// Only what another attempt cannot mend ends a run that nobody asked to end.
+static void check_end(void)
+{
+    const Error *err = &life.error;
+    bool is_good = life.status == STATUS_OK || life.is_asked;
+    sim_check(is_good || err->kind != ERROR_CANCELLED, "it was cancelled by nobody");
+    sim_check(is_good || err->kind != ERROR_TRANSIENT || strstr(err->message, "state open") != NULL,
+              "it gives up although %s", err->message);
+}
+
 // A process ended by itself. True: and everything is done.
 static bool on_end(void)
 {
     sim_trace("--- process ends: %s", life.status == STATUS_OK ? "well" : life.error.message);
+    check_end();
     sim_check(heap_count() == 0, "the process leaves %zu blocks of memory", heap_count());
     for (uint32_t i = 0; i < TARGETS; i++) {
         for (uint32_t at = 0; at < TABLES; at++) {
@@ -376,7 +417,7 @@ bool sim_run(uint64_t seed)
         return false;
     }
     make_plan();
-    target_count = 1 + sim_below(TARGETS);
+    target_count = 1 + sim_below(sim_chance(100) ? TARGETS : 2);
     targets_init();
     world_init();
     run();

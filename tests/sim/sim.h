@@ -10,7 +10,6 @@
 //   target.c  what targets have, and what must be true of it
 //   sink.c    SinkOps on them; also pipeline/state
 //   run.c     one schedule: what happens when, and what the end must be
-//   cores.c   pipeline/core alone, with many routes
 //   main.c    seeds and processes
 #pragma once
 
@@ -191,7 +190,8 @@ typedef struct World {
     Lsn confirmed;
     uint32_t next_value;
     uint32_t next_oid;
-    bool copies; // tables are copied before they are followed
+    bool copies;      // tables are copied before they are followed
+    bool is_restless; // tables come, go and change their names all the time
 } World;
 
 extern World world;
@@ -218,7 +218,7 @@ extern const SourceOps sim_source;
 // Targets
 // ---------------------------------------------------------------------------------------------
 
-enum { ENTRIES = 24, ENTRY_SIZE = 1200, KEPT = 3, TARGETS = 2 };
+enum { ENTRIES = 24, ENTRY_SIZE = 1200, KEPT = 3, TARGETS = 4 };
 
 typedef struct Entry {
     char key[24];
@@ -317,5 +317,12 @@ uint32_t target_table(const Relation *relation);
 bool sim_call(const char *what, const Cancel *cancel);
 /** Set @err for a call that fails, or was cancelled. */
 Status sim_error(const Cancel *cancel, const char *what, Error *err);
+/** Bytes by which a batch is larger than it is: what waits, and what is committed in parts, is
+ *  decided by bytes. */
+size_t sim_weight(void);
 /** The stream of this process has begun. */
 void sim_polled(void);
+/** It broke off: all that goes on at the same time is to be cut short. */
+void sim_poll_failed(void);
+/** The runner tries again, because of @message. */
+void sim_check_retry(const char *message);

@@ -5,7 +5,7 @@
 #include "change/batch.h"
 #include "sim.h"
 
-enum { LOOK_US = 2000000, POLL_TXS = 4 };
+enum { LOOK_US = 2000000, LOOK_OFTEN_US = 20000, POLL_TXS = 4 };
 
 struct Snapshot {
     Lsn lsn;
@@ -321,9 +321,20 @@ static Status copy_reads(CopyReader *reader, Batch **ret, Error *err)
         batch_unref(batch);
         return STATUS_OK;
     }
+    batch->bytes += sim_weight();
     batch_seal(batch, (Position){reader->snapshot->lsn, reader->ordinal}, true);
     *ret = batch;
     return STATUS_OK;
+}
+
+// Held changes are copies.
+void __real_batch_add_copy(Batch *batch, const Change *change, const Transaction *transaction);
+void __wrap_batch_add_copy(Batch *batch, const Change *change, const Transaction *transaction);
+
+void __wrap_batch_add_copy(Batch *batch, const Change *change, const Transaction *transaction)
+{
+    __real_batch_add_copy(batch, change, transaction);
+    batch->bytes += sim_weight();
 }
 
 static void copy_closes(CopyReader *reader)
@@ -459,7 +470,8 @@ static void serve_news(SimSource *self, Batch *batch)
     if (self->look_at != LSN_NONE && self->end.lsn >= self->look_at) {
         tell_news(self, batch);
     }
-    if (self->look_at == LSN_NONE && sim_now_us() - self->looked_us >= LOOK_US) {
+    int64_t rest_us = world.is_restless ? LOOK_OFTEN_US : LOOK_US;
+    if (self->look_at == LSN_NONE && sim_now_us() - self->looked_us >= rest_us) {
         look(self);
     }
 }
@@ -483,6 +495,7 @@ static Batch *take(SimSource *self)
         batch_unref(batch);
         return NULL;
     }
+    batch->bytes += sim_weight();
     batch_seal(batch, self->end, !self->in_transaction);
     char text[POSITION_TEXT_SIZE];
     position_format(self->end, text);
@@ -497,6 +510,7 @@ static Status source_polls(Source *source, int timeout_ms, int wake_fd, Batch **
     self->is_started = true;
     sim_polled();
     if (!sim_call("poll", cancel_of(source))) {
+        sim_poll_failed();
         return sim_error(cancel_of(source), "poll", err);
     }
     Batch *batch = ret == NULL ? NULL : take(self);

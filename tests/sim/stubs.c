@@ -15,8 +15,11 @@ bool log_repeat_is_due(LogRepeat *repeat, Str text, int64_t now_ms, int64_t *ret
 {
     (void)repeat;
     (void)now_ms;
+    char message[200];
     *ret_times = 1;
-    sim_trace("log: retrying after %" STR_FMT, STR_ARG(text));
+    (void)snprintf(message, sizeof(message), "%" STR_FMT, STR_ARG(text));
+    sim_trace("log: retrying after %s", message);
+    sim_check_retry(message);
     return false;
 }
 

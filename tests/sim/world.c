@@ -390,7 +390,7 @@ void world_act(void)
         return;
     }
     uint32_t choice = sim_below(100);
-    if (choice < 70) {
+    if (choice < (world.is_restless ? 40 : 70)) {
         transact();
     } else if (choice < 85) {
         define();
@@ -429,6 +429,7 @@ void world_init(void)
     world.next_value = 1;
     world.next_oid = 1;
     world.copies = sim_chance(900);
+    world.is_restless = sim_chance(200);
     uint32_t count = 1 + sim_below(3);
     for (uint32_t i = 0; i < count; i++) {
         create_table(world.head);

@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""Is the simulator able to find what it looks for? mutate.py BUILD-FOLDER [NAME...]
+
+Breaks one line of a copy of the pipeline at a time, builds the simulator with it, and demands that it
+finds the fault. BUILD-FOLDER is meson's; the other objects are taken from there."""
+import concurrent.futures
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+SCHEDULES = 400000
+PIPELINE = "src/pipeline/"
+
+# name: (file, what is there, what is put in its place); the first must be there once.
+MUTANTS = {
+    # What may be forgotten by the source
+    "confirm before it is durable": (
+        "core.c", "position_max(core->confirmed, slowest(core))", "position_max(core->confirmed, core->received)"),
+    "forget a route": (
+        "core.c", "for (uint32_t i = 1; i < core->options.route_count; i++)",
+        "for (uint32_t i = 1; i + 1 < core->options.route_count; i++)"),
+    "confirm what the fastest route has": (
+        "core.c", "least = position_min(least, core->durable[i])", "least = position_max(least, core->durable[i])"),
+    "feedback of what is written, not durable": (
+        "route.c", "    return route->durable;", "    return position_max(route->durable, route->written);"),
+    "continue where the fastest route is": (
+        "runner_attempt.c", "route_durable(slowest->route)) < 0;", "route_durable(slowest->route)) > 0;"),
+    # What is delivered, and what is skipped
+    "skip by LSN alone": (
+        "route.c", "if (position_compare(change_position(change), route->resumed) <= 0)",
+        "if (change->transaction->commit_lsn <= route->resumed.lsn)"),
+    "drop the ordinal": (
+        "route.c", "if (position_compare(change_position(change), route->resumed) <= 0)",
+        "if (position_compare((Position){change->transaction->commit_lsn, 0}, route->resumed) <= 0)"),
+    "skip nothing": (
+        "route.c", "if (position_compare(change_position(change), route->resumed) <= 0)", "if (false)"),
+    "a route that has more is given it again": (
+        "runner_attempt.c", "is_new ? start : route_durable(branch->route)", "start"),
+    "a batch is for the first route only": (
+        "runner_threads.c", "        runner->branches[i].wants = true;", "        runner->branches[i].wants = i == 0;"),
+    # Copies
+    "has_gap is never true": (
+        "route.c", "!relation_has_gap(table->target, now)", "true"),
+    "copied_at is ignored": (
+        "route.c", "return change->transaction->commit_lsn < table->copied_at ? DROP : DELIVER;", "return DELIVER;"),
+    "held changes are dropped": (
+        "route.c", "side->held->changes, side->held->count, err", "side->held->changes, 0, err"),
+    "changes are not held": (
+        "route.c", "        hold(route->side, change);\n", ""),
+    "rewritten rows are not copied again": (
+        "route.c", "route->options.copies && was_rewritten(was, now)", "false"),
+    "a copy that begins again does not empty the table": (
+        "copy.c", "return table->copy_begun ? ", "return false ? "),
+    "the snapshot's LSN is one too late": (
+        "copy.c", "table->copied_at = job->snapshot_lsn;", "table->copied_at = job->snapshot_lsn + 1;"),
+    # What is stored with what
+    "a checkpoint without tables": (
+        "route.c", "    tables_save(&route->tables, &changed);\n    int64_t", "    int64_t"),
+    "a copy that has begun is not noted": (
+        "tables.c", "if (stored == TABLE_PENDING && table->copy_begun)", "if (false)"),
+    "a part of a transaction is committed": (
+        "route.c", "route->in_transaction = !batch->ends_transaction;", "route->in_transaction = false;"),
+    "a copy begins in the middle of a commit": (
+        "route.c", "if (commit_all(route, err) != STATUS_OK) {\n        return STATUS_FAIL;\n    }\n    const Relation",
+        "const Relation"),
+    "a copy ends in the middle of a commit": (
+        "route.c", "if (commit_all(route, err) != STATUS_OK) {\n        return STATUS_FAIL;\n    }\n    SideCopy",
+        "SideCopy"),
+    # Names
+    "a table steps aside in the middle of its copy": (
+        "shape.c", "if (table->state == TABLE_COPYING)", "if (false)"),
+    # Ends and beginnings
+    "cancel is ignored": (
+        "runner.c", "    if (failed) {\n        cancel_set(&runner->cancel);\n    }\n", "    (void)failed;\n"),
+    "a cancel is for ever": (
+        "runner.c", "    cancel_reset(&runner->cancel);\n", ""),
+    "any error is tried again": (
+        "core.c", "core->failed && core->error == ERROR_TRANSIENT && ", "core->failed && "),
+    "no error is tried again": (
+        "core.c", "core->error == ERROR_TRANSIENT", "core->error == ERROR_CANCELLED"),
+    "the end is reached when one route is there": (
+        "core.c", "position_compare(slowest(core), until) >= 0", "position_compare(core->durable[0], until) >= 0"),
+}
+
+
+def build_commands(build):
+    output = subprocess.run(["ninja", "-C", build, "-t", "commands", "tests/sim/sim"],
+                            check=True, capture_output=True, text=True).stdout
+    commands = [shlex.split(line) for line in output.splitlines()]
+    compiles = {}
+    for command in commands[:-1]:
+        if "-c" in command:
+            source = pathlib.Path(build, command[command.index("-c") + 1]).resolve()
+            compiles[source] = command
+    return compiles, commands[-1]
+
+
+def broken(path, before, after):
+    text = path.read_text()
+    if text.count(before) != 1:
+        raise SystemExit(f"{path.name} has {text.count(before)} times, not once: {before}")
+    return text.replace(before, after)
+
+
+def make(build, folder, name):
+    file, before, after = MUTANTS[name]
+    source = (ROOT / PIPELINE / file).resolve()
+    compiles, link = build_commands(build)
+    compile_it = list(compiles[source])
+    copy, made, program = folder / source.name, folder / "broken.o", folder / "sim"
+    copy.write_text(broken(source, before, after))
+    was = compile_it[compile_it.index("-o") + 1]
+    compile_it[compile_it.index("-o") + 1] = str(made)
+    compile_it[compile_it.index("-c") + 1] = str(copy)
+    for option in "-MF", "-MQ":
+        compile_it[compile_it.index(option) + 1] = str(folder / "depends")
+    subprocess.run(compile_it + ["-Wno-error"], cwd=build, check=True)
+    link = [str(made) if part == was else part for part in link]
+    link[link.index("-o") + 1] = str(program)
+    subprocess.run(link, cwd=build, check=True)
+    return program
+
+
+def find(build, name):
+    """(found, what was said)"""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="weir-mutant-") as folder:
+        program = make(build, pathlib.Path(folder), name)
+        result = subprocess.run([program, "--count", str(SCHEDULES), "--jobs", "1"], capture_output=True, text=True)
+    said = re.match(r"seed (\d+): (.*)", result.stdout)
+    found = result.returncode == 1 and said is not None
+    text = f"seed {said[1]}: {said[2]}" if found else "NOT FOUND: " + result.stdout + result.stderr
+    return found, f"{name:52} {time.monotonic() - began:5.1f} s  {text}"
+
+
+def main():
+    build, names = sys.argv[1], sys.argv[2:] or list(MUTANTS)
+    missed = 0
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for found, text in pool.map(lambda name: find(build, name), names):
+            print(text, flush=True)
+            missed += not found
+    print(f"{len(names) - missed} of {len(names)} faults found")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
