@@ -157,6 +157,16 @@ static Status open_segment(SegmentLogReader *reader, Error *err)
     return status;
 }
 
+// It was dropped after the look at the list: another look says where to go on, if at all.
+static bool is_gone(const SegmentLogReader *reader)
+{
+    SegmentLog *log = reader->log;
+    (void)pthread_mutex_lock(&log->mutex);
+    bool gone = segment_list_find(log, reader->sequence) == NULL;
+    (void)pthread_mutex_unlock(&log->mutex);
+    return gone;
+}
+
 static void note_record(SegmentLogReader *reader, const Record *record)
 {
     bool is_new = position_compare(record->end, reader->passed) > 0;
@@ -179,7 +189,12 @@ Status segment_log_next(SegmentLogReader *reader, Arena *arena, Record *ret, Err
         if (limit == 0) {
             return STATUS_AGAIN;
         }
-        if (!reader->is_open && open_segment(reader, err) != STATUS_OK) {
+        Error failure;
+        if (!reader->is_open && open_segment(reader, &failure) != STATUS_OK) {
+            if (is_gone(reader)) {
+                continue;
+            }
+            *err = failure;
             return STATUS_FAIL;
         }
         Status status = segment_reader_next(&reader->segment, limit, arena, ret, err);
