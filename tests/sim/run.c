@@ -4,6 +4,7 @@
 #include <stdarg.h>
 
 #include "base/mem.h"
+#include "buffers/disk.h"
 #include "sim.h"
 
 enum {
@@ -46,19 +47,24 @@ typedef struct Plan {
 
 static Plan plan;
 
-// The process that is alive.
+// The process that is alive. With a buffer it has a pipeline more than routes.
 typedef struct Life {
-    Runner *runner;
+    Runner *runners[TARGETS + 1]; // NULL: ended
+    size_t runner_count;
+    size_t left;
+    Arena arena; // of what a buffer makes of the pipeline
     Pipeline pipeline;
     PipelineRoute routes[TARGETS];
     Settings settings;
-    bool is_over;
     bool is_asked; // to stop
     bool has_polled;
-    bool starts_at_end;     // nothing failed since it started
-    int64_t poll_failed_us; // in this attempt; 0: it did not
+    bool starts_at_end; // nothing failed since it started
+    bool is_outrun;     // something has happened since
+    // The stream broke off in this attempt; NULL: it did not.
+    const Cancel *poll_failed;
+    int64_t poll_failed_us;
     Status status;
-    Error error;
+    Error error; // the first
 } Life;
 
 static Life life;
@@ -121,9 +127,17 @@ static void stall(const char *what, const Cancel *cancel)
     while (sim_now_us() < until && !cancel_is_set(cancel) && !plan.is_ending) {
         task_wait(&plan, until - sim_now_us());
     }
-    bool is_late = cancel != NULL && !cancel_is_set(cancel) && life.poll_failed_us != 0 &&
+    bool is_late = cancel != NULL && !cancel_is_set(cancel) && life.poll_failed == cancel &&
                    sim_now_us() - life.poll_failed_us > CANCEL_US;
     sim_check(!is_late, "%s goes on although the stream has failed", what);
+}
+
+static bool has_fault(void)
+{
+    bool has = plan.faults > 0 && sim_chance(plan.fault_permille);
+    plan.faults -= has;
+    sim_seen.faults += has;
+    return has;
 }
 
 bool sim_call(const char *what, const Cancel *cancel)
@@ -133,15 +147,14 @@ bool sim_call(const char *what, const Cancel *cancel)
     if (!plan.is_ending && sim_chance(plan.stall_permille)) {
         stall(what, cancel);
     }
-    if (cancel_is_set(cancel)) {
-        return false;
-    }
-    if (plan.faults > 0 && sim_chance(plan.fault_permille)) {
-        plan.faults--;
-        sim_seen.faults++;
-        return false;
-    }
-    return true;
+    return !cancel_is_set(cancel) && !has_fault();
+}
+
+bool sim_call_briefly(const char *what)
+{
+    sim_trace("%s", what);
+    task_yield();
+    return !has_fault();
 }
 
 size_t sim_weight(void)
@@ -154,18 +167,17 @@ void sim_polled(void)
     life.has_polled = true;
 }
 
-void sim_poll_failed(void)
+void sim_poll_failed(const Cancel *cancel)
 {
-    if (life.poll_failed_us == 0) {
-        life.poll_failed_us = sim_now_us();
-    }
+    life.poll_failed = cancel;
+    life.poll_failed_us = sim_now_us();
 }
 
 void sim_check_retry(const char *message)
 {
     sim_check(strstr(message, "fails (") == NULL || strstr(message, "fails (transient)") != NULL,
               "another attempt although %s", message);
-    life.poll_failed_us = 0;
+    life.poll_failed = NULL;
 }
 
 Status sim_error(const Cancel *cancel, const char *what, Error *err)
@@ -182,20 +194,43 @@ Status sim_error(const Cancel *cancel, const char *what, Error *err)
 // Processes
 // ---------------------------------------------------------------------------------------------
 
+static void stop_all(bool now)
+{
+    for (size_t i = 0; i < life.runner_count; i++) {
+        if (life.runners[i] != NULL) {
+            runner_stop(life.runners[i], now);
+        }
+    }
+}
+
 static void *live(void *argument)
 {
-    (void)argument;
+    Runner **runner = argument;
     Error err = {0};
-    Status status = runner_new(&life.pipeline, NULL, &life.runner, &err);
-    if (status == STATUS_OK) {
-        status = runner_run(life.runner, &err);
-        runner_free(life.runner);
-        life.runner = NULL;
+    if (runner_run(*runner, &err) != STATUS_OK) {
+        if (life.status == STATUS_OK) {
+            life.status = STATUS_FAIL;
+            life.error = err;
+        }
+        stop_all(false); // the others cannot do without it
     }
-    life.status = status;
-    life.error = err;
-    life.is_over = true;
+    runner_free(*runner);
+    *runner = NULL;
+    life.left--;
     return NULL;
+}
+
+static void start_runners(const Pipeline *pipelines, size_t count)
+{
+    Error err = {0};
+    life.runner_count = life.left = count;
+    for (size_t i = 0; i < count; i++) {
+        Status status = runner_new(&pipelines[i], NULL, &life.runners[i], &err);
+        sim_check(status == STATUS_OK, "%s", err.message);
+    }
+    for (size_t i = 0; i < count; i++) {
+        task_start("main", live, &life.runners[i]);
+    }
 }
 
 static void start_life(void)
@@ -204,16 +239,22 @@ static void start_life(void)
     sim_seen.lives++;
     heap_reset();
     tasks_reset();
-    life.runner = NULL;
-    life.is_over = life.is_asked = life.has_polled = false;
+    segments_forget();
+    life.arena = (Arena){0};
+    life.status = STATUS_OK;
+    life.error.message[0] = '\0';
+    life.is_asked = life.has_polled = false;
     life.starts_at_end = plan.is_ending;
-    life.poll_failed_us = 0;
+    life.is_outrun = false;
+    life.poll_failed = NULL;
     life.pipeline = (Pipeline){
         .name = STR("sim"),
+        .state_dir = STR("state"),
         .source = &sim_source,
         .source_settings = &life.settings,
         .routes = life.routes,
         .route_count = target_count,
+        .buffer = world.has_buffer ? &life.settings : NULL,
         .until = sim_chance(700) ? UNTIL_FOREVER : UNTIL_NOW,
         .jobs = 1 + sim_below(3),
     };
@@ -221,10 +262,15 @@ static void start_life(void)
         life.routes[i] = (PipelineRoute){
             .name = names[i], .sink = sim_sink(targets[i].kind), .settings = &life.settings};
     }
-    sim_trace("--- process starts: %u routes, %s, %s", target_count,
+    sim_trace("--- process starts: %u routes, %s, %s%s", target_count,
               target_kind_name(targets[0].kind),
-              target_count > 1 ? target_kind_name(targets[1].kind) : "");
-    task_start("main", live, NULL);
+              target_count > 1 ? target_kind_name(targets[1].kind) : "",
+              world.has_buffer ? ", with a buffer" : "");
+    if (world.has_buffer) {
+        start_runners(disk_buffer_pipelines(&life.pipeline, &life.arena), target_count + 1u);
+    } else {
+        start_runners(&life.pipeline, 1);
+    }
 }
 
 static void crash(void)
@@ -234,6 +280,9 @@ static void crash(void)
     plan.crashes--;
     plan.crash_at = step_number + 1 + sim_below(400);
     targets_crash();
+    if (world.has_buffer) {
+        files_crash();
+    }
     if (target_count < TARGETS && sim_chance(100)) {
         target_count++; // the pipeline gets another route
     }
@@ -242,10 +291,10 @@ static void crash(void)
 
 static void stop(bool now)
 {
-    if (life.runner != NULL && !life.is_over) {
+    if (life.left > 0) {
         sim_trace("--- process is asked to stop%s", now ? " at once" : "");
         life.is_asked = true;
-        runner_stop(life.runner, now);
+        stop_all(now);
     }
 }
 
@@ -277,6 +326,7 @@ static void close_world(void)
 {
     plan.closes++;
     plan.closed_at = step_number;
+    life.is_outrun = true;
     world_close();
 }
 
@@ -334,6 +384,8 @@ static bool on_end(void)
 {
     sim_trace("--- process ends: %s", life.status == STATUS_OK ? "well" : life.error.message);
     check_end();
+    arena_done(&life.arena);
+    files_check_closed();
     sim_check(heap_count() == 0, "the process leaves %zu blocks of memory", heap_count());
     for (uint32_t i = 0; i < TARGETS; i++) {
         for (uint32_t at = 0; at < TABLES; at++) {
@@ -344,7 +396,7 @@ static bool on_end(void)
     bool needs_row = needs_another_row();
     bool is_good = plan.is_ending && life.status == STATUS_OK;
     bool is_complete = plan.is_ending && targets_are_complete(&why);
-    if (is_good && !life.is_asked && life.starts_at_end) {
+    if (is_good && !life.is_asked && life.starts_at_end && !life.is_outrun) {
         sim_check(is_complete || needs_row || strstr(why, "again") != NULL,
                   "it ended well before everything was there: %s", why);
     }
@@ -397,7 +449,7 @@ static void run(void)
         }
         happen();
         go_on();
-        if (life.is_over) {
+        if (life.left == 0) {
             if (on_end()) {
                 return;
             }
@@ -419,6 +471,7 @@ bool sim_run(uint64_t seed)
     make_plan();
     target_count = 1 + sim_below(sim_chance(100) ? TARGETS : 2);
     targets_init();
+    files_init();
     world_init();
     run();
     targets_compare();

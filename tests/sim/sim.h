@@ -9,13 +9,16 @@
 //   source.c  SourceOps on it
 //   target.c  what targets have, and what must be true of it
 //   sink.c    SinkOps on them; also pipeline/state
+//   files.c   io/file in memory, with power cuts; segments.c: the disk buffer's log on it
 //   run.c     one schedule: what happens when, and what the end must be
 //   main.c    seeds and processes
 #pragma once
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "change/relation.h"
 #include "io/cancel.h"
@@ -100,6 +103,21 @@ void sim_bells_shake(void);
 void heap_reset(void);
 /** Blocks in use. */
 size_t heap_count(void);
+
+// ---------------------------------------------------------------------------------------------
+// The disk
+// ---------------------------------------------------------------------------------------------
+
+void files_init(void);
+/** The process died, perhaps by a power cut. */
+void files_crash(void);
+void files_check_closed(void);
+uint32_t files_count(void);
+int sim_stat(const char *path, struct stat *ret);
+DIR *sim_opendir(const char *path);
+struct dirent *sim_readdir(DIR *directory);
+/** The process died: no log is open. */
+void segments_forget(void);
 
 // ---------------------------------------------------------------------------------------------
 // The source's history
@@ -191,6 +209,7 @@ typedef struct World {
     uint32_t next_value;
     uint32_t next_oid;
     bool copies;      // tables are copied before they are followed
+    bool has_buffer;  // a log on disk between the source and the targets
     bool is_restless; // tables come, go and change their names all the time
 } World;
 
@@ -296,6 +315,9 @@ bool targets_wait_for_rows(void);
 /** At the end: the same rows. */
 void targets_compare(void);
 
+/** @name has told the log that it has everything up to @position. */
+void targets_check_passed(Str name, Position position);
+
 // What sinks do to a target.
 void target_prepare(TargetData *data, const Relation *was, const Relation *now);
 bool target_fits(const TargetTable *table, const Relation *relation);
@@ -315,6 +337,8 @@ uint32_t target_table(const Relation *relation);
 
 /** A call into the outside world: gives way, may stall, may fail. False: it does. */
 bool sim_call(const char *what, const Cancel *cancel);
+/** The same of a call that takes no time. */
+bool sim_call_briefly(const char *what);
 /** Set @err for a call that fails, or was cancelled. */
 Status sim_error(const Cancel *cancel, const char *what, Error *err);
 /** Bytes by which a batch is larger than it is: what waits, and what is committed in parts, is
@@ -323,6 +347,6 @@ size_t sim_weight(void);
 /** The stream of this process has begun. */
 void sim_polled(void);
 /** It broke off: all that goes on at the same time is to be cut short. */
-void sim_poll_failed(void);
+void sim_poll_failed(const Cancel *cancel);
 /** The runner tries again, because of @message. */
 void sim_check_retry(const char *message);

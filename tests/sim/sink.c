@@ -14,9 +14,11 @@ typedef struct SimSink {
     bool is_broken;   // a call failed: it may only be closed
 } SimSink;
 
+// NULL: of none, but of the buffer.
 static Target *target_of(const char *name)
 {
-    return &targets[name[strlen(name) - 1] - 'a'];
+    const char *last = strrchr(name, '.') + 1;
+    return last[1] == '\0' ? &targets[last[0] - 'a'] : NULL;
 }
 
 static Status failed(SimSink *self, const char *what, Error *err)
@@ -221,12 +223,15 @@ static void sink_closes(Sink *sink)
     (void)sim_call("close", NULL);
 }
 
-#define SIM_SINK(label, promise, stored, tables, lanes)                                           \
-    {                                                                                             \
-        .name = label, .summary = "", .instance_size = sizeof(SimSink), .guarantee = promise,     \
-        .stores_checkpoint = stored, .has_tables = tables, .is_parallel = lanes,                  \
-        .open = sink_opens, .resume = sink_resumes, .prepare = sink_prepares, .has = sink_has,    \
-        .clear = sink_clears, .write = sink_writes, .commit = sink_commits, .close = sink_closes, \
+static const Option no_options[] = {{0}};
+
+#define SIM_SINK(label, promise, stored, tables, lanes)                                        \
+    {                                                                                          \
+        .name = label, .summary = "", .options = no_options, .instance_size = sizeof(SimSink), \
+        .guarantee = promise, .stores_checkpoint = stored, .has_tables = tables,               \
+        .is_parallel = lanes, .open = sink_opens, .resume = sink_resumes,                      \
+        .prepare = sink_prepares, .has = sink_has, .clear = sink_clears, .write = sink_writes, \
+        .commit = sink_commits, .close = sink_closes,                                          \
     }
 
 static const SinkOps sinks[] = {

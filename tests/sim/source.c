@@ -30,6 +30,7 @@ typedef struct Look {
 
 typedef struct SimSource {
     Source base;
+    bool copy_is_wanted;
     bool is_started;
     Position end;
     uint32_t tx;     // that comes next
@@ -58,9 +59,15 @@ static Status call(Source *source, const char *what, Error *err)
     return sim_call(what, cancel_of(source)) ? STATUS_OK : sim_error(cancel_of(source), what, err);
 }
 
+static Status source_validates(Source *source, Error *err)
+{
+    (void)err;
+    source->copies = world.copies && ((SimSource *)source)->copy_is_wanted;
+    return STATUS_OK;
+}
+
 static Status source_opens(Source *source, Error *err)
 {
-    source->copies = world.copies;
     return call(source, "source open", err);
 }
 
@@ -510,7 +517,7 @@ static Status source_polls(Source *source, int timeout_ms, int wake_fd, Batch **
     self->is_started = true;
     sim_polled();
     if (!sim_call("poll", cancel_of(source))) {
-        sim_poll_failed();
+        sim_poll_failed(cancel_of(source));
         return sim_error(cancel_of(source), "poll", err);
     }
     Batch *batch = ret == NULL ? NULL : take(self);
@@ -552,10 +559,27 @@ static void source_closes(Source *source)
     (void)sim_call("source close", NULL);
 }
 
+// Only for who asks whether it could be there.
+static Status copy_reads_rows(CopyReader *reader, CopyForm form, Str *ret, size_t *ret_count,
+                              Error *err)
+{
+    (void)reader;
+    (void)form;
+    (void)ret;
+    (void)ret_count;
+    (void)err;
+    sim_fail("rows are read in a form that no sink takes");
+}
+
+static const Option options[] = {
+    {"copy", OPTION_BOOL(SimSource, copy_is_wanted), .fallback = "true", .help = ""}, {0}};
+
 const SourceOps sim_source = {
     .name = "sim",
     .summary = "",
+    .options = options,
     .instance_size = sizeof(SimSource),
+    .validate = source_validates,
     .open = source_opens,
     .resume = source_resumes,
     .tables = source_lists,
@@ -563,6 +587,7 @@ const SourceOps sim_source = {
     .snapshot_close = snapshot_closes,
     .copy_open = copy_opens,
     .copy_read = copy_reads,
+    .copy_read_rows = copy_reads_rows,
     .copy_close = copy_closes,
     .poll = source_polls,
     .confirm = source_confirms,

@@ -1,6 +1,5 @@
 // What the pipeline needs of the rest of the program, and the simulation does not.
 #include "base/log.h"
-#include "config/option.h"
 #include "sim.h"
 
 void log_write(LogLevel level, const LogScope *scope, const char *message, const LogField *fields)
@@ -23,16 +22,5 @@ bool log_repeat_is_due(LogRepeat *repeat, Str text, int64_t now_ms, int64_t *ret
     return false;
 }
 
-Status options_apply(const Option *table, void *instance, Settings *settings, Arena *arena,
-                     Error *err)
-{
-    (void)table;
-    (void)instance;
-    (void)settings;
-    (void)arena;
-    (void)err;
-    return STATUS_OK;
-}
-
 const SinkOps *const sink_registry[] = {NULL};
-const SourceOps *const source_registry[] = {NULL};
+const SourceOps *const source_registry[] = {&sim_source, NULL};

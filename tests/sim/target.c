@@ -111,6 +111,17 @@ static void convert_rows(TargetTable *table, const Relation *now)
     }
 }
 
+// A description that came through a buffer is a copy.
+static bool is_told_by_source(uint32_t at, const Relation *now)
+{
+    const WorldTable *source = &world.tables[at];
+    bool is_its_name = false;
+    for (uint32_t i = 0; world.has_buffer && i < source->versions; i++) {
+        is_its_name = is_its_name || str_is(now->name, source->version_list[i].name);
+    }
+    return is_its_name || (uintptr_t)now - (uintptr_t)&world < sizeof(world);
+}
+
 void target_prepare(TargetData *data, const Relation *was, const Relation *now)
 {
     uint32_t at = target_table(now);
@@ -123,7 +134,7 @@ void target_prepare(TargetData *data, const Relation *was, const Relation *now)
     sim_check(was == NULL || table->exists, "table %u is to be altered, and is not there",
               now->oid);
     // Another table took its name, as far as the stream told. Its next row brings the name back.
-    bool is_told = (uintptr_t)now - (uintptr_t)&world < sizeof(world);
+    bool is_told = is_told_by_source(at, now);
     table->is_aside = !is_told && (table->is_aside || !str_is(now->name, table->name));
     if (table->exists) {
         convert_rows(table, now);
@@ -146,11 +157,13 @@ void target_clear(TargetData *data, const Relation *relation)
 // Which change comes next
 // ---------------------------------------------------------------------------------------------
 
-// What was skipped, from the beginning on, is in a copy that found no rows.
-static bool is_in_empty_copy(const WorldTable *source, uint32_t to)
+// A snapshot behind the change before @from and not behind @to found no rows: what was skipped,
+// from the beginning on, is in its copy.
+static bool is_in_empty_copy(const WorldTable *source, uint32_t from, uint32_t to)
 {
     Lsn most = world_position(&world.changes[source->changes[to]]).lsn;
-    Lsn least = to == 0 ? LSN_NONE : world_position(&world.changes[source->changes[to - 1]]).lsn;
+    Lsn least =
+        from == 0 ? LSN_NONE : world_position(&world.changes[source->changes[from - 1]]).lsn;
     for (uint32_t i = 0; i < world.snapshot_count; i++) {
         const WorldSnapshot *snapshot = &world.snapshots[i];
         if (snapshot->lsn > least && snapshot->lsn <= most &&
@@ -187,14 +200,20 @@ static bool has_published(const WorldTable *source, uint32_t from, uint32_t to)
     return has;
 }
 
-// Changes come that are not the next.
+// Changes come that are not the next. What happened while the table was not published is missing
+// until it is copied again.
 static void skip(const Target *target, TargetTable *table, const WorldTable *source, uint32_t found)
 {
-    bool is_empty = world.copies && !table->is_begun && is_in_empty_copy(source, found);
-    sim_check(is_empty || !has_published(source, table->next, found),
-              "a change of table %u before its %u. is lost (%s)", source->oid, found + 1,
+    uint32_t from = found;
+    while (from > 0 && !world.changes[source->changes[from - 1]].is_published) {
+        from--;
+    }
+    bool is_new = world.copies && !table->is_begun;
+    bool is_fine = (is_new && is_in_empty_copy(source, from, found)) ||
+                   !has_published(source, table->next, found);
+    sim_check(is_fine, "a change of table %u before its %u. is lost (%s)", source->oid, found + 1,
               target_kind_name(target->kind));
-    table->is_stale = world.copies && !is_empty;
+    table->is_stale = world.copies && !(is_new && is_in_empty_copy(source, found, found));
 }
 
 static const WorldChange *expect(const Target *target, TargetTable *table, const WorldTable *source,
@@ -546,22 +565,35 @@ static uint32_t messages_before(Lsn lsn)
     return count;
 }
 
+static void check_confirmed(uint32_t i, Position position)
+{
+    const Target *target = &targets[i];
+    sim_check(target->store.has_position && position_compare(target->store.position, position) >= 0,
+              LSN_FMT " is confirmed, and route %u has it not", LSN_ARG(position.lsn), i);
+    sim_check(target_next_message(target, &target->data) >= messages_before(position.lsn),
+              "a message is confirmed that is not delivered");
+    for (uint32_t at = 0; at < world.table_count; at++) {
+        bool counts = target->is_ready[at] || !world.copies;
+        sim_check(!counts || target->data.tables[at].is_stale ||
+                      next_of(target, at) >= world_first(&world.tables[at], position.lsn),
+                  LSN_FMT " is confirmed, and route %u has not all of table %u",
+                  LSN_ARG(position.lsn), i, at + 1);
+    }
+}
+
+// What is behind a buffer is asked for when the buffer is opened again: it must not be more.
 void targets_check_confirmed(Position position)
 {
-    for (uint32_t i = 0; i < target_count; i++) {
-        const Target *target = &targets[i];
-        sim_check(target->store.has_position &&
-                      position_compare(target->store.position, position) >= 0,
-                  LSN_FMT " is confirmed, and route %u has it not", LSN_ARG(position.lsn), i);
-        sim_check(target_next_message(target, &target->data) >= messages_before(position.lsn),
-                  "a message is confirmed that is not delivered");
-        for (uint32_t at = 0; at < world.table_count; at++) {
-            bool counts = target->is_ready[at] || !world.copies;
-            sim_check(!counts || target->data.tables[at].is_stale ||
-                          next_of(target, at) >= world_first(&world.tables[at], position.lsn),
-                      LSN_FMT " is confirmed, and route %u has not all of table %u",
-                      LSN_ARG(position.lsn), i, at + 1);
-        }
+    for (uint32_t i = 0; !world.has_buffer && i < target_count; i++) {
+        check_confirmed(i, position);
+    }
+}
+
+void targets_check_passed(Str name, Position position)
+{
+    uint32_t i = (uint32_t)(name.ptr[0] - 'a');
+    if (targets[i].store.has_position) { // otherwise it begins there
+        check_confirmed(i, position);
     }
 }
 

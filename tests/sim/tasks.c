@@ -4,6 +4,7 @@
 // decides.
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <sys/mman.h>
@@ -12,7 +13,7 @@
 #include "io/wake.h"
 #include "sim.h"
 
-enum { TASKS = 48, STACK_BYTES = 256 * 1024, BELLS = 16 };
+enum { TASKS = 64, STACK_BYTES = 256 * 1024, BELLS = 64 };
 
 typedef enum TaskState { TASK_FREE, TASK_READY, TASK_WAITING, TASK_OVER } TaskState;
 
@@ -38,8 +39,9 @@ static Task *running;
 static jmp_buf scheduler;
 static uint32_t next_number;
 static int64_t now_us;
-static bool bells[BELLS];
-static int bell_count;
+static bool bells[BELLS]; // by descriptor; 0 is none
+static bool bells_used[BELLS];
+static int lock_waiters;
 
 int64_t sim_now_us(void)
 {
@@ -58,7 +60,8 @@ void tasks_reset(void)
     }
     task_count = 0;
     running = NULL;
-    bell_count = 0;
+    memset(bells_used, 0, sizeof(bells_used));
+    lock_waiters = 0;
 }
 
 const char *task_name(void)
@@ -231,6 +234,8 @@ int __wrap_pthread_create(pthread_t *ret, const void *attributes, void *(*body)(
                           void *argument);
 int __wrap_pthread_join(pthread_t thread, void **ret);
 int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex);
+int __wrap_pthread_mutex_unlock(pthread_mutex_t *mutex);
+int __real_pthread_mutex_unlock(pthread_mutex_t *mutex);
 int __wrap_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
                                   const struct timespec *until);
 int __wrap_pthread_cond_signal(pthread_cond_t *cond);
@@ -265,9 +270,20 @@ int __wrap_pthread_join(pthread_t thread, void **ret)
 int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex)
 {
     while (pthread_mutex_trylock(mutex) != 0) {
-        task_yield();
+        lock_waiters++;
+        task_wait(mutex, -1);
+        lock_waiters--;
     }
     return 0;
+}
+
+int __wrap_pthread_mutex_unlock(pthread_mutex_t *mutex)
+{
+    int code = __real_pthread_mutex_unlock(mutex);
+    if (lock_waiters > 0) {
+        task_wake(mutex);
+    }
+    return code;
 }
 
 int __wrap_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
@@ -278,7 +294,7 @@ int __wrap_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
     if (left <= 0) {
         return ETIMEDOUT;
     }
-    (void)pthread_mutex_unlock(mutex);
+    (void)__wrap_pthread_mutex_unlock(mutex);
     task_wait(cond, left);
     bool timed_out = running->timed_out;
     (void)__wrap_pthread_mutex_lock(mutex);
@@ -317,22 +333,31 @@ void __wrap___assert_fail(const char *what, const char *file, unsigned line, con
 Status wake_init(Wake *wake, Error *err)
 {
     (void)err;
-    assert(bell_count < BELLS);
-    wake->fd = bell_count++;
-    bells[wake->fd] = false;
+    int fd = 1;
+    while (fd < BELLS && bells_used[fd]) {
+        fd++;
+    }
+    assert(fd < BELLS);
+    bells_used[fd] = true;
+    bells[fd] = false;
+    wake->fd = fd;
     return STATUS_OK;
 }
 
 void wake_done(Wake *wake)
 {
+    if (wake->fd > 0) {
+        bells_used[wake->fd] = false;
+    }
     wake->fd = -1;
 }
 
 void wake_set(Wake *wake)
 {
-    assert(wake->fd >= 0);
+    assert(wake->fd > 0);
     bells[wake->fd] = true;
     task_wake(&bells[wake->fd]);
+    task_wake(bells); // whoever waits for several
 }
 
 void wake_clear(Wake *wake)
@@ -362,9 +387,25 @@ void sim_bell_wait(int fd, int64_t us)
 
 void sim_bells_shake(void)
 {
-    for (int i = 0; i < bell_count; i++) {
-        task_wake(&bells[i]);
+    for (int i = 0; i < BELLS; i++) {
+        if (bells_used[i]) {
+            task_wake(&bells[i]);
+        }
     }
+}
+
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
+
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+    for (nfds_t i = 0; i < count; i++) {
+        if (fds[i].fd > 0 && bells[fds[i].fd]) {
+            task_yield();
+            return 1;
+        }
+    }
+    task_wait(bells, timeout_ms < 0 ? -1 : (int64_t)timeout_ms * 1000);
+    return 0;
 }
 
 Status cancel_init(Cancel *cancel, Error *err)

@@ -429,6 +429,7 @@ void world_init(void)
     world.next_value = 1;
     world.next_oid = 1;
     world.copies = sim_chance(900);
+    world.has_buffer = sim_chance(150);
     world.is_restless = sim_chance(200);
     uint32_t count = 1 + sim_below(3);
     for (uint32_t i = 0; i < count; i++) {
