@@ -297,18 +297,18 @@ static uint64_t keep_from(const SegmentLog *log)
     return log->keep_bytes > 0 ? log->segments[0].sequence : keep;
 }
 
-// Files go one after the other, oldest first, so that a crash leaves no gap. One that cannot be
-// removed stays for the next opening to find: it is whole, and only takes up room.
-static void remove_files(const SegmentLog *log, uint64_t from, uint64_t to)
+// How many. Files go one after the other, oldest first, so that neither a crash nor one that cannot
+// be removed leaves a gap. That one stays on the list, to be tried again: it only takes up room.
+static size_t remove_files(const SegmentLog *log, uint64_t from, uint64_t to)
 {
     Arena scratch = {.chunk_size = 1024};
-    for (uint64_t sequence = from; sequence < to; sequence++) {
-        if (file_remove(segment_path(log, sequence, &scratch), NULL) != STATUS_OK) {
-            break;
-        }
+    uint64_t sequence = from;
+    while (sequence < to && file_remove(segment_path(log, sequence, &scratch), NULL) == STATUS_OK) {
+        sequence++;
         arena_reset(&scratch);
     }
     arena_done(&scratch);
+    return (size_t)(sequence - from);
 }
 
 // The mutex is held, also while files are removed: two threads must not take turns at it.
@@ -322,11 +322,10 @@ static void drop_old(SegmentLog *log)
     if (keep <= first) {
         return;
     }
-    size_t count = (size_t)(keep - first);
-    assert(count < log->count);
+    assert(keep - first < log->count);
+    size_t count = remove_files(log, first, keep);
     log->count -= count;
     memmove(log->segments, log->segments + count, log->count * sizeof(Segment));
-    remove_files(log, first, keep);
 }
 
 static Cursor *find_cursor(const SegmentLog *log, Str name)
