@@ -355,18 +355,19 @@ static Status check_identity(DiskSource *source, const Checkpoint *checkpoint, C
 }
 
 // A copy that is not finished needs the list of tables, and so does one that has not begun.
-static Status look_at_copies(DiskSource *source, const Checkpoint *checkpoint, bool is_fresh,
-                             Error *err)
+static Status look_at_copies(DiskSource *source, const Checkpoint *checkpoint, Error *err)
 {
     if (!source->base.copies) {
         return STATUS_OK;
     }
-    source->wants_tables = is_fresh;
-    size_t cursor = 0;
-    void *value;
     if (tables_load(&source->known, checkpoint, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
+    const CheckpointEntry *missing = checkpoint_get(checkpoint, STR("missing"));
+    source->wants_tables =
+        source->known.by_oid.count == 0 || (missing != NULL && str_is(missing->value, "yes"));
+    size_t cursor = 0;
+    void *value;
     while (map_next(&source->known.by_oid, &cursor, &value)) {
         const Table *table = value;
         source->wants_tables = source->wants_tables || table->state != TABLE_READY;
@@ -436,7 +437,7 @@ static Status disk_source_resume(Source *base, const Checkpoint *checkpoint, Che
                          STR_ARG(entry->value));
     }
     if (check_identity(source, checkpoint, changed, err) != STATUS_OK ||
-        look_at_copies(source, checkpoint, entry == NULL, err) != STATUS_OK ||
+        look_at_copies(source, checkpoint, err) != STATUS_OK ||
         open_reader(source, start, err) != STATUS_OK) {
         return STATUS_FAIL;
     }

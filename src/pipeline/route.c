@@ -61,13 +61,16 @@ struct Route {
     Lsn last_commit_lsn;   // for counting transactions only
     Table *last_table;     // cache of the table of `last_relation`
     const Relation *last_relation;
-    bool has_pending; // some table waits for its copy
-    Change *merged;   // several batches' changes, see side_by_side()
+    bool has_pending;  // some table waits for its copy
+    bool says_missing; // the checkpoint does, see save_missing()
+    Change *merged;    // several batches' changes, see side_by_side()
     size_t merged_capacity;
     SideCopy *side;
     atomic_bool is_copying; // the route's thread waits for a copy
     CopyJob job;
 };
+
+#define MISSING_KEY STR("missing")
 
 static Status load_checkpoint(Route *route, Error *err)
 {
@@ -80,7 +83,9 @@ static Status load_checkpoint(Route *route, Error *err)
         tables_load(&route->tables, &route->checkpoint, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    const CheckpointEntry *entry = checkpoint_get(&route->checkpoint, STR("position"));
+    const CheckpointEntry *entry = checkpoint_get(&route->checkpoint, MISSING_KEY);
+    route->says_missing = entry != NULL && str_is(entry->value, "yes");
+    entry = checkpoint_get(&route->checkpoint, STR("position"));
     if (entry != NULL && !route->options.persistent) {
         error_set(err, ERROR_CONFIG, "the target is kept by the pipeline \"%s\"",
                   sink->context.pipeline);
@@ -557,6 +562,17 @@ Status route_deliver(Route *route, Batch *const *batches, size_t count, Error *e
 // Commits
 // ---------------------------------------------------------------------------------------------
 
+// Of a table that waits for its first copy nothing is stored, but the position goes on behind its
+// changes. A source that lists its tables only when a copy is wanted has to know that there is one.
+static void save_missing(Route *route, Checkpoint *changed)
+{
+    bool is_missing = tables_are_missing(&route->tables);
+    if (is_missing != route->says_missing) {
+        checkpoint_set(changed, MISSING_KEY, is_missing ? STR("yes") : STR("no"));
+        route->says_missing = is_missing;
+    }
+}
+
 static Status commit(Route *route, Error *err)
 {
     assert(!route->in_transaction);
@@ -565,6 +581,7 @@ static Status commit(Route *route, Error *err)
     position_format(route->written, text);
     checkpoint_set(&changed, STR("position"), str_from(text));
     tables_save(&route->tables, &changed);
+    save_missing(route, &changed);
     int64_t began_us = clock_monotonic_us();
     Status status = copy_commit(&route->job, route->sink, &changed, err);
     checkpoint_done(&changed);

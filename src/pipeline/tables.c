@@ -103,6 +103,19 @@ void tables_overtake(Tables *tables, const Relation *relation, Position position
     }
 }
 
+bool tables_are_missing(const Tables *tables)
+{
+    size_t cursor = 0;
+    void *value;
+    while (map_next(&tables->by_oid, &cursor, &value)) {
+        const Table *table = value;
+        if (table->state == TABLE_PENDING && table->target == NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // Cut before a character that does not fit, not in the middle of one.
 static size_t cut_text(Str text, size_t max)
 {

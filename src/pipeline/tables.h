@@ -61,6 +61,9 @@ const Relation *tables_aside(Tables *tables, const Table *table);
  *  wait for news. */
 void tables_overtake(Tables *tables, const Relation *relation, Position position);
 
+/** Some table is to be copied, and the target has nothing of it. */
+bool tables_are_missing(const Tables *tables);
+
 /** Read the "table:" entries. ERROR_FATAL when one is damaged. */
 MUST_CHECK Status tables_load(Tables *tables, const Checkpoint *checkpoint, Error *err);
 
