@@ -186,6 +186,7 @@ static Status source_lists(Source *source, const SourceTables **ret, Error *err)
     for (uint32_t i = 0; i < world.table_count; i++) {
         if (self->look[i].is_there) {
             self->told[i] = self->look[i].absences + 1;
+            self->is_told[i] = self->is_told[i] || self->is_fresh;
             self->items[self->tables.count++] = (SourceTable){seen(self, i), -1, -1};
         }
     }
@@ -208,6 +209,7 @@ static Status snapshot_opens(Source *source, Snapshot **ret, Lsn *ret_at, Error 
         snapshot = mem_alloc(sizeof(*snapshot));
         *snapshot = *self->fresh;
     } else {
+        world.head += 1 + sim_below(4); // the slot that exports it writes a record
         snapshot = take_snapshot();
     }
     *ret = snapshot;
