@@ -72,6 +72,21 @@ MUTANTS = {
     "a copy ends in the middle of a commit": (
         "route.c", "if (commit_all(route, err) != STATUS_OK) {\n        return STATUS_FAIL;\n    }\n    SideCopy",
         "SideCopy"),
+    # The disk buffer
+    "the log is not synced": (
+        "../buffers/segment_write.c", "flush(log, err) != STATUS_OK ||\n        sync(log, err) != STATUS_OK) {\n        "
+        "return STATUS_FAIL;\n    }\n    publish", "flush(log, err) != STATUS_OK) {\n        return STATUS_FAIL;\n    }\n    publish"),
+    "what is not committed stays in the log": (
+        "../buffers/segment_write.c", "return is_clean ? STATUS_OK : segment_cut_back(log, err);", "return STATUS_OK;"),
+    "the log drops what a reader needs": (
+        "../buffers/segment_log.c", "keep = counts ? MIN(keep, needed_by(log, cursor)) : keep;", "(void)counts;"),
+    "a reader has what it has read": (
+        "../buffers/disk_source.c", "source->reader_name, position);", "source->reader_name, source->passed);"),
+    "the buffer skips by LSN alone": (
+        "../buffers/disk_source.c", "position_compare(record->end, source->skipped) <= 0",
+        "record->end.lsn <= source->skipped.lsn"),
+    "a table that waits is not noted": (
+        "route.c", "    save_missing(route, &changed);\n", ""),
     # Names
     "a table steps aside in the middle of its copy": (
         "shape.c", "if (table->state == TABLE_COPYING)", "if (false)"),
@@ -112,9 +127,13 @@ def make(build, folder, name):
     file, before, after = MUTANTS[name]
     source = (ROOT / PIPELINE / file).resolve()
     compiles, link = build_commands(build)
-    compile_it = list(compiles[source])
-    copy, made, program = folder / source.name, folder / "broken.o", folder / "sim"
+    copy, made, program = folder / source.parent.name / source.name, folder / "broken.o", folder / "sim"
+    copy.parent.mkdir()
     copy.write_text(broken(source, before, after))
+    if source not in compiles:  # it is included there
+        source = copy = ROOT / "tests/sim/segments.c"
+    compile_it = list(compiles[source])
+    compile_it.insert(1, f"-I{folder}")
     was = compile_it[compile_it.index("-o") + 1]
     compile_it[compile_it.index("-o") + 1] = str(made)
     compile_it[compile_it.index("-c") + 1] = str(copy)
