@@ -451,12 +451,29 @@ static Status disk_source_resume(Source *base, const Checkpoint *checkpoint, Che
 // Reading
 // ---------------------------------------------------------------------------------------------
 
+// The log tells of them itself. What was found at the start would come behind that, and be older.
+static void drop_news(DiskSource *source, const Change *changes, size_t count)
+{
+    SourceTables *news = &source->news;
+    for (size_t i = 0; i < count && news->count > 0; i++) {
+        const Relation *relation = changes[i].relation;
+        for (size_t n = 0; relation != NULL && n < news->count; n++) {
+            if (news->items[n].relation->oid == relation->oid) {
+                news->items[n--] = news->items[--news->count];
+            }
+        }
+    }
+}
+
 static Status take_changes(DiskSource *source, const Record *record, Error *err)
 {
+    size_t before = source->batch->count;
     if (unpack_changes(&source->unpacker, record->payload, source->batch, err) != STATUS_OK) {
         return error_wrap(err, "the buffer \"%" STR_FMT "\", at byte %" PRIu64 " of a segment",
                           STR_ARG(source->directory), record->offset);
     }
+    const Batch *batch = source->batch;
+    drop_news(source, batch->changes + before, batch->count - before);
     source->batch->bytes += record->payload.len;
     source->in_group = true;
     return STATUS_OK;
