@@ -230,6 +230,27 @@ static void a_table_that_appears_is_copied_between_transactions(void **state)
     assert_string_equal(essence(f), "+3 2=copying@0 +55 r1 r2 +6 2=ready@60");
 }
 
+static const CheckpointEntry *stored_missing(void)
+{
+    return checkpoint_get(&world.stored, STR("missing"));
+}
+
+// Nothing else of it is stored before its copy begins, which a crash may prevent.
+static void a_table_that_waits_is_noted(void **state)
+{
+    Fixture *f = *state;
+    const Relation *late = appear(f, &serial_sink);
+    assert_null(stored_missing());
+    begin(f, 0x50);
+    add(f, CHANGE_INSERT, late, 5);
+    deliver(f, 0x58);
+    assert_ok(f, route_flush(f->route, true, true, &f->error)); // while draining no copy begins
+    assert_int_equal(route_durable(f->route).lsn, 0x58);
+    assert_true(str_is(stored_missing()->value, "yes"));
+    settle_with(f, "2=ready@");
+    assert_true(str_is(stored_missing()->value, "no"));
+}
+
 // Held back while it is copied; then what was committed behind the snapshot comes with its end.
 static void a_table_is_copied_beside_the_stream(void **state)
 {
@@ -447,6 +468,7 @@ int main(void)
         route_test(an_interrupted_copy_begins_with_an_empty_table),
         route_test(without_copies_all_that_comes_is_delivered),
         route_test(a_table_that_appears_is_copied_between_transactions),
+        route_test(a_table_that_waits_is_noted),
         route_test(a_table_is_copied_beside_the_stream),
         route_test(a_crash_beside_the_stream_copies_again),
         route_test(an_interrupted_beginning_is_ended_first),
