@@ -39,7 +39,9 @@ static Status step_aside(Tables *tables, Sink *sink, Table *table, Error *err)
                           STR_ARG(aside->name), STR_ARG(was->schema), STR_ARG(was->name));
     }
     tables_set_target(tables, table, aside);
-    table->prepared = NULL;
+    if (table->state == TABLE_READY) {
+        table->prepared = NULL; // its next change brings its name back; a copy does so by itself
+    }
     if (is_there) {
         tell(sink, was, aside);
     }

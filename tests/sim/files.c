@@ -21,13 +21,11 @@ typedef struct Disk {
 } Disk;
 
 static Disk disks[FILES];
+static uint32_t disk_count; // that were ever used in this schedule
 
 void files_init(void)
 {
-    for (uint32_t i = 0; i < FILES; i++) {
-        disks[i].exists = disks[i].is_locked = false;
-        disks[i].opens = 0;
-    }
+    disk_count = 0;
 }
 
 static void cut_power(Disk *disk)
@@ -44,7 +42,7 @@ static void cut_power(Disk *disk)
 void files_crash(void)
 {
     bool power_is_cut = sim_chance(500);
-    for (uint32_t i = 0; i < FILES; i++) {
+    for (uint32_t i = 0; i < disk_count; i++) {
         disks[i].opens = 0;
         disks[i].is_locked = false;
         if (disks[i].exists && power_is_cut) {
@@ -55,7 +53,7 @@ void files_crash(void)
 
 void files_check_closed(void)
 {
-    for (uint32_t i = 0; i < FILES; i++) {
+    for (uint32_t i = 0; i < disk_count; i++) {
         sim_check(disks[i].opens == 0, "\"%s\" was left open", disks[i].path);
     }
 }
@@ -63,7 +61,7 @@ void files_check_closed(void)
 uint32_t files_count(void)
 {
     uint32_t count = 0;
-    for (uint32_t i = 0; i < FILES; i++) {
+    for (uint32_t i = 0; i < disk_count; i++) {
         count += disks[i].exists;
     }
     return count;
@@ -75,7 +73,7 @@ uint32_t files_count(void)
 
 static Disk *find(const char *path)
 {
-    for (uint32_t i = 0; i < FILES; i++) {
+    for (uint32_t i = 0; i < disk_count; i++) {
         if (disks[i].exists && strcmp(disks[i].path, path) == 0) {
             return &disks[i];
         }
@@ -85,17 +83,19 @@ static Disk *find(const char *path)
 
 static Disk *make(const char *path)
 {
-    for (uint32_t i = 0; i < FILES; i++) {
-        Disk *disk = &disks[i];
-        if (!disk->exists && disk->opens == 0) {
-            disk->exists = true;
-            disk->is_locked = false;
-            disk->size = disk->synced_size = 0;
-            (void)snprintf(disk->path, sizeof(disk->path), "%s", path);
-            return disk;
-        }
+    uint32_t at = 0;
+    while (at < disk_count && (disks[at].exists || disks[at].opens > 0)) {
+        at++;
     }
-    sim_fail("too many files");
+    assert(at < FILES);
+    disk_count = MAX(disk_count, at + 1);
+    Disk *disk = &disks[at];
+    disk->exists = true;
+    disk->is_locked = false;
+    disk->opens = 0;
+    disk->size = disk->synced_size = 0;
+    (void)snprintf(disk->path, sizeof(disk->path), "%s", path);
+    return disk;
 }
 
 static Disk *disk_of(const File *file)
@@ -252,7 +252,7 @@ struct dirent *sim_readdir(DIR *directory)
 {
     static struct dirent entry;
     (void)directory;
-    for (; listed < FILES; listed++) {
+    for (; listed < disk_count; listed++) {
         if (disks[listed].exists) {
             (void)snprintf(entry.d_name, PATH_SIZE, "%s", strrchr(disks[listed].path, '/') + 1);
             listed++;

@@ -105,6 +105,7 @@ static void a_table_made_again_takes_the_name(void **context)
     must_shape(1, "orders");
     assert_int_equal(buf_view(&told).len, 0);
     tables_find(&tables, 1)->prepared = named(1, "public", "orders");
+    tables_find(&tables, 1)->state = TABLE_READY;
     must_shape(2, "orders");
     assert_calls(">orders orders>orders_old1 >orders ");
     assert_target(1, "orders_old1");
@@ -114,8 +115,12 @@ static void a_table_made_again_takes_the_name(void **context)
     assert_string_equal(buf_cstring(&told),
                         "table \"public.orders\" is another one now: the rows of the one that had "
                         "this name before are in \"public.orders_old1\"");
+    // One that is to be copied has been told of already: its copy begins with that.
+    const Relation *told_of = named(2, "public", "invoices");
+    tables_find(&tables, 2)->prepared = told_of;
     must_shape(3, "orders");
     assert_calls("orders>orders_old2 >orders ");
+    assert_ptr_equal(tables_find(&tables, 2)->prepared, told_of);
     // Of another schema: another name.
     assert_int_equal(
         shape_table(&tables, &sink, tables_get(&tables, 4), named(4, "shop", "orders"), NULL),
