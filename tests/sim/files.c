@@ -178,7 +178,9 @@ Status file_write(const File *file, uint64_t offset, Str data, Error *err)
     size_t len = works ? data.len : sim_below((uint32_t)data.len + 1);
     sim_check(offset <= disk->size, "a file is written with a hole");
     assert(offset + len <= FILE_BYTES);
-    memcpy(disk->bytes + offset, data.ptr, len);
+    if (len > 0) {
+        memcpy(disk->bytes + offset, data.ptr, len);
+    }
     disk->size = (uint32_t)MAX((uint64_t)disk->size, offset + len);
     return works ? STATUS_OK : sim_error(NULL, "file write", err);
 }

@@ -476,6 +476,7 @@ bool sim_run(uint64_t seed)
     run();
     targets_compare();
     sim_seen.schedules++;
+    sim_seen.buffered += world.has_buffer;
     sim_seen.steps += (uint64_t)step_number;
     return true;
 }

@@ -47,6 +47,7 @@ extern bool sim_tracing;
 /** What the schedules of one program have seen: they must not pass because nothing happens. */
 typedef struct Seen {
     uint64_t schedules;
+    uint64_t buffered; // of them, with a disk buffer
     uint64_t steps;
     uint64_t lives;
     uint64_t crashes;
