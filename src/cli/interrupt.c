@@ -1,18 +1,19 @@
 #include "cli/interrupt.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 
 static Runner *const *volatile watched;
 static volatile size_t watched_count;
 static volatile sig_atomic_t signals_seen;
-static volatile sig_atomic_t last_signal;
+static atomic_int last_signal; // of threads, too
 
 static void on_signal(int number)
 {
     int saved = errno;
     bool again = signals_seen > 0;
     signals_seen = 1;
-    last_signal = number;
+    atomic_store(&last_signal, number);
     for (size_t i = 0; i < watched_count; i++) {
         runner_stop(watched[i], again);
     }
@@ -38,5 +39,5 @@ void interrupt_clear(void)
 
 int interrupt_signal(void)
 {
-    return (int)last_signal;
+    return atomic_load(&last_signal);
 }

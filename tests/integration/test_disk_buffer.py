@@ -131,8 +131,8 @@ def test_a_source_that_is_down_is_not_missed(hub, own_server):
     server = own_server()
     hub = hub("sqlite", "postgres", on=server)
     hub.source.sql(SHOP)
+    hub.drain()  # what is not copied needs the source
     process = hub.start()
-    hub.settled(process, "sqlite", "postgres")
     with hub.down():
         hub.source.sql(CHANGES)
         hub.settled(process, "sqlite")
