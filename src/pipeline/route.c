@@ -27,6 +27,7 @@ enum {
     HELD_MAX = 16 << 20,
     LANE_POLL_MS = 50,
     REST_US_MAX = 50000,
+    REST_US_LOG = 10000,      // each commit of a log wakes all of its readers
     REST_US_NOTHING = 250000, // a sink that keeps nothing: only the position is at stake
 };
 
@@ -591,7 +592,8 @@ static Status commit(Route *route, Error *err)
     // A lone change is committed at once. In a flood, commits take a third of the time at the most:
     // after each one, the next may begin only when twice its duration has passed.
     int64_t now_us = clock_monotonic_us();
-    int64_t rest_us = MIN((now_us - began_us) * 2, (int64_t)REST_US_MAX);
+    int64_t least_us = route->sink->ops->takes_all ? REST_US_LOG : 0;
+    int64_t rest_us = MAX(MIN((now_us - began_us) * 2, (int64_t)REST_US_MAX), least_us);
     bool keeps_nothing = route->sink->ops->guarantee == GUARANTEE_NONE;
     route->rest_until_us = now_us + (keeps_nothing ? REST_US_NOTHING : rest_us);
     route->durable = route->written;

@@ -283,6 +283,17 @@ def test_a_torn_tail_is_cut_off(hub):
     hub.check()
 
 
+def test_one_failure_is_told_once(hub):
+    """When the log cannot be filled, its routes stop; the exit code is that of what was wrong."""
+    hub = hub("sqlite", "file")
+    hub.source.sql(SHOP)
+    hub.drain()
+    hub.source.sql("SELECT pg_drop_replication_slot('weir_hub')")
+    for words in ((), ("--until", "now")):
+        ended = hub.weir.run("run", hub.file, *words, code=2)
+        assert ended.err.count("error failed") == 1 and "does not exist any more" in ended.err
+
+
 def test_replay(hub):
     """One route gets everything behind an LSN once more; the others are left alone."""
     hub = hub("sqlite", "file", segment="64kB", keep="1GB")
