@@ -258,7 +258,7 @@ def test_check_as_json(weir, source, target):
         return said["pipelines"]
 
     (pipeline,) = check(source.url, target.url())
-    assert set(pipeline) == {"name", "source", "route", "sink", "guarantee", "ready", "facts", "tables", "findings"}
+    assert set(pipeline) == {"name", "source", "buffer", "route", "sink", "guarantee", "ready", "facts", "tables", "findings"}
     assert pipeline["route"] is None and pipeline["sink"] == f"sqlite:{target.path}" and pipeline["guarantee"] == "exactly-once"
     tables = {table["name"]: table for table in pipeline["tables"]}
     assert tables["nokey"]["key"] == [] and tables["nokey"]["identity"] == "none"
