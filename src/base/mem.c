@@ -1,9 +1,13 @@
 #include "base/mem.h"
 
+#include <malloc.h>
+
 // The one place that may call them (base/banned.h).
 #undef malloc
 #undef calloc
 #undef realloc
+
+enum { LARGE_BLOCK = 64 * 1024 };
 
 static void *check(void *ptr, size_t size)
 {
@@ -32,4 +36,11 @@ void *mem_resize(void *ptr, size_t size)
 void mem_free(void *ptr)
 {
     free(ptr);
+}
+
+void mem_return_large(void)
+{
+#ifdef __GLIBC__
+    (void)mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
+#endif
 }

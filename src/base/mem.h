@@ -18,3 +18,9 @@ RETURNS_NONNULL void *mem_resize(void *ptr, size_t size);
 
 /** Accepts NULL. */
 void mem_free(void *ptr);
+
+/**
+ * For the program, before its first thread: blocks as large as a batch's go back to the system when
+ * they are freed. The C library would keep them for later, each thread its own.
+ */
+void mem_return_large(void);

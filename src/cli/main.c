@@ -15,6 +15,7 @@
 #include <signal.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "cli/command.h"
 
 const Command *const commands[] = {
@@ -136,6 +137,7 @@ static bool is_word(const char *word, const char *a, const char *b)
 
 int main(int argc, char **argv)
 {
+    mem_return_large();
     if (argc < 2 || is_word(argv[1], "-h", "--help")) {
         print_overview();
         return argc < 2 ? EXIT_USAGE : EXIT_DONE;

@@ -35,6 +35,7 @@ static enum MHD_Result send_body(struct MHD_Connection *connection, unsigned cod
     return result;
 }
 
+// NOLINTNEXTLINE(readability-function-size): the signature is microhttpd's
 static enum MHD_Result answer(void *context, struct MHD_Connection *connection, const char *path,
                               const char *method, const char *version, const char *upload,
                               size_t *upload_size, void **state)

@@ -3,7 +3,7 @@
 #include "pipeline/runner_inner.h"
 
 enum {
-    QUEUE_BYTES = 12 << 20,
+    QUEUE_BYTES = 8 << 20,
     GATHER_MAX = 256,
     GATHER_BYTES = 4 << 20,
     POLL_MS = 200,

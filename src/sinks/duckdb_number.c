@@ -106,6 +106,7 @@ static DuckParse parse_with_libc(Str text, double *ret_double, float *ret_float)
     if (ret_double != NULL) {
         *ret_double = strtod_l(copy, &end, locale);
     } else {
+        assert(ret_float != NULL);
         *ret_float = strtof_l(copy, &end, locale);
     }
     return end == copy + text.len ? DUCK_PARSE_OK : DUCK_PARSE_SYNTAX;

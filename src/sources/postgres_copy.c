@@ -412,6 +412,7 @@ static Status next_row(CopyReader *reader, char **ret, int *ret_len, Error *err)
 {
     PgWait wait = {.cancel = reader->cancel};
     *ret = NULL;
+    *ret_len = 0;
     while (!reader->is_done) {
         int len = PQgetCopyData(reader->conn, ret, 1);
         if (len > 0) {
