@@ -189,12 +189,10 @@ Status segment_log_next(SegmentLogReader *reader, Arena *arena, Record *ret, Err
         if (limit == 0) {
             return STATUS_AGAIN;
         }
-        Error failure;
-        if (!reader->is_open && open_segment(reader, &failure) != STATUS_OK) {
+        if (!reader->is_open && open_segment(reader, err) != STATUS_OK) {
             if (is_gone(reader)) {
                 continue;
             }
-            *err = failure;
             return STATUS_FAIL;
         }
         Status status = segment_reader_next(&reader->segment, limit, arena, ret, err);
