@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -88,12 +89,36 @@ static Status hint_disk(const DuckSession *session, Error *err)
     return error_hint(err, "Make room on the disk that holds \"%s\".", session->path);
 }
 
+// A commit appends the transaction's rows to their tables, and holds a block for each column of
+// both: of all tables, as a transaction may write to all.
+static uint64_t room_for(const DuckSession *session)
+{
+    return MEMORY_BASE + BLOCKS_PER_COLUMN * session->column_count * session->block_size;
+}
+
+// A limit of ours, below the user's, was too low for something: the next sessions of this process
+// have all of it.
+static atomic_bool has_run_short;
+
+static bool is_our_limit(const DuckSession *session, bool out_of_memory)
+{
+    bool is_ours = out_of_memory && session->memory_limit < session->memory_most;
+    if (is_ours) {
+        atomic_store(&has_run_short, true);
+    }
+    return is_ours;
+}
+
 static Status hint_memory(const DuckSession *session, Str text, Error *err)
 {
     if (says(text, "temp_directory")) { // also in the name of the setting for its largest size
         return error_hint(err, "Make room beside the file, or raise memory_limit.");
     }
-    uint64_t wanted = MAX(session->memory_needed, session->memory_most * 2);
+    if (err != NULL && err->kind == ERROR_TRANSIENT) {
+        return error_hint(err, "It is tried again with %" PRIu64 " MB, all of memory_limit.",
+                          session->memory_most >> 20);
+    }
+    uint64_t wanted = MAX(room_for(session), session->memory_most * 2);
     return error_hint(err, "Say memory_limit=%" PRIu64 "MB.", wanted >> 20);
 }
 
@@ -103,7 +128,8 @@ Status duck_fail(const DuckSession *session, int type, const char *text, Error *
     bool disk_full = is_disk_full(line);
     bool out_of_memory = !disk_full && is_out_of_memory(type, line);
     bool forbidden = is_forbidden(line);
-    ErrorKind kind = disk_full                    ? ERROR_TRANSIENT
+    bool passes = disk_full || is_our_limit(session, out_of_memory);
+    ErrorKind kind = passes                       ? ERROR_TRANSIENT
                      : out_of_memory || forbidden ? ERROR_CONFIG
                                                   : kind_of(type);
     error_set(err, kind, "\"%s\": %" STR_FMT, session->path, STR_ARG(line));
@@ -336,8 +362,10 @@ static Status configure(DuckSession *session, const DuckSettings *settings, Duck
     char memory[32];
     char threads[32];
     char block[32];
-    (void)snprintf(memory, sizeof(memory), "%" PRIu64 "B",
-                   MIN(session->memory_most, (uint64_t)MEMORY_BASE));
+    session->memory_limit = atomic_load(&has_run_short)
+                                ? session->memory_most
+                                : MIN(session->memory_most, (uint64_t)MEMORY_BASE);
+    (void)snprintf(memory, sizeof(memory), "%" PRIu64 "B", session->memory_limit);
     (void)snprintf(threads, sizeof(threads), "%" PRId64, settings->threads);
     (void)snprintf(block, sizeof(block), "%" PRId64, settings->block_size);
     const struct {
@@ -415,16 +443,15 @@ void duck_session_return_memory(const DuckSession *session)
     }
 }
 
-// A commit appends the transaction's rows to the table, and holds a block for each column of both.
 Status duck_session_make_room(DuckSession *session, uint16_t column_count, Error *err)
 {
-    uint64_t needed = MEMORY_BASE + BLOCKS_PER_COLUMN * column_count * session->block_size;
-    if (needed <= session->memory_needed) {
+    session->column_count += column_count;
+    uint64_t limit = MIN(room_for(session), session->memory_most);
+    if (limit <= session->memory_limit) {
         return STATUS_OK;
     }
-    session->memory_needed = needed;
-    buf_printf(&session->sql, "SET GLOBAL memory_limit = '%" PRIu64 "B'",
-               MIN(needed, session->memory_most));
+    session->memory_limit = limit;
+    buf_printf(&session->sql, "SET GLOBAL memory_limit = '%" PRIu64 "B'", limit);
     return duck_run(session, NULL, err);
 }
 

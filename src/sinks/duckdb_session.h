@@ -28,9 +28,10 @@ typedef struct DuckSession {
     DuckConnection connection;
     Str catalog; // the name under which DuckDB knows the file
     bool has_json;
-    uint64_t memory_most;   // the user's memory_limit
-    uint64_t memory_needed; // see duck_session_make_room()
-    uint64_t block_size;    // of the file
+    uint64_t memory_most;  // the user's memory_limit
+    uint64_t memory_limit; // as set now
+    uint64_t column_count; // see duck_session_make_room()
+    uint64_t block_size;   // of the file
     bool in_transaction;
     Buf sql; // the statement that is being built; empty between uses
     // Interrupts what runs when the cancel token is set: a statement may take minutes.
@@ -50,9 +51,8 @@ MUST_CHECK Status duck_session_open(DuckSession *session, const DuckSettings *se
  *  while: a third of what a large transaction takes. */
 void duck_session_return_memory(const DuckSession *session);
 
-/** Raise DuckDB's memory limit, up to the user's, to what writing to a table of so many columns
- * takes.
- */
+/** Raise DuckDB's memory limit, up to the user's, to what a transaction takes that writes to so
+ * many columns more. */
 MUST_CHECK Status duck_session_make_room(DuckSession *session, uint16_t column_count, Error *err);
 
 /** Rolls back. Accepts a zeroed or half-opened session. */

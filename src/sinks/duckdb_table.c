@@ -703,6 +703,16 @@ static void remember(DuckSink *sink, const Relation *now, const FoundTable *foun
     duck_table_free(last);
 }
 
+// That were not written to before.
+static uint16_t count_new_columns(const DuckSink *sink, const Relation *was, const Relation *now)
+{
+    if (map_get_u64(&sink->ours, now->oid) == NULL) {
+        return now->column_count;
+    }
+    bool has_more = was != NULL && now->column_count > was->column_count;
+    return has_more ? (uint16_t)(now->column_count - was->column_count) : 0;
+}
+
 Status duck_prepare(DuckSink *sink, const Relation *was, const Relation *now, Error *err)
 {
     Arena arena = {0};
@@ -716,7 +726,7 @@ Status duck_prepare(DuckSink *sink, const Relation *was, const Relation *now, Er
         status = shape(sink, was, now, &arena, &found, err);
     }
     if (status == STATUS_OK) {
-        status = duck_session_make_room(&sink->session, now->column_count, err);
+        status = duck_session_make_room(&sink->session, count_new_columns(sink, was, now), err);
     }
     if (status == STATUS_OK) {
         remember(sink, now, &found);

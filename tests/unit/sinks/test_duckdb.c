@@ -663,13 +663,20 @@ static void errors_say_what_to_do(void **state)
         {DUCK_ERROR_TRANSACTION, "TransactionContext Error: Conflict on update!", ERROR_TRANSIENT,
          ""},
     };
-    DuckSession session = {.path = "a.duckdb", .memory_most = 500 << 20};
+    DuckSession session = {
+        .path = "a.duckdb", .memory_most = 500 << 20, .memory_limit = 500 << 20};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         Error error = {0};
         assert_int_equal(duck_fail(&session, cases[i].type, cases[i].text, &error), STATUS_FAIL);
         assert_string_equal(error_kind_name(error.kind), error_kind_name(cases[i].kind));
         assert_non_null(strstr(error.hint, cases[i].hint));
     }
+    // The limit was a lower one of our own.
+    Error error = {0};
+    session.memory_limit = 100 << 20;
+    assert_int_equal(duck_fail(&session, cases[3].type, cases[3].text, &error), STATUS_FAIL);
+    assert_int_equal(error.kind, ERROR_TRANSIENT);
+    assert_non_null(strstr(error.hint, "tried again with 500 MB"));
 }
 
 int main(void)
