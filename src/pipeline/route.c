@@ -246,6 +246,32 @@ static SourceTables missing_tables(Route *route, const SourceTables *tables, Are
     return missing;
 }
 
+// Of a sink that takes everything the checkpoint only says which tables the source has told.
+static void note_told(Route *route, const Relation *relation)
+{
+    if (route->sink->ops->takes_all && relation != NULL) {
+        Table *table = tables_get(&route->tables, relation->oid);
+        adopt(route, table);
+        tables_set_target(&route->tables, table, relation);
+    }
+}
+
+// What is there from the start is not told.
+static Status note_all_told(Route *route, const SourceTables *tables, Error *err)
+{
+    if (checkpoint_get(&route->checkpoint, STR("position")) != NULL) {
+        return STATUS_OK;
+    }
+    for (size_t i = 0; i < tables->count; i++) {
+        note_told(route, tables->items[i].relation);
+    }
+    Checkpoint changed = {0};
+    tables_save(&route->tables, &changed);
+    Status status = route_store(route, &changed, err);
+    checkpoint_done(&changed);
+    return status;
+}
+
 static Status in_snapshot(Route *route, const SourceTable *tables, size_t count, Error *err)
 {
     Source *source = route->options.source;
@@ -263,7 +289,7 @@ static Status in_snapshot(Route *route, const SourceTable *tables, size_t count,
 Status route_copy(Route *route, const SourceTables *tables, Error *err)
 {
     if (route->sink->ops->takes_all) {
-        return STATUS_OK; // whoever reads it there copies for itself
+        return note_all_told(route, tables, err); // whoever reads it there copies for itself
     }
     Arena scratch = {0};
     SourceTables missing = missing_tables(route, tables, &scratch);
@@ -420,6 +446,7 @@ static Status take_one(Route *route, const Change *change, bool *ret_deliver, Er
     }
     if (change->relation == NULL || route->sink->ops->takes_all) {
         *ret_deliver = true;
+        note_told(route, change->relation);
         return STATUS_OK;
     }
     Table *table = find_table(route, change->relation);
@@ -471,7 +498,7 @@ static Status write_run(Route *route, const Change *changes, size_t count, Error
 static bool is_plain(Route *route, const Change *change)
 {
     if (route->sink->ops->takes_all) {
-        return change->transaction->commit_lsn > route->resumed.lsn;
+        return change->op != CHANGE_SCHEMA && change->transaction->commit_lsn > route->resumed.lsn;
     }
     if (change->relation == NULL || change->op == CHANGE_SCHEMA) {
         return false;
