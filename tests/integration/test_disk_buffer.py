@@ -351,6 +351,7 @@ def test_tables_come_and_change(hub):
     hub.source.sql("""
         ALTER TABLE orders ADD COLUMN stamp text DEFAULT gen_random_uuid()::text;
         ALTER TABLE orders ALTER total TYPE text USING 'total ' || total;
+        INSERT INTO orders (customer, total) VALUES (1, 'told by this');
         UPDATE later SET v = 'changed' WHERE id % 3 = 0;
         ALTER TABLE later RENAME TO renamed;
         DELETE FROM renamed WHERE id % 5 = 0;
