@@ -435,6 +435,27 @@ static Status cannot_convert(const Evolution *step, const SchemaChange *change, 
     return error_hint(err, "Have the table copied again.");
 }
 
+// Whether every value that is there can be cast.
+static Status can_cast(const Evolution *step, Str name, DuckType type, bool *ret, Error *err)
+{
+    DuckRows rows;
+    Buf *sql = &step->sink->session.sql;
+    buf_cstr(sql, "SELECT '' FROM ");
+    sql_table_name(sql, step->table->name);
+    buf_cstr(sql, " WHERE ");
+    sql_identifier(sql, name);
+    buf_cstr(sql, " IS NOT NULL AND TRY_CAST(");
+    sql_identifier(sql, name);
+    buf_cstr(sql, " AS ");
+    duck_type_name(type, sql);
+    buf_cstr(sql, ") IS NULL LIMIT 1");
+    if (duck_select(&step->sink->session, NULL, 0, step->arena, &rows, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = rows.row_count == 0;
+    return STATUS_OK;
+}
+
 // What is not converted exactly is so only in an empty table: the pipeline copies a table anew when
 // a type changes, and clears it first. A history stays, so its column steps aside.
 static Status change_type(Evolution *step, const SchemaChange *change, Error *err)
@@ -450,6 +471,10 @@ static Status change_type(Evolution *step, const SchemaChange *change, Error *er
         return STATUS_OK;
     }
     bool alike = casts_alike(was, now);
+    if (alike && sink->mode == SQL_HISTORY &&
+        can_cast(step, found->name, now, &alike, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
     if (!alike && sink->mode == SQL_HISTORY) {
         return add_column(step, change->now, err);
     }

@@ -445,7 +445,7 @@ static Status cannot_convert(SqliteSink *sink, const SqliteFound *table, const R
     return sqlite_hint_copy_again(sink, table->name, now, err);
 }
 
-Status sqlite_evolve(SqliteSink *sink, SqliteFound *table, const Relation *was, const Relation *now,
+static Status evolve(SqliteSink *sink, SqliteFound *table, const Relation *was, const Relation *now,
                      Arena *arena, Error *err)
 {
     Plan plan;
@@ -472,4 +472,48 @@ Status sqlite_evolve(SqliteSink *sink, SqliteFound *table, const Relation *was, 
         }
     }
     return STATUS_OK;
+}
+
+// @was, with a number for each column of another type that no column of @now has: as if it had been
+// dropped, and another one of its name been added.
+static const Relation *set_apart(const Relation *was, const Relation *now, Arena *arena)
+{
+    SchemaChange *changes;
+    size_t count = relation_diff(was, now, arena, &changes);
+    Relation *apart = relation_copy(arena, was);
+    for (size_t i = 0; i < count; i++) {
+        if (changes[i].edit == SCHEMA_CHANGE_TYPE) {
+            ptrdiff_t at = changes[i].was - was->columns;
+            apart->columns[at].attnum = (int16_t)(INT16_MAX - at);
+        }
+    }
+    return apart;
+}
+
+// A mirror is empty when a type changes, for it is copied anew. A history keeps its rows: where
+// they cannot be converted, the columns of another type stay as they were, under other names.
+Status sqlite_evolve(SqliteSink *sink, SqliteFound *table, const Relation *was, const Relation *now,
+                     Arena *arena, Error *err)
+{
+    if (sink->mode != SQL_HISTORY) {
+        return evolve(sink, table, was, now, arena, err);
+    }
+    if (sqlite_db_exec(&sink->db, "SAVEPOINT weir_evolve", err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    Error failure = {0};
+    if (evolve(sink, table, was, now, arena, &failure) == STATUS_OK) {
+        return sqlite_db_exec(&sink->db, "RELEASE weir_evolve", err);
+    }
+    if (failure.kind != ERROR_CONFIG) {
+        *err = failure;
+        return STATUS_FAIL;
+    }
+    buf_reset(&sink->sql);
+    if (sqlite_db_exec(&sink->db, "ROLLBACK TO weir_evolve", err) != STATUS_OK ||
+        sqlite_db_exec(&sink->db, "RELEASE weir_evolve", err) != STATUS_OK ||
+        sqlite_inspect(sink, table->name, arena, table, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return evolve(sink, table, set_apart(was, now, arena), now, arena, err);
 }

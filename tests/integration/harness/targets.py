@@ -41,10 +41,13 @@ class Target:
         op, lsn, ordinal = (names.index(n) for n in HISTORY[:3])
         data = [i for i, n in enumerate(names) if n not in HISTORY]
         key = [names.index(k) for k in source.key]
-        state = {}
+        state, copy = {}, None
         order = sorted(found.rows, key=lambda r: (r[lsn], int(r[ordinal]), r[op] != "delete"))
         for row in order:
             at = tuple(row[i] for i in key)
+            if row[op] == "read" and row[lsn] != copy:
+                copy = row[lsn]  # another copy says what there is from there on
+                state.clear()
             if row[op] == "truncate":
                 state.clear()
             elif row[op] == "delete":
