@@ -338,11 +338,13 @@ static Status find_publications(Postgres *postgres, Error *err)
 {
     Arena scratch = {0};
     bool has_append = false;
+    Str untold;
     Str append = str_from(
         arena_printf(&postgres->arena, "%" STR_FMT "_append", STR_ARG(postgres->publication_name)));
     Status status = postgres_find_owner(postgres, &scratch, err);
     if (status == STATUS_OK && postgres->owns_publication) {
-        status = postgres_publication_exists(postgres, append, &has_append, err);
+        status =
+            postgres_look_up_publication(postgres, append, &scratch, &has_append, &untold, err);
     }
     if (has_append) {
         postgres->append_publication = append;

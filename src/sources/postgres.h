@@ -157,7 +157,9 @@ MUST_CHECK Status postgres_publish(Postgres *postgres, Error *err);
 void postgres_create_publication(const Postgres *postgres, Buf *sql, Str name,
                                  const WantedTables *wanted, bool append_only);
 
-MUST_CHECK Status postgres_publication_exists(Postgres *postgres, Str name, bool *ret, Error *err);
+/** *ret_untold: kinds of changes that it leaves out, in words; in @arena. */
+MUST_CHECK Status postgres_look_up_publication(Postgres *postgres, Str name, Arena *arena,
+                                               bool *ret_exists, Str *ret_untold, Error *err);
 
 // postgres_slot.c
 

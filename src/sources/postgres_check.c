@@ -123,18 +123,38 @@ static void check_identity(const WantedTables *wanted, Report *report)
     }
 }
 
+// Of a publication that is there.
+static void check_kinds(const Postgres *postgres, Str untold, Report *report)
+{
+    if (untold.len == 0) {
+        return;
+    }
+    CLEANUP(buf_done) Buf sql;
+    buf_init(&sql, 4096);
+    buf_cstr(&sql, "ALTER PUBLICATION ");
+    pg_identifier(&sql, postgres->publication_name);
+    buf_cstr(&sql, " SET (publish = 'insert, update, delete, truncate');");
+    report_problem(report, PROBLEM_NOTE, buf_cstring(&sql),
+                   "publication \"%" STR_FMT "\" does not publish %" STR_FMT
+                   ": the target will be without them",
+                   STR_ARG(postgres->publication_name), STR_ARG(untold));
+}
+
 static Status check_publication(Postgres *postgres, Report *report, Error *err)
 {
     Arena scratch = {0};
     WantedTables wanted;
     bool exists = false;
+    Str untold = {0};
     Status status = postgres_wanted(postgres, &scratch, &wanted, err);
     if (status == STATUS_OK) {
-        status = postgres_publication_exists(postgres, postgres->publication_name, &exists, err);
+        status = postgres_look_up_publication(postgres, postgres->publication_name, &scratch,
+                                              &exists, &untold, err);
     }
     if (status == STATUS_OK && exists) {
         report_problem(report, PROBLEM_FACT, NULL, "publication \"%" STR_FMT "\" exists",
                        STR_ARG(postgres->publication_name));
+        check_kinds(postgres, untold, report);
     } else if (status == STATUS_OK) {
         Str append = str_from(
             arena_printf(&scratch, "%" STR_FMT "_append", STR_ARG(postgres->publication_name)));

@@ -194,10 +194,9 @@ static Status on_relation(Postgres *postgres, const PgoutputRelation *message, E
     if (catalog_describe(&catalog, message, &stream->scratch, &relation, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    // Asked for before its copy may begin: if it is still the same at a later look, nothing is
-    // missing since.
-    if (known->published <= PUBLISHED_NO_MORE &&
-        postgres_publishing(postgres, message->oid, &known->published, err) != STATUS_OK) {
+    // The server describes a table again when its publication changes. And it is asked before a
+    // copy may begin: if it is still the same at a later look, nothing is missing since.
+    if (postgres_publishing(postgres, message->oid, &known->published, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     relation->published = known->published;

@@ -54,7 +54,7 @@ void postgres_choose_names(Postgres *postgres)
 typedef struct Publication {
     bool exists;
     bool all_tables;
-    bool updates_and_deletes;
+    Str untold;           // kinds of changes that it leaves out
     CatalogTable *tables; // named in it: oid, schema and name only
     size_t count;
 } Publication;
@@ -67,7 +67,11 @@ static Status read_publication(Postgres *postgres, Str name, Arena *arena, Publi
     CLEANUP(pg_result_clear) PGresult *result = NULL;
     if (pg_query(
             postgres->sql, &wait,
-            "SELECT p.puballtables, p.pubupdate AND p.pubdelete, r.prrelid, n.nspname, c.relname"
+            "SELECT p.puballtables, concat_ws(', ', CASE WHEN NOT p.pubinsert THEN 'inserts' END,"
+            "       CASE WHEN NOT p.pubupdate THEN 'updates' END,"
+            "       CASE WHEN NOT p.pubdelete THEN 'deletes' END,"
+            "       CASE WHEN NOT p.pubtruncate THEN 'truncates' END),"
+            "       r.prrelid, n.nspname, c.relname"
             "  FROM pg_publication p LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid"
             "  LEFT JOIN pg_class c ON c.oid = r.prrelid"
             "  LEFT JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = $1",
@@ -79,7 +83,9 @@ static Status read_publication(Postgres *postgres, Str name, Arena *arena, Publi
         (Publication){.exists = rows > 0, .tables = ARENA_ARRAY(arena, CatalogTable, (size_t)rows)};
     for (int i = 0; i < rows; i++) {
         ret->all_tables = PQgetvalue(result, i, 0)[0] == 't';
-        ret->updates_and_deletes = PQgetvalue(result, i, 1)[0] == 't';
+        if (i == 0) {
+            ret->untold = str_copy(arena, str_from(PQgetvalue(result, i, 1)));
+        }
         uint64_t oid;
         if (!PQgetisnull(result, i, 2) && str_to_uint64(str_from(PQgetvalue(result, i, 2)), &oid)) {
             ret->tables[ret->count++] = (CatalogTable){
@@ -274,6 +280,24 @@ static void tell_append_only(const Postgres *postgres, const CatalogTable *table
                      STR_ARG(table->schema), STR_ARG(table->name)));
 }
 
+// Somebody else's publication is read as it is.
+static Status tell_untold(Postgres *postgres, Arena *arena, Error *err)
+{
+    const SourceContext *context = &postgres->base.context;
+    Publication given;
+    if (read_publication(postgres, postgres->publication_name, arena, &given, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (given.untold.len > 0) {
+        context->notice(context->notice_context,
+                        arena_printf(arena,
+                                     "publication \"%" STR_FMT "\" does not publish %" STR_FMT
+                                     ": the target will be without them",
+                                     STR_ARG(postgres->publication_name), STR_ARG(given.untold)));
+    }
+    return STATUS_OK;
+}
+
 Status postgres_publish(Postgres *postgres, Error *err)
 {
     Arena scratch = {0};
@@ -291,6 +315,9 @@ Status postgres_publish(Postgres *postgres, Error *err)
     if (status == STATUS_OK && postgres->owns_publication) {
         status = publish_owned(postgres, &wanted, &scratch, err);
     }
+    if (status == STATUS_OK && is_start && !postgres->owns_publication) {
+        status = tell_untold(postgres, &scratch, err);
+    }
     for (size_t i = 0; status == STATUS_OK && i < wanted.count; i++) {
         if (wanted.items[i].append_only && (is_start || wanted.items[i].is_added)) {
             tell_append_only(postgres, wanted.items[i].table, &scratch);
@@ -300,12 +327,14 @@ Status postgres_publish(Postgres *postgres, Error *err)
     return status;
 }
 
-Status postgres_publication_exists(Postgres *postgres, Str name, bool *ret, Error *err)
+Status postgres_look_up_publication(Postgres *postgres, Str name, Arena *arena, bool *ret_exists,
+                                    Str *ret_untold, Error *err)
 {
-    Arena scratch = {0};
     Publication given;
-    Status status = read_publication(postgres, name, &scratch, &given, err);
-    *ret = status == STATUS_OK && given.exists;
-    arena_done(&scratch);
-    return status;
+    if (read_publication(postgres, name, arena, &given, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret_exists = given.exists;
+    *ret_untold = given.untold;
+    return STATUS_OK;
 }

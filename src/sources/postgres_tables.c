@@ -228,20 +228,26 @@ static const char published_query[] =
 
 // FOR TABLES IN SCHEMA, since Postgres 15.
 static const char schema_entries[] =
-    "UNION ALL SELECT s.oid FROM pg_publication p"
+    "UNION ALL SELECT concat(s.oid, ' ', p.xmin) FROM pg_publication p"
     "   JOIN pg_publication_namespace s ON s.pnpubid = p.oid"
     "  WHERE p.pubname = $1 AND s.pnnspid IN (SELECT k.relnamespace FROM pg_class k"
     "        WHERE k.oid = c.oid OR k.oid IN (SELECT relid FROM pg_partition_ancestors(c.oid)))";
 
 // What publishes table c: the main publication's entries for it, for a table that it is a partition
-// of, for its schema, or for all tables.
+// of, for its schema, or for all tables. The publication's own row has a new version when it is to
+// publish other kinds of changes, and so has a partition's when it is attached again.
 static const char *entries(const Postgres *postgres, Arena *arena)
 {
     return arena_printf(
         arena,
-        "(SELECT hashtextextended(string_agg(e.oid::text, ' ' ORDER BY e.oid), 0) FROM ("
-        " SELECT p.oid FROM pg_publication p WHERE p.pubname = $1 AND p.puballtables"
-        " UNION ALL SELECT r.oid FROM pg_publication p"
+        "(SELECT hashtextextended(string_agg(e.entry, ',' ORDER BY e.entry)"
+        "   || (SELECT coalesce(string_agg(concat(i.inhrelid, ' ', i.xmin), ',' ORDER BY "
+        "i.inhrelid), '')"
+        "         FROM pg_inherits i WHERE i.inhrelid = c.oid OR"
+        "              i.inhrelid IN (SELECT relid FROM pg_partition_ancestors(c.oid))), 0) FROM ("
+        " SELECT concat(p.oid, ' ', p.xmin) AS entry FROM pg_publication p WHERE p.pubname = $1 "
+        "AND p.puballtables"
+        " UNION ALL SELECT concat(r.oid, ' ', p.xmin) FROM pg_publication p"
         "   JOIN pg_publication_rel r ON r.prpubid = p.oid"
         "  WHERE p.pubname = $1 AND (r.prrelid = c.oid OR"
         "        r.prrelid IN (SELECT relid FROM pg_partition_ancestors(c.oid))) %s) e)",
@@ -437,7 +443,9 @@ static const char digest_query[] =
     "      AND c.oid >= 16384), '|',"
     "  (SELECT string_agg(concat_ws(' ', i.indexrelid, i.indisprimary), ',' ORDER BY i.indexrelid)"
     "     FROM pg_index i WHERE i.indisprimary OR i.indisreplident), '|',"
-    "  (SELECT string_agg(concat_ws(' ', p.oid, p.pubviaroot), ',' ORDER BY p.oid)"
+    "  (SELECT string_agg(concat_ws(' ', h.inhrelid, h.inhparent, h.xmin), ',' ORDER BY h.inhrelid,"
+    "                     h.inhparent) FROM pg_inherits h), '|',"
+    "  (SELECT string_agg(concat_ws(' ', p.oid, p.xmin), ',' ORDER BY p.oid)"
     "     FROM pg_publication p WHERE p.pubname IN ($1, $2)), '|',"
     "  (SELECT string_agg(concat_ws(' ', r.oid, r.prrelid), ',' ORDER BY r.oid)"
     "     FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid"

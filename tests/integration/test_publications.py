@@ -207,6 +207,65 @@ def test_stopped_while_a_copy_waits(pipeline):
     pipeline.check([("public", "stays"), ("public", "moves"), ("public", "slow")])
 
 
+@pytest.mark.sql
+def test_missed_rows_are_changed_at_once(pipeline):
+    """The table is back, and a change of a row that was missed comes before anybody has had a look."""
+    pipeline.source.sql(TABLES)
+    process = pipeline.start(*OWN)
+    pipeline.settle(process)
+    pipeline.source.sql("ALTER PUBLICATION mine DROP TABLE moves")
+    pipeline.source.sql(MISSED)
+    pipeline.source.sql("ALTER PUBLICATION mine ADD TABLE moves")
+    pipeline.source.sql("UPDATE moves SET v = 'after' WHERE id = 11")
+    pipeline.settle(process)
+    assert process.stop().code == 0
+    pipeline.drain(*OWN)
+    pipeline.check([("public", "stays"), ("public", "moves")])
+
+
+KINDS = {"insert": "updates, deletes, truncates", "insert, update, delete": "truncates"}
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+@pytest.mark.parametrize("publish", KINDS)
+def test_kinds_that_are_not_published(pipeline, publish):
+    """Said by check and at the start; and once they are published, what was missed is made good."""
+    pipeline.source.sql(TABLES)
+    pipeline.drain(*OWN)
+    pipeline.source.sql(f"ALTER PUBLICATION mine SET (publish = '{publish}')")
+    said = f'publication "mine" does not publish {KINDS[publish]}'
+    checked = pipeline.weir.run("check", pipeline.source.url, pipeline.target.url(), *OWN).text
+    assert said in checked and "SET (publish = 'insert, update, delete, truncate')" in checked
+    assert said in pipeline.drain(*OWN).text
+    pipeline.source.sql("TRUNCATE stays; " + MISSED)
+    pipeline.source.sql("ALTER PUBLICATION mine SET (publish = 'insert, update, delete, truncate')")
+    assert BACK in pipeline.drain(*OWN).text
+    pipeline.check([("public", "stays"), ("public", "moves")])
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+@pytest.mark.parametrize("own", ["own", "given"])
+def test_partition_that_was_detached_for_a_while(pipeline, own):
+    source, target = pipeline.source, pipeline.target.url()
+    source.sql("CREATE TABLE m (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);"
+               "CREATE TABLE m1 PARTITION OF m FOR VALUES FROM (0) TO (100);"
+               "INSERT INTO m VALUES (1, 'a'), (2, 'b'); CREATE TABLE m2 (id int PRIMARY KEY, v text);"
+               "INSERT INTO m2 VALUES (101, 'x'); CREATE PUBLICATION mine FOR TABLE m")
+    args = () if own == "own" else OWN
+    url = source.url + "?partitions=leaf&refresh=100ms"
+    pipeline.weir.drain(url, target, *args)
+    source.sql("ALTER TABLE m DETACH PARTITION m1; UPDATE m1 SET v = 'missed' WHERE id = 1")
+    source.sql("ALTER TABLE m ATTACH PARTITION m1 FOR VALUES FROM (0) TO (100)")
+    source.sql("UPDATE m SET v = 'seen' WHERE id = 2")
+    pipeline.weir.drain(url, target, *args)
+    pipeline.check([("public", "m1")])
+    process = pipeline.weir.start("stream", url, target, *args)
+    process.expect("streaming")
+    source.sql("ALTER TABLE m ATTACH PARTITION m2 FOR VALUES FROM (100) TO (200)")
+    wait_for(lambda: pipeline.target.count("public", "m2") == 1, 30, "the attached partition is copied")
+    assert process.stop().code == 0
+
+
 ALTERED = {
     "added": "ALTER TABLE late ADD c text; UPDATE late SET c = 'c' || id",
     "swapped": "ALTER TABLE late RENAME a TO x; ALTER TABLE late RENAME b TO a; ALTER TABLE late RENAME x TO b",
