@@ -90,7 +90,8 @@ static void print_option(const Option *option, bool is_typed)
         buf_char(&text, '.');
     }
     if (option->fallback != NULL && !(is_typed && option->type == OPTION_TYPE_BOOL)) {
-        buf_printf(&text, " Default: %s.", option->fallback);
+        bool is_dot = strcmp(option->fallback, ".") == 0; // would look like the sentence's end
+        buf_printf(&text, is_dot ? " Default: \"%s\"." : " Default: %s.", option->fallback);
     }
     print_wrapped(buf_cstring(&text), OPTION_COLUMN, column);
 }

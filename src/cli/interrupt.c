@@ -30,6 +30,7 @@ void interrupt_watch(Runner *const *runners, size_t count)
     (void)sigaction(SIGTERM, &action, NULL);
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     (void)sigaction(SIGPIPE, &ignore, NULL);
+    (void)sigaction(SIGXFSZ, &ignore, NULL); // writing then fails with EFBIG, which is told
 }
 
 void interrupt_clear(void)

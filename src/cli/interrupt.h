@@ -4,7 +4,7 @@
 #include "pipeline/runner.h"
 
 /** Route the signals to @count runners, which must live until interrupt_clear(). Also ignores
- *  SIGPIPE. */
+ *  SIGPIPE and SIGXFSZ. */
 void interrupt_watch(Runner *const *runners, size_t count);
 void interrupt_clear(void);
 
