@@ -4,7 +4,7 @@ import os
 import pytest
 
 from harness import postgres
-from harness.compare import assert_equal
+from harness.compare import assert_equal, compare_table, read_postgres
 from harness.targets import SINKS, SQL_SINKS, make_target
 from harness.wait import wait_for
 from harness.weir import Weir
@@ -131,6 +131,13 @@ class Pipeline:
 
     def check(self, tables=None, **read):
         assert_equal(self.source, self.target, tables, **read)
+
+    def check_history(self, tables):
+        """mode=history, played back, gives the source."""
+        for table in tables:
+            wanted = read_postgres(self.source.connection, "public", table)
+            state, _ = self.target.history("public", table, wanted)
+            assert compare_table(table, wanted, state, self.target.kind) == []
 
     def settle(self, process, timeout=60):
         """Until everything that is committed now is durable in the target."""

@@ -187,8 +187,9 @@ class TestUnderLoad:
             op, lsn, ordinal = (names.index(f"_weir_{n}") for n in ("op", "lsn", "ordinal"))
             changes = [(row[lsn], row[ordinal], row[op]) for row in history.rows if row[op] != "read"]
             assert len(changes) == len(set(changes)), f"{table}: a change is there twice"
-        reads = [row for row in history.rows if row[op] == "read"]
-        assert len(reads) == len({tuple(row[:2]) for row in reads}), "a copied row is there twice"
+            reads = [tuple(row[:2]) for row in history.rows if row[op] == "read"]
+            assert table == "events" or len(reads) == len(set(reads)), f"{table}: a copied row is there twice"
+        pipeline.check_history(["keyed", "pairs", "parts"])
 
 
 def test_killed_while_copying(pipeline, seed):
