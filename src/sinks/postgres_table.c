@@ -70,6 +70,26 @@ Status postgres_empty(PostgresSink *sink, const Str *names, size_t count, Error 
     return STATUS_OK;
 }
 
+// Another pipeline may be about to fill the same table, which has no rows yet. The lock is the
+// session's, so whoever comes first has it as long as it runs.
+static Status claim_table(PostgresSink *sink, Str name, Error *err)
+{
+    const char *parameters[] = {str_to_cstr(&sink->scratch, name)};
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (postgres_query(sink, "SELECT pg_try_advisory_lock(hashtextextended('weir ' || $1, 0))", 1,
+                       parameters, &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (PQgetvalue(result, 0, 0)[0] == 't') {
+        return STATUS_OK;
+    }
+    error_set(err, ERROR_CONFIG, "target table %" STR_FMT " is another pipeline's, which runs now",
+              STR_ARG(name));
+    return error_hint(err,
+                      "Give each pipeline tables of its own (?schema=), or let all of them add "
+                      "to what is there (?existing=keep).");
+}
+
 // A table with rows that this pipeline did not put there.
 static Status settle_existing(PostgresSink *sink, const Relation *relation, Str name, Error *err)
 {
@@ -279,6 +299,11 @@ static Status bring_about(PostgresSink *sink, const Relation *was, const Relatio
     if (was != NULL) {
         return postgres_evolve(sink, was, now, err);
     }
+    Str name = postgres_table_text(sink, table);
+    bool is_shared = sink->existing == SQL_EXISTING_KEEP;
+    if (!is_shared && claim_table(sink, name, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
     if (postgres_find_table(sink, table, &sink->scratch, &found, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
@@ -290,7 +315,6 @@ static Status bring_about(PostgresSink *sink, const Relation *was, const Relatio
     if (postgres_check_fit(sink, now, table, &found, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    Str name = postgres_table_text(sink, table);
     bool has_key;
     if (postgres_has_key(sink, now, table, &has_key, err) != STATUS_OK) {
         return STATUS_FAIL;

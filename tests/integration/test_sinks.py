@@ -110,3 +110,18 @@ def test_a_target_that_never_could_be_written(pipeline, make_database):
     make_database().sql(f'ALTER DATABASE "{target.database.name}" SET default_transaction_read_only = on')
     ended = pipeline.drain(code=None, timeout=30)
     assert ended.code == 2 and "read-only transaction" in ended.text, ended
+
+
+@pytest.mark.parametrize("sink", ["postgres"])
+def test_two_pipelines_into_one_table(pipeline):
+    """Neither has rows in it when the other one looks."""
+    pipeline.source.sql("CREATE TABLE t (n int)")
+    process = pipeline.start("--name", "one")
+    pipeline.settle(process)
+    refused = pipeline.drain("--name", "two", code=2)
+    assert "is another pipeline's, which runs now" in refused.err
+    pipeline.source.sql("INSERT INTO t SELECT g % 3 FROM generate_series(1, 100) g")
+    pipeline.settle(process)
+    assert process.stop().code == 0
+    pipeline.check()
+    assert "did not copy" in pipeline.drain("--name", "two", code=2).err
