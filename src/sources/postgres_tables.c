@@ -175,6 +175,25 @@ static Status load_wanted(Postgres *postgres, const CatalogTables *all, Arena *a
     return catalog_load(&catalog, oids, count, arena, ret, err);
 }
 
+// Without a column there is nothing to publish: such a table is left out, and that is said once.
+static bool has_columns(const Postgres *postgres, const CatalogTable *table, Arena *arena)
+{
+    for (uint16_t i = 0; i < table->column_count; i++) {
+        if (!table->columns[i].is_generated || postgres->server_version >= 180000) {
+            return true;
+        }
+    }
+    if (!postgres->stream.is_started) {
+        const SourceContext *context = &postgres->base.context;
+        context->notice(context->notice_context,
+                        arena_printf(arena,
+                                     "table \"%" STR_FMT ".%" STR_FMT
+                                     "\" has no column to publish: it is left out",
+                                     STR_ARG(table->schema), STR_ARG(table->name)));
+    }
+    return false;
+}
+
 Status postgres_wanted(Postgres *postgres, Arena *arena, WantedTables *ret, Error *err)
 {
     Catalog catalog = postgres_catalog(postgres);
@@ -194,12 +213,14 @@ Status postgres_wanted(Postgres *postgres, Arena *arena, WantedTables *ret, Erro
         return STATUS_FAIL;
     }
     ret->items = ARENA_ARRAY(arena, WantedTable, tables.count);
-    ret->count = tables.count;
+    ret->count = 0;
     for (size_t i = 0; i < tables.count; i++) {
-        ret->items[i] = (WantedTable){
-            .table = &tables.items[i],
-            .append_only = !catalog_has_identity(&tables.items[i]),
-        };
+        if (has_columns(postgres, &tables.items[i], arena)) {
+            ret->items[ret->count++] = (WantedTable){
+                .table = &tables.items[i],
+                .append_only = !catalog_has_identity(&tables.items[i]),
+            };
+        }
     }
     return STATUS_OK;
 }
