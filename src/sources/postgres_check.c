@@ -50,6 +50,60 @@ static Status check_server(Postgres *postgres, Report *report, bool needs_public
     return STATUS_OK;
 }
 
+// Who reads a table, and who owns it: only an owner may publish it. Each with what grants it.
+static const char rights_query[] =
+    "SELECT format('%I.%I', n.nspname, c.relname), has_schema_privilege(n.oid, 'USAGE'),"
+    "       has_table_privilege(c.oid, 'SELECT') OR has_any_column_privilege(c.oid, 'SELECT'),"
+    "       pg_has_role(c.relowner, 'USAGE'),"
+    "       format('GRANT USAGE ON SCHEMA %I TO %I;', n.nspname, current_user),"
+    "       format('GRANT SELECT ON %I.%I TO %I;', n.nspname, c.relname, current_user),"
+    "       format('GRANT %I TO %I;', pg_get_userbyid(c.relowner), current_user), current_user"
+    "  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE c.oid = ANY ($1::oid[]) ORDER BY n.nspname, c.relname";
+
+static Status query_rights(Postgres *postgres, const WantedTables *wanted, PGresult **ret,
+                           Error *err)
+{
+    CLEANUP(buf_done) Buf oids;
+    buf_init(&oids, (size_t)LIMIT_TABLES * 12 + 2);
+    for (size_t i = 0; i < wanted->count; i++) {
+        buf_printf(&oids, "%s%u", i == 0 ? "{" : ",", wanted->items[i].table->oid);
+    }
+    buf_cstr(&oids, wanted->count == 0 ? "{}" : "}");
+    const char *parameters[] = {buf_cstring(&oids)};
+    PgWait wait = postgres_wait(postgres);
+    return pg_query(postgres->sql, &wait, rights_query, 1, parameters, ret, err);
+}
+
+static Status check_rights(Postgres *postgres, const WantedTables *wanted, bool needs_owner,
+                           Report *report, Error *err)
+{
+    enum { NAME, USAGE, READS, OWNS, GRANT_USAGE, GRANT_SELECT, GRANT_OWNER, USER };
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (query_rights(postgres, wanted, &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    for (int i = 0; i < PQntuples(result); i++) {
+        const char *user = PQgetvalue(result, i, USER);
+        const char *name = PQgetvalue(result, i, NAME);
+        if (PQgetvalue(result, i, USAGE)[0] != 't') {
+            report_problem(report, PROBLEM_MUST, PQgetvalue(result, i, GRANT_USAGE),
+                           "user \"%s\" may not use the schema of table %s", user, name);
+        }
+        if (PQgetvalue(result, i, READS)[0] != 't') {
+            report_problem(report, PROBLEM_MUST, PQgetvalue(result, i, GRANT_SELECT),
+                           "user \"%s\" may not read table %s", user, name);
+        }
+        if (needs_owner && PQgetvalue(result, i, OWNS)[0] != 't') {
+            report_problem(report, PROBLEM_MUST, PQgetvalue(result, i, GRANT_OWNER),
+                           "user \"%s\" may not publish table %s, which is somebody else's; or "
+                           "let its owner make a publication, and name it with --publication",
+                           user, name);
+        }
+    }
+    return STATUS_OK;
+}
+
 static Status check_free_slots(Postgres *postgres, Report *report, Error *err)
 {
     PgWait wait = postgres_wait(postgres);
@@ -164,6 +218,9 @@ static Status check_publication(Postgres *postgres, Report *report, Error *err)
     if (status == STATUS_OK) {
         check_identity(&wanted, report);
         status = check_server(postgres, report, !exists, err);
+    }
+    if (status == STATUS_OK) {
+        status = check_rights(postgres, &wanted, !exists, report, err);
     }
     arena_done(&scratch);
     return status;

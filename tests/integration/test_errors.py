@@ -1,5 +1,6 @@
 """Bad input: each says what is wrong and what to do, none loses or doubles a row, none prints a password
 (harness.weir looks for that after every run)."""
+import json
 import os
 import pathlib
 import re
@@ -204,6 +205,26 @@ def role(source):
     yield name
     source.sql(f"DROP OWNED BY {name}")
     source.sql(f"DROP ROLE {name}")
+
+
+def test_check_says_what_to_grant(weir, source, role):
+    """Each statement as it is printed; then it is ready, and it is true."""
+    source.sql(TABLE + 'CREATE SCHEMA "My S"; CREATE TABLE "My S"."t 2" (id int PRIMARY KEY)')
+    url = with_user(source, role, PASSWORD)
+    granted = set()
+    for _ in range(3):
+        said = json.loads(weir.run("check", "--format", "json", url, "null:", code=None).out)
+        (checked,) = said["pipelines"]
+        for finding in checked["findings"]:
+            if finding["level"] == "must":
+                source.sql(finding["mend"])
+                granted.add(finding["mend"])
+        if said["ready"]:
+            break
+    assert said["ready"], checked
+    assert f'GRANT USAGE ON SCHEMA "My S" TO {role};' in granted
+    assert f'GRANT SELECT ON public.t TO {role};' in granted
+    weir.drain(url, "null:")
 
 
 def test_no_permission_to_replicate(weir, source, role):
