@@ -10,7 +10,11 @@ static const char facts_query[] =
     "       (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user),"
     "       has_database_privilege(current_database(), 'CREATE'),"
     "       current_setting('server_version'), current_user,"
-    "       current_setting('max_slot_wal_keep_size')";
+    "       current_setting('max_slot_wal_keep_size'),"
+    "       format('ALTER SYSTEM SET max_replication_slots = %s;  -- and restart the server',"
+    "              current_setting('max_replication_slots')::int + 10),"
+    "       format('ALTER SYSTEM SET max_wal_senders = %s;  -- and restart the server',"
+    "              current_setting('max_wal_senders')::int + 10)";
 
 static Status check_server(Postgres *postgres, Report *report, bool needs_publication, Error *err)
 {
@@ -114,14 +118,11 @@ static Status check_free_slots(Postgres *postgres, Report *report, Error *err)
     int64_t free_slots;
     int64_t free_senders;
     if (str_to_int64(str_from(PQgetvalue(result, 0, 1)), &free_slots) && free_slots < 1) {
-        report_problem(report, PROBLEM_MUST,
-                       "ALTER SYSTEM SET max_replication_slots = 20;  -- and restart the server",
+        report_problem(report, PROBLEM_MUST, PQgetvalue(result, 0, 8),
                        "every replication slot is taken");
     }
     if (str_to_int64(str_from(PQgetvalue(result, 0, 2)), &free_senders) && free_senders < 1) {
-        report_problem(report, PROBLEM_MUST,
-                       "ALTER SYSTEM SET max_wal_senders = 20;  -- and restart the server",
-                       "every WAL sender is taken");
+        report_problem(report, PROBLEM_MUST, PQgetvalue(result, 0, 9), "every WAL sender is taken");
     }
     return STATUS_OK;
 }

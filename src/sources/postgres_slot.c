@@ -82,9 +82,8 @@ static Status slot_refused(const Postgres *postgres, Error *err)
     if (err != NULL && strcmp(err->sqlstate, "53400") == 0) {
         err->kind = ERROR_CONFIG;
         error_hint(err,
-                   "ALTER SYSTEM SET max_replication_slots = 20; and restart the server, or free "
-                   "one: SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
-                   "WHERE NOT active AND slot_name = '…';");
+                   "Raise max_replication_slots (weir check says to what) and restart the server, "
+                   "or free one: weir slots list shows them, weir slots drop takes one away.");
     } else if (err != NULL && strstr(err->message, "wal_level") != NULL) {
         err->kind = ERROR_CONFIG;
         error_hint(err, "ALTER SYSTEM SET wal_level = logical; and restart the server.");

@@ -271,6 +271,7 @@ def test_no_free_slot(weir, own_server, tmp_path):
     source.sql(TABLE + "SELECT pg_create_physical_replication_slot('taken')")
     target = f"sqlite:{tmp_path}/target.db"
     says(weir.run("stream", source.url, target, "--until", "now", code=2), "max_replication_slots")
+    says(weir.run("check", source.url, target, code=2), "ALTER SYSTEM SET max_replication_slots = 11;")
     source.sql("SELECT pg_drop_replication_slot('taken')")
     weir.drain(source.url, target)
     assert make_target("sqlite", tmp_path).count("public", "t") == 2
