@@ -663,8 +663,7 @@ static void errors_say_what_to_do(void **state)
         {DUCK_ERROR_TRANSACTION, "TransactionContext Error: Conflict on update!", ERROR_TRANSIENT,
          ""},
     };
-    DuckSession session = {
-        .path = "a.duckdb", .memory_most = 500 << 20, .memory_limit = 500 << 20};
+    DuckSession session = {.path = "a.duckdb", .memory_most = 500 << 20, .memory_limit = 500 << 20};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         Error error = {0};
         assert_int_equal(duck_fail(&session, cases[i].type, cases[i].text, &error), STATUS_FAIL);
