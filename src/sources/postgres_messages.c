@@ -129,12 +129,11 @@ static void announce_table(Postgres *postgres, StreamRelation *known, const Rela
     PostgresStream *stream = &postgres->stream;
     bool is_newer = known->current != NULL && known->described == stream->looks;
     Relation relation = is_newer ? *known->current : *found;
-    relation.published = found->published;
     if (known->current == NULL || !relation_is_same(known->current, &relation)) {
         known->current = relation_copy(&postgres->arena, &relation);
     }
     known->is_told = true;
-    known->published = found->published;
+    known->published = relation.published;
     Batch *batch = postgres_batch(stream);
     Transaction *now = arena_alloc_zero(&batch->arena, sizeof(*now));
     now->commit_lsn = stream->end.lsn;
@@ -151,7 +150,9 @@ void postgres_stream_tell_news(Postgres *postgres)
     for (size_t i = 0; i < stream->news.count; i++) {
         const Relation *relation = stream->news.items[i].relation;
         StreamRelation *known = known_relation(postgres, relation->oid);
-        bool is_told = known->is_told && known->published == relation->published;
+        // What was asked for since the look, when the server described it, is newer.
+        bool is_newer = known->described == stream->looks;
+        bool is_told = known->is_told && (is_newer || known->published == relation->published);
         if (!known->is_ignored && !is_told) {
             announce_table(postgres, known, relation);
         }
