@@ -145,11 +145,9 @@ static Status read_checkpoint(DuckSink *sink, Checkpoint *checkpoint, Error *err
 
 static DuckSettings settings_of(const DuckSink *sink)
 {
-    return (DuckSettings){.path = sink->path,
-                          .library = sink->library,
-                          .memory_limit = sink->memory_limit,
-                          .threads = sink->threads,
-                          .block_size = sink->block_size};
+    // In the order of the struct.
+    return (DuckSettings){sink->path, sink->library, sink->memory_limit, sink->threads,
+                          sink->block_size};
 }
 
 static Status check_directory(DuckSink *sink, Error *err)
