@@ -64,8 +64,8 @@ typedef struct Relation {
     uint32_t file; // pg_class.relfilenode; 0: not known, or of a partitioned table
     uint64_t
         definition; // digest of its columns' rows in pg_attribute, versions included; 0: not known
-    // What makes it published: digest of the publication's entries, which get new oids whenever
-    // they are made anew. 0: not known.
+    // What makes it published: digest of the publication's entries for it and of their versions,
+    // which are others whenever changes may have been left out. 0: not known.
     uint64_t published;
 } Relation;
 

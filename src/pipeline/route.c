@@ -163,24 +163,6 @@ static bool must_wait(const Route *route, const Table *table, const Relation *re
            tables_rival(&route->tables, relation) != NULL;
 }
 
-// It was not published for a while: what happened meanwhile is in its rows only.
-static bool has_gap(const Route *route, const Table *table, const Relation *now)
-{
-    if (!route->options.copies || table->state != TABLE_READY || table->target == NULL ||
-        !relation_has_gap(table->target, now)) {
-        return false;
-    }
-    Arena scratch = {0};
-    const SinkContext *context = &route->sink->context;
-    context->notice(context->notice_context,
-                    arena_printf(&scratch,
-                                 "table \"%" STR_FMT ".%" STR_FMT
-                                 "\" was not published for a while: it is copied again",
-                                 STR_ARG(now->schema), STR_ARG(now->name)));
-    arena_done(&scratch);
-    return true;
-}
-
 static void copy_again(Route *route, Table *table)
 {
     table->state = TABLE_PENDING;
@@ -191,6 +173,24 @@ static void copy_again(Route *route, Table *table)
     table->is_dirty = true;
     table->prepared = NULL;
     route->has_pending = true;
+}
+
+// It was not published for a while: what happened meanwhile is in its rows only.
+static void close_gap(Route *route, Table *table, const Relation *now)
+{
+    if (!route->options.copies || table->state != TABLE_READY || table->target == NULL ||
+        !relation_has_gap(table->target, now)) {
+        return;
+    }
+    Arena scratch = {0};
+    const SinkContext *context = &route->sink->context;
+    context->notice(context->notice_context,
+                    arena_printf(&scratch,
+                                 "table \"%" STR_FMT ".%" STR_FMT
+                                 "\" was not published for a while: it is copied again",
+                                 STR_ARG(now->schema), STR_ARG(now->name)));
+    arena_done(&scratch);
+    copy_again(route, table);
 }
 
 // Not only the copies that a pipeline begins with.
@@ -224,9 +224,7 @@ static SourceTables missing_tables(Route *route, const SourceTables *tables, Are
         const Relation *relation = tables->items[i].relation;
         Table *table = tables_get(&route->tables, relation->oid);
         adopt(route, table);
-        if (has_gap(route, table, relation)) {
-            copy_again(route, table);
-        }
+        close_gap(route, table, relation);
         if (table->state == TABLE_READY || must_wait(route, table, relation)) {
             continue;
         }
@@ -455,8 +453,8 @@ static Status take_one(Route *route, const Change *change, bool *ret_deliver, Er
         describe_pending(route, table, change); // the shape to start the copy with
         return STATUS_OK;
     }
-    if (table->prepared != change->relation && has_gap(route, table, change->relation)) {
-        copy_again(route, table);
+    if (table->prepared != change->relation) {
+        close_gap(route, table, change->relation);
     }
     if (judge(route, table, change) == DROP) {
         if (table->state == TABLE_PENDING) {

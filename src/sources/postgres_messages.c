@@ -122,13 +122,17 @@ void postgres_stream_know(Postgres *postgres, const SourceTables *published)
     }
 }
 
-// Before its first change, so that the rows are copied even when nothing happens to it. What the
-// server has said since the look is newer.
+// What the server has said since the last look, and what was asked for with it, is newer.
+static bool is_newer_than_look(const PostgresStream *stream, const StreamRelation *known)
+{
+    return known->current != NULL && known->described == stream->looks;
+}
+
+// Before its first change, so that the rows are copied even when nothing happens to it.
 static void announce_table(Postgres *postgres, StreamRelation *known, const Relation *found)
 {
     PostgresStream *stream = &postgres->stream;
-    bool is_newer = known->current != NULL && known->described == stream->looks;
-    Relation relation = is_newer ? *known->current : *found;
+    Relation relation = is_newer_than_look(stream, known) ? *known->current : *found;
     if (known->current == NULL || !relation_is_same(known->current, &relation)) {
         known->current = relation_copy(&postgres->arena, &relation);
     }
@@ -150,9 +154,8 @@ void postgres_stream_tell_news(Postgres *postgres)
     for (size_t i = 0; i < stream->news.count; i++) {
         const Relation *relation = stream->news.items[i].relation;
         StreamRelation *known = known_relation(postgres, relation->oid);
-        // What was asked for since the look, when the server described it, is newer.
-        bool is_newer = known->described == stream->looks;
-        bool is_told = known->is_told && (is_newer || known->published == relation->published);
+        bool is_same = known->published == relation->published;
+        bool is_told = known->is_told && (is_same || is_newer_than_look(stream, known));
         if (!known->is_ignored && !is_told) {
             announce_table(postgres, known, relation);
         }
