@@ -339,8 +339,7 @@ static Status find_publications(Postgres *postgres, Error *err)
     Arena scratch = {0};
     bool has_append = false;
     Str untold;
-    Str append = str_from(
-        arena_printf(&postgres->arena, "%" STR_FMT "_append", STR_ARG(postgres->publication_name)));
+    Str append = postgres_append_name(postgres, &postgres->arena);
     Status status = postgres_find_owner(postgres, &scratch, err);
     if (status == STATUS_OK && postgres->owns_publication) {
         status =

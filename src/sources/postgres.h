@@ -147,6 +147,12 @@ bool postgres_is_passing(const Error *err);
 /** Decide on names: slot, publication, whether the latter is ours. */
 void postgres_choose_names(Postgres *postgres);
 
+/** Of the main publication, and of the second one: NULL when there is none. In @arena. */
+void postgres_publication_names(const Postgres *postgres, Arena *arena, const char *ret[static 2]);
+
+/** What the second one is called, or would be. In @arena. */
+Str postgres_append_name(const Postgres *postgres, Arena *arena);
+
 /** Whether the publication is ours to make and to keep in step. Changes nothing. */
 MUST_CHECK Status postgres_find_owner(Postgres *postgres, Arena *arena, Error *err);
 

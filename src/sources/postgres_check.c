@@ -211,10 +211,8 @@ static Status check_publication(Postgres *postgres, Report *report, Error *err)
                        STR_ARG(postgres->publication_name));
         check_kinds(postgres, untold, report);
     } else if (status == STATUS_OK) {
-        Str append = str_from(
-            arena_printf(&scratch, "%" STR_FMT "_append", STR_ARG(postgres->publication_name)));
         add_ddl(postgres, report, postgres->publication_name, &wanted, false);
-        add_ddl(postgres, report, append, &wanted, true);
+        add_ddl(postgres, report, postgres_append_name(postgres, &scratch), &wanted, true);
     }
     if (status == STATUS_OK) {
         check_identity(&wanted, report);

@@ -133,7 +133,7 @@ static const char columns_query[] =
 // The columns of somebody else's publication, as of the snapshot.
 static const char listed_query[] =
     "SELECT a.attname FROM pg_publication_tables t, unnest(t.attnames) AS a (attname)"
-    " WHERE t.pubname IN ($2, $3)"
+    " WHERE t.pubname = $2"
     "   AND (t.schemaname, t.tablename) = (SELECT n.nspname, c.relname FROM pg_class c"
     "        JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1::oid)";
 
@@ -150,10 +150,8 @@ static Status read_filter(Postgres *postgres, PGconn *conn, const PgWait *wait, 
         return STATUS_OK;
     }
     Arena scratch = {0};
-    const char *parameters[] = {oid, str_to_cstr(&scratch, postgres->publication_name),
-                                postgres->append_publication.ptr == NULL
-                                    ? NULL
-                                    : str_to_cstr(&scratch, postgres->append_publication)};
+    const char *parameters[3] = {oid};
+    postgres_publication_names(postgres, &scratch, &parameters[1]);
     CLEANUP(pg_result_clear) PGresult *result = NULL;
     Status status = pg_query(conn, wait, filter_query, 3, parameters, &result, err);
     arena_done(&scratch);
@@ -191,12 +189,9 @@ static Status check_left_out(CopyReader *reader, const PgWait *wait, const char 
         return changed_meanwhile(err);
     }
     Arena scratch = {0};
-    const char *parameters[] = {oid, str_to_cstr(&scratch, postgres->publication_name),
-                                postgres->append_publication.ptr == NULL
-                                    ? NULL
-                                    : str_to_cstr(&scratch, postgres->append_publication)};
+    const char *parameters[] = {oid, str_to_cstr(&scratch, postgres->publication_name)};
     CLEANUP(pg_result_clear) PGresult *result = NULL;
-    Status status = pg_query(reader->conn, wait, listed_query, 3, parameters, &result, err);
+    Status status = pg_query(reader->conn, wait, listed_query, 2, parameters, &result, err);
     arena_done(&scratch);
     if (status != STATUS_OK) {
         return STATUS_FAIL;

@@ -220,7 +220,15 @@ static Status keep_publication(Postgres *postgres, Str name, WantedTables *wante
     return STATUS_OK;
 }
 
-static Str append_name(const Postgres *postgres, Arena *arena)
+void postgres_publication_names(const Postgres *postgres, Arena *arena, const char *ret[static 2])
+{
+    ret[0] = str_to_cstr(arena, postgres->publication_name);
+    ret[1] = postgres->append_publication.ptr == NULL
+                 ? NULL
+                 : str_to_cstr(arena, postgres->append_publication);
+}
+
+Str postgres_append_name(const Postgres *postgres, Arena *arena)
 {
     return str_from(
         arena_printf(arena, "%" STR_FMT "%s", STR_ARG(postgres->publication_name), append_suffix));
@@ -237,7 +245,7 @@ Status postgres_find_owner(Postgres *postgres, Arena *arena, Error *err)
         return STATUS_OK;
     }
     if (read_publication(postgres, postgres->publication_name, arena, &given, err) != STATUS_OK ||
-        read_publication(postgres, append_name(postgres, arena), arena, &companion, err) !=
+        read_publication(postgres, postgres_append_name(postgres, arena), arena, &companion, err) !=
             STATUS_OK) {
         return STATUS_FAIL;
     }
@@ -247,7 +255,7 @@ Status postgres_find_owner(Postgres *postgres, Arena *arena, Error *err)
 
 static Status publish_owned(Postgres *postgres, WantedTables *wanted, Arena *arena, Error *err)
 {
-    Str append = append_name(postgres, arena);
+    Str append = postgres_append_name(postgres, arena);
     // One string of statements is one transaction: a table that moves from one publication to the
     // other is never in neither.
     CLEANUP(buf_done) Buf sql;

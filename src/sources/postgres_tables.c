@@ -316,20 +316,11 @@ static uint64_t read_entries(const PGresult *result, int row, int column, uint64
     return MAX((uint64_t)digest, PUBLISHED_NO_MORE + 1);
 }
 
-// Of the main publication, and of the second one, if there is one.
-static void publication_names(const Postgres *postgres, Arena *arena, const char *ret[static 2])
-{
-    ret[0] = str_to_cstr(arena, postgres->publication_name);
-    ret[1] = postgres->append_publication.ptr == NULL
-                 ? NULL
-                 : str_to_cstr(arena, postgres->append_publication);
-}
-
 Status postgres_publishing(Postgres *postgres, uint32_t oid, uint64_t *ret, Error *err)
 {
     Arena scratch = {0};
     const char *parameters[3];
-    publication_names(postgres, &scratch, parameters);
+    postgres_publication_names(postgres, &scratch, parameters);
     parameters[2] = arena_printf(&scratch, "%u", oid);
     const char *sql =
         arena_printf(&scratch,
@@ -366,7 +357,7 @@ static Status read_published(Postgres *postgres, Arena *arena, Published *ret, E
     }
     const char *sql = arena_printf(arena, published_query, columns, entries(postgres, arena));
     const char *parameters[2];
-    publication_names(postgres, arena, parameters);
+    postgres_publication_names(postgres, arena, parameters);
     PgWait wait = postgres_wait(postgres);
     CLEANUP(pg_result_clear) PGresult *result = NULL;
     if (pg_query(postgres->sql, &wait, sql, 2, parameters, &result, err) != STATUS_OK) {
@@ -482,7 +473,7 @@ Status postgres_tables_digest(Postgres *postgres, char ret[static TABLES_DIGEST_
 {
     Arena scratch = {0};
     const char *parameters[2];
-    publication_names(postgres, &scratch, parameters);
+    postgres_publication_names(postgres, &scratch, parameters);
     PgWait wait = postgres_wait(postgres);
     CLEANUP(pg_result_clear) PGresult *result = NULL;
     const char *schemas = postgres->server_version >= 150000 ? schemas_query : "''";
