@@ -68,21 +68,26 @@ void buf_be64(Buf *buf, uint64_t value)
     buf_bytes(buf, &wire, sizeof(wire));
 }
 
-void buf_printf(Buf *buf, const char *format, ...)
+void buf_vprintf(Buf *buf, const char *format, va_list args)
 {
     assert(format != NULL);
+    va_list again;
+    va_copy(again, args);
+    int len = vsnprintf(NULL, 0, format, args);
+    assert(len >= 0);
+    if (len > 0 && buf_reserve(buf, (size_t)len)) {
+        (void)vsnprintf(buf->ptr + buf->len, (size_t)len + 1, format, again);
+        buf->len += (size_t)len;
+    }
+    va_end(again);
+}
+
+void buf_printf(Buf *buf, const char *format, ...)
+{
     va_list args;
     va_start(args, format);
-    int len = vsnprintf(NULL, 0, format, args);
+    buf_vprintf(buf, format, args);
     va_end(args);
-    assert(len >= 0);
-    if (len == 0 || !buf_reserve(buf, (size_t)len)) {
-        return;
-    }
-    va_start(args, format);
-    (void)vsnprintf(buf->ptr + buf->len, (size_t)len + 1, format, args);
-    va_end(args);
-    buf->len += (size_t)len;
 }
 
 const char *buf_cstring(Buf *buf)

@@ -75,6 +75,7 @@ void buf_be32(Buf *buf, uint32_t value);
 void buf_be64(Buf *buf, uint64_t value);
 
 void buf_printf(Buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
+void buf_vprintf(Buf *buf, const char *format, va_list args) PRINTF_LIKE(2, 0);
 
 /** The contents; valid until the next append. */
 static inline Str buf_view(const Buf *buf)

@@ -94,13 +94,11 @@ static void tell_cut(DiskSink *sink)
 {
     uint64_t cut = segment_log_cut(sink->log);
     if (cut > 0) {
-        const SinkContext *context = &sink->base.context;
-        context->notice(context->notice_context,
-                        arena_printf(&sink->arena,
-                                     "the buffer \"%" STR_FMT "\" ended with %" PRIu64
-                                     " bytes that were not committed; they were cut off, and come "
-                                     "again",
-                                     STR_ARG(sink->directory), cut));
+        notice_tell(&sink->base.context.notice,
+                    "the buffer \"%" STR_FMT "\" ended with %" PRIu64
+                    " bytes that were not committed; they were cut off, and come "
+                    "again",
+                    STR_ARG(sink->directory), cut);
     }
 }
 
@@ -186,15 +184,11 @@ static Verdict judge(const DiskSink *sink, const SegmentLogBacklog *backlog)
 
 static void tell_given_up(DiskSink *sink, Str name, const SegmentLogBacklog *backlog)
 {
-    Arena scratch = {0};
-    const SinkContext *context = &sink->base.context;
-    context->notice(context->notice_context,
-                    arena_printf(&scratch,
-                                 "the buffer has dropped what only \"%" STR_FMT
-                                 "\" still needed: it was behind by %" PRIu64 " bytes and %" PRId64
-                                 " s; its target has to be filled anew",
-                                 STR_ARG(name), backlog->bytes, backlog->age_us / 1000000));
-    arena_done(&scratch);
+    notice_tell(&sink->base.context.notice,
+                "the buffer has dropped what only \"%" STR_FMT
+                "\" still needed: it was behind by %" PRIu64 " bytes and %" PRId64
+                " s; its target has to be filled anew",
+                STR_ARG(name), backlog->bytes, backlog->age_us / 1000000);
 }
 
 // Without figures, so that it is the same message each time it is tried again.

@@ -1,12 +1,6 @@
 // `weir check`: look at both ends and change nothing.
 #include "pipeline/runner.h"
 
-static void no_notice(void *context, const char *message)
-{
-    (void)context;
-    (void)message;
-}
-
 static Str target_type(Sink *sink, const Column *column, Arena *arena)
 {
     CLEANUP(buf_done) Buf text;
@@ -62,7 +56,7 @@ static void report_failure(Report *report, const char *end, const Error *err)
 static void check_source(const Pipeline *pipeline, Cancel *cancel, CheckResult *result)
 {
     Error err = {0};
-    SourceContext context = {.pipeline = pipeline->name.ptr, .cancel = cancel, .notice = no_notice};
+    SourceContext context = {.pipeline = pipeline->name.ptr, .cancel = cancel};
     Source *source = NULL;
     const SourceTables *tables;
     Status status =
@@ -85,7 +79,7 @@ static void check_sink(const Pipeline *pipeline, const PipelineRoute *route, Can
                        CheckResult *result)
 {
     Error err = {0};
-    SinkContext context = {.pipeline = pipeline->name.ptr, .cancel = cancel, .notice = no_notice};
+    SinkContext context = {.pipeline = pipeline->name.ptr, .cancel = cancel};
     Sink *sink = NULL;
     if (sink_new(route->sink, route->settings, &context, &sink, &err) != STATUS_OK) {
         report_failure(&result->report, "sink", &err);

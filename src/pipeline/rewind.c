@@ -2,12 +2,6 @@
 #include "pipeline/route.h"
 #include "pipeline/runner.h"
 
-static void no_notice(void *context, const char *message)
-{
-    (void)context;
-    (void)message;
-}
-
 static Status refuse(const PipelineRoute *route, Error *err)
 {
     error_set(err, ERROR_CONFIG,
@@ -49,7 +43,7 @@ static Status rewind_in(const Pipeline *pipeline, State *state, Str key, Positio
     RouteOptions options = {
         .sink = {.ops = target->sink,
                  .settings = target->settings,
-                 .context = {.pipeline = key.ptr, .cancel = &cancel, .notice = no_notice}},
+                 .context = {.pipeline = key.ptr, .cancel = &cancel}},
         .state = state,
         .persistent = true,
         .cancel = &cancel,

@@ -182,14 +182,10 @@ static void close_gap(Route *route, Table *table, const Relation *now)
         !relation_has_gap(table->target, now)) {
         return;
     }
-    Arena scratch = {0};
-    const SinkContext *context = &route->sink->context;
-    context->notice(context->notice_context,
-                    arena_printf(&scratch,
-                                 "table \"%" STR_FMT ".%" STR_FMT
-                                 "\" was not published for a while: it is copied again",
-                                 STR_ARG(now->schema), STR_ARG(now->name)));
-    arena_done(&scratch);
+    notice_tell(&route->sink->context.notice,
+                "table \"%" STR_FMT ".%" STR_FMT
+                "\" was not published for a while: it is copied again",
+                STR_ARG(now->schema), STR_ARG(now->name));
     copy_again(route, table);
 }
 

@@ -1,7 +1,7 @@
 // Opening an attempt: both ends, copies, where the stream and each route continue.
 #include "pipeline/runner_inner.h"
 
-static void notice(void *context, const char *message)
+static void log_notice(void *context, const char *message)
 {
     log_warn(context, message);
 }
@@ -33,8 +33,7 @@ static Status open_source(Runner *runner, Error *err)
         .copy_only = copy_only,
         .until = runner->until.lsn,
         .directory = copy_only ? NULL : state_path(runner->branches[0].state),
-        .notice = notice,
-        .notice_context = &runner->scope,
+        .notice = {log_notice, &runner->scope},
     };
     Status status =
         source_new(pipeline->source, pipeline->source_settings, &context, &runner->source, err);
@@ -58,8 +57,7 @@ static Status open_branch(Branch *branch, Error *err)
                 .settings = branch->target->settings,
                 .context = {.pipeline = branch->key.ptr,
                             .cancel = &runner->cancel,
-                            .notice = notice,
-                            .notice_context = &branch->scope},
+                            .notice = {log_notice, &branch->scope}},
             },
         .state = copy_only ? NULL : branch->state,
         .copies = copy_only || runner->source->copies,

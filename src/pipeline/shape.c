@@ -2,16 +2,12 @@
 
 static void tell(Sink *sink, const Relation *was, const Relation *aside)
 {
-    Arena scratch = {0};
-    const SinkContext *context = &sink->context;
-    context->notice(context->notice_context,
-                    arena_printf(&scratch,
-                                 "table \"%" STR_FMT ".%" STR_FMT
-                                 "\" is another one now: the rows of the one that had this name "
-                                 "before are in \"%" STR_FMT ".%" STR_FMT "\"",
-                                 STR_ARG(was->schema), STR_ARG(was->name), STR_ARG(aside->schema),
-                                 STR_ARG(aside->name)));
-    arena_done(&scratch);
+    notice_tell(&sink->context.notice,
+                "table \"%" STR_FMT ".%" STR_FMT
+                "\" is another one now: the rows of the one that had this name "
+                "before are in \"%" STR_FMT ".%" STR_FMT "\"",
+                STR_ARG(was->schema), STR_ARG(was->name), STR_ARG(aside->schema),
+                STR_ARG(aside->name));
 }
 
 // Its name is needed for another table.

@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/notice.h"
 #include "change/change.h"
 #include "config/option.h"
 #include "io/cancel.h"
@@ -33,8 +34,7 @@ typedef struct SinkContext {
     Cancel *cancel;
     bool is_lane; // a second instance for copying a table beside the first
     // Tell the user something that is not an error. Thread: the sink's.
-    void (*notice)(void *notice_context, const char *message);
-    void *notice_context;
+    Notice notice;
 } SinkContext;
 
 typedef struct SinkOps {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "base/notice.h"
 #include "change/batch.h"
 #include "config/option.h"
 #include "io/cancel.h"
@@ -36,8 +37,7 @@ typedef struct SourceContext {
     bool copy_only;        // no stream will follow: `weir copy`
     Lsn until;             // where the run is to end; LSN_NONE: nowhere, or it is asked by now()
     const char *directory; // of the pipeline's state, for files of one's own; NULL: there is none
-    void (*notice)(void *notice_context, const char *message);
-    void *notice_context;
+    Notice notice;
 } SourceContext;
 
 typedef struct SourceOps {

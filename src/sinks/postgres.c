@@ -232,9 +232,9 @@ static Status quiet_triggers(PostgresSink *sink, Error *err)
         return STATUS_FAIL;
     }
     if (!sink->base.context.is_lane) {
-        sink->base.context.notice(sink->base.context.notice_context,
-                                  "the target's user may not set session_replication_role: its "
-                                  "triggers and foreign keys act on what is written");
+        notice_tell(&sink->base.context.notice,
+                    "the target's user may not set session_replication_role: its "
+                    "triggers and foreign keys act on what is written");
     }
     return STATUS_OK;
 }

@@ -321,12 +321,10 @@ static Status bring_about(PostgresSink *sink, const Relation *was, const Relatio
     }
     if (!has_key) {
         const char *hint = postgres_key_hint(sink, now, table);
-        sink->base.context.notice(sink->base.context.notice_context,
-                                  arena_printf(&sink->scratch,
-                                               "target table %" STR_FMT
-                                               " has no unique index on the key: every update "
-                                               "and delete reads the whole table (%s)",
-                                               STR_ARG(name), hint));
+        notice_tell(&sink->base.context.notice,
+                    "target table %" STR_FMT " has no unique index on the key: every update "
+                    "and delete reads the whole table (%s)",
+                    STR_ARG(name), hint);
     }
     return settle_existing(sink, now, name, err);
 }

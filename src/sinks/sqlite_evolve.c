@@ -365,14 +365,11 @@ static void restore_objects(SqliteSink *sink, StrList objects, SqlTable table)
     for (size_t i = 0; i < objects.count; i++) {
         Error error;
         buf_str(&sink->sql, objects.items[i]);
-        if (sqlite_db_exec_buf(&sink->db, &sink->sql, &error) != STATUS_OK &&
-            sink->base.context.notice != NULL) {
+        if (sqlite_db_exec_buf(&sink->db, &sink->sql, &error) != STATUS_OK) {
             // As in Postgres: with a column go the indexes on it.
-            Buf *text = &sink->message;
-            buf_reset(text);
-            buf_printf(text, "table \"%" STR_FMT "\" changed and lost this: %" STR_FMT,
-                       STR_ARG(table.name), STR_ARG(objects.items[i]));
-            sink->base.context.notice(sink->base.context.notice_context, buf_cstring(text));
+            notice_tell(&sink->base.context.notice,
+                        "table \"%" STR_FMT "\" changed and lost this: %" STR_FMT,
+                        STR_ARG(table.name), STR_ARG(objects.items[i]));
         }
     }
 }

@@ -276,32 +276,27 @@ static Status publish_owned(Postgres *postgres, WantedTables *wanted, Arena *are
     return STATUS_OK;
 }
 
-static void tell_append_only(const Postgres *postgres, const CatalogTable *table, Arena *arena)
+static void tell_append_only(const Postgres *postgres, const CatalogTable *table)
 {
-    const SourceContext *context = &postgres->base.context;
-    context->notice(
-        context->notice_context,
-        arena_printf(arena,
-                     "table \"%" STR_FMT ".%" STR_FMT
-                     "\" has no replica identity: its inserts are streamed, its updates "
-                     "and deletes cannot be (weir check says what mends it)",
-                     STR_ARG(table->schema), STR_ARG(table->name)));
+    notice_tell(&postgres->base.context.notice,
+                "table \"%" STR_FMT ".%" STR_FMT
+                "\" has no replica identity: its inserts are streamed, its updates "
+                "and deletes cannot be (weir check says what mends it)",
+                STR_ARG(table->schema), STR_ARG(table->name));
 }
 
 // Somebody else's publication is read as it is.
 static Status tell_untold(Postgres *postgres, Arena *arena, Error *err)
 {
-    const SourceContext *context = &postgres->base.context;
     Publication given;
     if (read_publication(postgres, postgres->publication_name, arena, &given, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (given.untold.len > 0) {
-        context->notice(context->notice_context,
-                        arena_printf(arena,
-                                     "publication \"%" STR_FMT "\" does not publish %" STR_FMT
-                                     ": the target will be without them",
-                                     STR_ARG(postgres->publication_name), STR_ARG(given.untold)));
+        notice_tell(&postgres->base.context.notice,
+                    "publication \"%" STR_FMT "\" does not publish %" STR_FMT
+                    ": the target will be without them",
+                    STR_ARG(postgres->publication_name), STR_ARG(given.untold));
     }
     return STATUS_OK;
 }
@@ -328,7 +323,7 @@ Status postgres_publish(Postgres *postgres, Error *err)
     }
     for (size_t i = 0; status == STATUS_OK && i < wanted.count; i++) {
         if (wanted.items[i].append_only && (is_start || wanted.items[i].is_added)) {
-            tell_append_only(postgres, wanted.items[i].table, &scratch);
+            tell_append_only(postgres, wanted.items[i].table);
         }
     }
     arena_done(&scratch);

@@ -110,8 +110,7 @@ static Status keep_in_step(Postgres *postgres, Error *err)
         return STATUS_OK;
     }
     if (strcmp(failure.sqlstate, "42501") == 0) {
-        const SourceContext *context = &postgres->base.context;
-        context->notice(context->notice_context, failure.message);
+        notice_tell(&postgres->base.context.notice, "%s", failure.message);
         return STATUS_OK;
     }
     *err = failure;
@@ -210,13 +209,11 @@ static Status start_again(Postgres *postgres, Error *err)
 static Status take_whole(Postgres *postgres, Error *err)
 {
     PostgresStream *stream = &postgres->stream;
-    const SourceContext *context = &postgres->base.context;
     arena_reset(&stream->scratch);
-    context->notice(context->notice_context,
-                    arena_printf(&stream->scratch,
-                                 "a large transaction %s: it is received again, and until the next "
-                                 "start the server keeps such transactions itself",
-                                 stream->distrust));
+    notice_tell(&postgres->base.context.notice,
+                "a large transaction %s: it is received again, and until the next "
+                "start the server keeps such transactions itself",
+                stream->distrust);
     streamed_free(stream->replayed);
     stream->replayed = NULL;
     streamed_drop(&stream->streamed);

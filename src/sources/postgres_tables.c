@@ -176,7 +176,7 @@ static Status load_wanted(Postgres *postgres, const CatalogTables *all, Arena *a
 }
 
 // Without a column there is nothing to publish: such a table is left out, and that is said once.
-static bool has_columns(const Postgres *postgres, const CatalogTable *table, Arena *arena)
+static bool has_columns(const Postgres *postgres, const CatalogTable *table)
 {
     for (uint16_t i = 0; i < table->column_count; i++) {
         if (!table->columns[i].is_generated || postgres->server_version >= 180000) {
@@ -184,12 +184,9 @@ static bool has_columns(const Postgres *postgres, const CatalogTable *table, Are
         }
     }
     if (!postgres->stream.is_started) {
-        const SourceContext *context = &postgres->base.context;
-        context->notice(context->notice_context,
-                        arena_printf(arena,
-                                     "table \"%" STR_FMT ".%" STR_FMT
-                                     "\" has no column to publish: it is left out",
-                                     STR_ARG(table->schema), STR_ARG(table->name)));
+        notice_tell(&postgres->base.context.notice,
+                    "table \"%" STR_FMT ".%" STR_FMT "\" has no column to publish: it is left out",
+                    STR_ARG(table->schema), STR_ARG(table->name));
     }
     return false;
 }
@@ -215,7 +212,7 @@ Status postgres_wanted(Postgres *postgres, Arena *arena, WantedTables *ret, Erro
     ret->items = ARENA_ARRAY(arena, WantedTable, tables.count);
     ret->count = 0;
     for (size_t i = 0; i < tables.count; i++) {
-        if (has_columns(postgres, &tables.items[i], arena)) {
+        if (has_columns(postgres, &tables.items[i])) {
             ret->items[ret->count++] = (WantedTable){
                 .table = &tables.items[i],
                 .append_only = !catalog_has_identity(&tables.items[i]),

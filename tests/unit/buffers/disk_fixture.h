@@ -178,7 +178,7 @@ static inline Status try_sink(const char *pipeline, Sink **ret, Checkpoint *chec
         {.key = STR("patience"), .value = str_from(sink_patience)},
     };
     Settings settings = {.items = items, .count = ARRAY_LEN(items)};
-    SinkContext context = {.pipeline = pipeline, .cancel = &cancel, .notice = notice};
+    SinkContext context = {.pipeline = pipeline, .cancel = &cancel, .notice = {notice, NULL}};
     assert_int_equal(sink_new(&disk_sink, &settings, &context, ret, err), STATUS_OK);
     return (*ret)->ops->open(*ret, err) == STATUS_OK ? (*ret)->ops->resume(*ret, checkpoint, err)
                                                      : STATUS_FAIL;
@@ -202,7 +202,7 @@ static inline Source *new_source(const char *const *origin)
         items[2].list.items[items[2].list.count++] = str_from(*origin);
     }
     Settings settings = {.items = items, .count = origin == NULL ? 2 : 3};
-    SourceContext context = {.pipeline = "route", .cancel = &cancel, .notice = notice};
+    SourceContext context = {.pipeline = "route", .cancel = &cancel, .notice = {notice, NULL}};
     Source *source;
     OK(source_new(&disk_source, &settings, &context, &source, err));
     return source;

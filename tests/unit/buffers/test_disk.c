@@ -430,7 +430,7 @@ static void test_settings_of_the_other_source(void **state)
     Settings settings = {.items = given, .count = 3};
     Settings made;
     disk_source_settings(str_from(log_directory), STR("r"), &fake_source, &settings, &arena, &made);
-    SourceContext context = {.pipeline = "route", .cancel = &cancel, .notice = notice};
+    SourceContext context = {.pipeline = "route", .cancel = &cancel, .notice = {notice, NULL}};
     Source *source;
     OK(source_new(&disk_source, &made, &context, &source, err));
     OK(source->ops->open(source, err));

@@ -281,10 +281,6 @@ static inline const Relation *table_of(Fixture *f, uint32_t oid, const char *nam
     return relation_of(&f->arena, oid, "public", name, "a", columns, ARRAY_LEN(columns));
 }
 
-static inline void ignore_notice(void *context, const char *message)
-{
-}
-
 static inline int fixture_setup(void **state)
 {
     Fixture *f = mem_alloc_zero(sizeof(*f));
@@ -299,7 +295,7 @@ static inline int fixture_setup(void **state)
         .source = &f->source,
         .sink = {.ops = &serial_sink,
                  .settings = &f->settings,
-                 .context = {.pipeline = "test", .cancel = &f->cancel, .notice = ignore_notice}},
+                 .context = {.pipeline = "test", .cancel = &f->cancel}},
         .copies = true,
         .persistent = true,
         .lanes = 1,

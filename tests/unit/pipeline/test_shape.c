@@ -44,7 +44,7 @@ static void notice(void *context, const char *message)
 
 static const SinkOps with_tables = {.prepare = fake_prepare, .has = fake_has, .has_tables = true};
 static const SinkOps with_events = {.prepare = fake_prepare};
-static Sink sink = {.ops = &with_tables, .context = {.notice = notice}};
+static Sink sink = {.ops = &with_tables, .context = {.notice = {notice, NULL}}};
 
 static int setup(void **context)
 {

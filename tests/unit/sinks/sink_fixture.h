@@ -131,8 +131,7 @@ static inline Status sink_instance(Fixture *f, bool is_lane, Sink **ret)
     SinkContext context = {.pipeline = "it's a \"pipeline\"",
                            .cancel = &f->cancel,
                            .is_lane = is_lane,
-                           .notice = take_notice,
-                           .notice_context = f};
+                           .notice = {take_notice, f}};
     Settings settings = {f->settings, f->setting_count, STR("the test")};
     for (size_t i = 0; i < f->setting_count; i++) {
         f->settings[i].used = false;
