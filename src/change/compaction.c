@@ -18,6 +18,10 @@ typedef struct Entry {
     bool existed;  // before the run
     bool present;  // now
     bool owns_row; // `row` is ours to change
+    // A row that came here with columns that only its place of before the run has: has the key of
+    // that place, whose entry is `taken`. NULL: none, or this one.
+    const Value *from;
+    bool taken;
 } Entry;
 
 typedef struct Folder {
@@ -28,10 +32,12 @@ typedef struct Folder {
     size_t capacity;
     uint32_t *slots;   // index + 1 into entries; 0: free
     size_t slot_count; // a power of two, or 0
+    size_t move_count; // partial ones
 } Folder;
 
 typedef struct Compactor {
     Arena *arena;
+    CompactedMoves moves;
     Map by_oid;
     Folder **folders; // in the order of first use
     size_t count;
@@ -213,19 +219,19 @@ static const Value *row_after(Arena *arena, const Change *change, const Value *b
 }
 
 // ---------------------------------------------------------------------------------------------
-// Changes. Each returns false for a barrier, and then has changed nothing.
+// Changes. Each returns false (or NULL) for a barrier, and then has changed nothing.
 // ---------------------------------------------------------------------------------------------
 
-static bool put_row(Compactor *compactor, Folder *folder, const Value *row, const Change *change)
+static Entry *put_row(Compactor *compactor, Folder *folder, const Value *row, const Change *change)
 {
     Value *key = folder->key;
     if (!take_key(folder->relation, row, NULL, key)) {
-        return false;
+        return NULL;
     }
     uint64_t hash = hash_key(key, folder->relation->key_count);
     Entry *entry = find_entry(folder, hash, key);
     if (entry != NULL && entry->present) {
-        return false;
+        return NULL;
     }
     if (entry == NULL) {
         entry = add_entry(compactor, folder, hash);
@@ -234,7 +240,7 @@ static bool put_row(Compactor *compactor, Folder *folder, const Value *row, cons
     entry->row = row;
     entry->owns_row = false;
     entry->last = change;
-    return true;
+    return entry;
 }
 
 static bool fold_insert(Compactor *compactor, Folder *folder, const Change *change)
@@ -243,13 +249,20 @@ static bool fold_insert(Compactor *compactor, Folder *folder, const Change *chan
         return false;
     }
     if (folder->relation->key_count > 0) {
-        return put_row(compactor, folder, change->new_row, change);
+        return put_row(compactor, folder, change->new_row, change) != NULL;
     }
     Entry *entry = append_entry(compactor, folder);
     entry->present = true;
     entry->row = change->new_row;
     entry->last = change;
     return true;
+}
+
+static Entry *entry_at(Folder *folder, const Value *row)
+{
+    (void)take_key(folder->relation, row, NULL, folder->key);
+    uint64_t hash = hash_key(folder->key, folder->relation->key_count);
+    return find_entry(folder, hash, folder->key);
 }
 
 static bool fold_delete(Compactor *compactor, Folder *folder, const Change *change)
@@ -270,6 +283,12 @@ static bool fold_delete(Compactor *compactor, Folder *folder, const Change *chan
     }
     entry->present = false;
     entry->last = change;
+    if (entry->from != NULL) {
+        // What it came from is deleted in its place.
+        const Value *from = entry->from;
+        entry->from = NULL;
+        entry_at(folder, from)->taken = false;
+    }
     return true;
 }
 
@@ -298,35 +317,46 @@ static bool fold_in_place(Compactor *compactor, Folder *folder, const Change *ch
     return true;
 }
 
+// A move of a row that is not known as a whole.
+static bool fold_partial_move(Compactor *compactor, Folder *folder, const Value *row,
+                              const Change *change)
+{
+    const Entry *left = entry_at(folder, change->old_row);
+    const Value *from = left != NULL && left->from != NULL ? left->from : change->old_row;
+    Entry *entry = put_row(compactor, folder, row, change);
+    if (entry == NULL) {
+        return false;
+    }
+    entry->from = from;
+    folder->move_count++;
+    (void)fold_delete(compactor, folder, change);
+    Entry *origin = entry_at(folder, from);
+    origin->taken = true;
+    if (origin->from != NULL && same_key(folder->relation, origin->from, folder->key)) {
+        origin->from = NULL; // it is back
+        origin->taken = false;
+    }
+    return true;
+}
+
 // A row that gets another key: gone under the old one, new under the new one.
 static bool fold_move(Compactor *compactor, Folder *folder, const Change *change)
 {
     const Relation *relation = folder->relation;
-    Value *key = folder->key;
-    if (!take_key(relation, change->old_row, NULL, key)) {
+    if (!take_key(relation, change->old_row, NULL, folder->key)) {
         return false;
     }
-    uint64_t hash = hash_key(key, relation->key_count);
-    Entry *old = find_entry(folder, hash, key);
+    const Entry *old = entry_at(folder, change->old_row);
     if (old != NULL && !old->present) {
         return false;
     }
     const Value *row = row_after(compactor->arena, change, old == NULL ? NULL : old->row, NULL);
     if (!all_known(relation, row)) {
-        return false;
+        return compactor->moves == MOVES_ARE_FOLDED &&
+               fold_partial_move(compactor, folder, row, change);
     }
-    size_t old_index = old == NULL ? 0 : (size_t)(old - folder->entries);
-    bool was_there = old != NULL;
-    if (!put_row(compactor, folder, row, change)) {
-        return false;
-    }
-    if (was_there) {
-        // put_row() may have moved the entries.
-        folder->entries[old_index].present = false;
-        folder->entries[old_index].last = change;
-        return true;
-    }
-    return fold_delete(compactor, folder, change);
+    return put_row(compactor, folder, row, change) != NULL &&
+           fold_delete(compactor, folder, change);
 }
 
 static bool fold_update(Compactor *compactor, Folder *folder, const Change *change)
@@ -365,32 +395,42 @@ static bool fold(Compactor *compactor, const Change *change)
 // The result
 // ---------------------------------------------------------------------------------------------
 
+static void put_result(const Entry *entry, CompactedOp op, CompactedTable *ret)
+{
+    ret->rows[ret->row_count++] = (CompactedRow){
+        .op = op,
+        .is_full = all_known(ret->relation, entry->row),
+        .row = entry->row,
+        .from = op == COMPACTED_MOVE ? entry->from : entry->row,
+        .last = entry->last,
+    };
+    ret->count_by_op[op]++;
+}
+
 static void finish_table(Arena *arena, const Folder *folder, CompactedTable *ret)
 {
     *ret = (CompactedTable){.relation = folder->relation};
-    ret->rows = arena_alloc(arena, folder->count * sizeof(CompactedRow));
+    // Of one key the old row may go and a moved one come.
+    ret->rows = arena_alloc(arena, (folder->count + folder->move_count) * sizeof(CompactedRow));
     for (size_t i = 0; i < folder->count; i++) {
         const Entry *entry = &folder->entries[i];
-        if (!entry->existed && !entry->present) {
-            continue; // came and went
+        bool was_there = entry->existed && !entry->taken;
+        bool has_come = entry->from != NULL;
+        if (was_there && (!entry->present || has_come)) {
+            put_result(entry, COMPACTED_DELETE, ret);
         }
-        CompactedOp op = COMPACTED_DELETE;
-        if (entry->present) {
-            op = entry->existed ? COMPACTED_UPDATE : COMPACTED_INSERT;
+        if (entry->present && has_come) {
+            put_result(entry, COMPACTED_MOVE, ret);
+        } else if (entry->present) {
+            put_result(entry, was_there ? COMPACTED_UPDATE : COMPACTED_INSERT, ret);
         }
-        ret->rows[ret->row_count++] = (CompactedRow){
-            .op = op,
-            .is_full = all_known(folder->relation, entry->row),
-            .row = entry->row,
-            .last = entry->last,
-        };
-        ret->count_by_op[op]++;
     }
 }
 
-void compact(const Change *changes, size_t count, Arena *arena, Compacted *ret)
+void compact(const Change *changes, size_t count, CompactedMoves moves, Arena *arena,
+             Compacted *ret)
 {
-    Compactor folding = {.arena = arena};
+    Compactor folding = {.arena = arena, .moves = moves};
     Compactor *compactor = &folding;
     size_t at = 0;
     while (at < count && fold(compactor, &changes[at])) {

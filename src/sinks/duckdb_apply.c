@@ -206,144 +206,187 @@ static Status delete_rows(DuckSink *sink, DuckTable *table, const CompactedTable
 
 // ---------------------------------------------------------------------------------------------
 // Updates that leave columns as they are
+//
+// The stage has the key that finds the row (k), the new values (c), and for columns that only some
+// of the updates know, whether this one does (u). The rows that are found are remembered, then
+// inserted anew with the new values, then deleted: in this order the moves of rows to keys that
+// others leave are one set, and values that stay, which are long as a rule, go the shortest way.
 // ---------------------------------------------------------------------------------------------
 
 // An update: which row, and its new values, some of them not known.
 typedef struct PartialRow {
-    const Value *key_row; // has the key under which the row is found
+    const Value *from; // has the key under which the row is found
     const Value *row;
 } PartialRow;
 
-static bool same_columns(const Value *a, const Value *b, uint16_t count)
+typedef struct PartialRows {
+    const PartialRow *rows;
+    size_t count;
+    // How many of the rows know each column: all of them, some or none.
+    const size_t *known;
+} PartialRows;
+
+static bool is_staged(const PartialRows *rows, uint16_t column)
 {
-    for (uint16_t i = 0; i < count; i++) {
-        if (value_is_known(a[i]) != value_is_known(b[i])) {
-            return false;
-        }
-    }
-    return true;
+    return rows->known[column] > 0;
 }
 
-static Status stage_partial(DuckSink *sink, const DuckTable *table, const PartialRow *rows,
-                            size_t count, Error *err)
+static bool is_mixed(const PartialRows *rows, uint16_t column)
+{
+    return rows->known[column] > 0 && rows->known[column] < rows->count;
+}
+
+static Status open_partial(DuckSink *sink, const DuckTable *table, const PartialRows *rows,
+                           Error *err)
 {
     const Relation *relation = table->relation;
-    const Value *shape = rows[0].row;
-    uint16_t keys = relation->key_count;
-    uint16_t width = keys;
-    DuckWriterColumn *columns =
-        ARENA_ARRAY(&sink->scratch, DuckWriterColumn, (size_t)keys + relation->column_count);
-    for (uint16_t i = 0; i < keys; i++) {
-        columns[i] = stage_column(sink, table, 'k', i);
+    uint16_t count = 0;
+    size_t most = (size_t)relation->key_count + 2 * (size_t)relation->column_count;
+    DuckWriterColumn *columns = ARENA_ARRAY(&sink->scratch, DuckWriterColumn, most);
+    for (uint16_t i = 0; i < relation->key_count; i++) {
+        columns[count++] = stage_column(sink, table, 'k', i);
     }
     for (uint16_t i = 0; i < relation->column_count; i++) {
-        if (value_is_known(shape[i])) {
-            columns[width++] = stage_column(sink, table, 'c', i);
+        if (is_staged(rows, i)) {
+            columns[count++] = stage_column(sink, table, 'c', i);
+        }
+        if (is_mixed(rows, i)) {
+            columns[count++] =
+                (DuckWriterColumn){.name = stage_name(sink, 'u', i), .type = {.kind = DUCK_BIGINT}};
         }
     }
-    if (duck_stage(sink, columns, width, err) != STATUS_OK) {
+    return duck_stage(sink, columns, count, err);
+}
+
+static Status stage_partial_row(DuckSink *sink, const Relation *relation, const PartialRows *rows,
+                                const PartialRow *partial, Error *err)
+{
+    uint16_t at = 0;
+    for (uint16_t i = 0; i < relation->key_count; i++) {
+        Value key = partial->from[relation->key[i]];
+        if (duck_writer_value(&sink->writer, at++, key, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    for (uint16_t i = 0; i < relation->column_count; i++) {
+        bool is_known = value_is_known(partial->row[i]);
+        Value value = is_known ? partial->row[i] : (Value){.state = VALUE_NULL};
+        if (is_staged(rows, i) && duck_writer_value(&sink->writer, at++, value, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        if (is_mixed(rows, i)) {
+            duck_writer_int64(&sink->writer, at++, is_known ? 1 : 0);
+        }
+    }
+    return duck_writer_end_row(&sink->writer, err);
+}
+
+static Status stage_partial(DuckSink *sink, const DuckTable *table, const PartialRows *rows,
+                            Error *err)
+{
+    if (open_partial(sink, table, rows, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    for (size_t r = 0; r < count; r++) {
-        uint16_t at = 0;
-        for (; at < keys; at++) {
-            Value key = rows[r].key_row[relation->key[at]];
-            if (duck_writer_value(&sink->writer, at, key, err) != STATUS_OK) {
-                return STATUS_FAIL;
-            }
-        }
-        for (uint16_t i = 0; i < relation->column_count; i++) {
-            if (value_is_known(shape[i]) &&
-                duck_writer_value(&sink->writer, at++, rows[r].row[i], err) != STATUS_OK) {
-                return STATUS_FAIL;
-            }
-        }
-        if (duck_writer_end_row(&sink->writer, err) != STATUS_OK) {
+    for (size_t i = 0; i < rows->count; i++) {
+        if (stage_partial_row(sink, table->relation, rows, &rows->rows[i], err) != STATUS_OK) {
             return STATUS_FAIL;
         }
     }
     return duck_append_end(sink, err);
 }
 
-// The staged rows, completed from the table, in DUCK_FILL: columns as in the table's relation.
-static void put_fill(DuckSink *sink, const DuckTable *table, const Value *shape)
+static void put_staged_with_target(DuckSink *sink, const DuckTable *table)
+{
+    buf_cstr(&sink->session.sql, " FROM " DUCK_TEMPORARY(DUCK_STAGE) " AS s JOIN ");
+    sql_table_name(&sink->session.sql, table->target);
+    buf_cstr(&sink->session.sql, " AS t ON ");
+    put_key_join(sink, table);
+}
+
+static void put_find(DuckSink *sink, const DuckTable *table)
+{
+    buf_cstr(&sink->session.sql, "CREATE OR REPLACE TEMPORARY TABLE " DUCK_TEMPORARY(DUCK_FOUND));
+    buf_cstr(&sink->session.sql, " AS SELECT t.rowid AS r");
+    put_staged_with_target(sink, table);
+}
+
+static void put_insert_completed(DuckSink *sink, const DuckTable *table, const PartialRows *rows)
 {
     Buf *sql = &sink->session.sql;
-    buf_cstr(sql, "CREATE OR REPLACE TEMPORARY TABLE " DUCK_TEMPORARY(DUCK_FILL) " AS SELECT ");
-    for (uint16_t i = 0; i < table->relation->column_count; i++) {
+    uint16_t count = table->relation->column_count;
+    buf_cstr(sql, "INSERT INTO ");
+    sql_table_name(sql, table->target);
+    buf_cstr(sql, " (");
+    for (uint16_t i = 0; i < count; i++) {
         buf_cstr(sql, i == 0 ? "" : ", ");
-        if (value_is_known(shape[i])) {
+        sql_identifier(sql, table->columns[i].name);
+    }
+    buf_cstr(sql, ") SELECT ");
+    for (uint16_t i = 0; i < count; i++) {
+        buf_cstr(sql, i == 0 ? "" : ", ");
+        if (is_mixed(rows, i)) {
+            buf_printf(sql, "CASE s.\"u%u\" WHEN 1 THEN s.\"c%u\" ELSE ", i, i);
+        }
+        if (is_staged(rows, i) && !is_mixed(rows, i)) {
             buf_printf(sql, "s.\"c%u\"", i);
         } else {
             put_column(sql, "t", table->columns[i].name);
         }
-        buf_printf(sql, " AS \"c%u\"", i);
+        buf_cstr(sql, is_mixed(rows, i) ? " END" : "");
     }
-    buf_cstr(sql, " FROM " DUCK_TEMPORARY(DUCK_STAGE) " AS s JOIN ");
-    sql_table_name(sql, table->target);
-    buf_cstr(sql, " AS t ON ");
-    put_key_join(sink, table);
+    put_staged_with_target(sink, table);
 }
 
-static void put_insert_filled(DuckSink *sink, const DuckTable *table)
+static Status replace_partial(DuckSink *sink, DuckTable *table, const PartialRows *rows, Error *err)
 {
-    Buf *sql = &sink->session.sql;
-    buf_cstr(sql, "INSERT INTO ");
-    sql_table_name(sql, table->target);
-    buf_cstr(sql, " (");
-    for (uint16_t i = 0; i < table->relation->column_count; i++) {
-        buf_cstr(sql, i == 0 ? "" : ", ");
-        sql_identifier(sql, table->columns[i].name);
+    if (stage_partial(sink, table, rows, err) != STATUS_OK) {
+        return STATUS_FAIL;
     }
-    buf_cstr(sql, ") SELECT * FROM " DUCK_TEMPORARY(DUCK_FILL));
+    put_find(sink, table);
+    if (duck_run(&sink->session, NULL, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    put_insert_completed(sink, table, rows);
+    if (duck_run(&sink->session, NULL, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    put_delete(sink, table);
+    buf_cstr(&sink->session.sql, " WHERE rowid IN (SELECT r FROM " DUCK_TEMPORARY(DUCK_FOUND) ")");
+    return duck_run_delete(sink, table, rows->count, err);
 }
 
-// All @rows know the same columns, and no two of them are the same row.
+// No two of @rows are of the same row.
 static Status update_partial(DuckSink *sink, DuckTable *table, const PartialRow *rows, size_t count,
                              Error *err)
 {
-    if (stage_partial(sink, table, rows, count, err) != STATUS_OK) {
-        return STATUS_FAIL;
+    uint16_t column_count = table->relation->column_count;
+    size_t *known = ARENA_ARRAY(&sink->scratch, size_t, column_count);
+    for (size_t i = 0; i < count; i++) {
+        for (uint16_t column = 0; column < column_count; column++) {
+            known[column] += value_is_known(rows[i].row[column]) ? 1 : 0;
+        }
     }
-    put_fill(sink, table, rows[0].row);
-    if (duck_run(&sink->session, NULL, err) != STATUS_OK ||
-        delete_staged_keys(sink, table, count, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    put_insert_filled(sink, table);
-    return duck_run(&sink->session, NULL, err);
+    PartialRows partial = {.rows = rows, .count = count, .known = known};
+    return count == 0 ? STATUS_OK : replace_partial(sink, table, &partial, err);
 }
 
-// Rows that know the same columns go together; few kinds occur, as many as TOASTed columns combine.
+static bool is_partial(const CompactedRow *row)
+{
+    return row->op == COMPACTED_MOVE || (row->op == COMPACTED_UPDATE && !row->is_full);
+}
+
 static Status update_rows(DuckSink *sink, DuckTable *table, const CompactedTable *compacted,
                           Error *err)
 {
-    size_t total = 0;
-    PartialRow *left = ARENA_ARRAY(&sink->scratch, PartialRow, compacted->row_count);
-    PartialRow *group = ARENA_ARRAY(&sink->scratch, PartialRow, compacted->row_count);
+    PartialRow *rows = ARENA_ARRAY(&sink->scratch, PartialRow, compacted->row_count);
+    size_t count = 0;
     for (size_t i = 0; i < compacted->row_count; i++) {
         const CompactedRow *row = &compacted->rows[i];
-        if (row->op == COMPACTED_UPDATE && !row->is_full) {
-            left[total++] = (PartialRow){row->row, row->row};
+        if (is_partial(row)) {
+            rows[count++] = (PartialRow){row->from, row->row};
         }
     }
-    while (total > 0) {
-        size_t count = 0;
-        size_t kept = 0;
-        const Value *shape = left[0].row;
-        for (size_t i = 0; i < total; i++) {
-            if (same_columns(shape, left[i].row, table->relation->column_count)) {
-                group[count++] = left[i];
-            } else {
-                left[kept++] = left[i];
-            }
-        }
-        if (update_partial(sink, table, group, count, err) != STATUS_OK) {
-            return STATUS_FAIL;
-        }
-        total = kept;
-    }
-    return STATUS_OK;
+    return update_partial(sink, table, rows, count, err);
 }
 
 static Status append_rows(DuckSink *sink, DuckTable *table, const CompactedTable *compacted,
@@ -384,7 +427,7 @@ static Status apply_keyed(DuckSink *sink, DuckTable *table, const Change *change
     size_t done = 0;
     while (done < count) {
         Compacted compacted;
-        compact(changes + done, count - done, &sink->scratch, &compacted);
+        compact(changes + done, count - done, MOVES_ARE_FOLDED, &sink->scratch, &compacted);
         assert(compacted.table_count <= 1);
         for (size_t i = 0; i < compacted.table_count; i++) {
             const CompactedTable *rows = &compacted.tables[i];

@@ -91,7 +91,7 @@ void duck_table_free(DuckTable *table);
 // duckdb_apply.c
 
 #define DUCK_STAGE "weir_stage"
-#define DUCK_FILL  "weir_fill"
+#define DUCK_FOUND "weir_found"
 
 /** Append to @table from here on: to the last one it is flushed. */
 MUST_CHECK Status duck_append_to(DuckSink *sink, const DuckTable *table, Error *err);

@@ -159,7 +159,7 @@ static Status apply_run(PostgresSink *sink, const Change *changes, size_t count,
         return truncate(sink, changes, *ret_taken, err);
     }
     Compacted compacted;
-    compact(changes, count, &sink->scratch, &compacted);
+    compact(changes, count, MOVES_ARE_BARRIERS, &sink->scratch, &compacted);
     *ret_taken = compacted.consumed;
     if (apply_folded(sink, changes, &compacted, err) != STATUS_OK) {
         return STATUS_FAIL;

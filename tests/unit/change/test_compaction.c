@@ -216,16 +216,47 @@ static void apply_compacted_row(ModelTable *table, const CompactedRow *compacted
     }
     assert_int_equal(compacted->is_full, knows_all);
     assert_true(knows_all || compacted->op == COMPACTED_UPDATE);
+    assert_ptr_equal(compacted->from, compacted->row);
     apply_row(table, key, compacted->row);
 }
 
-// Deletes, inserts, updates; each must find what it expects.
+// All at once: what a row does not know is where it was before any of them.
+static void apply_moves(Model *model, const CompactedTable *compacted)
+{
+    ModelTable *table = table_of(model, compacted->relation);
+    ModelTable before = *table;
+    for (size_t i = 0; i < compacted->row_count; i++) {
+        if (compacted->rows[i].op == COMPACTED_MOVE) {
+            int from = key_of(compacted->rows[i].from);
+            assert_true(table->present[from]);
+            table->present[from] = false;
+        }
+    }
+    for (size_t i = 0; i < compacted->row_count; i++) {
+        const CompactedRow *row = &compacted->rows[i];
+        if (row->op == COMPACTED_MOVE) {
+            int from = key_of(row->from);
+            int to = key_of(row->row);
+            assert_int_not_equal(from, to);
+            assert_false(table->present[to]);
+            memcpy(table->values[to], before.values[from], sizeof(table->values[to]));
+            apply_row(table, to, row->row);
+        }
+    }
+}
+
+// Deletes, moves, inserts, updates; each must find what it expects.
 static void apply_compacted(Model *model, const CompactedTable *table)
 {
-    static const CompactedOp order[] = {COMPACTED_DELETE, COMPACTED_INSERT, COMPACTED_UPDATE};
+    static const CompactedOp order[] = {COMPACTED_DELETE, COMPACTED_MOVE, COMPACTED_INSERT,
+                                        COMPACTED_UPDATE};
     size_t counted = 0;
     for (size_t at = 0; at < ARRAY_LEN(order); at++) {
         counted += table->count_by_op[order[at]];
+        if (order[at] == COMPACTED_MOVE) {
+            apply_moves(model, table);
+            continue;
+        }
         for (size_t i = 0; i < table->row_count; i++) {
             if (table->rows[i].op != order[at]) {
                 continue;
@@ -270,7 +301,15 @@ static void assert_untouched(const Value *now, const Value *was)
     }
 }
 
-static void run_case(uint64_t seed)
+static void assert_barrier(const Compacted *compacted, CompactedMoves moves)
+{
+    const Change *barrier = compacted->barrier;
+    bool moved = barrier->op == CHANGE_UPDATE && barrier->old_row != NULL;
+    assert_true(barrier->op == CHANGE_TRUNCATE || barrier->relation == &keyed_later ||
+                (moved && moves == MOVES_ARE_BARRIERS));
+}
+
+static void run_case(uint64_t seed, CompactedMoves moves)
 {
     state = seed * 0x9e3779b97f4a7c15ULL + 1;
     Arena arena = {0};
@@ -294,13 +333,14 @@ static void run_case(uint64_t seed)
     Model got = start;
     for (size_t at = 0; at < count;) {
         Compacted compacted;
-        compact(run + at, count - at, &arena, &compacted);
+        compact(run + at, count - at, moves, &arena, &compacted);
         for (size_t i = 0; i < compacted.table_count; i++) {
             apply_compacted(&got, &compacted.tables[i]);
         }
         at += compacted.consumed;
         if (compacted.barrier != NULL) {
             assert_ptr_equal(compacted.barrier, &run[at]);
+            assert_barrier(&compacted, moves);
             apply(&got, compacted.barrier);
             at++;
         }
@@ -318,7 +358,8 @@ static void compacted_runs_equal_the_changes(void **context)
     (void)context;
     for (uint64_t seed = 1; seed <= CASES; seed++) {
         last_seed = seed;
-        run_case(seed);
+        run_case(seed, MOVES_ARE_BARRIERS);
+        run_case(seed, MOVES_ARE_FOLDED);
     }
 }
 
@@ -342,7 +383,7 @@ static void unchanged_folds_to_the_inserted_value(void **context)
     const Change run[] = {change_of(CHANGE_INSERT, NULL, inserted),
                           change_of(CHANGE_UPDATE, NULL, updated)};
     Compacted compacted;
-    compact(run, 2, &arena, &compacted);
+    compact(run, 2, MOVES_ARE_BARRIERS, &arena, &compacted);
     assert_null(compacted.barrier);
     assert_int_equal(compacted.tables[0].row_count, 1);
     const CompactedRow *folded = &compacted.tables[0].rows[0];
@@ -361,10 +402,34 @@ static void a_moved_row_with_unknown_columns_is_a_barrier(void **context)
     moved[2] = (Value){.state = VALUE_UNCHANGED};
     const Change run[] = {change_of(CHANGE_UPDATE, key_row(&arena, 1), moved)};
     Compacted compacted;
-    compact(run, 1, &arena, &compacted);
+    compact(run, 1, MOVES_ARE_BARRIERS, &arena, &compacted);
     assert_ptr_equal(compacted.barrier, &run[0]);
     assert_int_equal(compacted.consumed, 0);
     assert_int_equal(compacted.table_count, 0);
+    arena_done(&arena);
+}
+
+// A row that goes, and one that comes in its place from where a third one then is.
+static void moves_are_one_set(void **context)
+{
+    (void)context;
+    Arena arena = {0};
+    Value *moved = row(&arena, 2);
+    moved[2] = (Value){.state = VALUE_UNCHANGED};
+    const Value *home = key_row(&arena, 1);
+    const Change run[] = {change_of(CHANGE_DELETE, key_row(&arena, 2), NULL),
+                          change_of(CHANGE_UPDATE, home, moved),
+                          change_of(CHANGE_INSERT, NULL, row(&arena, 1))};
+    Compacted compacted;
+    compact(run, ARRAY_LEN(run), MOVES_ARE_FOLDED, &arena, &compacted);
+    assert_null(compacted.barrier);
+    const CompactedTable *table = &compacted.tables[0];
+    assert_int_equal(table->row_count, 3);
+    assert_int_equal(table->rows[0].op, COMPACTED_DELETE);
+    assert_int_equal(table->rows[1].op, COMPACTED_MOVE);
+    assert_ptr_equal(table->rows[1].from, home);
+    assert_false(table->rows[1].is_full);
+    assert_int_equal(table->rows[2].op, COMPACTED_INSERT);
     arena_done(&arena);
 }
 
@@ -378,7 +443,7 @@ static void a_full_old_row_fills_what_is_unchanged(void **context)
     Change run[] = {change_of(CHANGE_UPDATE, old, moved)};
     run[0].relation = &full;
     Compacted compacted;
-    compact(run, 1, &arena, &compacted);
+    compact(run, 1, MOVES_ARE_BARRIERS, &arena, &compacted);
     assert_null(compacted.barrier);
     assert_int_equal(compacted.tables[0].count_by_op[COMPACTED_DELETE], 1);
     assert_int_equal(compacted.tables[0].count_by_op[COMPACTED_INSERT], 1);
@@ -398,10 +463,10 @@ static void another_version_of_a_table_is_a_barrier(void **context)
                     change_of(CHANGE_INSERT, NULL, row(&arena, 2))};
     run[2].relation = &keyed_later;
     Compacted compacted;
-    compact(run, 3, &arena, &compacted);
+    compact(run, 3, MOVES_ARE_BARRIERS, &arena, &compacted);
     assert_ptr_equal(compacted.barrier, &run[2]);
     assert_int_equal(compacted.consumed, 2);
-    compact(run + 1, 2, &arena, &compacted);
+    compact(run + 1, 2, MOVES_ARE_BARRIERS, &arena, &compacted);
     assert_null(compacted.barrier);
     arena_done(&arena);
 }
@@ -420,7 +485,7 @@ static void many_keys_keep_their_order(void **context)
         run[MANY + i] = change_of(CHANGE_UPDATE, NULL, values);
     }
     Compacted compacted;
-    compact(run, (size_t)MANY * 2, &arena, &compacted);
+    compact(run, (size_t)MANY * 2, MOVES_ARE_BARRIERS, &arena, &compacted);
     assert_null(compacted.barrier);
     assert_int_equal(compacted.tables[0].row_count, MANY);
     assert_int_equal(compacted.tables[0].count_by_op[COMPACTED_INSERT], MANY);
@@ -438,11 +503,11 @@ static void what_cannot_be_is_a_barrier(void **context)
     const Change twice[] = {change_of(CHANGE_INSERT, NULL, row(&arena, 1)),
                             change_of(CHANGE_INSERT, NULL, row(&arena, 1))};
     Compacted compacted;
-    compact(twice, 2, &arena, &compacted);
+    compact(twice, 2, MOVES_ARE_BARRIERS, &arena, &compacted);
     assert_ptr_equal(compacted.barrier, &twice[1]);
     const Change gone[] = {change_of(CHANGE_DELETE, key_row(&arena, 1), NULL),
                            change_of(CHANGE_DELETE, key_row(&arena, 1), NULL)};
-    compact(gone, 2, &arena, &compacted);
+    compact(gone, 2, MOVES_ARE_BARRIERS, &arena, &compacted);
     assert_ptr_equal(compacted.barrier, &gone[1]);
     arena_done(&arena);
 }
@@ -453,6 +518,7 @@ int main(void)
         cmocka_unit_test(compacted_runs_equal_the_changes),
         cmocka_unit_test(unchanged_folds_to_the_inserted_value),
         cmocka_unit_test(a_moved_row_with_unknown_columns_is_a_barrier),
+        cmocka_unit_test(moves_are_one_set),
         cmocka_unit_test(a_full_old_row_fills_what_is_unchanged),
         cmocka_unit_test(another_version_of_a_table_is_a_barrier),
         cmocka_unit_test(many_keys_keep_their_order),
