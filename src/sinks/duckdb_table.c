@@ -1,34 +1,8 @@
-// Tables: made, checked against what is there, and turned from one version of a relation into the
-// next. DuckDB alters a table in place, inside the transaction, as long as that transaction has not
-// deleted rows of it that were there before. Otherwise, and for what ALTER TABLE cannot do, the
-// table is made anew from the old one's rows.
-//
-// mode=history never takes a column away: what was dropped stays with its values, and steps aside
-// when a new column needs its name.
-#include <assert.h>
+// Tables: made, and checked against what is there.
+#include "sinks/duckdb_table.h"
 
 #include "base/limits.h"
 #include "base/mem.h"
-#include "sinks/duckdb_sink.h"
-
-#define REBUILD_TABLE  "weir_rebuild"
-#define DROPPED_COLUMN "weir_dropped"
-
-// A column that the target's table has.
-typedef struct Found {
-    Str name;
-    Str type;
-} Found;
-
-typedef struct FoundTable {
-    SqlTable name;
-    bool exists;
-    bool is_table;   // not a view
-    bool is_made;    // by the open transaction
-    bool is_changed; // rows were deleted
-    Found *columns;
-    size_t count;
-} FoundTable;
 
 SqlTable duck_target(const DuckSink *sink, const Relation *relation)
 {
@@ -38,8 +12,7 @@ SqlTable duck_target(const DuckSink *sink, const Relation *relation)
                       .name = relation->name};
 }
 
-// DuckDB tells no apart from names that differ in ASCII's case only.
-static bool same_name(Str a, Str b)
+bool duck_same_name(Str a, Str b)
 {
     for (size_t i = 0; i < a.len && a.len == b.len; i++) {
         char x = a.ptr[i];
@@ -53,15 +26,10 @@ static bool same_name(Str a, Str b)
     return a.len == b.len;
 }
 
-static bool same_place(SqlTable a, SqlTable b)
-{
-    return same_name(a.schema, b.schema) && same_name(a.name, b.name);
-}
-
-static Found *find_column(const FoundTable *table, Str name)
+DuckFound *duck_find_column(const DuckFoundTable *table, Str name)
 {
     for (size_t i = 0; i < table->count; i++) {
-        if (same_name(table->columns[i].name, name)) {
+        if (duck_same_name(table->columns[i].name, name)) {
             return &table->columns[i];
         }
     }
@@ -72,7 +40,7 @@ static Found *find_column(const FoundTable *table, Str name)
 // What is there
 // ---------------------------------------------------------------------------------------------
 
-static Status inspect(DuckSink *sink, SqlTable place, Arena *arena, FoundTable *ret, Error *err)
+Status duck_inspect(DuckSink *sink, SqlTable place, Arena *arena, DuckFoundTable *ret, Error *err)
 {
     enum { COLUMN, TYPE, SCHEMA, TABLE, IS_TABLE };
     Str parameters[] = {sink->session.catalog, place.schema, place.name};
@@ -86,23 +54,23 @@ static Status inspect(DuckSink *sink, SqlTable place, Arena *arena, FoundTable *
         STATUS_OK) {
         return STATUS_FAIL;
     }
-    *ret = (FoundTable){.name = place};
-    ret->columns = ARENA_ARRAY(arena, Found, rows.row_count + 1 + LIMIT_COLUMNS);
+    *ret = (DuckFoundTable){.name = place};
+    ret->columns = ARENA_ARRAY(arena, DuckFound, rows.row_count + 1 + LIMIT_COLUMNS);
     for (size_t i = 0; i < rows.row_count; i++) {
         const Str *row = &rows.cells[i * rows.column_count];
-        if (!same_name(row[SCHEMA], place.schema) || !same_name(row[TABLE], place.name)) {
+        if (!duck_same_name(row[SCHEMA], place.schema) || !duck_same_name(row[TABLE], place.name)) {
             continue; // other letters that lower() makes one
         }
         ret->exists = true;
         ret->is_table = row[IS_TABLE].ptr != NULL;
         ret->name.schema = row[SCHEMA];
         ret->name.name = row[TABLE];
-        ret->columns[ret->count++] = (Found){.name = row[COLUMN], .type = row[TYPE]};
+        ret->columns[ret->count++] = (DuckFound){.name = row[COLUMN], .type = row[TYPE]};
     }
     return STATUS_OK;
 }
 
-static Status has_rows(DuckSink *sink, SqlTable table, Arena *arena, bool *ret, Error *err)
+Status duck_has_rows(DuckSink *sink, SqlTable table, Arena *arena, bool *ret, Error *err)
 {
     DuckRows rows;
     buf_cstr(&sink->session.sql, "SELECT 't' FROM ");
@@ -128,9 +96,9 @@ static void differ(Buf *list, const char *format, ...)
     buf_cstr(list, text);
 }
 
-static void compare_column(const FoundTable *table, Str name, Str type, Buf *differences)
+static void compare_column(const DuckFoundTable *table, Str name, Str type, Buf *differences)
 {
-    const Found *found = find_column(table, name);
+    const DuckFound *found = duck_find_column(table, name);
     if (found == NULL) {
         differ(differences, "column \"%" STR_FMT "\" is missing", STR_ARG(name));
     } else if (!str_equal(found->type, type)) {
@@ -141,7 +109,7 @@ static void compare_column(const FoundTable *table, Str name, Str type, Buf *dif
 
 // What keeps @table from taking the rows of @now, in words; empty: nothing does. @is_strict:
 // somebody else made the table, so that further columns tell of a misunderstanding.
-static void compare(const DuckSink *sink, const FoundTable *table, const Relation *now,
+static void compare(const DuckSink *sink, const DuckFoundTable *table, const Relation *now,
                     bool is_strict, Buf *differences)
 {
     const SqlDialect *dialect = duck_dialect(sink);
@@ -167,8 +135,8 @@ static void compare(const DuckSink *sink, const FoundTable *table, const Relatio
     }
 }
 
-static Status require_fit(DuckSink *sink, const FoundTable *table, const Relation *now,
-                          bool is_strict, Error *err)
+Status duck_require_fit(DuckSink *sink, const DuckFoundTable *table, const Relation *now,
+                        bool is_strict, Error *err)
 {
     Buf differences = {.max = ERROR_MESSAGE_MAX / 2};
     compare(sink, table, now, is_strict, &differences);
@@ -190,7 +158,7 @@ static Status require_fit(DuckSink *sink, const FoundTable *table, const Relatio
 // Making
 // ---------------------------------------------------------------------------------------------
 
-static Status make_schema(DuckSink *sink, SqlTable table, Error *err)
+Status duck_make_schema(DuckSink *sink, SqlTable table, Error *err)
 {
     Buf *sql = &sink->session.sql;
     buf_cstr(sql, "CREATE SCHEMA IF NOT EXISTS ");
@@ -209,19 +177,19 @@ static Status create(DuckSink *sink, SqlTable table, const Relation *now, Error 
                   STR_ARG(now->schema), STR_ARG(now->name));
         return error_hint(err, "DuckDB has no such tables. Leave it out.");
     }
-    if (make_schema(sink, table, err) != STATUS_OK) {
+    if (duck_make_schema(sink, table, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     sql_create_table(&sink->session.sql, duck_dialect(sink), table, &keyless, (SqlMode)sink->mode);
     return duck_run(&sink->session, NULL, err);
 }
 
-static Status adopt(DuckSink *sink, FoundTable *table, const Relation *now, Arena *arena,
+static Status adopt(DuckSink *sink, DuckFoundTable *table, const Relation *now, Arena *arena,
                     Error *err)
 {
     bool rows;
-    if (require_fit(sink, table, now, true, err) != STATUS_OK ||
-        has_rows(sink, table->name, arena, &rows, err) != STATUS_OK) {
+    if (duck_require_fit(sink, table, now, true, err) != STATUS_OK ||
+        duck_has_rows(sink, table->name, arena, &rows, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     bool kept = rows && sink->existing == SQL_EXISTING_KEEP;
@@ -255,376 +223,15 @@ static Status table_is_gone(const DuckSink *sink, const Relation *now, SqlTable 
 }
 
 // ---------------------------------------------------------------------------------------------
-// Altering
-// ---------------------------------------------------------------------------------------------
-
-// One step of turning a table into the next version of its relation.
-typedef struct Evolution {
-    DuckSink *sink;
-    Arena *arena;
-    FoundTable *table;
-    const Relation *was;
-    const Relation *now;
-    const SchemaChange *changes;
-    size_t count;
-} Evolution;
-
-static void alter(Evolution *step)
-{
-    buf_cstr(&step->sink->session.sql, "ALTER TABLE ");
-    sql_table_name(&step->sink->session.sql, step->table->name);
-}
-
-static Status run(Evolution *step, Error *err)
-{
-    return duck_run(&step->sink->session, NULL, err);
-}
-
-static Status rename_column(Evolution *step, Found *column, Str to, Error *err)
-{
-    sql_rename_column(&step->sink->session.sql, step->table->name, column->name, to);
-    if (run(step, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    column->name = to;
-    return STATUS_OK;
-}
-
-// A column that the source has no more gives its name to one that it has.
-static Status step_aside(Evolution *step, Found *column, Error *err)
-{
-    Str to;
-    int number = 1;
-    do {
-        to = str_from(
-            arena_printf(step->arena, "%" STR_FMT "_old%d", STR_ARG(column->name), number++));
-    } while (find_column(step->table, to) != NULL);
-    return rename_column(step, column, to, err);
-}
-
-// A table cannot be without columns: its last one only gets a name of nobody's here, and goes when
-// others are there.
-static Status drop_column(Evolution *step, Str name, Error *err)
-{
-    FoundTable *table = step->table;
-    Found *found = find_column(table, name);
-    if (found == NULL) {
-        return STATUS_OK;
-    }
-    if (table->count == 1) {
-        return rename_column(step, found, STR(DROPPED_COLUMN), err);
-    }
-    sql_drop_column(&step->sink->session.sql, table->name, found->name);
-    size_t at = (size_t)(found - table->columns);
-    memmove(found, found + 1, (table->count - at - 1) * sizeof(*found));
-    table->count--;
-    return run(step, err);
-}
-
-static Status drop_columns(Evolution *step, Error *err)
-{
-    for (size_t i = 0; i < step->count && step->sink->mode == SQL_MIRROR; i++) {
-        if (step->changes[i].edit == SCHEMA_DROP_COLUMN &&
-            drop_column(step, step->changes[i].was->name, err) != STATUS_OK) {
-            return STATUS_FAIL;
-        }
-    }
-    return STATUS_OK;
-}
-
-// The first half of a rename, or the second: names may be exchanged, so that every column that gets
-// another one goes to a name of nobody's first.
-static Status rename_half(Evolution *step, Str from, Str to, Error *err)
-{
-    Found *owner = find_column(step->table, to);
-    if (owner != NULL && step_aside(step, owner, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    Found *found = find_column(step->table, from);
-    if (found == NULL) {
-        return error_set(err, ERROR_CONFIG,
-                         "column \"%" STR_FMT "\" is not in table \"%" STR_FMT "\" of \"%s\"",
-                         STR_ARG(from), STR_ARG(step->table->name.name), step->sink->session.path);
-    }
-    return rename_column(step, found, to, err);
-}
-
-static Status rename_columns(Evolution *step, Error *err)
-{
-    for (int half = 0; half < 2; half++) {
-        for (size_t i = 0; i < step->count; i++) {
-            const SchemaChange *change = &step->changes[i];
-            Str between = str_from(arena_printf(step->arena, "weir_rename_%zu", i));
-            if (change->edit == SCHEMA_RENAME_COLUMN &&
-                rename_half(step, half == 0 ? change->was->name : between,
-                            half == 0 ? between : change->now->name, err) != STATUS_OK) {
-                return STATUS_FAIL;
-            }
-        }
-    }
-    return STATUS_OK;
-}
-
-static bool is_integer(DuckKind kind)
-{
-    return kind == DUCK_SMALLINT || kind == DUCK_INTEGER || kind == DUCK_BIGINT ||
-           kind == DUCK_UINTEGER;
-}
-
-// Whether DuckDB's cast gives what Postgres's assignment cast gives, for every value that it takes
-// at all. Times and floats have another text; a timestamp's zone is the session's.
-static bool casts_alike(DuckType was, DuckType now)
-{
-    bool from_number = is_integer(was.kind) || was.kind == DUCK_DECIMAL;
-    bool from_text = was.kind == DUCK_VARCHAR || was.kind == DUCK_JSON;
-    bool to_text = now.kind == DUCK_VARCHAR || now.kind == DUCK_JSON;
-    if (from_number) {
-        return is_integer(now.kind) || now.kind == DUCK_DECIMAL || now.kind == DUCK_VARCHAR;
-    }
-    if (was.kind == DUCK_FLOAT) {
-        return now.kind == DUCK_DOUBLE;
-    }
-    if (was.kind == DUCK_UUID || was.kind == DUCK_BOOLEAN) {
-        return now.kind == DUCK_VARCHAR;
-    }
-    return from_text && (to_text || is_integer(now.kind) || now.kind == DUCK_UUID);
-}
-
-// Without the default afterwards: it was for the rows that are there.
-static Status add_column(Evolution *step, const Column *added, Error *err)
-{
-    DuckSink *sink = step->sink;
-    Buf *sql = &sink->session.sql;
-    Found *owner = find_column(step->table, added->name);
-    if (owner != NULL && step_aside(step, owner, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    DuckType type = duck_type_of(added, sink->exact, sink->session.has_json);
-    if (added->missing_value.ptr != NULL) {
-        Buf literal = {.max = LIMIT_TEXT_BYTES};
-        DuckParse parsed = duck_literal(type, added->missing_value, &literal);
-        buf_done(&literal);
-        if (parsed != DUCK_PARSE_OK) {
-            return error_set(err, ERROR_DATA,
-                             "column \"%" STR_FMT "\": DuckDB cannot hold its default",
-                             STR_ARG(added->name));
-        }
-    }
-    sql_add_column(sql, duck_dialect(sink), step->table->name, added);
-    if (run(step, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    step->table->columns[step->table->count++] = (Found){.name = added->name};
-    if (added->missing_value.ptr == NULL) {
-        return STATUS_OK;
-    }
-    alter(step);
-    buf_cstr(sql, " ALTER COLUMN ");
-    sql_identifier(sql, added->name);
-    buf_cstr(sql, " DROP DEFAULT");
-    return run(step, err);
-}
-
-static Status cannot_convert(const Evolution *step, const SchemaChange *change, Error *err)
-{
-    error_set(err, ERROR_CONFIG,
-              "column \"%" STR_FMT "\" was %" STR_FMT " and is %" STR_FMT
-              " now, and the values in \"%s\" cannot be converted as Postgres did",
-              STR_ARG(change->now->name), STR_ARG(change->was->type_name),
-              STR_ARG(change->now->type_name), step->sink->session.path);
-    return error_hint(err, "Have the table copied again.");
-}
-
-// Whether every value that is there can be cast.
-static Status can_cast(const Evolution *step, Str name, DuckType type, bool *ret, Error *err)
-{
-    DuckRows rows;
-    Buf *sql = &step->sink->session.sql;
-    buf_cstr(sql, "SELECT '' FROM ");
-    sql_table_name(sql, step->table->name);
-    buf_cstr(sql, " WHERE ");
-    sql_identifier(sql, name);
-    buf_cstr(sql, " IS NOT NULL AND TRY_CAST(");
-    sql_identifier(sql, name);
-    buf_cstr(sql, " AS ");
-    duck_type_name(type, sql);
-    buf_cstr(sql, ") IS NULL LIMIT 1");
-    if (duck_select(&step->sink->session, NULL, 0, step->arena, &rows, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    *ret = rows.row_count == 0;
-    return STATUS_OK;
-}
-
-// What is not converted exactly is so only in an empty table: the pipeline copies a table anew when
-// a type changes, and clears it first. A history stays, so its column steps aside.
-static Status change_type(Evolution *step, const SchemaChange *change, Error *err)
-{
-    DuckSink *sink = step->sink;
-    Buf *sql = &sink->session.sql;
-    DuckType was = duck_type_of(change->was, sink->exact, sink->session.has_json);
-    DuckType now = duck_type_of(change->now, sink->exact, sink->session.has_json);
-    Found *found = find_column(step->table, change->now->name);
-    bool rows = false;
-    if (found == NULL ||
-        (was.kind == now.kind && was.width == now.width && was.scale == now.scale)) {
-        return STATUS_OK;
-    }
-    bool alike = casts_alike(was, now);
-    if (alike && sink->mode == SQL_HISTORY &&
-        can_cast(step, found->name, now, &alike, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    if (!alike && sink->mode == SQL_HISTORY) {
-        return add_column(step, change->now, err);
-    }
-    if (!alike && has_rows(sink, step->table->name, step->arena, &rows, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    if (rows) {
-        return cannot_convert(step, change, err);
-    }
-    alter(step);
-    buf_cstr(sql, " ALTER COLUMN ");
-    sql_identifier(sql, found->name);
-    buf_cstr(sql, " SET DATA TYPE ");
-    duck_type_name(now, sql);
-    buf_cstr(sql, alike ? " USING CAST(" : " USING CAST(CAST(");
-    sql_identifier(sql, found->name);
-    buf_cstr(sql, alike ? " AS " : " AS VARCHAR) AS ");
-    duck_type_name(now, sql);
-    buf_char(sql, ')');
-    return run(step, err);
-}
-
-static Status alter_columns(Evolution *step, Error *err)
-{
-    if (drop_columns(step, err) != STATUS_OK || rename_columns(step, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    for (size_t i = 0; i < step->count; i++) {
-        if (step->changes[i].edit == SCHEMA_CHANGE_TYPE &&
-            change_type(step, &step->changes[i], err) != STATUS_OK) {
-            return STATUS_FAIL;
-        }
-    }
-    for (size_t i = 0; i < step->count; i++) {
-        if (step->changes[i].edit == SCHEMA_ADD_COLUMN &&
-            add_column(step, step->changes[i].now, err) != STATUS_OK) {
-            return STATUS_FAIL;
-        }
-    }
-    return drop_column(step, STR(DROPPED_COLUMN), err);
-}
-
-static Status rename_table(DuckSink *sink, SqlTable from, Str to, Error *err)
-{
-    Buf *sql = &sink->session.sql;
-    buf_cstr(sql, "ALTER TABLE ");
-    sql_table_name(sql, from);
-    buf_cstr(sql, " RENAME TO ");
-    sql_identifier(sql, to);
-    return duck_run(&sink->session, NULL, err);
-}
-
-// The same rows in a table that this transaction has made, so that it may be altered at will.
-static Status rebuild(DuckSink *sink, FoundTable *table, SqlTable to, Error *err)
-{
-    Buf *sql = &sink->session.sql;
-    SqlTable between = {.catalog = to.catalog, .schema = to.schema, .name = STR(REBUILD_TABLE)};
-    buf_cstr(sql, "CREATE TABLE ");
-    sql_table_name(sql, between);
-    buf_cstr(sql, " AS SELECT * FROM ");
-    sql_table_name(sql, table->name);
-    if (duck_run(&sink->session, NULL, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    buf_cstr(sql, "DROP TABLE ");
-    sql_table_name(sql, table->name);
-    if (duck_run(&sink->session, NULL, err) != STATUS_OK ||
-        rename_table(sink, between, to.name, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    table->name = to;
-    table->is_made = true;
-    return STATUS_OK;
-}
-
-static Status move_table(Evolution *step, SqlTable to, Error *err)
-{
-    FoundTable other;
-    if (same_place(step->table->name, to)) {
-        return STATUS_OK;
-    }
-    if (inspect(step->sink, to, step->arena, &other, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    if (other.exists) {
-        error_set(err, ERROR_CONFIG,
-                  "table \"%" STR_FMT ".%" STR_FMT "\" was renamed, and \"%s\" already has a table "
-                  "\"%" STR_FMT ".%" STR_FMT "\"",
-                  STR_ARG(step->was->schema), STR_ARG(step->was->name), step->sink->session.path,
-                  STR_ARG(to.schema), STR_ARG(to.name));
-        return error_hint(err, "Rename or drop that one in DuckDB.");
-    }
-    if (make_schema(step->sink, to, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    if (!same_name(step->table->name.schema, to.schema)) {
-        return rebuild(step->sink, step->table, to, err);
-    }
-    if (rename_table(step->sink, step->table->name, to.name, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    step->table->name = to;
-    return STATUS_OK;
-}
-
-static bool alters_columns(const Evolution *step)
-{
-    for (size_t i = 0; i < step->count; i++) {
-        SchemaEdit edit = step->changes[i].edit;
-        if (edit == SCHEMA_ADD_COLUMN || edit == SCHEMA_DROP_COLUMN || edit == SCHEMA_CHANGE_TYPE) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static Status evolve(DuckSink *sink, FoundTable *table, const Relation *was, const Relation *now,
-                     Arena *arena, Error *err)
-{
-    Evolution step = {.sink = sink, .arena = arena, .table = table, .was = was, .now = now};
-    SchemaChange *changes;
-    step.count = relation_diff(was, now, arena, &changes);
-    step.changes = changes;
-    DuckTable *last = map_get_u64(&sink->tables, now->oid);
-    bool must_rebuild = last != NULL && last->changed_in == sink->transaction &&
-                        last->made_in != sink->transaction && alters_columns(&step);
-    if (must_rebuild && rebuild(sink, table, table->name, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    if (move_table(&step, duck_target(sink, now), err) != STATUS_OK ||
-        alter_columns(&step, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    bool is_made = table->is_made;
-    if (inspect(sink, table->name, arena, table, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    table->is_made = is_made;
-    return require_fit(sink, table, now, false, err);
-}
-
-// ---------------------------------------------------------------------------------------------
 // prepare()
 // ---------------------------------------------------------------------------------------------
 
 static Status check_names(DuckSink *sink, const Relation *relation, Error *err)
 {
     SqlTable target = duck_target(sink, relation);
-    if (same_name(target.name, STR(REBUILD_TABLE)) ||
-        (same_name(target.schema, STR("weir")) && same_name(target.name, STR("checkpoint")))) {
+    if (duck_same_name(target.name, STR(DUCK_REBUILT)) ||
+        (duck_same_name(target.schema, STR("weir")) &&
+         duck_same_name(target.name, STR("checkpoint")))) {
         error_set(err, ERROR_CONFIG,
                   "table \"%" STR_FMT ".%" STR_FMT "\" has a name that weir needs for itself",
                   STR_ARG(relation->schema), STR_ARG(relation->name));
@@ -635,7 +242,7 @@ static Status check_names(DuckSink *sink, const Relation *relation, Error *err)
     }
     if (sink->mode == SQL_MIRROR && relation->key_count == 0) {
         for (uint16_t i = 0; i < relation->column_count; i++) {
-            if (same_name(relation->columns[i].name, STR("rowid"))) {
+            if (duck_same_name(relation->columns[i].name, STR("rowid"))) {
                 error_set(err, ERROR_CONFIG,
                           "table \"%" STR_FMT ".%" STR_FMT
                           "\" has no key, and its column \"rowid\" "
@@ -650,12 +257,12 @@ static Status check_names(DuckSink *sink, const Relation *relation, Error *err)
 }
 
 static Status shape(DuckSink *sink, const Relation *was, const Relation *now, Arena *arena,
-                    FoundTable *table, Error *err)
+                    DuckFoundTable *table, Error *err)
 {
     SqlTable target = duck_target(sink, now);
     bool is_ours = was != NULL || map_get_u64(&sink->ours, now->oid) != NULL;
     SqlTable place = was == NULL ? target : duck_target(sink, was);
-    if (inspect(sink, place, arena, table, err) != STATUS_OK) {
+    if (duck_inspect(sink, place, arena, table, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (!table->exists) {
@@ -664,27 +271,27 @@ static Status shape(DuckSink *sink, const Relation *was, const Relation *now, Ar
         }
         if (create(sink, target, now, err) != STATUS_OK ||
             duck_note_kept(sink, now->oid, false, err) != STATUS_OK ||
-            inspect(sink, target, arena, table, err) != STATUS_OK) {
+            duck_inspect(sink, target, arena, table, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
         table->is_made = true;
         return STATUS_OK;
     }
     if (was != NULL && !relation_equal(was, now)) {
-        return evolve(sink, table, was, now, arena, err);
+        return duck_evolve(sink, table, was, now, arena, err);
     }
-    return is_ours ? require_fit(sink, table, now, false, err)
+    return is_ours ? duck_require_fit(sink, table, now, false, err)
                    : adopt(sink, table, now, arena, err);
 }
 
 Status duck_has(DuckSink *sink, const Relation *relation, bool *ret, Error *err)
 {
     Arena arena = {0};
-    FoundTable table;
+    DuckFoundTable table;
     Error misfit = {0};
-    Status status = inspect(sink, duck_target(sink, relation), &arena, &table, err);
+    Status status = duck_inspect(sink, duck_target(sink, relation), &arena, &table, err);
     *ret = status == STATUS_OK && table.exists &&
-           require_fit(sink, &table, relation, false, &misfit) == STATUS_OK;
+           duck_require_fit(sink, &table, relation, false, &misfit) == STATUS_OK;
     arena_done(&arena);
     return status;
 }
@@ -702,7 +309,7 @@ static DuckType history_type(int which)
     }
 }
 
-static void remember(DuckSink *sink, const Relation *now, const FoundTable *found)
+static void remember(DuckSink *sink, const Relation *now, const DuckFoundTable *found)
 {
     DuckTable *last = map_get_u64(&sink->tables, now->oid);
     DuckTable *table = mem_alloc_zero(sizeof(*table));
@@ -717,7 +324,7 @@ static void remember(DuckSink *sink, const Relation *now, const FoundTable *foun
         DuckWriterColumn *column = &table->columns[i];
         int own = i - now->column_count;
         Str name = own < 0 ? now->columns[i].name : str_from(sql_history_columns[own]);
-        column->name = str_copy(&table->arena, find_column(found, name)->name);
+        column->name = str_copy(&table->arena, duck_find_column(found, name)->name);
         column->type = own >= 0
                            ? history_type(own)
                            : duck_type_of(&now->columns[i], sink->exact, sink->session.has_json);
@@ -741,7 +348,7 @@ static uint16_t count_new_columns(const DuckSink *sink, const Relation *was, con
 Status duck_prepare(DuckSink *sink, const Relation *was, const Relation *now, Error *err)
 {
     Arena arena = {0};
-    FoundTable found = {0};
+    DuckFoundTable found = {0};
     Status status = check_names(sink, now, err);
     if (status == STATUS_OK) {
         status =
@@ -797,7 +404,7 @@ static void report_error(Report *report, const Error *error)
 Status duck_check(DuckSink *sink, const Relation *relation, Report *report, Error *err)
 {
     Arena arena = {0};
-    FoundTable table = {0};
+    DuckFoundTable table = {0};
     Error problem = {0};
     bool rows = false;
     SqlTable target = duck_target(sink, relation);
@@ -809,13 +416,13 @@ Status duck_check(DuckSink *sink, const Relation *relation, Report *report, Erro
     bool is_ours = map_get_u64(&sink->ours, relation->oid) != NULL;
     Status status = STATUS_OK;
     if (sink->session.connection != NULL && !is_ours) {
-        status = inspect(sink, target, &arena, &table, err);
+        status = duck_inspect(sink, target, &arena, &table, err);
     }
     if (status == STATUS_OK && table.exists &&
-        require_fit(sink, &table, relation, true, &problem) != STATUS_OK) {
+        duck_require_fit(sink, &table, relation, true, &problem) != STATUS_OK) {
         report_error(report, &problem);
     } else if (status == STATUS_OK && table.exists) {
-        status = has_rows(sink, table.name, &arena, &rows, err);
+        status = duck_has_rows(sink, table.name, &arena, &rows, err);
     }
     if (rows && sink->existing == SQL_EXISTING_FAIL) {
         report_problem(report, PROBLEM_MUST, "existing=truncate or existing=keep",
