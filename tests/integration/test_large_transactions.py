@@ -208,6 +208,7 @@ def test_many_at_the_same_time(pipeline, version):
 def wait_sent(source):
     """The server has read all of its WAL, and has sent what it sends before a commit."""
     end = source.one("SELECT pg_current_wal_insert_lsn()::text")
+    source.sql("CHECKPOINT")  # writes it out; otherwise the server may take 15 s for what no commit waits for
     wait_for(lambda: source.one("SELECT count(*) FROM pg_stat_replication WHERE application_name LIKE 'weir%%' "
                                 "AND sent_lsn >= %s::pg_lsn", end), 60, f"everything up to {end} is sent")
 
@@ -224,13 +225,13 @@ def test_toast_that_was_rolled_back(pipeline, version, live):
     with pipeline.source.server.connect(pipeline.source.name) as db:
         db.autocommit = False
         db.execute(FILL, (5000, 5100))
-        for size, first, last in ((400, 1000, 2000), (700000, 7000, 7001), (300, 9000, 9200)):
+        for size, first, last in ((400, 1000, 1200), (200000, 7000, 7001), (300, 9000, 9200)):
             db.execute("SAVEPOINT s")
             db.execute(toast, (size, first, last))
             if live:
                 wait_sent(pipeline.source)
             db.execute("ROLLBACK TO s")
-        db.execute(toast, (4000, 1000, 1100))
+        db.execute(toast, (1000, 1000, 1100))
         db.commit()
     if live:
         pipeline.settle(process)
@@ -295,9 +296,9 @@ def test_on_disk(pipeline, version, tmp_path):
     process.expect("streaming")
     for end in ("rollback", "commit"):
         with sessions(pipeline.source, 1) as (db,):
-            db.execute(FILL, (10000, 60000))
+            db.execute(FILL, (10000, 35000))
             wait_sent(pipeline.source)
-            wait_for(lambda: spill_file(process) > 5 * MB, 20, lambda: f"{spill_file(process)} bytes are on disk")
+            wait_for(lambda: spill_file(process) > 2 * MB, 20, lambda: f"{spill_file(process)} bytes are on disk")
             getattr(db, end)()
         wait_for(lambda: spill_file(process) == 0, 20, lambda: f"{spill_file(process)} bytes are on disk still")
     pipeline.settle(process)
@@ -330,12 +331,12 @@ class TestKilled:
 
     def test_while_reading_back(self, pipeline):
         """Parts of it have been written: the sink has all of it or nothing, and nothing twice."""
-        chance = random.Random(2)
+        chance, hits = random.Random(2), 0
         pipeline.source.sql(TABLES)
         pipeline.drain()
         process = start_on_disk(pipeline)
         process.expect("streaming")
-        for turn in range(6):
+        for turn in range(5):
             with sessions(pipeline.source, 1) as (db,):
                 db.execute("DELETE FROM a WHERE id >= 10000")
                 db.execute("INSERT INTO a SELECT g, 'never' FROM generate_series(10000, 11000) g")
@@ -343,14 +344,16 @@ class TestKilled:
                 db.execute("UPDATE a SET v = 'never' WHERE id < 10000")
                 db.execute("ROLLBACK TO s")
                 db.execute("DELETE FROM a WHERE id >= 10000")
-                db.execute(FILL, (10000, 70000))
+                db.execute(FILL, (10000, 30000))
                 wait_sent(pipeline.source)
                 db.commit()
-            time.sleep(chance.uniform(0.0, 0.8))
+            time.sleep(chance.uniform(0.0, 0.5))
             process.must_live()
+            hits += spill_file(process) > 0
             process.kill()
             process = start_on_disk(pipeline)
             process.expect("streaming")
+        assert hits > 0, "no kill came while a transaction was read back"
         pipeline.settle(process)
         assert process.stop().code == 0
         pipeline.check()
@@ -361,8 +364,8 @@ def test_full_disk(pipeline):
     """It says so, naming the place, and goes on when there is room."""
     pipeline.source.sql(TABLES)
     pipeline.drain()
-    pipeline.source.sql(FILL, 10000, 60000)
-    process = start_on_disk(pipeline, "--until", "now", limit_file=2 << 20)
+    pipeline.source.sql(FILL, 10000, 40000)
+    process = start_on_disk(pipeline, "--until", "now", limit_file=1 << 20)
 
     def told():
         return not process.alive() or "weir-spill" in process.logs()
@@ -391,7 +394,7 @@ class TestMemory:
 
     @on_sqlite
     def test_a_thousand_at_the_same_time(self, pipeline, own_server, tmp_path):
-        """2 MB each, in turns, so that all of them are open at once, with rows between that are delivered."""
+        """A quarter of a megabyte each, in turns, so that all of them are open at once, with rows between that are delivered."""
         count = 1000
         server = own_server(logical_decoding_work_mem="64kB", max_connections=count + 30, shared_buffers="128MB")
         pipeline.source = server.database()
@@ -404,7 +407,7 @@ class TestMemory:
                 for n, db in enumerate(open_now):
                     first = 10000 + n * 10000 + turn * 1000
                     db.execute("INSERT INTO a SELECT g, repeat('x', 500) FROM generate_series(%s::int, %s::int) g",
-                               (first, first + 250))
+                               (first, first + 120))
                     db.execute(f"SAVEPOINT s{turn}" if (n + turn) % 5 else f"SAVEPOINT t{turn}")
                 pipeline.source.sql("UPDATE a SET v = %s WHERE id = 1", f"turn {turn}")
             wait_sent(pipeline.source)
@@ -422,11 +425,11 @@ class TestMemory:
         must_have_streamed(pipeline.source, 900)
         assert highest < 100 * MB, f"{highest / MB:.0f} MB"
 
-    @pytest.mark.parametrize("sink", ["sqlite", "postgres", "file"])
+    @on_sqlite
     def test_millions_of_rows(self, pipeline, weir):
         pipeline.source.sql("CREATE TABLE a (id int PRIMARY KEY, v text)")
         pipeline.drain()
-        pipeline.source.sql(FILL, 1, 3000000)
+        pipeline.source.sql(FILL, 1, 2000000)
         process = pipeline.start("--until", "now")
         peak, ended = process.peak(240)
         assert ended.code == 0, ended
@@ -471,7 +474,7 @@ def test_server_is_answered_while_it_is_read_back(pipeline, own_server):
     process.expect("streaming")
     with sessions(pipeline.target.database, 1) as (lock,):
         lock.execute("LOCK TABLE a")
-        pipeline.source.sql(FILL, 10000, 400000)  # more than the queue takes
+        pipeline.source.sql(FILL, 10000, 200000)  # more than the queue takes
         time.sleep(7)  # this is what is tested: three times the server's patience
     pipeline.settle(process)
     assert "retrying" not in process.logs()
