@@ -214,6 +214,9 @@ Status copy_table(const CopyJob *job, Sink *sink, Table *table, const Relation *
         status = read_rows(job, sink, reader, relation, err);
         job->source->ops->copy_close(reader);
     }
+    if (status == STATUS_OK && sink->ops->end_copy != NULL) {
+        status = sink->ops->end_copy(sink, relation, err);
+    }
     if (status != STATUS_OK) {
         return name_table(relation, err);
     }

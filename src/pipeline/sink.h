@@ -110,6 +110,12 @@ typedef struct SinkOps {
     Status (*write_rows)(Sink *sink, const Relation *relation, Str rows, size_t count, Error *err);
 
     /**
+     * All rows of a copy into the table of @relation have been written: what was put off while it
+     * was filled has to be done before the commit that follows. May be NULL.
+     */
+    Status (*end_copy)(Sink *sink, const Relation *relation, Error *err);
+
+    /**
      * Make everything written so far durable, together with the entries of @changed. When it
      * returns, the source may forget these changes. A sink without stores_checkpoint may add
      * "sink:" entries.

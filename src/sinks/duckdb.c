@@ -88,7 +88,7 @@ static void note_entry(DuckSink *sink, CheckpointEntry entry)
             map_remove_u64(&sink->ours, oid);
         }
     }
-    sql_kept_note(&sink->kept, &entry);
+    sql_mark_note(&sink->marks, &entry);
 }
 
 static Status store_entry(DuckSink *sink, const CheckpointEntry *entry, Error *err)
@@ -109,10 +109,11 @@ static Status store_entry(DuckSink *sink, const CheckpointEntry *entry, Error *e
 
 Status duck_note_kept(DuckSink *sink, uint32_t oid, bool is_kept, Error *err)
 {
-    char key[SQL_KEPT_KEY_SIZE];
+    char key[SQL_MARK_KEY_SIZE];
     CheckpointEntry entry;
-    return sql_kept_change(&sink->kept, oid, is_kept, key, &entry) ? store_entry(sink, &entry, err)
-                                                                   : STATUS_OK;
+    return sql_mark_change(&sink->marks, SQL_KEPT, oid, is_kept, key, &entry)
+               ? store_entry(sink, &entry, err)
+               : STATUS_OK;
 }
 
 static Status read_checkpoint(DuckSink *sink, Checkpoint *checkpoint, Error *err)
@@ -240,7 +241,7 @@ static void duck_close(Sink *base)
     }
     map_done(&sink->tables);
     map_done(&sink->ours);
-    sql_kept_done(&sink->kept);
+    sql_marks_done(&sink->marks);
     sql_targets_done(&sink->targets);
     arena_done(&sink->scratch);
     sink->writes_to = NULL;
@@ -283,7 +284,7 @@ static Status duck_prepare_table(Sink *base, const Relation *was, const Relation
 
 static bool duck_keeps_rows(Sink *base, const Relation *relation)
 {
-    return sql_is_kept(&self(base)->kept, relation->oid);
+    return sql_is_marked(&self(base)->marks, SQL_KEPT, relation->oid);
 }
 
 static Status duck_clear_table(Sink *base, const Relation *relation, Lsn copied_at, Error *err)
@@ -294,7 +295,7 @@ static Status duck_clear_table(Sink *base, const Relation *relation, Lsn copied_
         duck_table_find(sink, relation, &table, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (sql_is_kept(&sink->kept, relation->oid)) {
+    if (sql_is_marked(&sink->marks, SQL_KEPT, relation->oid)) {
         return sql_kept_clear((SqlMode)sink->mode, relation, copied_at, base->context.pipeline,
                               checkpoint_table(sink), err);
     }

@@ -5,9 +5,8 @@
 //
 // mode=history never takes a column away: what was dropped stays with its values, and steps aside
 // when a new column needs its name.
-#include "sinks/duckdb_table.h"
-
 #include "base/limits.h"
+#include "sinks/duckdb_table.h"
 
 #define DROPPED_COLUMN "weir_dropped"
 

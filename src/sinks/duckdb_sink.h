@@ -47,7 +47,7 @@ typedef struct DuckSink {
     SqlTargets targets;
     Map tables; // oid -> DuckTable
     Map ours;   // oid -> itself: the checkpoint has an entry for the table
-    SqlKept kept;
+    SqlMarks marks;
     // What rows are being appended to.
     DuckWriter writer;
     const DuckTable *writes_to; // NULL: to a table of our own

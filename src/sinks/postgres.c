@@ -7,6 +7,9 @@
 
 enum { STATEMENT_MAX = 64 << 20, ARRAY_MAX = 1 << 30 };
 
+// A smaller table is not worth another index file.
+enum { KEY_LATER_BYTES = 8 << 20 };
+
 const SqlTable postgres_checkpoint_table = {.schema = {"weir", 4}, .name = {"checkpoint", 10}};
 
 static const Option options[] = {
@@ -327,7 +330,7 @@ static Status read_checkpoint(PostgresSink *sink, Checkpoint *checkpoint, Error 
             checkpoint_set(checkpoint, entry.key, entry.value);
         }
         sink->has_position = sink->has_position || str_is(entry.key, "position");
-        sql_kept_note(&sink->kept, &entry);
+        sql_mark_note(&sink->marks, &entry);
     }
     return STATUS_OK;
 }
@@ -383,12 +386,44 @@ static CopyForm postgres_copy_form(Sink *base, const Relation *relation)
     return postgres_target(self(base), relation)->copy_form;
 }
 
+// A table that is new gets its key behind its rows, if there are many of them.
+static Status put_off_key(PostgresSink *sink, const PgTarget *target, size_t bytes, Error *err)
+{
+    PgFilling *filling = &sink->filling;
+    if (filling->target != target) {
+        *filling = (PgFilling){.target = target};
+    }
+    filling->bytes += bytes;
+    if (filling->is_without_key || filling->bytes < KEY_LATER_BYTES ||
+        !sql_is_marked(&sink->marks, SQL_NEW, target->relation->oid)) {
+        return STATUS_OK;
+    }
+    filling->is_without_key = true;
+    return postgres_drop_key(sink, target->table, err);
+}
+
+static Status postgres_end_copy(Sink *base, const Relation *relation, Error *err)
+{
+    PostgresSink *sink = self(base);
+    sink->filling = (PgFilling){0};
+    if (!sql_is_marked(&sink->marks, SQL_NEW, relation->oid)) {
+        return STATUS_OK;
+    }
+    const PgTarget *target = postgres_target(sink, relation);
+    if (postgres_begin(sink, err) != STATUS_OK ||
+        postgres_set_key(sink, target->table, relation, err) != STATUS_OK) {
+        return error_wrap(err, "primary key of %" STR_FMT, STR_ARG(target->name));
+    }
+    return postgres_mark(sink, SQL_NEW, relation->oid, false, err);
+}
+
 static Status postgres_write_rows(Sink *base, const Relation *relation, Str rows, size_t count,
                                   Error *err)
 {
     PostgresSink *sink = self(base);
     const PgTarget *target = postgres_target(sink, relation);
     if (postgres_begin(sink, err) != STATUS_OK ||
+        put_off_key(sink, target, rows.len, err) != STATUS_OK ||
         postgres_copy_into(sink, target, target->copy_form, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
@@ -451,11 +486,11 @@ static Status store_checkpoint(PostgresSink *sink, const Checkpoint *changed, Er
     return STATUS_OK;
 }
 
-Status postgres_note_kept(PostgresSink *sink, uint32_t oid, bool is_kept, Error *err)
+Status postgres_mark(PostgresSink *sink, SqlMark mark, uint32_t oid, bool is_marked, Error *err)
 {
-    char key[SQL_KEPT_KEY_SIZE];
+    char key[SQL_MARK_KEY_SIZE];
     CheckpointEntry entry;
-    if (!sql_kept_change(&sink->kept, oid, is_kept, key, &entry)) {
+    if (!sql_mark_change(&sink->marks, mark, oid, is_marked, key, &entry)) {
         return STATUS_OK;
     }
     SqlTable subject = sink->subject;
@@ -464,7 +499,7 @@ Status postgres_note_kept(PostgresSink *sink, uint32_t oid, bool is_kept, Error 
         return STATUS_FAIL;
     }
     sink->subject = subject;
-    sql_kept_note(&sink->kept, &entry);
+    sql_mark_note(&sink->marks, &entry);
     return STATUS_OK;
 }
 
@@ -484,7 +519,7 @@ static void postgres_close(Sink *base)
     map_done(&sink->targets);
     map_done(&sink->type_exists);
     sql_targets_done(&sink->owners);
-    sql_kept_done(&sink->kept);
+    sql_marks_done(&sink->marks);
     buf_done(&sink->sql);
     buf_done(&sink->copy.buf);
     arena_done(&sink->scratch);
@@ -517,6 +552,7 @@ const SinkOps postgres_sink = {
     .has = postgres_has,
     .clear = postgres_clear,
     .keeps_rows = postgres_keeps_rows,
+    .end_copy = postgres_end_copy,
     .write = postgres_write,
     .copy_form = postgres_copy_form,
     .write_rows = postgres_write_rows,

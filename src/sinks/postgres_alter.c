@@ -196,54 +196,6 @@ static Status change_type(const Evolution *step, const SchemaChange *change, Err
     return add_column(step, &added, err);
 }
 
-// The primary key's name and columns: by name, in key order, as a quoted list.
-static Status find_key(const Evolution *step, PGresult **ret, Error *err)
-{
-    const char *parameters[] = {str_to_cstr(&step->sink->scratch, step->table.schema),
-                                str_to_cstr(&step->sink->scratch, step->table.name)};
-    return postgres_query(
-        step->sink,
-        "SELECT quote_ident(o.conname), (SELECT string_agg('\"' || replace(a.attname, '\"', '\"\"')"
-        "       || '\"', ', ' ORDER BY k.at) FROM unnest(o.conkey) WITH ORDINALITY AS k (attnum, "
-        "at)"
-        "       JOIN pg_attribute a ON a.attrelid = o.conrelid AND a.attnum = k.attnum)"
-        "  FROM pg_constraint o JOIN pg_class c ON c.oid = o.conrelid"
-        "  JOIN pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = $1 AND c.relname = $2 AND o.contype = 'p'",
-        2, parameters, ret, err);
-}
-
-static Status change_key(const Evolution *step, Error *err)
-{
-    if (step->history) {
-        return STATUS_OK;
-    }
-    CLEANUP(pg_result_clear) PGresult *result = NULL;
-    CLEANUP(buf_done) Buf wanted;
-    buf_init(&wanted, 1 << 20);
-    sql_column_list(&wanted, step->now, true);
-    if (find_key(step, &result, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    bool has_key = PQntuples(result) > 0;
-    if (str_is(buf_view(&wanted), has_key ? PQgetvalue(result, 0, 1) : "")) {
-        return STATUS_OK; // only the replica identity is another
-    }
-    if (has_key) {
-        Buf *sql = alter_table(step);
-        buf_printf(sql, " DROP CONSTRAINT %s", PQgetvalue(result, 0, 0));
-        if (postgres_run_buf(step->sink, err) != STATUS_OK) {
-            return STATUS_FAIL;
-        }
-    }
-    if (wanted.len == 0) {
-        return STATUS_OK;
-    }
-    Buf *sql = alter_table(step);
-    buf_printf(sql, " ADD PRIMARY KEY (%s)", buf_cstring(&wanted));
-    return postgres_run_buf(step->sink, err);
-}
-
 // ---------------------------------------------------------------------------------------------
 // All of them
 // ---------------------------------------------------------------------------------------------
@@ -342,7 +294,8 @@ static Status alter(Evolution *step, const SchemaChange *change, Error *err)
     case SCHEMA_CHANGE_TYPE:
         return change_type(step, change, err);
     case SCHEMA_CHANGE_KEY:
-        return change_key(step, err);
+        return step->history ? STATUS_OK
+                             : postgres_set_key(step->sink, step->table, step->now, err);
     }
     return STATUS_OK;
 }

@@ -4,6 +4,7 @@
 //   postgres_fit.c      types and tables that are there, and whether they fit
 //   postgres_table.c    tables: made, taken over, emptied
 //   postgres_alter.c    tables: altered as the source's were
+//   postgres_key.c      tables: the primary key, which may come behind the rows
 //   postgres_apply.c    mirror: runs of changes, set-wise, else in order
 //   postgres_sets.c     many updates or deletes in one statement
 //   postgres_rows.c     one change in one statement
@@ -36,6 +37,13 @@ typedef struct PgTarget {
     CopyForm copy_form; // for copied rows of a mirror
 } PgTarget;
 
+/** The table that a copy fills, and how far it has come. */
+typedef struct PgFilling {
+    const PgTarget *target;
+    size_t bytes;
+    bool is_without_key;
+} PgFilling;
+
 /** Rows on their way into one table. */
 typedef struct PgCopyIn {
     const PgTarget *target; // NULL: no COPY is open
@@ -64,7 +72,8 @@ typedef struct PostgresSink {
     Map targets;       // by the address of the relation
     Map type_exists;   // type name -> whether the target has it
     SqlTargets owners;
-    SqlKept kept;
+    SqlMarks marks;
+    PgFilling filling;
     PgCopyIn copy;
     Buf sql;
 } PostgresSink;
@@ -100,8 +109,9 @@ Status postgres_explain(const PostgresSink *sink, Error *err);
 /** One more element of an array in text form that buf_char(array, '}') ends. */
 void postgres_array_add(Buf *array, Str value, bool is_null);
 
-/** Store whether the table has rows of others that are to stay. */
-MUST_CHECK Status postgres_note_kept(PostgresSink *sink, uint32_t oid, bool is_kept, Error *err);
+/** Store whether the table has the mark. */
+MUST_CHECK Status postgres_mark(PostgresSink *sink, SqlMark mark, uint32_t oid, bool is_marked,
+                                Error *err);
 
 // postgres_fit.c
 
@@ -171,6 +181,14 @@ MUST_CHECK Status postgres_empty(PostgresSink *sink, const Str *names, size_t co
 /** Turn the table of @was into that of @now. */
 MUST_CHECK Status postgres_evolve(PostgresSink *sink, const Relation *was, const Relation *now,
                                   Error *err);
+
+// postgres_key.c
+
+/** Give the table the primary key that @relation has, in place of the one that it may have. */
+MUST_CHECK Status postgres_set_key(PostgresSink *sink, SqlTable table, const Relation *relation,
+                                   Error *err);
+/** Take its primary key away, unless something of the target needs it. */
+MUST_CHECK Status postgres_drop_key(PostgresSink *sink, SqlTable table, Error *err);
 
 // postgres_copy_in.c
 

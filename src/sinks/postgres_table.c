@@ -98,7 +98,7 @@ static Status settle_existing(PostgresSink *sink, const Relation *relation, Str 
         return STATUS_FAIL;
     }
     bool kept = rows && sink->existing == SQL_EXISTING_KEEP;
-    if (postgres_note_kept(sink, relation->oid, kept, err) != STATUS_OK) {
+    if (postgres_mark(sink, SQL_KEPT, relation->oid, kept, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (!rows || kept) {
@@ -115,14 +115,14 @@ static Status settle_existing(PostgresSink *sink, const Relation *relation, Str 
 
 bool postgres_keeps_rows(Sink *base, const Relation *relation)
 {
-    return sql_is_kept(&self(base)->kept, relation->oid);
+    return sql_is_marked(&self(base)->marks, SQL_KEPT, relation->oid);
 }
 
 Status postgres_clear(Sink *base, const Relation *relation, Lsn copied_at, Error *err)
 {
     PostgresSink *sink = self(base);
     const PgTarget *target = postgres_target(sink, relation);
-    if (sql_is_kept(&sink->kept, relation->oid)) {
+    if (sql_is_marked(&sink->marks, SQL_KEPT, relation->oid)) {
         return sql_kept_clear((SqlMode)sink->mode, relation, copied_at, base->context.pipeline,
                               postgres_checkpoint_table, err);
     }
@@ -307,8 +307,14 @@ static Status bring_about(PostgresSink *sink, const Relation *was, const Relatio
     if (postgres_find_table(sink, table, &sink->scratch, &found, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
+    // Nobody else fills a table that is new, so it may be without its key for a while.
+    bool may_lack_key =
+        !found.exists && !is_shared && sink->mode == SQL_MIRROR && now->key_count > 0;
+    if (postgres_mark(sink, SQL_NEW, now->oid, may_lack_key, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
     if (!found.exists) {
-        return postgres_note_kept(sink, now->oid, false, err) == STATUS_OK
+        return postgres_mark(sink, SQL_KEPT, now->oid, false, err) == STATUS_OK
                    ? make_table(sink, now, table, err)
                    : STATUS_FAIL;
     }

@@ -5,8 +5,6 @@
 
 #include "base/limits.h"
 
-#define KEPT_PREFIX "sink:kept:"
-
 const char *const sql_mode_choices[] = {"mirror", "history", NULL};
 const char *const sql_existing_choices[] = {"fail", "truncate", "keep", NULL};
 
@@ -322,30 +320,44 @@ bool sql_checkpoint_oid(Str key, const char *prefix, uint64_t *ret)
            str_to_uint64((Str){key.ptr + start.len, key.len - start.len}, ret);
 }
 
-bool sql_kept_change(const SqlKept *kept, uint32_t oid, bool is_kept,
-                     char key[static SQL_KEPT_KEY_SIZE], CheckpointEntry *ret)
+static const char *const mark_prefixes[] = {
+    [SQL_KEPT] = "sink:kept:",
+    [SQL_NEW] = "sink:new:",
+};
+
+bool sql_mark_change(const SqlMarks *marks, SqlMark mark, uint32_t oid, bool is_marked,
+                     char key[static SQL_MARK_KEY_SIZE], CheckpointEntry *ret)
 {
-    (void)snprintf(key, SQL_KEPT_KEY_SIZE, KEPT_PREFIX "%" PRIu32, oid);
-    *ret = (CheckpointEntry){.key = str_from(key), .value = is_kept ? STR("1") : (Str){0}};
-    return is_kept != sql_is_kept(kept, oid);
+    (void)snprintf(key, SQL_MARK_KEY_SIZE, "%s%" PRIu32, mark_prefixes[mark], oid);
+    *ret = (CheckpointEntry){.key = str_from(key), .value = is_marked ? STR("1") : (Str){0}};
+    return is_marked != sql_is_marked(marks, mark, oid);
 }
 
-void sql_kept_note(SqlKept *kept, const CheckpointEntry *entry)
+void sql_mark_note(SqlMarks *marks, const CheckpointEntry *entry)
 {
-    uint64_t oid;
-    if (!sql_checkpoint_oid(entry->key, KEPT_PREFIX, &oid)) {
-        return;
-    }
-    if (entry->value.ptr != NULL) {
-        (void)map_put_u64(&kept->oids, oid, kept);
-    } else {
-        (void)map_remove_u64(&kept->oids, oid);
+    for (int mark = 0; mark < SQL_MARKS; mark++) {
+        uint64_t oid;
+        if (!sql_checkpoint_oid(entry->key, mark_prefixes[mark], &oid)) {
+            continue;
+        }
+        if (entry->value.ptr != NULL) {
+            (void)map_put_u64(&marks->oids[mark], oid, marks);
+        } else {
+            (void)map_remove_u64(&marks->oids[mark], oid);
+        }
     }
 }
 
-bool sql_is_kept(const SqlKept *kept, uint32_t oid)
+bool sql_is_marked(const SqlMarks *marks, SqlMark mark, uint32_t oid)
 {
-    return map_get_u64(&kept->oids, oid) != NULL;
+    return map_get_u64(&marks->oids[mark], oid) != NULL;
+}
+
+void sql_marks_done(SqlMarks *marks)
+{
+    for (int mark = 0; mark < SQL_MARKS; mark++) {
+        map_done(&marks->oids[mark]);
+    }
 }
 
 Status sql_kept_clear(SqlMode mode, const Relation *relation, Lsn copied_at, const char *pipeline,
@@ -370,9 +382,4 @@ Status sql_kept_clear(SqlMode mode, const Relation *relation, Lsn copied_at, con
                       "Delete from the target's table what is not yours, which only you can tell, "
                       "then in the target: %s",
                       buf_cstring(&forget));
-}
-
-void sql_kept_done(SqlKept *kept)
-{
-    map_done(&kept->oids);
 }

@@ -159,31 +159,38 @@ void sql_checkpoint_remove(Buf *sql, SqlTable table);
 /** @key is @prefix and the oid of a table. */
 bool sql_checkpoint_oid(Str key, const char *prefix, uint64_t *ret);
 
-/**
- * `existing=keep`: tables that had rows before their first copy. Their copies are committed whole
- * or not at all, so that one which starts again finds nothing of its own. Kept with the checkpoint,
- * for the option may be another one by then. Zero-initialised is empty.
- */
-typedef struct SqlKept {
-    Map oids;
-} SqlKept;
+/** What is stored with the checkpoint about a table of the target, by its relation's oid. */
+typedef enum SqlMark {
+    // `existing=keep`, and it had rows before its first copy: its copies are committed whole or not
+    // at all, so that one which starts again finds nothing of its own. The option may be another
+    // one by then.
+    SQL_KEPT,
+    // Made here, and its first copy has not come to its end: it may not have its key yet.
+    SQL_NEW,
+    SQL_MARKS,
+} SqlMark;
 
-enum { SQL_KEPT_KEY_SIZE = 32 };
+/** Zero-initialised: none. */
+typedef struct SqlMarks {
+    Map oids[SQL_MARKS];
+} SqlMarks;
 
-/** What has to be stored, in the open transaction, when @oid is (@is_kept), or is not, such a
- *  table: false if nothing. The entry's key is in @key. */
-MUST_CHECK bool sql_kept_change(const SqlKept *kept, uint32_t oid, bool is_kept,
-                                char key[static SQL_KEPT_KEY_SIZE], CheckpointEntry *ret);
+enum { SQL_MARK_KEY_SIZE = 32 };
+
+/** What has to be stored, in the open transaction, for the table to have the mark or not
+ *  (@is_marked): false if nothing. The entry's key is in @key. */
+MUST_CHECK bool sql_mark_change(const SqlMarks *marks, SqlMark mark, uint32_t oid, bool is_marked,
+                                char key[static SQL_MARK_KEY_SIZE], CheckpointEntry *ret);
 
 /** An entry of the checkpoint was read or stored (ptr NULL: removed): if it is one of these, take
  *  note of it. */
-void sql_kept_note(SqlKept *kept, const CheckpointEntry *entry);
+void sql_mark_note(SqlMarks *marks, const CheckpointEntry *entry);
 
-bool sql_is_kept(const SqlKept *kept, uint32_t oid);
+bool sql_is_marked(const SqlMarks *marks, SqlMark mark, uint32_t oid);
 
-/** clear() of such a table: nothing to do, or ERROR_CONFIG when a copy has come to its end before.
- *  Its rows may have changed since, so nobody knows any more which are whose. */
+void sql_marks_done(SqlMarks *marks);
+
+/** clear() of a table that is SQL_KEPT: nothing to do, or ERROR_CONFIG when a copy has come to its
+ * end before. Its rows may have changed since, so nobody knows any more which are whose. */
 MUST_CHECK Status sql_kept_clear(SqlMode mode, const Relation *relation, Lsn copied_at,
                                  const char *pipeline, SqlTable checkpoint, Error *err);
-
-void sql_kept_done(SqlKept *kept);

@@ -85,7 +85,7 @@ static void note_entry(SqliteSink *sink, CheckpointEntry entry)
             map_remove_u64(&sink->ours, oid);
         }
     }
-    sql_kept_note(&sink->kept, &entry);
+    sql_mark_note(&sink->marks, &entry);
 }
 
 // @checkpoint may be NULL.
@@ -197,7 +197,7 @@ static Status sqlite_has_shape(Sink *base, const Relation *relation, bool *ret, 
 
 static bool sqlite_keeps_rows(Sink *base, const Relation *relation)
 {
-    return sql_is_kept(&self(base)->kept, relation->oid);
+    return sql_is_marked(&self(base)->marks, SQL_KEPT, relation->oid);
 }
 
 static Status sqlite_clear_table(Sink *base, const Relation *relation, Lsn copied_at, Error *err)
@@ -208,7 +208,7 @@ static Status sqlite_clear_table(Sink *base, const Relation *relation, Lsn copie
         sqlite_table_find(sink, relation, &table, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (sql_is_kept(&sink->kept, relation->oid)) {
+    if (sql_is_marked(&sink->marks, SQL_KEPT, relation->oid)) {
         return sql_kept_clear((SqlMode)sink->mode, relation, copied_at, base->context.pipeline,
                               checkpoint_table(), err);
     }
@@ -259,15 +259,15 @@ static Status store_entry(SqliteSink *sink, const CheckpointEntry *entry, Error 
 
 Status sqlite_note_kept(SqliteSink *sink, uint32_t oid, bool is_kept, Error *err)
 {
-    char key[SQL_KEPT_KEY_SIZE];
+    char key[SQL_MARK_KEY_SIZE];
     CheckpointEntry entry;
-    if (!sql_kept_change(&sink->kept, oid, is_kept, key, &entry)) {
+    if (!sql_mark_change(&sink->marks, SQL_KEPT, oid, is_kept, key, &entry)) {
         return STATUS_OK;
     }
     if (store_entry(sink, &entry, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    sql_kept_note(&sink->kept, &entry);
+    sql_mark_note(&sink->marks, &entry);
     return STATUS_OK;
 }
 
@@ -304,7 +304,7 @@ static void sqlite_close(Sink *base)
     }
     map_done(&sink->tables);
     map_done(&sink->ours);
-    sql_kept_done(&sink->kept);
+    sql_marks_done(&sink->marks);
     sqlite_db_finalize(&sink->store);
     sqlite_db_finalize(&sink->remove);
     sqlite_db_close(&sink->db);

@@ -54,7 +54,7 @@ typedef struct SqliteSink {
     SqlTargets targets;
     Map tables; // oid -> SqliteTable
     Map ours;   // oid -> any: the checkpoint has an entry for the table
-    SqlKept kept;
+    SqlMarks marks;
     SqliteTable *last;   // the table of the last change
     sqlite3_stmt *store; // checkpoint entries
     sqlite3_stmt *remove;

@@ -125,3 +125,25 @@ def test_two_pipelines_into_one_table(pipeline):
     assert process.stop().code == 0
     pipeline.check()
     assert "did not copy" in pipeline.drain("--name", "two", code=2).err
+
+
+@pytest.mark.parametrize("sink", ["postgres"])
+def test_large_tables_have_their_keys(pipeline):
+    """They are built behind the rows, also of those that are copied in lanes, and when a kill comes between."""
+    def keys(database):
+        return database.sql("SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint "
+                            "WHERE contype = 'p' AND connamespace = 'public'::regnamespace ORDER BY 1")
+    pipeline.source.sql("""
+        CREATE TABLE a (id int, "a ""b" text, v text, PRIMARY KEY ("a ""b", id));
+        INSERT INTO a SELECT g, 'k' || g % 10, repeat(md5(g::text), 30) FROM generate_series(1, 80000) g;
+        CREATE TABLE b (id int PRIMARY KEY, v text);
+        INSERT INTO b SELECT g, repeat(md5(g::text), 30) FROM generate_series(1, 15000) g;
+        CREATE TABLE small (id int PRIMARY KEY)""")
+    process = pipeline.start("--jobs", "2")
+    wait_for(lambda: len(keys(pipeline.target.database)) == 2, 30, "the key of a is put off", every=0.01)
+    process.kill()
+    assert len(keys(pipeline.target.database)) == 2
+    pipeline.drain("--jobs", "2")
+    assert keys(pipeline.target.database) == keys(pipeline.source)
+    assert pipeline.target.database.one("SELECT count(*) FROM weir.checkpoint WHERE key LIKE 'sink:new:%'") == 0
+    pipeline.check()

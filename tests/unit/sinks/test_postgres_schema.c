@@ -467,6 +467,95 @@ static void copied_rows_pass_in_the_form_that_both_sides_know(void **state)
     assert_int_equal(f->sink->ops->copy_form(f->sink, wider), COPY_FORM_TEXT);
 }
 
+static const Relation *with_two_keys(Fixture *f)
+{
+    execute(f, "CREATE SCHEMA app; CREATE TYPE app.mood AS ENUM ('sad')");
+    return TABLE(f, 2, "app", "t", "ba", not_null(INT4("id", 1)), not_null(TEXT("k", 2)),
+                 TEXT("v", 3), user_type("m", 4, "app.mood", TYPE_KIND_ENUM));
+}
+
+// Rows of 1 kB each, in COPY's text format.
+static void copy_megabytes(Fixture *f, const Relation *relation, int megabytes)
+{
+    static int id;
+    Buf rows = {.max = 2 << 20};
+    char filler[1001];
+    memset(filler, 'x', sizeof(filler) - 1);
+    filler[sizeof(filler) - 1] = '\0';
+    for (int i = 0; i < megabytes; i++) {
+        buf_reset(&rows);
+        for (int row = 0; row < 1024; row++) {
+            buf_printf(&rows, "%d\tk\t%s\tsad\n", ++id, filler);
+        }
+        assert_ok(f, f->sink->ops->write_rows(f->sink, relation, buf_view(&rows), 1024, &f->error));
+    }
+    buf_done(&rows);
+    assert_ok(f, sink_commit(f, NULL, NULL));
+}
+
+static const char *key_of(Fixture *f)
+{
+    return look(f, "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'p' AND "
+                   "conrelid = 'app.t'::regclass");
+}
+
+static const char *marks_of(Fixture *f)
+{
+    return look(f, "SELECT key FROM weir.checkpoint");
+}
+
+static void the_key_of_a_new_table_comes_behind_many_rows(void **state)
+{
+    Fixture *f = *state;
+    const Relation *relation = with_two_keys(f);
+    begin_with(f, relation);
+    assert_string_equal(key_of(f), "PRIMARY KEY (k, id)");
+    copy_megabytes(f, relation, 1);
+    assert_string_equal(key_of(f), "PRIMARY KEY (k, id)");
+    copy_megabytes(f, relation, 8);
+    assert_string_equal(key_of(f), "");
+    // Killed, and once more: it is known that the key is missing.
+    assert_ok(f, sink_start(f, NULL));
+    assert_ok(f, sink_prepare(f, relation, relation));
+    assert_ok(f, f->sink->ops->clear(f->sink, relation, LSN_NONE, &f->error));
+    copy_megabytes(f, relation, 1);
+    assert_ok(f, f->sink->ops->end_copy(f->sink, relation, &f->error));
+    assert_string_equal(marks_of(f), "sink:new:2");
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    assert_string_equal(key_of(f), "PRIMARY KEY (k, id)");
+    assert_string_equal(marks_of(f), "");
+    // From then on it is somebody's who may have said more about it.
+    copy_megabytes(f, relation, 10);
+    assert_string_equal(key_of(f), "PRIMARY KEY (k, id)");
+}
+
+static void a_key_that_something_needs_stays(void **state)
+{
+    Fixture *f = *state;
+    const Relation *relation = with_two_keys(f);
+    begin_with(f, relation);
+    execute(f, "CREATE TABLE child (k text, id int, FOREIGN KEY (k, id) REFERENCES app.t (k, id))");
+    copy_megabytes(f, relation, 10);
+    assert_string_equal(key_of(f), "PRIMARY KEY (k, id)");
+    assert_ok(f, f->sink->ops->end_copy(f->sink, relation, &f->error));
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    assert_string_equal(look(f, "SELECT count(*) FROM app.t"), "10240");
+}
+
+static void the_key_of_a_table_that_was_there_stays(void **state)
+{
+    Fixture *f = *state;
+    const Relation *relation = with_two_keys(f);
+    execute(f, "CREATE TABLE app.t (id int, k text, v text, m app.mood, PRIMARY KEY (k, id) "
+               "INCLUDE (v))");
+    begin_with(f, relation);
+    copy_megabytes(f, relation, 10);
+    assert_string_equal(key_of(f), "PRIMARY KEY (k, id) INCLUDE (v)");
+    assert_ok(f, f->sink->ops->end_copy(f->sink, relation, &f->error));
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    assert_string_equal(key_of(f), "PRIMARY KEY (k, id) INCLUDE (v)");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -483,6 +572,9 @@ int main(void)
         sink_test(a_table_without_an_index_on_the_key_is_told),
         sink_test(clear_leaves_nothing),
         sink_test(copied_rows_pass_in_the_form_that_both_sides_know),
+        sink_test(the_key_of_a_new_table_comes_behind_many_rows),
+        sink_test(a_key_that_something_needs_stays),
+        sink_test(the_key_of_a_table_that_was_there_stays),
         sink_test(a_table_that_was_dropped_is_missed),
         sink_test(columns_come_and_go),
         sink_test(a_column_that_the_target_had_first_is_taken),
