@@ -15,8 +15,9 @@ _weir() {
         'copy --progress') words='auto always never' ;;
         'copy '*) words='--table --jobs --progress --log-format --log-level --help' ;;
         'run '*) words='--until --state --metrics --log-format --log-level --help' ;;
+        'check --buffer') words='memory disk' ;;
         'check --format') words='text json' ;;
-        'check '*) words='--table --publication --slot --name --no-columns --format --log-format --log-level --help' ;;
+        'check '*) words='--table --publication --slot --state --no-copy --buffer --name --no-columns --format --log-format --log-level --help' ;;
         'slots '*) words='--log-format --log-level --help' ;;
         'replay '*) words='--route --from --project --state --log-format --log-level --help' ;;
         'init '*) words='--log-format --log-level --help' ;;

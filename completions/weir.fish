@@ -23,6 +23,9 @@ complete -c weir -n __fish_use_subcommand -f -a check -d 'look at both ends and 
 complete -c weir -n '__fish_seen_subcommand_from check' -l table -d 'Look at these tables only: schema.table, schema.* or table. Can be repeated.' -r
 complete -c weir -n '__fish_seen_subcommand_from check' -l publication -d 'Publication that is to be read.' -r
 complete -c weir -n '__fish_seen_subcommand_from check' -l slot -d 'Slot that is to be read.' -r
+complete -c weir -n '__fish_seen_subcommand_from check' -l state -d 'Directory for the state. Default: what the file says, else $XDG_STATE_HOME/weir or ~/.local/state/weir.' -r
+complete -c weir -n '__fish_seen_subcommand_from check' -l no-copy -d 'The rows that are there are not to be copied.'
+complete -c weir -n '__fish_seen_subcommand_from check' -l buffer -d 'Where changes are to wait for the target.' -x -a 'memory disk'
 complete -c weir -n '__fish_seen_subcommand_from check' -l name -d 'Name of the pipeline.' -r
 complete -c weir -n '__fish_seen_subcommand_from check' -l no-columns -d 'Leave the columns and their types out.'
 complete -c weir -n '__fish_seen_subcommand_from check' -l format -d 'The report as text or as one JSON document, for programs.' -x -a 'text json'

@@ -16,8 +16,9 @@
  *  its state. In @arena. */
 Str disk_buffer_directory(const Pipeline *pipeline, Arena *arena);
 
-/** For `weir check`: what would stop the buffer, and what may fill the disk. Changes nothing. */
-void disk_buffer_check(const Pipeline *pipeline, Report *report);
+/** For `weir check`: what would stop the buffer, and what may fill the disk; and where the source
+ *  is to continue. Changes nothing. */
+void disk_buffer_check(const Pipeline *pipeline, Report *report, Checkpoint *ret_stored);
 
 /**
  * The pipelines that @pipeline is made of, one more than it has routes: the first fills the log,
@@ -32,6 +33,9 @@ Pipeline *disk_buffer_pipelines(const Pipeline *pipeline, Arena *arena);
  * ERROR_CONFIG when the log in @directory does not have it any more.
  */
 MUST_CHECK Status disk_buffer_rewind(Str directory, Lsn from, Pipeline *part, Error *err);
+
+/** What the sink has stored in @directory as @pipeline, without changing anything. */
+MUST_CHECK Status disk_sink_look(Str directory, const char *pipeline, Checkpoint *ret, Error *err);
 
 /** Options: dir, segment, keep, max_size, max_age, patience, full, readers. */
 extern const SinkOps disk_sink;

@@ -100,6 +100,7 @@ Pipeline *disk_buffer_pipelines(const Pipeline *pipeline, Arena *arena)
     atomic_uint_fast64_t *now = ARENA_ARRAY(arena, atomic_uint_fast64_t, 1);
     for (size_t i = 0; i <= pipeline->route_count; i++) {
         made[i].buffer = NULL;
+        made[i].whole = pipeline;
         made[i].shared_now = now;
     }
     return made;
@@ -126,15 +127,21 @@ static void check_place(Str directory, Arena *scratch, Report *report)
     if (code != 0) {
         Error err = {0};
         (void)file_error(&err, code, "use the directory", path);
-        report_problem(report, PROBLEM_MUST, err.hint[0] == '\0' ? NULL : err.hint, "buffer: %s",
-                       err.message);
+        report_failure(report, "buffer", &err);
     }
 }
 
-void disk_buffer_check(const Pipeline *pipeline, Report *report)
+void disk_buffer_check(const Pipeline *pipeline, Report *report, Checkpoint *ret_stored)
 {
     Arena scratch = {0};
-    check_place(disk_buffer_directory(pipeline, &scratch), &scratch, report);
+    Error err = {0};
+    Str directory = disk_buffer_directory(pipeline, &scratch);
+    const Pipeline *filler = disk_buffer_pipelines(pipeline, &scratch);
+    Str key = pipeline_route_key(filler, &filler->routes[0], &scratch);
+    check_place(directory, &scratch, report);
+    if (disk_sink_look(directory, key.ptr, ret_stored, &err) != STATUS_OK) {
+        report_failure(report, "buffer", &err);
+    }
     if (settings_find(pipeline->buffer, "max_size") == NULL &&
         settings_find(pipeline->buffer, "max_age") == NULL) {
         report_problem(report, PROBLEM_NOTE, "buffer: { type: disk, max_size: 50GB }",

@@ -113,26 +113,31 @@ static Status disk_sink_open(Sink *base, Error *err)
     return STATUS_OK;
 }
 
-static Status check_owner(DiskSink *sink, const Checkpoint *entries, Error *err)
+static Status check_owner(Str directory, const char *pipeline, const Checkpoint *entries,
+                          Error *err)
 {
     const CheckpointEntry *owner = checkpoint_get(entries, OWNER_KEY);
-    sink->is_owned = owner != NULL;
-    if (owner == NULL || str_is(owner->value, sink->base.context.pipeline)) {
+    if (owner == NULL || str_is(owner->value, pipeline)) {
         return STATUS_OK;
     }
     error_set(err, ERROR_CONFIG,
               "\"%" STR_FMT "\" is the buffer of the pipeline \"%" STR_FMT "\", not of \"%s\"",
-              STR_ARG(sink->directory), STR_ARG(owner->value), sink->base.context.pipeline);
+              STR_ARG(directory), STR_ARG(owner->value), pipeline);
     return error_hint(err, "Give each pipeline a directory of its own.");
 }
 
-static void give_back(const Checkpoint *entries, Checkpoint *ret)
+static void give_back(const Checkpoint *entries, const SegmentLogRange *range, Checkpoint *ret)
 {
     for (size_t i = 0; i < entries->count; i++) {
         const CheckpointEntry *entry = &entries->entries[i];
         if (!str_starts_with(entry->key, OWN_KEYS)) {
             checkpoint_set(ret, entry->key, entry->value);
         }
+    }
+    char text[POSITION_TEXT_SIZE];
+    position_format(range->last, text);
+    if (!range->is_empty) {
+        checkpoint_set(ret, STR("position"), str_from(text));
     }
 }
 
@@ -141,22 +146,35 @@ static Status resume(Sink *base, Checkpoint *checkpoint, Error *err)
     DiskSink *sink = self(base);
     Checkpoint entries = {0};
     segment_log_entries(sink->log, &entries);
-    Status status = check_owner(sink, &entries, err);
+    sink->is_owned = checkpoint_get(&entries, OWNER_KEY) != NULL;
+    Status status = check_owner(sink->directory, base->context.pipeline, &entries, err);
     if (status == STATUS_OK) {
         status = segment_log_rollback(sink->log, err);
     }
     if (status == STATUS_OK) {
-        give_back(&entries, checkpoint);
         SegmentLogRange range = segment_log_range(sink->log);
-        char text[POSITION_TEXT_SIZE];
-        position_format(range.last, text);
-        if (!range.is_empty) {
-            checkpoint_set(checkpoint, STR("position"), str_from(text));
-        }
+        give_back(&entries, &range, checkpoint);
         segment_log_expect(sink->log, sink->readers.items, sink->readers.count,
                            (uint64_t)sink->keep);
     }
     checkpoint_done(&entries);
+    return status;
+}
+
+Status disk_sink_look(Str directory, const char *pipeline, Checkpoint *ret, Error *err)
+{
+    Arena scratch = {0};
+    Checkpoint entries = {0};
+    SegmentLogRange range;
+    Status status = segment_log_look(str_to_cstr(&scratch, directory), &range, &entries, err);
+    if (status == STATUS_OK) {
+        status = check_owner(directory, pipeline, &entries, err);
+    }
+    if (status == STATUS_OK) {
+        give_back(&entries, &range, ret);
+    }
+    checkpoint_done(&entries);
+    arena_done(&scratch);
     return status;
 }
 

@@ -238,14 +238,6 @@ static void copy_close(CopyReader *reader)
     }
 }
 
-static Status check(Source *base, Report *report, const SourceTables **ret, Error *err)
-{
-    DiskSource *source = self(base);
-    return open_other(source, err) == STATUS_OK
-               ? source->other->ops->check(source->other, report, ret, err)
-               : STATUS_FAIL;
-}
-
 // The other source's catalogs are ahead of the log, which may still have the last changes of a
 // table whose name a new one has taken. So the log's own place for the news is waited for.
 static Status find_news(DiskSource *source, const SourceTables *tables, Error *err)
@@ -642,7 +634,6 @@ const SourceOps disk_source = {
     .instance_size = sizeof(DiskSource),
     .validate = validate,
     .open = disk_source_open,
-    .check = check,
     .resume = disk_source_resume,
     .tables = tables,
     .snapshot_open = snapshot_open,

@@ -40,6 +40,7 @@ struct SegmentLog {
     const char *directory;
     File lock; // also holds the mark, see segment_recover.c
     const char *lock_path;
+    bool only_looks; // nothing is removed or written
     uint64_t id;
     int64_t opened_us; // on the monotonic clock
     atomic_uint_fast64_t cut;

@@ -48,18 +48,24 @@ static void destroy(SegmentLog *log)
 
 static void load_cursors(SegmentLog *log);
 
-static Status create(const char *directory, const struct stat *info, SegmentLog **ret, Error *err)
+static SegmentLog *log_new(const char *directory)
 {
     SegmentLog *log = mem_alloc_zero(sizeof(*log));
     (void)pthread_mutex_init(&log->mutex, NULL);
     atomic_init(&log->cut, 0);
     log->references = 1;
-    log->device = info->st_dev;
-    log->inode = info->st_ino;
     log->directory = str_to_cstr(&log->arena, str_from(directory));
     log->lock_path = arena_printf(&log->arena, "%s/lock", directory);
     log->lock = FILE_CLOSED;
     log->file = FILE_CLOSED;
+    return log;
+}
+
+static Status create(const char *directory, const struct stat *info, SegmentLog **ret, Error *err)
+{
+    SegmentLog *log = log_new(directory);
+    log->device = info->st_dev;
+    log->inode = info->st_ino;
     buf_init(&log->out, RECORD_BYTES_MAX + ((size_t)64 << 20));
     if (file_open(&log->lock, log->lock_path, err) != STATUS_OK ||
         segment_recover(log, err) != STATUS_OK || segment_cut_back(log, err) != STATUS_OK) {
@@ -71,6 +77,26 @@ static Status create(const char *directory, const struct stat *info, SegmentLog 
     log->opened_us = clock_monotonic_us();
     *ret = log;
     return STATUS_OK;
+}
+
+Status segment_log_look(const char *directory, SegmentLogRange *ret, Checkpoint *entries,
+                        Error *err)
+{
+    struct stat info;
+    Status status = STATUS_OK;
+    SegmentLog *log = log_new(directory);
+    log->only_looks = true;
+    if (stat(log->lock_path, &info) == 0 &&
+        (file_open_read(&log->lock, log->lock_path, err) != STATUS_OK ||
+         segment_recover(log, err) != STATUS_OK)) {
+        status = error_wrap(err, "look at the buffer \"%s\"", directory);
+    }
+    if (status == STATUS_OK) {
+        *ret = segment_log_range(log);
+        segment_log_entries(log, entries);
+    }
+    destroy(log);
+    return status;
 }
 
 static Status find_or_create(const char *directory, SegmentLog **ret, Error *err)

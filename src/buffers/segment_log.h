@@ -36,6 +36,13 @@ typedef struct SegmentLogRange {
     uint64_t bytes; // on disk
 } SegmentLogRange;
 
+/**
+ * What opening the log in @directory would find, without making, mending or locking anything;
+ * @entries as by segment_log_entries(). A log that is not there is empty. Thread: any.
+ */
+MUST_CHECK Status segment_log_look(const char *directory, SegmentLogRange *ret, Checkpoint *entries,
+                                   Error *err);
+
 /** Thread: any. */
 SegmentLogRange segment_log_range(SegmentLog *log);
 

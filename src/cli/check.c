@@ -14,6 +14,11 @@ typedef struct CheckOptions {
     int format; // CheckFormat
 } CheckOptions;
 
+typedef struct Printed {
+    size_t count;
+    bool all_ready;
+} Printed;
+
 typedef enum CheckFormat { FORMAT_TEXT, FORMAT_JSON } CheckFormat;
 
 static const char *const format_choices[] = {"text", "json", NULL};
@@ -25,6 +30,13 @@ static const Option check_options[] = {
      .help = "Publication that is to be read."},
     {"slot", OPTION_STRING(CheckOptions, pipeline.slot), .value_name = "NAME",
      .help = "Slot that is to be read."},
+    {"state", OPTION_STRING(CheckOptions, pipeline.state), .value_name = "DIR",
+     .help = "Directory for the state. Default: what the file says, else $XDG_STATE_HOME/weir or "
+             "~/.local/state/weir."},
+    {"copy", OPTION_BOOL(CheckOptions, pipeline.copy), .fallback = "true",
+     .help = "The rows that are there are not to be copied."},
+    {"buffer", OPTION_CHOICE(CheckOptions, pipeline.buffer, buffer_choices), .fallback = "memory",
+     .help = "Where changes are to wait for the target."},
     {"name", OPTION_STRING(CheckOptions, pipeline.name), .value_name = "NAME",
      .help = "Name of the pipeline."},
     {"columns", OPTION_BOOL(CheckOptions, columns), .fallback = "true",
@@ -134,15 +146,6 @@ static void print_problem(const Problem *problem)
     }
 }
 
-static size_t count_level(const Report *report, ProblemLevel level)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < report->count; i++) {
-        count += report->problems[i].level == level;
-    }
-    return count;
-}
-
 static void print_facts(const Pipeline *pipeline, const PipelineRoute *route, const Report *report)
 {
     printf("Pipeline %" STR_FMT "\n  source     %" STR_FMT "\n", STR_ARG(pipeline->name),
@@ -160,7 +163,7 @@ static void print_facts(const Pipeline *pipeline, const PipelineRoute *route, co
         printf("  sink       %" STR_FMT "\n  guarantee  %s\n", STR_ARG(route->id),
                sink_guarantee_name(route->sink->guarantee));
     }
-    if (count_level(report, PROBLEM_FACT) > 0) {
+    if (report_count(report, PROBLEM_FACT) > 0) {
         printf("\nSource\n");
     }
     for (size_t i = 0; i < report->count; i++) {
@@ -172,8 +175,8 @@ static void print_facts(const Pipeline *pipeline, const PipelineRoute *route, co
 
 static void print_problems(const Report *report)
 {
-    size_t must = count_level(report, PROBLEM_MUST);
-    size_t note = count_level(report, PROBLEM_NOTE);
+    size_t must = report_count(report, PROBLEM_MUST);
+    size_t note = report_count(report, PROBLEM_NOTE);
     if (must + note > 0) {
         printf("\nFindings\n");
     }
@@ -198,51 +201,63 @@ static void print_text(const Pipeline *pipeline, const PipelineRoute *route,
 }
 
 // @route NULL: the source alone.
-static Status check_route(const Pipeline *pipeline, const PipelineRoute *route,
-                          const CheckOptions *options, bool is_first, bool *ready, Error *err)
+static void print_result(const Pipeline *pipeline, const PipelineRoute *route,
+                         const CheckResult *result, const CheckOptions *options, Printed *printed)
 {
-    CheckResult result;
-    if (runner_check(pipeline, route, &result, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    if (pipeline->buffer != NULL) {
-        disk_buffer_check(pipeline, &result.report);
-    }
-    *ready = count_level(&result.report, PROBLEM_MUST) == 0;
+    bool ready = report_count(&result->report, PROBLEM_MUST) == 0;
+    bool is_first = printed->count++ == 0;
+    printed->all_ready = printed->all_ready && ready;
     if (options->format == FORMAT_JSON) {
-        check_json_pipeline(pipeline, route, &result, options->columns, *ready, is_first);
-    } else {
-        Arena scratch = {0};
-        printf(is_first ? "" : "\n");
-        print_text(pipeline, route, &result, options->columns, &scratch);
-        arena_done(&scratch);
+        check_json_pipeline(pipeline, route, result, options->columns, ready, is_first);
+        return;
     }
-    check_result_done(&result);
-    return STATUS_OK;
+    Arena scratch = {0};
+    printf(is_first ? "" : "\n");
+    print_text(pipeline, route, result, options->columns, &scratch);
+    arena_done(&scratch);
+}
+
+static void check_pipeline(const Pipeline *pipeline, const CheckOptions *options, Cancel *cancel,
+                           Printed *printed)
+{
+    Arena scratch = {0};
+    Report buffer = {0};
+    Checkpoint stored = {0};
+    bool has_buffer = pipeline->buffer != NULL;
+    size_t count = MAX(pipeline->route_count, (size_t)1);
+    CheckResult *results = ARENA_ARRAY(&scratch, CheckResult, count);
+    if (has_buffer) {
+        disk_buffer_check(pipeline, &buffer, &stored);
+    }
+    runner_check(pipeline, has_buffer ? &stored : NULL, cancel, results);
+    for (size_t i = 0; i < count; i++) {
+        const PipelineRoute *route = pipeline->route_count == 0 ? NULL : &pipeline->routes[i];
+        report_add(&results[i].report, &buffer);
+        print_result(pipeline, route, &results[i], options, printed);
+    }
+    check_results_done(results, count);
+    report_done(&buffer);
+    checkpoint_done(&stored);
+    arena_done(&scratch);
 }
 
 // Each is printed as soon as it is known.
 static int check_pipelines(const Pipeline *pipelines, size_t count, const CheckOptions *options)
 {
-    bool all_ready = true;
-    bool is_first = true;
+    Printed printed = {.all_ready = true};
+    Error err = {0};
+    Cancel cancel;
+    if (cancel_init(&cancel, &err) != STATUS_OK) {
+        return report_error(&err);
+    }
     for (size_t i = 0; i < count; i++) {
-        const Pipeline *pipeline = &pipelines[i];
-        for (size_t j = 0; j < MAX(pipeline->route_count, (size_t)1); j++) {
-            const PipelineRoute *route = pipeline->route_count == 0 ? NULL : &pipeline->routes[j];
-            Error err = {0};
-            bool ready = false;
-            if (check_route(pipeline, route, options, is_first, &ready, &err) != STATUS_OK) {
-                return report_error(&err);
-            }
-            all_ready = all_ready && ready;
-            is_first = false;
-        }
+        check_pipeline(&pipelines[i], options, &cancel, &printed);
     }
     if (options->format == FORMAT_JSON) {
-        check_json_end(all_ready);
+        check_json_end(printed.all_ready);
     }
-    return all_ready ? EXIT_DONE : EXIT_USAGE;
+    cancel_done(&cancel);
+    return printed.all_ready ? EXIT_DONE : EXIT_USAGE;
 }
 
 // One argument that is a file or a folder is a project, and so is one that cannot be a connection.
@@ -262,8 +277,9 @@ static int check_project(const Invocation *invocation, const CheckOptions *optio
     Pipeline *pipelines;
     size_t count;
     Error err = {0};
-    if (project_pipelines(arguments->count == 0 ? STR(".") : arguments->items[0], STR(""), STR(""),
-                          invocation->arena, &pipelines, &count, &err) != STATUS_OK) {
+    if (project_pipelines(arguments->count == 0 ? STR(".") : arguments->items[0],
+                          options->pipeline.state, STR(""), invocation->arena, &pipelines, &count,
+                          &err) != STATUS_OK) {
         return report_error(&err);
     }
     return check_pipelines(pipelines, count, options);
@@ -275,7 +291,6 @@ static int check_run(Invocation *invocation)
     if (names_project(&invocation->arguments, invocation->arena)) {
         return check_project(invocation, options);
     }
-    options->pipeline.copy = true;
     bool has_sink = invocation->arguments.count > 1;
     Pipeline pipeline = {0};
     Error err = {0};

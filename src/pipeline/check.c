@@ -1,5 +1,58 @@
-// `weir check`: look at both ends and change nothing.
+// `weir check`, and what a first start does before it makes anything: look at both ends.
+#include "pipeline/merge.h"
 #include "pipeline/runner.h"
+#include "pipeline/tables.h"
+
+/** One route's end. */
+typedef struct Place {
+    const PipelineRoute *route;
+    Str key;
+    Sink *sink;        // NULL: it could not be made
+    Checkpoint stored; // what the pipeline has put there
+    Status status;     // of opening it and of what is stored
+    Error error;
+    bool is_local; // the error is of the local state
+} Place;
+
+// ---------------------------------------------------------------------------------------------
+// The target
+// ---------------------------------------------------------------------------------------------
+
+// What route_open() would find damaged.
+static Status check_stored(const Checkpoint *stored, Error *err)
+{
+    bool has_position;
+    Position position;
+    Tables tables;
+    if (checkpoint_position(stored, &has_position, &position, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    tables_init(&tables);
+    Status status = tables_load(&tables, stored, err);
+    tables_done(&tables);
+    return status;
+}
+
+static Status open_place(const Pipeline *pipeline, Place *place, Cancel *cancel, Error *err)
+{
+    const SinkOps *ops = place->route->sink;
+    StateOwner owner = pipeline_route_owner(pipeline, place->route, place->key);
+    bool is_owned;
+    SinkContext context = {.pipeline = place->key.ptr, .cancel = cancel};
+    if (state_look(&owner, &is_owned, ops->stores_checkpoint ? NULL : &place->stored, err) !=
+        STATUS_OK) {
+        place->is_local = true;
+        return STATUS_FAIL;
+    }
+    if (sink_new(ops, place->route->settings, &context, &place->sink, err) != STATUS_OK ||
+        ops->open(place->sink, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (ops->look != NULL && ops->look(place->sink, &place->stored, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return check_stored(&place->stored, err);
+}
 
 static Str target_type(Sink *sink, const Column *column, Arena *arena)
 {
@@ -21,18 +74,6 @@ static Str target_name(Sink *sink, const Relation *relation, Arena *arena)
     return str_copy(arena, buf_view(&text));
 }
 
-static void add_tables(CheckResult *result, const SourceTables *tables)
-{
-    result->tables = ARENA_ARRAY(&result->arena, CheckTable, tables->count);
-    result->table_count = tables->count;
-    for (size_t i = 0; i < tables->count; i++) {
-        // The source's relations go with the source.
-        result->tables[i].source = tables->items[i];
-        result->tables[i].source.relation =
-            relation_copy(&result->arena, tables->items[i].relation);
-    }
-}
-
 static void describe_target(CheckResult *result, Sink *sink)
 {
     for (size_t i = 0; i < result->table_count; i++) {
@@ -46,76 +87,154 @@ static void describe_target(CheckResult *result, Sink *sink)
     }
 }
 
-// A failure of one end is a finding, so that the other end is looked at too.
-static void report_failure(Report *report, const char *end, const Error *err)
+static void check_place(Place *place, CheckResult *result)
 {
-    report_problem(report, PROBLEM_MUST, err->hint[0] == '\0' ? NULL : err->hint, "%s: %s", end,
-                   err->message);
+    Sink *sink = place->sink;
+    if (sink != NULL) {
+        describe_target(result, sink); // also when it could not be opened
+    }
+    for (size_t i = 0; place->status == STATUS_OK && i < result->table_count; i++) {
+        const Relation *relation = result->tables[i].source.relation;
+        if (sink->ops->check != NULL) {
+            place->status = sink->ops->check(sink, relation, &result->report, &place->error);
+        }
+    }
+    if (place->status != STATUS_OK) {
+        report_failure(&result->report, place->is_local ? NULL : "sink", &place->error);
+    }
 }
 
-static void check_source(const Pipeline *pipeline, Cancel *cancel, CheckResult *result)
+// ---------------------------------------------------------------------------------------------
+// The source
+// ---------------------------------------------------------------------------------------------
+
+static void add_tables(CheckResult *result, const SourceTable *tables, size_t count)
 {
-    Error err = {0};
+    result->tables = ARENA_ARRAY(&result->arena, CheckTable, count);
+    result->table_count = count;
+    for (size_t i = 0; i < count; i++) {
+        // The source's relations go with the source.
+        result->tables[i].source = tables[i];
+        result->tables[i].source.relation = relation_copy(&result->arena, tables[i].relation);
+    }
+}
+
+static Status look_at_source(const Pipeline *pipeline, const Checkpoint *stored, Cancel *cancel,
+                             CheckResult *result, Source **ret, Error *err)
+{
     SourceContext context = {.pipeline = pipeline->name.ptr, .cancel = cancel};
-    Source *source = NULL;
     const SourceTables *tables;
-    Status status =
-        source_new(pipeline->source, pipeline->source_settings, &context, &source, &err);
-    if (status == STATUS_OK) {
-        status = source->ops->open(source, &err);
+    if (source_new(pipeline->source, pipeline->source_settings, &context, ret, err) != STATUS_OK ||
+        (*ret)->ops->open(*ret, err) != STATUS_OK ||
+        (*ret)->ops->check(*ret, stored, &result->report, &tables, err) != STATUS_OK) {
+        return STATUS_FAIL;
     }
-    if (status == STATUS_OK) {
-        status = source->ops->check(source, &result->report, &tables, &err);
-    }
-    if (status == STATUS_OK) {
-        add_tables(result, tables);
-    } else {
+    add_tables(result, tables->items, tables->count);
+    return STATUS_OK;
+}
+
+static void check_source(const Pipeline *pipeline, const Checkpoint *stored, Cancel *cancel,
+                         CheckResult *result)
+{
+    Source *source = NULL;
+    Error err = {0};
+    if (look_at_source(pipeline, stored, cancel, result, &source, &err) != STATUS_OK) {
         report_failure(&result->report, "source", &err);
     }
     source_free(source);
 }
 
-static void check_sink(const Pipeline *pipeline, const PipelineRoute *route, Cancel *cancel,
-                       CheckResult *result)
+// The same source feeds all routes.
+static void copy_result(const CheckResult *from, CheckResult *to)
 {
+    SourceTable *tables = ARENA_ARRAY(&to->arena, SourceTable, from->table_count);
+    for (size_t i = 0; i < from->table_count; i++) {
+        tables[i] = from->tables[i].source;
+    }
+    add_tables(to, tables, from->table_count);
+    report_add(&to->report, &from->report);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Both
+// ---------------------------------------------------------------------------------------------
+
+// What the source has to continue from. Of a place that could not be looked at nothing is known.
+static Status merge(const Place *places, size_t count, Checkpoint *ret, Error *err)
+{
+    Arena scratch = {0};
+    StoredRoute *routes = ARENA_ARRAY(&scratch, StoredRoute, count);
+    size_t known = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (places[i].status == STATUS_OK) {
+            routes[known++] = (StoredRoute){places[i].key, &places[i].stored};
+        }
+    }
+    Status status = checkpoint_merge(routes, known, ret, err);
+    arena_done(&scratch);
+    return status;
+}
+
+static void check_both(const Pipeline *pipeline, const Checkpoint *stored, Place *places,
+                       Cancel *cancel, CheckResult *results)
+{
+    size_t count = pipeline->route_count;
+    Checkpoint merged = {0};
     Error err = {0};
-    SinkContext context = {.pipeline = pipeline->name.ptr, .cancel = cancel};
-    Sink *sink = NULL;
-    if (sink_new(route->sink, route->settings, &context, &sink, &err) != STATUS_OK) {
-        report_failure(&result->report, "sink", &err);
-        return;
+    for (size_t i = 0; i < count; i++) {
+        places[i].status = open_place(pipeline, &places[i], cancel, &places[i].error);
     }
-    Status status = sink->ops->open(sink, &err);
-    // Behind open(), so that the target can be asked; and also when it cannot be opened.
-    describe_target(result, sink);
-    for (size_t i = 0; i < result->table_count && status == STATUS_OK && sink->ops->check != NULL;
-         i++) {
-        status = sink->ops->check(sink, result->tables[i].source.relation, &result->report, &err);
+    if (stored == NULL && merge(places, count, &merged, &err) != STATUS_OK) {
+        report_failure(&results[0].report, NULL, &err);
     }
-    if (status != STATUS_OK) {
-        report_failure(&result->report, "sink", &err);
+    check_source(pipeline, stored == NULL ? &merged : stored, cancel, &results[0]);
+    for (size_t i = 1; i < count; i++) {
+        copy_result(&results[0], &results[i]);
     }
-    sink_free(sink);
+    for (size_t i = 0; i < count; i++) {
+        check_place(&places[i], &results[i]);
+    }
+    checkpoint_done(&merged);
 }
 
-Status runner_check(const Pipeline *pipeline, const PipelineRoute *route, CheckResult *ret,
-                    Error *err)
+void runner_check(const Pipeline *pipeline, const Checkpoint *stored, Cancel *cancel,
+                  CheckResult *results)
 {
-    *ret = (CheckResult){0};
-    Cancel cancel;
-    if (cancel_init(&cancel, err) != STATUS_OK) {
-        return STATUS_FAIL;
+    Arena arena = {0};
+    Place *places = ARENA_ARRAY(&arena, Place, pipeline->route_count);
+    results[0] = (CheckResult){0};
+    for (size_t i = 0; i < pipeline->route_count; i++) {
+        const PipelineRoute *route = &pipeline->routes[i];
+        results[i] = (CheckResult){0};
+        places[i].route = route;
+        places[i].key = pipeline_route_key(pipeline, route, &arena);
     }
-    check_source(pipeline, &cancel, ret);
-    if (route != NULL) {
-        check_sink(pipeline, route, &cancel, ret);
+    check_both(pipeline, stored, places, cancel, results);
+    for (size_t i = 0; i < pipeline->route_count; i++) {
+        sink_free(places[i].sink);
+        checkpoint_done(&places[i].stored);
     }
-    cancel_done(&cancel);
-    return STATUS_OK;
+    arena_done(&arena);
 }
 
-void check_result_done(CheckResult *result)
+Status runner_look(const Pipeline *pipeline, Cancel *cancel, Error *err)
 {
-    report_done(&result->report);
-    arena_done(&result->arena);
+    Arena arena = {0};
+    CheckResult *results = ARENA_ARRAY(&arena, CheckResult, pipeline->route_count);
+    Status status = STATUS_OK;
+    runner_check(pipeline, NULL, cancel, results);
+    for (size_t i = 0; status == STATUS_OK && i < pipeline->route_count; i++) {
+        status = report_first(&results[i].report, err);
+    }
+    check_results_done(results, pipeline->route_count);
+    arena_done(&arena);
+    return status;
+}
+
+void check_results_done(CheckResult *results, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        report_done(&results[i].report);
+        arena_done(&results[i].arena);
+    }
 }

@@ -5,6 +5,15 @@
 #include "base/buf.h"
 #include "base/mem.h"
 
+static Problem *add(Report *report)
+{
+    if (report->count == report->capacity) {
+        report->capacity = MAX(report->capacity * 2, (size_t)8);
+        report->problems = mem_resize(report->problems, report->capacity * sizeof(Problem));
+    }
+    return &report->problems[report->count++];
+}
+
 void report_problem(Report *report, ProblemLevel level, const char *mend, const char *format, ...)
 {
     char what[4096];
@@ -15,15 +24,50 @@ void report_problem(Report *report, ProblemLevel level, const char *mend, const 
     if (len < 0) {
         what[0] = '\0';
     }
-    if (report->count == report->capacity) {
-        report->capacity = MAX(report->capacity * 2, (size_t)8);
-        report->problems = mem_resize(report->problems, report->capacity * sizeof(Problem));
-    }
-    report->problems[report->count++] = (Problem){
+    *add(report) = (Problem){
         .level = level,
+        .kind = ERROR_CONFIG,
         .what = str_copy(&report->arena, str_from(what)),
         .mend = str_copy(&report->arena, str_from(mend)),
     };
+}
+
+void report_failure(Report *report, const char *end, const Error *err)
+{
+    report_problem(report, PROBLEM_MUST, err->hint[0] == '\0' ? NULL : err->hint, "%s%s%s",
+                   end == NULL ? "" : end, end == NULL ? "" : ": ", err->message);
+    report->problems[report->count - 1].kind = err->kind;
+}
+
+void report_add(Report *report, const Report *more)
+{
+    for (size_t i = 0; i < more->count; i++) {
+        Problem copy = more->problems[i];
+        copy.what = str_copy(&report->arena, copy.what);
+        copy.mend = str_copy(&report->arena, copy.mend);
+        *add(report) = copy;
+    }
+}
+
+size_t report_count(const Report *report, ProblemLevel level)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < report->count; i++) {
+        count += report->problems[i].level == level;
+    }
+    return count;
+}
+
+Status report_first(const Report *report, Error *err)
+{
+    for (size_t i = 0; i < report->count; i++) {
+        const Problem *problem = &report->problems[i];
+        if (problem->level == PROBLEM_MUST) {
+            error_set(err, problem->kind, "%" STR_FMT, STR_ARG(problem->what));
+            return error_hint(err, "%" STR_FMT, STR_ARG(problem->mend));
+        }
+    }
+    return STATUS_OK;
 }
 
 void report_done(Report *report)

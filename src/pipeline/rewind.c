@@ -68,8 +68,8 @@ Status runner_rewind(const Pipeline *pipeline, Position to, Position *ret_was, E
     Arena scratch = {0};
     State *state = NULL;
     Str key = pipeline_route_key(pipeline, target, &scratch);
-    Status status =
-        state_open(pipeline->state_dir, key, pipeline->source_id, target->id, &state, err);
+    StateOwner owner = pipeline_route_owner(pipeline, target, key);
+    Status status = state_open(&owner, &state, err);
     if (status == STATUS_OK) {
         status = rewind_in(pipeline, state, key, to, ret_was, err);
     }

@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "pipeline/merge.h"
 #include "pipeline/shape.h"
 
 enum {
@@ -86,17 +87,16 @@ static Status load_checkpoint(Route *route, Error *err)
     }
     const CheckpointEntry *entry = checkpoint_get(&route->checkpoint, MISSING_KEY);
     route->says_missing = entry != NULL && str_is(entry->value, "yes");
-    entry = checkpoint_get(&route->checkpoint, STR("position"));
-    if (entry != NULL && !route->options.persistent) {
+    bool has_position;
+    if (checkpoint_position(&route->checkpoint, &has_position, &route->durable, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (has_position && !route->options.persistent) {
         error_set(err, ERROR_CONFIG, "the target is kept by the pipeline \"%s\"",
                   sink->context.pipeline);
         return error_hint(err,
                           "weir stream … --until now brings it up to date; a copy beside it needs "
                           "another target.");
-    }
-    if (entry != NULL && !position_parse(entry->value, &route->durable)) {
-        return error_set(err, ERROR_FATAL, "the checkpoint's position \"%" STR_FMT "\" is damaged",
-                         STR_ARG(entry->value));
     }
     return STATUS_OK;
 }

@@ -265,6 +265,11 @@ Str pipeline_route_key(const Pipeline *pipeline, const PipelineRoute *route, Are
                                        STR_ARG(route->name)));
 }
 
+StateOwner pipeline_route_owner(const Pipeline *pipeline, const PipelineRoute *route, Str key)
+{
+    return (StateOwner){pipeline->state_dir, key, pipeline->source_id, route->id};
+}
+
 static void init_branch(Runner *runner, size_t index)
 {
     const Pipeline *pipeline = runner->pipeline;
@@ -321,19 +326,6 @@ Status runner_new(const Pipeline *pipeline, const LogScope *scope, Runner **ret,
     return STATUS_OK;
 }
 
-static Status open_states(Runner *runner, Error *err)
-{
-    const Pipeline *pipeline = runner->pipeline;
-    for (size_t i = 0; i < runner->branch_count; i++) {
-        Branch *branch = &runner->branches[i];
-        if (state_open(pipeline->state_dir, branch->key, pipeline->source_id, branch->target->id,
-                       &branch->state, err) != STATUS_OK) {
-            return STATUS_FAIL;
-        }
-    }
-    return STATUS_OK;
-}
-
 static void close_states(Runner *runner)
 {
     for (size_t i = 0; i < runner->branch_count; i++) {
@@ -344,10 +336,6 @@ static void close_states(Runner *runner)
 
 Status runner_run(Runner *runner, Error *err)
 {
-    if (runner->pipeline->until != UNTIL_COPY && open_states(runner, err) != STATUS_OK) {
-        close_states(runner);
-        return STATUS_FAIL;
-    }
     run_loop(runner);
     close_states(runner);
     if (core_succeeded(&runner->core)) {

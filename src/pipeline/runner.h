@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "pipeline/sink.h"
 #include "pipeline/source.h"
+#include "pipeline/state.h"
 
 typedef enum UntilKind {
     UNTIL_FOREVER,
@@ -40,11 +41,17 @@ typedef struct Pipeline {
     atomic_uint_fast64_t *shared_now; // Lsn
     int64_t jobs;                     // tables copied at the same time
     Settings *buffer; // NULL: none; otherwise it is no single runner's, see buffers/disk.h
+    // What this one was made from, being a part of it: the part that reads the source looks at all
+    // of it before anything is made. NULL: it is no part.
+    const struct Pipeline *whole;
 } Pipeline;
 
 /** What names the state and the checkpoint of one of the pipeline's routes. NUL-terminated, in
  *  @arena. */
 Str pipeline_route_key(const Pipeline *pipeline, const PipelineRoute *route, Arena *arena);
+
+/** Whose state a route's is. @key: its key. */
+StateOwner pipeline_route_owner(const Pipeline *pipeline, const PipelineRoute *route, Str key);
 
 typedef enum RunnerPhase {
     PHASE_STARTING,
@@ -145,9 +152,15 @@ typedef struct CheckResult {
     Report report; // facts and problems, those of the source first
 } CheckResult;
 
-/** Look at both ends and change nothing. Fails only when an end cannot be looked at at all;
- * problems found are in the report. @route: one of the pipeline's; NULL: the source alone. */
-MUST_CHECK Status runner_check(const Pipeline *pipeline, const PipelineRoute *route,
-                               CheckResult *ret, Error *err);
+/**
+ * Look at both ends and change nothing. What is found wrong, an end that cannot be reached among
+ * it, is in the reports. @stored: where the source is to continue; NULL: what the targets have.
+ * @results: one for each route; one when there is none, and then it is the source's.
+ */
+void runner_check(const Pipeline *pipeline, const Checkpoint *stored, Cancel *cancel,
+                  CheckResult *results);
 
-void check_result_done(CheckResult *result);
+/** As the first start of @pipeline would be refused: the first thing that runner_check() finds. */
+MUST_CHECK Status runner_look(const Pipeline *pipeline, Cancel *cancel, Error *err);
+
+void check_results_done(CheckResult *results, size_t count);

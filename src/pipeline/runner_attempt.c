@@ -1,4 +1,5 @@
 // Opening an attempt: both ends, copies, where the stream and each route continue.
+#include "pipeline/merge.h"
 #include "pipeline/runner_inner.h"
 
 static void log_notice(void *context, const char *message)
@@ -22,6 +23,65 @@ static Status find_now(Runner *runner, Error *err)
     runner->until.lsn = known;
     return STATUS_OK;
 }
+
+// ---------------------------------------------------------------------------------------------
+// Before anything is made
+// ---------------------------------------------------------------------------------------------
+
+static StateOwner owner_of(const Branch *branch)
+{
+    return pipeline_route_owner(branch->runner->pipeline, branch->target, branch->key);
+}
+
+// Of a buffer's parts the one that fills it looks, at all of them.
+static const Pipeline *to_look_at(const Pipeline *pipeline)
+{
+    if (pipeline->whole == NULL) {
+        return pipeline;
+    }
+    bool fills = pipeline->routes[0].sink->takes_all;
+    return fills ? pipeline->whole : NULL;
+}
+
+// A first start that is to be refused leaves no slot, no publication and no state behind. Later
+// ones have something to continue from, which says more.
+static Status look_first(Runner *runner, Error *err)
+{
+    const Pipeline *looked_at = to_look_at(runner->pipeline);
+    bool is_first = true;
+    for (size_t i = 0; i < runner->branch_count; i++) {
+        StateOwner owner = owner_of(&runner->branches[i]);
+        bool is_owned;
+        if (state_look(&owner, &is_owned, NULL, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        is_first = is_first && !is_owned;
+    }
+    return is_first && looked_at != NULL ? runner_look(looked_at, &runner->cancel, err) : STATUS_OK;
+}
+
+static Status open_states(Runner *runner, Error *err)
+{
+    if (runner->has_states || runner->pipeline->until == UNTIL_COPY) {
+        return STATUS_OK;
+    }
+    if (look_first(runner, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    for (size_t i = 0; i < runner->branch_count; i++) {
+        Branch *branch = &runner->branches[i];
+        StateOwner owner = owner_of(branch);
+        if (branch->state == NULL && state_open(&owner, &branch->state, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    runner->has_states = true;
+    return STATUS_OK;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Opening
+// ---------------------------------------------------------------------------------------------
 
 static Status open_source(Runner *runner, Error *err)
 {
@@ -82,55 +142,17 @@ static const CheckpointEntry *stored(const Branch *branch, Str key)
     return checkpoint_get(route_checkpoint(branch->route), key);
 }
 
-static bool all_have(const Runner *runner, Str key)
-{
-    for (size_t i = 0; i < runner->branch_count; i++) {
-        const Branch *branch = &runner->branches[i];
-        if (stored(branch, STR("position")) != NULL && stored(branch, key) == NULL) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static Status check_same_source(const Branch *one, const Branch *other, Error *err)
-{
-    const CheckpointEntry *a = stored(one, STR("source"));
-    const CheckpointEntry *b = stored(other, STR("source"));
-    if (a == NULL || b == NULL || str_equal(a->value, b->value)) {
-        return STATUS_OK;
-    }
-    error_set(err, ERROR_CONFIG,
-              "routes \"%" STR_FMT "\" and \"%" STR_FMT "\" were filled from different sources",
-              STR_ARG(one->key), STR_ARG(other->key));
-    return error_hint(err, "Give the pipeline another name, so that both start anew.");
-}
-
-// The source continues from where the slowest route is; the others skip what they have. A route
-// that is new starts there, too, with copies of its own.
 static Status merge_checkpoints(const Runner *runner, Checkpoint *ret, Error *err)
 {
-    const Branch *slowest = NULL;
+    Arena scratch = {0};
+    StoredRoute *routes = ARENA_ARRAY(&scratch, StoredRoute, runner->branch_count);
     for (size_t i = 0; i < runner->branch_count; i++) {
         const Branch *branch = &runner->branches[i];
-        if (stored(branch, STR("position")) == NULL) {
-            continue;
-        }
-        if (slowest != NULL && check_same_source(slowest, branch, err) != STATUS_OK) {
-            return STATUS_FAIL;
-        }
-        bool slower = slowest == NULL || position_compare(route_durable(branch->route),
-                                                          route_durable(slowest->route)) < 0;
-        slowest = slower ? branch : slowest;
+        routes[i] = (StoredRoute){branch->key, route_checkpoint(branch->route)};
     }
-    const Checkpoint *base = slowest == NULL ? NULL : route_checkpoint(slowest->route);
-    for (size_t i = 0; base != NULL && i < base->count; i++) {
-        const CheckpointEntry *entry = &base->entries[i];
-        if (entry->value.ptr != NULL && all_have(runner, entry->key)) {
-            checkpoint_set(ret, entry->key, entry->value);
-        }
-    }
-    return STATUS_OK;
+    Status status = checkpoint_merge(routes, runner->branch_count, ret, err);
+    arena_done(&scratch);
+    return status;
 }
 
 static void copy_entry(const Checkpoint *from, Str key, Checkpoint *to)
@@ -155,7 +177,10 @@ static Status store_start(Branch *branch, const Checkpoint *merged, const Checkp
         copy_entry(merged, STR("source"), &own);
     }
     branch->start = is_new ? start : route_durable(branch->route);
-    Status status = route_store(branch->route, &own, err);
+    Status status = state_own(branch->state, err);
+    if (status == STATUS_OK) {
+        status = route_store(branch->route, &own, err);
+    }
     checkpoint_done(&own);
     return status;
 }
@@ -258,7 +283,7 @@ static Status copy_branches(Runner *runner, const SourceTables *tables, Error *e
 Status runner_open(Runner *runner, Position *ret_start, Error *err)
 {
     runner_set_phase(runner, PHASE_STARTING);
-    if (open_source(runner, err) != STATUS_OK) {
+    if (open_states(runner, err) != STATUS_OK || open_source(runner, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     for (size_t i = 0; i < runner->branch_count; i++) {

@@ -51,6 +51,7 @@ struct Runner {
     size_t branch_count;
     pthread_t source_thread;
     bool threads_run;
+    bool has_states;
     bool is_whole; // of the source thread: the last batch ended a transaction
     Position until;
     atomic_uint_fast64_t head;     // Lsn: end of the source's history as far as it is known

@@ -2,6 +2,7 @@
 // docs/adding-a-sink.md walks through a complete example.
 //
 //   open -> resume -> { has | prepare | clear | write | commit }* -> close
+//   open -> look -> { check }* -> close      before anything is made, and for `weir check`
 //
 // All calls of one instance come from one thread, may block, and should give up soon after
 // context->cancel is set (ERROR_CANCELLED). Changes arrive in commit order and are borrowed: copy
@@ -129,7 +130,14 @@ typedef struct SinkOps {
     void (*describe_column)(Sink *sink, const Column *column, Buf *ret_type);
     void (*describe_table)(Sink *sink, const Relation *relation, Buf *ret_name);
 
-    /** For `weir check`: report what prepare() would refuse. Changes nothing. May be NULL. */
+    /**
+     * In place of resume(), for who only looks: @checkpoint as resume() would fill it, and refused
+     * what it would refuse. Makes and changes nothing, takes no lock. NULL: nothing is stored, and
+     * nothing refused.
+     */
+    Status (*look)(Sink *sink, Checkpoint *checkpoint, Error *err);
+
+    /** Behind look(): report what prepare() would refuse. Changes nothing. May be NULL. */
     Status (*check)(Sink *sink, const Relation *relation, Report *report, Error *err);
 } SinkOps;
 

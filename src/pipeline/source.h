@@ -53,10 +53,11 @@ typedef struct SourceOps {
     Status (*open)(Source *source, Error *err);
 
     /**
-     * Report what resume() would make and what would stop it, and the tables that would be streamed
-     * (valid until close()). Changes nothing on the server.
+     * Report what resume(@checkpoint) would make and what would stop it, and the tables that would
+     * be streamed (valid until close()). Changes nothing on the server.
      */
-    Status (*check)(Source *source, Report *report, const SourceTables **ret, Error *err);
+    Status (*check)(Source *source, const Checkpoint *checkpoint, Report *report,
+                    const SourceTables **ret, Error *err);
 
     /**
      * Get ready to continue behind the position in @checkpoint (none: from the beginning). Makes

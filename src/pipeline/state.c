@@ -9,8 +9,12 @@
 #include "base/mem.h"
 #include "io/file.h"
 
+enum { LOOK_PATIENCE_MS = 2000 };
+
 struct State {
     Arena arena;
+    StateOwner owner;
+    bool is_owned;
     const char *path; // of the directory
     int lock_fd;
     pthread_mutex_t lock; // of a save: copies in several threads store their tables
@@ -102,8 +106,14 @@ static Status bind_text(State *state, sqlite3_stmt *statement, int at, Str text,
     return code == SQLITE_OK ? STATUS_OK : sqlite_failed(state, code, "bind", err);
 }
 
-// Remember @value under @key the first time; later it has to be the same.
-static Status check_owner(State *state, const char *key, Str value, Error *err)
+static Str column_str(sqlite3_stmt *statement, int column)
+{
+    const char *text = (const char *)sqlite3_column_text(statement, column);
+    return (Str){text == NULL ? "" : text, (size_t)sqlite3_column_bytes(statement, column)};
+}
+
+// *ret_is_known: somebody has it. Then it has to be @value.
+static Status check_owner(State *state, const char *key, Str value, bool *ret_is_known, Error *err)
 {
     sqlite3_stmt *statement = NULL;
     int code = sqlite3_prepare_v2(state->db, "SELECT value FROM meta WHERE key = ?1", -1,
@@ -115,24 +125,96 @@ static Status check_owner(State *state, const char *key, Str value, Error *err)
     code = sqlite3_step(statement);
     Str stored = {NULL, 0};
     if (code == SQLITE_ROW) {
-        stored = str_copy(&state->arena, str_from((const char *)sqlite3_column_text(statement, 0)));
+        stored = str_copy(&state->arena, column_str(statement, 0));
     }
     (void)sqlite3_finalize(statement);
-    if (code == SQLITE_ROW) {
-        if (str_equal(stored, value)) {
-            return STATUS_OK;
-        }
-        error_set(err, ERROR_CONFIG,
-                  "the state directory \"%s\" belongs to another pipeline: its %s is \"%" STR_FMT
-                  "\", not \"%" STR_FMT "\"",
-                  state->path, key, STR_ARG(stored), STR_ARG(value));
-        return error_hint(err,
-                          "Give this pipeline another --name, or another directory with --state.");
+    *ret_is_known = code == SQLITE_ROW;
+    if (code == SQLITE_DONE || (code == SQLITE_ROW && str_equal(stored, value))) {
+        return STATUS_OK;
     }
-    if (code != SQLITE_DONE) {
+    if (code != SQLITE_ROW) {
         return sqlite_failed(state, code, "read", err);
     }
-    code = sqlite3_prepare_v2(state->db, "INSERT INTO meta VALUES (?1, ?2)", -1, &statement, NULL);
+    error_set(err, ERROR_CONFIG,
+              "the state directory \"%s\" belongs to another pipeline: its %s is \"%" STR_FMT
+              "\", not \"%" STR_FMT "\"",
+              state->path, key, STR_ARG(stored), STR_ARG(value));
+    return error_hint(err, "Give this pipeline another --name, or another directory with --state.");
+}
+
+static Status check_owners(State *state, bool *ret_is_owned, Error *err)
+{
+    bool has_source;
+    bool has_sink;
+    if (check_owner(state, "source", state->owner.source_id, &has_source, err) != STATUS_OK ||
+        check_owner(state, "sink", state->owner.sink_id, &has_sink, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret_is_owned = has_source && has_sink;
+    return STATUS_OK;
+}
+
+static State *state_new(const StateOwner *owner)
+{
+    State *state = mem_alloc_zero(sizeof(*state));
+    state->lock_fd = -1;
+    (void)pthread_mutex_init(&state->lock, NULL);
+    state->owner = *owner;
+    state->path = arena_printf(&state->arena, "%" STR_FMT "/%" STR_FMT, STR_ARG(owner->dir),
+                               STR_ARG(owner->name));
+    return state;
+}
+
+Status state_open(const StateOwner *owner, State **ret, Error *err)
+{
+    State *state = state_new(owner);
+    if (make_directory(state->path, err) != STATUS_OK || take_lock(state, err) != STATUS_OK ||
+        open_database(state, err) != STATUS_OK ||
+        check_owners(state, &state->is_owned, err) != STATUS_OK) {
+        state_close(state);
+        return STATUS_FAIL;
+    }
+    *ret = state;
+    return STATUS_OK;
+}
+
+static Status look(State *state, bool *ret_is_owned, Checkpoint *checkpoint, Error *err)
+{
+    *ret_is_owned = false;
+    const char *path = arena_printf(&state->arena, "%s/state.db", state->path);
+    if (access(path, F_OK) != 0) {
+        return STATUS_OK;
+    }
+    int code = sqlite3_open_v2(path, &state->db, SQLITE_OPEN_READWRITE, NULL);
+    if (code != SQLITE_OK) {
+        return sqlite_failed(state, code, "open the database", err);
+    }
+    (void)sqlite3_busy_timeout(state->db, LOOK_PATIENCE_MS);
+    // The first start may have been killed before it had made the tables.
+    bool is_made = sqlite3_table_column_metadata(state->db, NULL, "checkpoint", "key", NULL, NULL,
+                                                 NULL, NULL, NULL) == SQLITE_OK;
+    if (!is_made) {
+        return STATUS_OK;
+    }
+    if (check_owners(state, ret_is_owned, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return checkpoint == NULL ? STATUS_OK : state_load(state, checkpoint, err);
+}
+
+Status state_look(const StateOwner *owner, bool *ret_is_owned, Checkpoint *checkpoint, Error *err)
+{
+    State *state = state_new(owner);
+    Status status = look(state, ret_is_owned, checkpoint, err);
+    state_close(state);
+    return status;
+}
+
+static Status store_owner(State *state, const char *key, Str value, Error *err)
+{
+    sqlite3_stmt *statement = NULL;
+    int code = sqlite3_prepare_v2(state->db, "INSERT OR REPLACE INTO meta VALUES (?1, ?2)", -1,
+                                  &statement, NULL);
     if (code != SQLITE_OK) {
         return sqlite_failed(state, code, "write", err);
     }
@@ -143,28 +225,17 @@ static Status check_owner(State *state, const char *key, Str value, Error *err)
     return code == SQLITE_DONE ? STATUS_OK : sqlite_failed(state, code, "write", err);
 }
 
-Status state_open(Str dir, Str name, Str source_id, Str sink_id, State **ret, Error *err)
+Status state_own(State *state, Error *err)
 {
-    State *state = mem_alloc_zero(sizeof(*state));
-    state->lock_fd = -1;
-    (void)pthread_mutex_init(&state->lock, NULL);
-    state->path =
-        arena_printf(&state->arena, "%" STR_FMT "/%" STR_FMT, STR_ARG(dir), STR_ARG(name));
-    if (make_directory(state->path, err) != STATUS_OK || take_lock(state, err) != STATUS_OK ||
-        open_database(state, err) != STATUS_OK ||
-        check_owner(state, "source", source_id, err) != STATUS_OK ||
-        check_owner(state, "sink", sink_id, err) != STATUS_OK) {
-        state_close(state);
+    if (state->is_owned) {
+        return STATUS_OK;
+    }
+    if (store_owner(state, "source", state->owner.source_id, err) != STATUS_OK ||
+        store_owner(state, "sink", state->owner.sink_id, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    *ret = state;
+    state->is_owned = true;
     return STATUS_OK;
-}
-
-static Str column_str(sqlite3_stmt *statement, int column)
-{
-    const char *text = (const char *)sqlite3_column_text(statement, column);
-    return (Str){text == NULL ? "" : text, (size_t)sqlite3_column_bytes(statement, column)};
 }
 
 const char *state_path(const State *state)

@@ -7,12 +7,29 @@
 
 typedef struct State State;
 
+/** Whose state it is. Everything is borrowed. */
+typedef struct StateOwner {
+    Str dir; // where state directories are
+    Str name;
+    Str source_id;
+    Str sink_id;
+} StateOwner;
+
 /**
  * Open @dir/@name, creating it when missing, and lock it for this process. ERROR_CONFIG when
  * another process has it, or when it belongs to a pipeline with another source or sink.
  */
-MUST_CHECK Status state_open(Str dir, Str name, Str source_id, Str sink_id, State **ret,
+MUST_CHECK Status state_open(const StateOwner *owner, State **ret, Error *err);
+
+/**
+ * What state_open() and state_load() would find, without making or locking anything. *ret_is_owned:
+ * state_own() was called before. @checkpoint may be NULL.
+ */
+MUST_CHECK Status state_look(const StateOwner *owner, bool *ret_is_owned, Checkpoint *checkpoint,
                              Error *err);
+
+/** It belongs to this pipeline from now on: something is stored, here or in the target. */
+MUST_CHECK Status state_own(State *state, Error *err);
 
 /** The directory. It lives as long as @state. */
 const char *state_path(const State *state);

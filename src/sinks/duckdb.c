@@ -188,23 +188,33 @@ static Status open_session(DuckSink *sink, Error *err)
     return duck_session_open(&sink->session, &settings, err);
 }
 
+// @checkpoint may be NULL.
+static Status look(DuckSink *sink, Checkpoint *checkpoint, Error *err)
+{
+    bool exists = false;
+    if (sink->session.connection != NULL && has_checkpoint_table(sink, &exists, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return exists ? read_checkpoint(sink, checkpoint, err) : STATUS_OK;
+}
+
+static Status duck_look(Sink *base, Checkpoint *checkpoint, Error *err)
+{
+    return look(self(base), checkpoint, err);
+}
+
 // Looks, and makes nothing: `weir check` comes this far.
 static Status duck_open(Sink *base, Error *err)
 {
     DuckSink *sink = self(base);
     DuckSettings settings = settings_of(sink);
-    bool has_checkpoint;
     if (duck_session_load(&sink->session, &settings, base->context.cancel, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (access(sink->session.path, F_OK) != 0 && errno == ENOENT) {
         return check_directory(sink, err);
     }
-    if (open_session(sink, err) != STATUS_OK ||
-        has_checkpoint_table(sink, &has_checkpoint, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    return has_checkpoint ? read_checkpoint(sink, NULL, err) : STATUS_OK;
+    return open_session(sink, err) == STATUS_OK ? look(sink, NULL, err) : STATUS_FAIL;
 }
 
 static Status duck_resume(Sink *base, Checkpoint *checkpoint, Error *err)
@@ -483,5 +493,6 @@ const SinkOps duckdb_sink = {
     .close = duck_close,
     .describe_column = duck_describe_column,
     .describe_table = duck_describe_table,
+    .look = duck_look,
     .check = duck_check_table,
 };

@@ -168,6 +168,14 @@ Status duck_make_schema(DuckSink *sink, SqlTable table, Error *err)
     return duck_run(&sink->session, NULL, err);
 }
 
+static Status has_rows_already(const DuckSink *sink, SqlTable target, Error *err)
+{
+    error_set(err, ERROR_CONFIG, "table \"%" STR_FMT ".%" STR_FMT "\" in \"%s\" already has rows",
+              STR_ARG(target.schema), STR_ARG(target.name), sink->session.path);
+    return error_hint(err, "Empty it, use another file, or say existing=truncate (its rows are "
+                           "removed) or existing=keep (rows are added beside them).");
+}
+
 static Status create(DuckSink *sink, SqlTable table, const Relation *now, Error *err)
 {
     Relation keyless = *now;
@@ -205,10 +213,7 @@ static Status adopt(DuckSink *sink, DuckFoundTable *table, const Relation *now, 
         table->is_changed = true;
         return duck_run(&sink->session, NULL, err);
     }
-    error_set(err, ERROR_CONFIG, "table \"%" STR_FMT ".%" STR_FMT "\" in \"%s\" already has rows",
-              STR_ARG(table->name.schema), STR_ARG(table->name.name), sink->session.path);
-    return error_hint(err, "Empty it, use another file, or say existing=truncate (its rows are "
-                           "removed) or existing=keep (rows are added beside them).");
+    return has_rows_already(sink, table->name, err);
 }
 
 static Status table_is_gone(const DuckSink *sink, const Relation *now, SqlTable place, Error *err)
@@ -395,12 +400,6 @@ Status duck_table_find(DuckSink *sink, const Relation *relation, DuckTable **ret
 // weir check
 // ---------------------------------------------------------------------------------------------
 
-static void report_error(Report *report, const Error *error)
-{
-    report_problem(report, PROBLEM_MUST, error->hint[0] == '\0' ? NULL : error->hint, "%s",
-                   error->message);
-}
-
 Status duck_check(DuckSink *sink, const Relation *relation, Report *report, Error *err)
 {
     Arena arena = {0};
@@ -411,7 +410,7 @@ Status duck_check(DuckSink *sink, const Relation *relation, Report *report, Erro
     if (check_names(sink, relation, &problem) != STATUS_OK ||
         sql_targets_claim(&sink->targets, duck_dialect(sink), relation, target, &problem) !=
             STATUS_OK) {
-        report_error(report, &problem);
+        report_failure(report, NULL, &problem);
     }
     bool is_ours = map_get_u64(&sink->ours, relation->oid) != NULL;
     Status status = STATUS_OK;
@@ -420,14 +419,13 @@ Status duck_check(DuckSink *sink, const Relation *relation, Report *report, Erro
     }
     if (status == STATUS_OK && table.exists &&
         duck_require_fit(sink, &table, relation, true, &problem) != STATUS_OK) {
-        report_error(report, &problem);
+        report_failure(report, NULL, &problem);
     } else if (status == STATUS_OK && table.exists) {
         status = duck_has_rows(sink, table.name, &arena, &rows, err);
     }
     if (rows && sink->existing == SQL_EXISTING_FAIL) {
-        report_problem(report, PROBLEM_MUST, "existing=truncate or existing=keep",
-                       "table \"%" STR_FMT "\" in \"%s\" already has rows", STR_ARG(target.name),
-                       sink->session.path);
+        (void)has_rows_already(sink, table.name, &problem);
+        report_failure(report, NULL, &problem);
     } else if (rows && sink->existing == SQL_EXISTING_TRUNCATE) {
         report_problem(report, PROBLEM_NOTE, NULL,
                        "the rows of table \"%" STR_FMT "\" in \"%s\" will be removed",

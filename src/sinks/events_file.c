@@ -114,7 +114,8 @@ static Status is_gone(FileSink *sink, uint64_t length, Error *err)
 }
 
 // The first @length bytes are what was committed.
-static Status continue_at(FileSink *sink, uint64_t length, const CheckpointEntry *tail, Error *err)
+static Status check_committed(FileSink *sink, uint64_t length, const CheckpointEntry *tail,
+                              Error *err)
 {
     char found[HASH_TEXT_SIZE];
     if (sink->written < length) {
@@ -133,14 +134,10 @@ static Status continue_at(FileSink *sink, uint64_t length, const CheckpointEntry
                   sink->path, sink->written, length);
         return hint_lost(sink, err);
     }
-    if (sink->written > length && file_truncate(&sink->file, length, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    sink->written = length;
     return STATUS_OK;
 }
 
-static Status append_to(FileSink *sink, Error *err)
+static Status ends_a_line(FileSink *sink, Error *err)
 {
     char last;
     if (file_read(&sink->file, sink->written - 1, &last, 1, err) != STATUS_OK) {
@@ -153,19 +150,14 @@ static Status append_to(FileSink *sink, Error *err)
     return STATUS_OK;
 }
 
-static Status start_with(FileSink *sink, Error *err)
+// What somebody else has written.
+static Status check_foreign(FileSink *sink, Error *err)
 {
-    if (sink->written == 0) {
+    if (sink->written == 0 || sink->existing == EXISTING_TRUNCATE) {
         return STATUS_OK;
     }
-    switch ((Existing)sink->existing) {
-    case EXISTING_APPEND:
-        return append_to(sink, err);
-    case EXISTING_TRUNCATE:
-        sink->written = 0;
-        return file_truncate(&sink->file, 0, err);
-    case EXISTING_FAIL:
-        break;
+    if (sink->existing == EXISTING_APPEND) {
+        return ends_a_line(sink, err);
     }
     error_set(err, ERROR_CONFIG, "\"%s\" is there already and is not empty (%" PRIu64 " B)",
               sink->path, sink->written);
@@ -173,29 +165,68 @@ static Status start_with(FileSink *sink, Error *err)
                            "there, existing=truncate to remove it.");
 }
 
+// *ret_exists: the file is there. *ret_length: how much of it was committed.
+static Status check_place(FileSink *sink, const Checkpoint *checkpoint, bool *ret_exists,
+                          uint64_t *ret_length, Error *err)
+{
+    const CheckpointEntry *entry = checkpoint_get(checkpoint, STR("sink:length"));
+    *ret_length = 0;
+    if (entry != NULL && !str_to_uint64(entry->value, ret_length)) {
+        return error_set(err, ERROR_FATAL, "the stored length of \"%s\" is damaged", sink->path);
+    }
+    if (file_check(sink->path, ret_exists, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return *ret_exists || *ret_length == 0 ? STATUS_OK : is_gone(sink, *ret_length, err);
+}
+
+// The file is open. *ret_length: how much of it stays.
+static Status check_contents(FileSink *sink, const Checkpoint *checkpoint, uint64_t *ret_length,
+                             Error *err)
+{
+    if (file_size(&sink->file, &sink->written, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (checkpoint_get(checkpoint, STR("sink:length")) != NULL) {
+        return check_committed(sink, *ret_length, checkpoint_get(checkpoint, STR("sink:tail")),
+                               err);
+    }
+    *ret_length = sink->existing == EXISTING_TRUNCATE ? 0 : sink->written;
+    return check_foreign(sink, err);
+}
+
 static Status file_resume(Sink *base, Checkpoint *checkpoint, Error *err)
 {
     FileSink *sink = self(base);
-    const CheckpointEntry *entry = checkpoint_get(checkpoint, STR("sink:length"));
-    uint64_t length = 0;
+    uint64_t length;
     bool exists;
-    if (entry != NULL && !str_to_uint64(entry->value, &length)) {
-        return error_set(err, ERROR_FATAL, "the stored length of \"%s\" is damaged", sink->path);
-    }
-    if (file_check(sink->path, &exists, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    if (!exists && length > 0) {
-        return is_gone(sink, length, err);
-    }
-    if (file_open(&sink->file, sink->path, err) != STATUS_OK ||
-        file_size(&sink->file, &sink->written, err) != STATUS_OK) {
+    if (check_place(sink, checkpoint, &exists, &length, err) != STATUS_OK ||
+        file_open(&sink->file, sink->path, err) != STATUS_OK ||
+        check_contents(sink, checkpoint, &length, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     sink->is_dirty = true;
-    return entry == NULL
-               ? start_with(sink, err)
-               : continue_at(sink, length, checkpoint_get(checkpoint, STR("sink:tail")), err);
+    if (sink->written > length && file_truncate(&sink->file, length, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    sink->written = length;
+    return STATUS_OK;
+}
+
+static Status file_look(Sink *base, Checkpoint *checkpoint, Error *err)
+{
+    FileSink *sink = self(base);
+    uint64_t length;
+    bool exists;
+    if (check_place(sink, checkpoint, &exists, &length, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (!exists) {
+        return STATUS_OK;
+    }
+    return file_open_read(&sink->file, sink->path, err) == STATUS_OK
+               ? check_contents(sink, checkpoint, &length, err)
+               : STATUS_FAIL;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -303,4 +334,5 @@ const SinkOps file_sink = {
     .close = file_sink_close,
     .describe_column = file_describe_column,
     .describe_table = file_describe_table,
+    .look = file_look,
 };

@@ -287,10 +287,9 @@ static Status lock_lane(PostgresSink *sink, Error *err)
                     err);
 }
 
-static Status make_checkpoint_table(PostgresSink *sink, Error *err)
+static Status has_checkpoint_table(PostgresSink *sink, bool *ret, Error *err)
 {
     CLEANUP(pg_result_clear) PGresult *result = NULL;
-    // IF NOT EXISTS wants the right to create also where there is nothing to create.
     if (postgres_query(sink,
                        "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n"
                        " ON n.oid = c.relnamespace"
@@ -298,7 +297,19 @@ static Status make_checkpoint_table(PostgresSink *sink, Error *err)
                        0, NULL, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (PQgetvalue(result, 0, 0)[0] == 't') {
+    *ret = PQgetvalue(result, 0, 0)[0] == 't';
+    return STATUS_OK;
+}
+
+static Status make_checkpoint_table(PostgresSink *sink, Error *err)
+{
+    bool exists;
+    // Looked for first: IF NOT EXISTS wants the right to create also where there is nothing to
+    // create.
+    if (has_checkpoint_table(sink, &exists, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (exists) {
         return STATUS_OK;
     }
     // The lock because two pipelines may start at the same time.
@@ -328,6 +339,10 @@ static Status read_checkpoint(PostgresSink *sink, Checkpoint *checkpoint, Error 
                                  str_from(PQgetvalue(result, i, 1))};
         if (checkpoint != NULL) {
             checkpoint_set(checkpoint, entry.key, entry.value);
+        }
+        uint64_t oid;
+        if (sql_checkpoint_oid(entry.key, "table:", &oid)) {
+            map_put_u64(&sink->ours, oid, sink);
         }
         sink->has_position = sink->has_position || str_is(entry.key, "position");
         sql_mark_note(&sink->marks, &entry);
@@ -365,6 +380,17 @@ static Status postgres_resume(Sink *base, Checkpoint *checkpoint, Error *err)
         return STATUS_FAIL;
     }
     return read_checkpoint(sink, checkpoint, err);
+}
+
+static Status postgres_look(Sink *base, Checkpoint *checkpoint, Error *err)
+{
+    PostgresSink *sink = self(base);
+    bool exists;
+    sink->subject = postgres_checkpoint_table;
+    if (has_checkpoint_table(sink, &exists, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return exists ? read_checkpoint(sink, checkpoint, err) : STATUS_OK;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -518,6 +544,7 @@ static void postgres_close(Sink *base)
     pg_close(&sink->conn);
     map_done(&sink->targets);
     map_done(&sink->type_exists);
+    map_done(&sink->ours);
     sql_targets_done(&sink->owners);
     sql_marks_done(&sink->marks);
     buf_done(&sink->sql);
@@ -560,5 +587,6 @@ const SinkOps postgres_sink = {
     .close = postgres_close,
     .describe_column = describe_column,
     .describe_table = describe_table,
+    .look = postgres_look,
     .check = postgres_check_table,
 };

@@ -26,13 +26,31 @@ static Status check_table_rights(PostgresSink *sink, SqlTable table, Report *rep
     return STATUS_OK;
 }
 
-static Status check_existing(PostgresSink *sink, const Relation *relation, SqlTable table,
-                             const PgFoundTable *found, Report *report, Error *err)
+static Status check_rows(PostgresSink *sink, Str name, Report *report, Error *err)
 {
     bool rows;
     Error problem = {0};
-    if (postgres_check_fit(sink, relation, table, found, &problem) != STATUS_OK) {
-        report_problem(report, PROBLEM_MUST, problem.hint, "%s", problem.message);
+    if (postgres_has_rows(sink, name, &rows, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (rows && sink->existing == SQL_EXISTING_FAIL) {
+        (void)postgres_refuse_rows(name, &problem);
+        report_failure(report, NULL, &problem);
+    } else if (rows && sink->existing == SQL_EXISTING_TRUNCATE) {
+        report_problem(report, PROBLEM_NOTE, NULL,
+                       "the rows of target table %" STR_FMT " will be removed", STR_ARG(name));
+    }
+    return STATUS_OK;
+}
+
+static Status check_existing(PostgresSink *sink, const Relation *relation, SqlTable table,
+                             const PgFoundTable *found, Report *report, Error *err)
+{
+    Error problem = {0};
+    bool is_ours = map_get_u64(&sink->ours, relation->oid) != NULL;
+    // Ours is altered as the source's table was.
+    if (!is_ours && postgres_check_fit(sink, relation, table, found, &problem) != STATUS_OK) {
+        report_failure(report, NULL, &problem);
         return STATUS_OK;
     }
     Str name = postgres_table_text(sink, table);
@@ -42,9 +60,6 @@ static Status check_existing(PostgresSink *sink, const Relation *relation, SqlTa
     }
     if (report->count > problems) {
         return STATUS_OK; // nothing can be read either, perhaps
-    }
-    if (postgres_has_rows(sink, name, &rows, err) != STATUS_OK) {
-        return STATUS_FAIL;
     }
     bool has_key;
     if (postgres_has_key(sink, relation, table, &has_key, err) != STATUS_OK) {
@@ -56,13 +71,7 @@ static Status check_existing(PostgresSink *sink, const Relation *relation, SqlTa
                        "delete reads the whole table",
                        STR_ARG(name));
     }
-    if (rows && sink->existing == SQL_EXISTING_FAIL) {
-        report_problem(report, PROBLEM_NOTE, NULL,
-                       "target table %" STR_FMT " has rows: unless this pipeline copied them, it "
-                       "will be refused (see existing= of the sink)",
-                       STR_ARG(name));
-    }
-    return STATUS_OK;
+    return is_ours ? STATUS_OK : check_rows(sink, name, report, err);
 }
 
 // The rights that are needed where the table is to be made.
@@ -124,7 +133,7 @@ Status postgres_check_table(Sink *base, const Relation *relation, Report *report
     if (sql_check_columns(&postgres_dialect, relation, (SqlMode)sink->mode, &problem) !=
             STATUS_OK ||
         postgres_claim(sink, relation, table, &problem) != STATUS_OK) {
-        report_problem(report, PROBLEM_MUST, problem.hint, "%s", problem.message);
+        report_failure(report, NULL, &problem);
         return STATUS_OK;
     }
     if (check_checkpoint(sink, report, err) != STATUS_OK ||

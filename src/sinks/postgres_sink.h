@@ -71,6 +71,7 @@ typedef struct PostgresSink {
     SqlTable subject;  // the table that statements are about: for messages
     Map targets;       // by the address of the relation
     Map type_exists;   // type name -> whether the target has it
+    Map ours;          // oid -> any: the checkpoint that was read has an entry for the table
     SqlTargets owners;
     SqlMarks marks;
     PgFilling filling;
@@ -162,6 +163,8 @@ SqlTable postgres_place(const PostgresSink *sink, const Relation *relation);
 MUST_CHECK Status postgres_claim(PostgresSink *sink, const Relation *relation, SqlTable table,
                                  Error *err);
 MUST_CHECK Status postgres_has_rows(PostgresSink *sink, Str name, bool *ret, Error *err);
+/** ERROR_CONFIG: those of the table @name are somebody else's, and `existing` is "fail". */
+Status postgres_refuse_rows(Str name, Error *err);
 /** The quoted name. In sink->arena. */
 Str postgres_table_text(PostgresSink *sink, SqlTable table);
 Status postgres_prepare(Sink *base, const Relation *was, const Relation *now, Error *err);

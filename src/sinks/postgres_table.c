@@ -90,6 +90,14 @@ static Status claim_table(PostgresSink *sink, Str name, Error *err)
                       "to what is there (?existing=keep).");
 }
 
+Status postgres_refuse_rows(Str name, Error *err)
+{
+    error_set(err, ERROR_CONFIG,
+              "target table %" STR_FMT " has rows that this pipeline did not copy", STR_ARG(name));
+    return error_hint(err, "Empty it, or say what to do with them: ?existing=truncate removes "
+                           "them, ?existing=keep adds the source's rows beside them.");
+}
+
 // A table with rows that this pipeline did not put there.
 static Status settle_existing(PostgresSink *sink, const Relation *relation, Str name, Error *err)
 {
@@ -107,10 +115,7 @@ static Status settle_existing(PostgresSink *sink, const Relation *relation, Str 
     if (sink->existing == SQL_EXISTING_TRUNCATE) {
         return postgres_empty(sink, &name, 1, err);
     }
-    error_set(err, ERROR_CONFIG,
-              "target table %" STR_FMT " has rows that this pipeline did not copy", STR_ARG(name));
-    return error_hint(err, "Empty it, or say what to do with them: ?existing=truncate removes "
-                           "them, ?existing=keep adds the source's rows beside them.");
+    return postgres_refuse_rows(name, err);
 }
 
 bool postgres_keeps_rows(Sink *base, const Relation *relation)

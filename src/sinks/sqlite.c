@@ -117,6 +117,22 @@ static Status read_checkpoint(SqliteSink *sink, Checkpoint *checkpoint, Error *e
     }
 }
 
+// @checkpoint may be NULL.
+static Status look(SqliteSink *sink, Checkpoint *checkpoint, Error *err)
+{
+    bool exists = false;
+    if (sink->db.handle != NULL &&
+        sqlite_has_table(sink, STR(SQL_CHECKPOINT_TABLE), &exists, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return exists ? read_checkpoint(sink, checkpoint, err) : STATUS_OK;
+}
+
+static Status sqlite_look(Sink *base, Checkpoint *checkpoint, Error *err)
+{
+    return look(self(base), checkpoint, err);
+}
+
 // Looks, and leaves no trace: `weir check` comes this far.
 static Status sqlite_open(Sink *base, Error *err)
 {
@@ -133,11 +149,7 @@ static Status sqlite_open(Sink *base, Error *err)
     if (!exists) {
         return check_directory(sink, err);
     }
-    if (sqlite_db_open(&sink->db, false, err) != STATUS_OK ||
-        sqlite_has_table(sink, STR(SQL_CHECKPOINT_TABLE), &exists, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    return exists ? read_checkpoint(sink, NULL, err) : STATUS_OK;
+    return sqlite_db_open(&sink->db, false, err) == STATUS_OK ? look(sink, NULL, err) : STATUS_FAIL;
 }
 
 static Status prepare_checkpoint_statements(SqliteSink *sink, Error *err)
@@ -354,5 +366,6 @@ const SinkOps sqlite_sink = {
     .close = sqlite_close,
     .describe_column = sqlite_describe_column,
     .describe_table = sqlite_describe_table,
+    .look = sqlite_look,
     .check = sqlite_check_table,
 };

@@ -16,6 +16,14 @@ SqlTable sqlite_target(const SqliteSink *sink, const Relation *relation, Arena *
                                       STR_ARG(relation->name)))};
 }
 
+static Status has_rows_already(const SqliteSink *sink, SqlTable target, Error *err)
+{
+    error_set(err, ERROR_CONFIG, "table \"%" STR_FMT "\" in \"%s\" already has rows",
+              STR_ARG(target.name), sink->db.path);
+    return error_hint(err, "Empty it, use another file, or say existing=truncate (its rows are "
+                           "removed) or existing=keep (rows are added beside them).");
+}
+
 // A table that was there before this pipeline.
 static Status adopt(SqliteSink *sink, const SqliteFound *table, const Relation *now, Error *err)
 {
@@ -36,10 +44,7 @@ static Status adopt(SqliteSink *sink, const SqliteFound *table, const Relation *
         sql_table_name(&sink->sql, table->name);
         return sqlite_db_exec_buf(&sink->db, &sink->sql, err);
     }
-    error_set(err, ERROR_CONFIG, "table \"%" STR_FMT "\" in \"%s\" already has rows",
-              STR_ARG(table->name.name), sink->db.path);
-    return error_hint(err, "Empty it, use another file, or say existing=truncate (its rows are "
-                           "removed) or existing=keep (rows are added beside them).");
+    return has_rows_already(sink, table->name, err);
 }
 
 static Status table_is_gone(SqliteSink *sink, const Relation *now, Str name, Error *err)
@@ -176,28 +181,22 @@ Status sqlite_has(SqliteSink *sink, const Relation *relation, bool *ret, Error *
     return status;
 }
 
-static void report_error(Report *report, const Error *error)
-{
-    report_problem(report, PROBLEM_MUST, error->hint[0] == '\0' ? NULL : error->hint, "%s",
-                   error->message);
-}
-
 static void report_name(SqliteSink *sink, const Relation *relation, SqlTable target, Report *report)
 {
     Error problem = {0};
     if (check_relation(sink, relation, target, &problem) != STATUS_OK ||
         sql_targets_claim(&sink->targets, &sqlite_dialect, relation, target, &problem) !=
             STATUS_OK) {
-        report_error(report, &problem);
+        report_failure(report, NULL, &problem);
     }
 }
 
 static void report_rows(const SqliteSink *sink, SqlTable target, Report *report)
 {
+    Error problem = {0};
     if (sink->existing == SQL_EXISTING_FAIL) {
-        report_problem(report, PROBLEM_MUST, "existing=truncate or existing=keep",
-                       "table \"%" STR_FMT "\" in \"%s\" already has rows", STR_ARG(target.name),
-                       sink->db.path);
+        (void)has_rows_already(sink, target, &problem);
+        report_failure(report, NULL, &problem);
     } else if (sink->existing == SQL_EXISTING_TRUNCATE) {
         report_problem(report, PROBLEM_NOTE, NULL,
                        "the rows of table \"%" STR_FMT "\" in \"%s\" will be removed",
@@ -220,7 +219,7 @@ Status sqlite_check(SqliteSink *sink, const Relation *relation, Report *report, 
     report_name(sink, relation, target, report);
     if (status == STATUS_OK && table.exists) {
         if (sqlite_require_fit(sink, &table, relation, true, &problem) != STATUS_OK) {
-            report_error(report, &problem);
+            report_failure(report, NULL, &problem);
         } else {
             status = sqlite_has_rows(sink, target, &rows, err);
         }

@@ -17,6 +17,7 @@
 #include <assert.h>
 
 #include "base/clock.h"
+#include "pipeline/merge.h"
 
 // What the batches that are filled, queued and written take at the most, with the program itself.
 #define DATA_ON_ITS_WAY ((int64_t)40 << 20)
@@ -286,28 +287,37 @@ static Status look_before_slot(Postgres *postgres, const Position *stored, Error
                : postgres_published(postgres, false, &postgres->arena, &postgres->published, err);
 }
 
+Status postgres_take_checkpoint(Postgres *postgres, const Checkpoint *checkpoint, bool *ret_has,
+                                Position *ret, Error *err)
+{
+    Lsn end;
+    *ret = (Position){0};
+    if (checkpoint_position(checkpoint, ret_has, ret, err) != STATUS_OK ||
+        postgres_connect_walsender(postgres, err) != STATUS_OK ||
+        identify_system(postgres, &end, err) != STATUS_OK ||
+        check_identity(postgres, checkpoint, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return check_server_end(*ret, end, err);
+}
+
 static Status resume_stream(Postgres *postgres, const Checkpoint *checkpoint, Checkpoint *changed,
                             Error *err)
 {
-    Position position = {0};
-    const CheckpointEntry *entry = checkpoint_get(checkpoint, STR("position"));
-    const Position *stored = entry == NULL ? NULL : &position;
-    if (entry != NULL && !position_parse(entry->value, &position)) {
-        return error_set(err, ERROR_FATAL, "the stored position \"%" STR_FMT "\" is damaged",
-                         STR_ARG(entry->value));
-    }
-    Lsn end;
+    bool has_position;
+    Position position;
     Position start;
-    if (postgres_connect_walsender(postgres, err) != STATUS_OK ||
-        identify_system(postgres, &end, err) != STATUS_OK ||
-        check_identity(postgres, checkpoint, err) != STATUS_OK ||
-        check_server_end(position, end, err) != STATUS_OK ||
-        postgres_publish(postgres, err) != STATUS_OK ||
+    if (postgres_take_checkpoint(postgres, checkpoint, &has_position, &position, err) !=
+        STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    const Position *stored = has_position ? &position : NULL;
+    if (postgres_publish(postgres, err) != STATUS_OK ||
         look_before_slot(postgres, stored, err) != STATUS_OK ||
         postgres_slot(postgres, stored, &start, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (entry == NULL) {
+    if (!has_position) {
         char text[POSITION_TEXT_SIZE];
         position_format(start, text);
         checkpoint_set(changed, STR("position"), str_from(text));

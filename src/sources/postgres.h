@@ -103,6 +103,13 @@ MUST_CHECK Status postgres_wal_end(Postgres *postgres, Lsn *ret, Error *err);
 /** Connect, with the settings that make text output exact. @replication: a walsender. */
 MUST_CHECK Status postgres_connect(Postgres *postgres, bool replication, PGconn **ret, Error *err);
 
+/**
+ * Connect the walsender, and see whether what @checkpoint says is of this server, and still in its
+ * past. *ret_has: it has a position, *ret. Changes nothing.
+ */
+MUST_CHECK Status postgres_take_checkpoint(Postgres *postgres, const Checkpoint *checkpoint,
+                                           bool *ret_has, Position *ret, Error *err);
+
 /** Connect the walsender, which must not be connected. */
 MUST_CHECK Status postgres_connect_walsender(Postgres *postgres, Error *err);
 
@@ -174,12 +181,14 @@ MUST_CHECK Status postgres_look_up_publication(Postgres *postgres, Str name, Are
 MUST_CHECK Status postgres_slot(Postgres *postgres, const Position *stored, Position *ret_start,
                                 Error *err);
 
-/** For looking only: the slot's state is an error when it could not be used. */
-MUST_CHECK Status postgres_slot_exists(Postgres *postgres, bool *ret, Error *err);
+/** The same without making it: whether it is there, and if so, *ret_start. */
+MUST_CHECK Status postgres_find_slot(Postgres *postgres, const Position *stored, bool *ret_exists,
+                                     Position *ret_start, Error *err);
 
 // postgres_check.c
 
-Status postgres_check(Source *source, Report *report, const SourceTables **ret, Error *err);
+Status postgres_check(Source *source, const Checkpoint *checkpoint, Report *report,
+                      const SourceTables **ret, Error *err);
 
 // postgres_copy.c
 

@@ -1,4 +1,5 @@
 // `weir check`: what resume() would find and make, without making anything.
+#include "pipeline/merge.h"
 #include "sources/postgres.h"
 
 static const char facts_query[] =
@@ -16,7 +17,9 @@ static const char facts_query[] =
     "       format('ALTER SYSTEM SET max_wal_senders = %s;  -- and restart the server',"
     "              current_setting('max_wal_senders')::int + 10)";
 
-static Status check_server(Postgres *postgres, Report *report, bool needs_publication, Error *err)
+// *ret_streams: nothing that was found stops it from being connected to as a stream.
+static Status check_server(Postgres *postgres, Report *report, bool needs_publication,
+                           bool *ret_streams, Error *err)
 {
     PgWait wait = postgres_wait(postgres);
     CLEANUP(pg_result_clear) PGresult *result = NULL;
@@ -33,7 +36,18 @@ static Status check_server(Postgres *postgres, Report *report, bool needs_public
                        "ALTER SYSTEM SET wal_level = logical;  -- and restart the server",
                        "wal_level is %s", PQgetvalue(result, 0, 0));
     }
-    if (PQgetvalue(result, 0, 3)[0] != 't') {
+    int64_t free_senders;
+    bool has_sender =
+        !str_to_int64(str_from(PQgetvalue(result, 0, 2)), &free_senders) || free_senders > 0;
+    bool may_replicate = PQgetvalue(result, 0, 3)[0] == 't';
+    *ret_streams = has_sender && may_replicate;
+    if (!has_sender) {
+        Error taken;
+        error_set(&taken, ERROR_TRANSIENT, "every WAL sender is taken");
+        error_hint(&taken, "%s", PQgetvalue(result, 0, 9));
+        report_failure(report, NULL, &taken);
+    }
+    if (!may_replicate) {
         report_problem(report, PROBLEM_MUST,
                        arena_printf(&scratch, "ALTER ROLE \"%s\" REPLICATION;", user),
                        "user \"%s\" may not use replication", user);
@@ -43,7 +57,9 @@ static Status check_server(Postgres *postgres, Report *report, bool needs_public
                        arena_printf(&scratch,
                                     "GRANT CREATE ON DATABASE \"%" STR_FMT "\" TO \"%s\";",
                                     STR_ARG(postgres->database), user),
-                       "user \"%s\" may not create a publication", user);
+                       "user \"%s\" may not create a publication; or let somebody else make one, and "
+                       "name it with --publication",
+                       user);
     }
     if (strcmp(PQgetvalue(result, 0, 7), "-1") == 0) {
         report_problem(report, PROBLEM_NOTE, "ALTER SYSTEM SET max_slot_wal_keep_size = '50GB';",
@@ -90,11 +106,11 @@ static Status check_rights(Postgres *postgres, const WantedTables *wanted, bool 
     for (int i = 0; i < PQntuples(result); i++) {
         const char *user = PQgetvalue(result, i, USER);
         const char *name = PQgetvalue(result, i, NAME);
-        if (PQgetvalue(result, i, USAGE)[0] != 't') {
+        if (postgres->copy && PQgetvalue(result, i, USAGE)[0] != 't') {
             report_problem(report, PROBLEM_MUST, PQgetvalue(result, i, GRANT_USAGE),
                            "user \"%s\" may not use the schema of table %s", user, name);
         }
-        if (PQgetvalue(result, i, READS)[0] != 't') {
+        if (postgres->copy && PQgetvalue(result, i, READS)[0] != 't') {
             report_problem(report, PROBLEM_MUST, PQgetvalue(result, i, GRANT_SELECT),
                            "user \"%s\" may not read table %s", user, name);
         }
@@ -116,24 +132,35 @@ static Status check_free_slots(Postgres *postgres, Report *report, Error *err)
         return STATUS_FAIL;
     }
     int64_t free_slots;
-    int64_t free_senders;
     if (str_to_int64(str_from(PQgetvalue(result, 0, 1)), &free_slots) && free_slots < 1) {
         report_problem(report, PROBLEM_MUST, PQgetvalue(result, 0, 8),
                        "every replication slot is taken");
     }
-    if (str_to_int64(str_from(PQgetvalue(result, 0, 2)), &free_senders) && free_senders < 1) {
-        report_problem(report, PROBLEM_MUST, PQgetvalue(result, 0, 9), "every WAL sender is taken");
-    }
     return STATUS_OK;
 }
 
-static Status check_slot(Postgres *postgres, Report *report, Error *err)
+// What resume() asks before it makes anything. @streams: the walsender can be connected.
+static Status look_at_slot(Postgres *postgres, const Checkpoint *checkpoint, bool streams,
+                           bool *ret_exists, Error *err)
+{
+    bool has_position;
+    Position position;
+    Position start;
+    Status status =
+        streams ? postgres_take_checkpoint(postgres, checkpoint, &has_position, &position, err)
+                : checkpoint_position(checkpoint, &has_position, &position, err);
+    return status == STATUS_OK ? postgres_find_slot(postgres, has_position ? &position : NULL,
+                                                    ret_exists, &start, err)
+                               : STATUS_FAIL;
+}
+
+static Status check_slot(Postgres *postgres, const Checkpoint *checkpoint, bool streams,
+                         Report *report, Error *err)
 {
     bool exists = false;
     Error unusable = {0};
-    if (postgres_slot_exists(postgres, &exists, &unusable) != STATUS_OK) {
-        report_problem(report, PROBLEM_MUST, unusable.hint[0] == '\0' ? NULL : unusable.hint, "%s",
-                       unusable.message);
+    if (look_at_slot(postgres, checkpoint, streams, &exists, &unusable) != STATUS_OK) {
+        report_failure(report, NULL, &unusable);
         return STATUS_OK;
     }
     report_problem(report, PROBLEM_FACT, NULL, "replication slot \"%" STR_FMT "\" %s",
@@ -195,7 +222,7 @@ static void check_kinds(const Postgres *postgres, Str untold, Report *report)
                    STR_ARG(postgres->publication_name), STR_ARG(untold));
 }
 
-static Status check_publication(Postgres *postgres, Report *report, Error *err)
+static Status check_publication(Postgres *postgres, Report *report, bool *ret_streams, Error *err)
 {
     Arena scratch = {0};
     WantedTables wanted;
@@ -216,7 +243,7 @@ static Status check_publication(Postgres *postgres, Report *report, Error *err)
     }
     if (status == STATUS_OK) {
         check_identity(&wanted, report);
-        status = check_server(postgres, report, !exists, err);
+        status = check_server(postgres, report, !exists, ret_streams, err);
     }
     if (status == STATUS_OK) {
         status = check_rights(postgres, &wanted, !exists, report, err);
@@ -236,11 +263,13 @@ static Status would_publish(Postgres *postgres, Error *err)
                                : STATUS_FAIL;
 }
 
-Status postgres_check(Source *source, Report *report, const SourceTables **ret, Error *err)
+Status postgres_check(Source *source, const Checkpoint *checkpoint, Report *report,
+                      const SourceTables **ret, Error *err)
 {
     Postgres *postgres = (Postgres *)source;
-    if (check_publication(postgres, report, err) != STATUS_OK ||
-        check_slot(postgres, report, err) != STATUS_OK ||
+    bool streams = false;
+    if (check_publication(postgres, report, &streams, err) != STATUS_OK ||
+        check_slot(postgres, checkpoint, streams, report, err) != STATUS_OK ||
         would_publish(postgres, err) != STATUS_OK) {
         return STATUS_FAIL;
     }

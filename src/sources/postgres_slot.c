@@ -132,25 +132,25 @@ static Status read_slot(Postgres *postgres, PGresult **ret, Error *err)
     return status;
 }
 
-Status postgres_slot(Postgres *postgres, const Position *stored, Position *ret_start, Error *err)
+Status postgres_find_slot(Postgres *postgres, const Position *stored, bool *ret_exists,
+                          Position *ret_start, Error *err)
 {
     CLEANUP(pg_result_clear) PGresult *result = NULL;
     if (read_slot(postgres, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (PQntuples(result) > 0) {
+    *ret_exists = PQntuples(result) > 0;
+    if (*ret_exists) {
         return use_slot(postgres, result, stored, ret_start, err);
     }
-    return stored != NULL ? slot_is_gone(postgres, *stored, err)
-                          : create_slot(postgres, ret_start, err);
+    return stored == NULL ? STATUS_OK : slot_is_gone(postgres, *stored, err);
 }
 
-Status postgres_slot_exists(Postgres *postgres, bool *ret, Error *err)
+Status postgres_slot(Postgres *postgres, const Position *stored, Position *ret_start, Error *err)
 {
-    CLEANUP(pg_result_clear) PGresult *result = NULL;
-    if (read_slot(postgres, &result, err) != STATUS_OK) {
+    bool exists;
+    if (postgres_find_slot(postgres, stored, &exists, ret_start, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    *ret = PQntuples(result) > 0;
-    return *ret ? check_slot_state(postgres, result, err) : STATUS_OK;
+    return exists ? STATUS_OK : create_slot(postgres, ret_start, err);
 }

@@ -30,7 +30,7 @@ MUTANTS = {
     "feedback of what is written, not durable": (
         "route.c", "    return route->durable;", "    return position_max(route->durable, route->written);"),
     "continue where the fastest route is": (
-        "runner_attempt.c", "route_durable(slowest->route)) < 0;", "route_durable(slowest->route)) > 0;"),
+        "merge.c", "position_compare(position, least) < 0;", "position_compare(position, least) > 0;"),
     # What is delivered, and what is skipped
     "skip by LSN alone": (
         "route.c", "if (position_compare(change_position(change), route->resumed) <= 0)",

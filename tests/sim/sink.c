@@ -255,17 +255,31 @@ struct State {
     Target *target;
 };
 
-Status state_open(Str dir, Str name, Str source_id, Str sink_id, State **ret, Error *err)
+Status state_open(const StateOwner *owner, State **ret, Error *err)
 {
-    (void)dir;
-    (void)source_id;
-    (void)sink_id;
     if (!sim_call("state open", NULL)) {
         return sim_error(NULL, "state open", err);
     }
     State *state = mem_alloc_zero(sizeof(*state));
-    state->target = target_of(name.ptr);
+    state->target = target_of(owner->name.ptr);
     *ret = state;
+    return STATUS_OK;
+}
+
+// Nothing looks at both ends first.
+Status state_look(const StateOwner *owner, bool *ret_is_owned, Checkpoint *checkpoint, Error *err)
+{
+    (void)owner;
+    (void)checkpoint;
+    (void)err;
+    *ret_is_owned = true;
+    return STATUS_OK;
+}
+
+Status state_own(State *state, Error *err)
+{
+    (void)state;
+    (void)err;
     return STATUS_OK;
 }
 

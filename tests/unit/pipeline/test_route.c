@@ -430,8 +430,8 @@ static void the_local_state_follows_the_sink(void **state)
     Fixture *f = *state;
     char directory[] = "/tmp/weir-test-route-XXXXXX";
     assert_non_null(mkdtemp(directory));
-    assert_ok(f, state_open(str_from(directory), STR("p"), STR("source"), STR("sink"),
-                            &f->options.state, &f->error));
+    StateOwner owner = {str_from(directory), STR("p"), STR("source"), STR("sink")};
+    assert_ok(f, state_open(&owner, &f->options.state, &f->error));
     f->options.sink.ops = &forgetful_sink;
     start_at(f, 0x20);
     begin(f, 0x30);

@@ -1,0 +1,81 @@
+#include "pipeline/merge.h"
+
+Status checkpoint_position(const Checkpoint *checkpoint, bool *ret_has, Position *ret, Error *err)
+{
+    const CheckpointEntry *entry = checkpoint_get(checkpoint, STR("position"));
+    *ret_has = entry != NULL;
+    if (entry != NULL && !position_parse(entry->value, ret)) {
+        return error_set(err, ERROR_FATAL, "the stored position \"%" STR_FMT "\" is damaged",
+                         STR_ARG(entry->value));
+    }
+    return STATUS_OK;
+}
+
+static bool has(const StoredRoute *route, Str key)
+{
+    return checkpoint_get(route->checkpoint, key) != NULL;
+}
+
+static Status check_same_source(const StoredRoute *one, const StoredRoute *other, Error *err)
+{
+    const CheckpointEntry *a = checkpoint_get(one->checkpoint, STR("source"));
+    const CheckpointEntry *b = checkpoint_get(other->checkpoint, STR("source"));
+    if (a == NULL || b == NULL || str_equal(a->value, b->value)) {
+        return STATUS_OK;
+    }
+    error_set(err, ERROR_CONFIG,
+              "routes \"%" STR_FMT "\" and \"%" STR_FMT "\" were filled from different sources",
+              STR_ARG(one->key), STR_ARG(other->key));
+    return error_hint(err, "Give the pipeline another name, so that both start anew.");
+}
+
+static Status find_slowest(const StoredRoute *routes, size_t count, const StoredRoute **ret,
+                           Error *err)
+{
+    Position least = {0};
+    *ret = NULL;
+    for (size_t i = 0; i < count; i++) {
+        bool has_position;
+        Position position = {0};
+        if (checkpoint_position(routes[i].checkpoint, &has_position, &position, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        if (!has_position) {
+            continue;
+        }
+        if (*ret != NULL && check_same_source(*ret, &routes[i], err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        bool is_slower = *ret == NULL || position_compare(position, least) < 0;
+        *ret = is_slower ? &routes[i] : *ret;
+        least = is_slower ? position : least;
+    }
+    return STATUS_OK;
+}
+
+// What one of them does not know is to be told to it.
+static bool all_have(const StoredRoute *routes, size_t count, Str key)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (has(&routes[i], STR("position")) && !has(&routes[i], key)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+Status checkpoint_merge(const StoredRoute *routes, size_t count, Checkpoint *ret, Error *err)
+{
+    const StoredRoute *slowest;
+    if (find_slowest(routes, count, &slowest, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    const Checkpoint *base = slowest == NULL ? NULL : slowest->checkpoint;
+    for (size_t i = 0; base != NULL && i < base->count; i++) {
+        const CheckpointEntry *entry = &base->entries[i];
+        if (entry->value.ptr != NULL && all_have(routes, count, entry->key)) {
+            checkpoint_set(ret, entry->key, entry->value);
+        }
+    }
+    return STATUS_OK;
+}

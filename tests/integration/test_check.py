@@ -1,0 +1,177 @@
+"""What check says is what a start does: the same sentence where it refuses, and nothing is left behind."""
+import json
+import re
+import sqlite3
+
+import pytest
+
+from harness.wait import wait_for
+
+from test_errors import TABLE, drop_slot, run_sql
+
+ROUTES = "connections:\n{}\npipelines:\n{}\n"
+
+
+def said_by(ended):
+    """The sentence and the advice that a refused start ends with."""
+    message = re.search(r"^weir: (.*)$", ended.err, re.M)
+    hint = re.search(r"^hint: (.*)$", ended.err, re.M)
+    assert message and hint, ended
+    return message[1], hint[1]
+
+
+def both_refuse(weir, *words, options=()):
+    checked = weir.run("check", *words, *options, code=2).out
+    message, hint = said_by(weir.run("stream", *words, *options, "--until", "now", code=2, timeout=20))
+    assert f"must  {message}" in checked and hint in checked, f"{message}\n{hint}\n{checked}"
+    return message
+
+
+def ready(weir, *words):
+    said = weir.run("check", *words).out
+    assert "must  " not in said and said.endswith("Ready.\n"), said
+    return said
+
+
+def nothing_on(source):
+    assert source.slots() == [] and source.sql("SELECT pubname FROM pg_publication") == []
+
+
+# ---------------------------------------------------------------------------------------------
+# Positions
+# ---------------------------------------------------------------------------------------------
+
+
+def remake(source, name, plugin):
+    source.sql("INSERT INTO t VALUES (3, 'nobody kept this')")
+    source.sql("SELECT pg_create_logical_replication_slot(%s, %s)", name, plugin)
+
+
+def test_slot_is_gone(pipeline):
+    """What the target has is compared with the slot as a start does it."""
+    pipeline.source.sql(TABLE)
+    pipeline.drain()
+    words = (pipeline.source.url, pipeline.target.url())
+    name = drop_slot(pipeline.source)
+    assert "does not exist any more" in both_refuse(pipeline.weir, *words)
+    remake(pipeline.source, name, "pgoutput")
+    assert "made again" in both_refuse(pipeline.weir, *words)
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_slot_of_another_plugin(pipeline):
+    pipeline.source.sql(TABLE)
+    pipeline.drain()
+    remake(pipeline.source, drop_slot(pipeline.source), "test_decoding")
+    assert "is for test_decoding" in both_refuse(pipeline.weir, pipeline.source.url, pipeline.target.url())
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_slot_of_a_buffer_is_gone(pipeline):
+    """The buffer has the position."""
+    words = (pipeline.source.url, pipeline.target.url(), "--buffer", "disk")
+    pipeline.source.sql(TABLE)
+    pipeline.drain("--buffer", "disk")
+    wait_for(lambda: not pipeline.source.slots()[0][1], 20, "the slot is free")
+    ready(pipeline.weir, *words)
+    drop_slot(pipeline.source)
+    checked = pipeline.weir.run("check", *words, code=2).out
+    assert "does not exist any more" in checked
+    assert "does not exist any more" in pipeline.weir.run("stream", *words, "--until", "now", code=2).err
+
+
+def test_nothing_is_made_by_looking(pipeline, sink, tmp_path):
+    """And what was filled by a pipeline is not refused to it."""
+    pipeline.source.sql(TABLE)
+    before = sorted(tmp_path.rglob("*"))
+    assert "will be made" in ready(pipeline.weir, pipeline.source.url, pipeline.target.url())
+    assert sorted(p for p in tmp_path.rglob("*") if not p.name.startswith("run")) == before
+    nothing_on(pipeline.source)
+    if sink == "postgres":
+        assert made_by_weir(pipeline.target) == []
+    pipeline.drain()
+    wait_for(lambda: not pipeline.source.slots()[0][1], 20, "the slot is free")
+    assert "exists" in ready(pipeline.weir, pipeline.source.url, pipeline.target.url())
+    pipeline.source.sql("ALTER TABLE t ADD more int")
+    ready(pipeline.weir, pipeline.source.url, pipeline.target.url())
+
+
+@pytest.mark.parametrize("sink", ["file"])
+def test_file_that_was_changed(pipeline):
+    """Told, and not cut."""
+    pipeline.source.sql(TABLE)
+    pipeline.drain()
+    wait_for(lambda: not pipeline.source.slots()[0][1], 20, "the slot is free")
+    whole = pipeline.target.path.read_bytes()
+    pipeline.target.path.write_bytes(whole + b"torn")
+    ready(pipeline.weir, pipeline.source.url, pipeline.target.url())
+    assert pipeline.target.path.read_bytes() == whole + b"torn"
+    pipeline.target.path.write_bytes(whole[:-5])
+    assert "fewer than" in both_refuse(pipeline.weir, pipeline.source.url, pipeline.target.url())
+    pipeline.target.path.unlink()
+    assert "is gone" in both_refuse(pipeline.weir, pipeline.source.url, pipeline.target.url())
+
+
+def test_state_of_another(weir, source, tmp_path):
+    """Also where check looks for it: with --state."""
+    source.sql(TABLE)
+    options = ("--name", "p", "--state", tmp_path / "kept")
+    weir.drain(source.url, f"file:{tmp_path}/a", *options)
+    assert "another pipeline" in both_refuse(weir, source.url, f"file:{tmp_path}/b", options=options)
+    assert not (tmp_path / "b").exists()
+
+
+# ---------------------------------------------------------------------------------------------
+# Refused starts
+# ---------------------------------------------------------------------------------------------
+
+
+def made_by_weir(target):
+    if target.kind == "postgres":
+        return target.database.sql("SELECT nspname FROM pg_namespace WHERE nspname = 'weir'")
+    if target.kind == "sqlite":
+        return [r for r in target.connect().execute("SELECT name FROM sqlite_master") if "weir" in r[0]]
+    with target.connect() as connection:
+        return connection.execute("SELECT schema_name FROM duckdb_schemas() WHERE schema_name = 'weir'").fetchall()
+
+
+@pytest.mark.sql
+@pytest.mark.parametrize("existing", [
+    "CREATE TABLE t (id int PRIMARY KEY)",
+    "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (99, 'mine')",
+], ids=["columns", "rows"])
+def test_first_start_that_is_refused(pipeline, existing):
+    """It leaves no slot, no publication, no state: another one can have the name."""
+    pipeline.source.sql(TABLE)
+    run_sql(pipeline.target, existing)
+    both_refuse(pipeline.weir, pipeline.source.url, pipeline.target.url(), "--name", "p")
+    nothing_on(pipeline.source)
+    assert made_by_weir(pipeline.target) == []
+    pipeline.weir.drain(pipeline.source.url, "null:", "--name", "p")
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_first_start_with_a_buffer_that_is_refused(pipeline):
+    pipeline.source.sql(TABLE)
+    run_sql(pipeline.target, "CREATE TABLE t (id int PRIMARY KEY)")
+    ended = pipeline.weir.run("stream", pipeline.source.url, pipeline.target.url(), "--buffer", "disk", code=2)
+    assert "is missing" in ended.err
+    nothing_on(pipeline.source)
+
+
+def test_one_route_is_refused(weir, source, tmp_path):
+    """Then nothing is made of the other."""
+    source.sql(TABLE)
+    (tmp_path / "precious").write_text("precious\n")
+    (tmp_path / "weir.yml").write_text(ROUTES.format(
+        f"  s: {{ type: postgres, url: '{source.url}' }}\n  a: {{ type: sqlite, path: {tmp_path}/a.db }}\n"
+        f"  b: {{ type: file, path: {tmp_path}/precious }}",
+        "  p: { from: { connection: s }, to: [ { connection: a }, { connection: b } ] }"))
+    assert "is there already" in weir.run("run", "--until", "now", code=2).err
+    assert "is there already" in weir.run("check", code=2).out
+    nothing_on(source)
+    assert not (tmp_path / "a.db").exists()
+    (tmp_path / "precious").unlink()
+    weir.run("run", "--until", "now")
+    wait_for(lambda: not source.slots()[0][1], 20, "the slot is free")
+    assert weir.run("check").out.count("Ready.") == 2
