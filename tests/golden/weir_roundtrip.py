@@ -342,6 +342,13 @@ class Load(threading.Thread):
             self.failure = failure
 
 
+def wait_longer(path, size, process, seconds=60):
+    deadline = time.monotonic() + seconds
+    while process.poll() is None and not (os.path.exists(path) and os.path.getsize(path) > size):
+        assert time.monotonic() < deadline, f"{path} has no more than {size} bytes"
+        time.sleep(0.01)
+
+
 def run_kills(server, program, seed, kills):
     """SIGKILL at random moments; the file must come out as if there had been none."""
     rng = random.Random(seed)
@@ -358,18 +365,20 @@ def run_kills(server, program, seed, kills):
             size = os.path.getsize(path) if os.path.exists(path) else 0
             with subprocess.Popen(server.stream_command(program, f"file:{path}", "killed"),
                                   stderr=subprocess.PIPE) as process:
-                time.sleep(rng.uniform(0.02, 0.6))
+                if number % 5 == 0:  # however slow the machine is, not only the start is killed
+                    wait_longer(path, size, process)
+                time.sleep(rng.uniform(0.02, 0.1 if number % 5 == 0 else 0.6))
                 process.kill()
                 output = process.stderr.read().decode()
             if process.returncode != -9:
                 raise AssertionError(f"it ended by itself, with {process.returncode}: {output}")
             grown += os.path.exists(path) and os.path.getsize(path) > size
-            del number
     finally:
         load.ended.set()
         load.join()
     if load.failure is not None:
         raise load.failure
+    assert grown >= kills // 5, f"{grown} of {kills} kills met one that had written"
     server.stream(program, f"file:{path}", "killed")
     tables, counts = replay(path, validator)
     values = compare(server, tables)

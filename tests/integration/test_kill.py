@@ -151,6 +151,22 @@ def kill_at_random(pipeline, times, longest, seed, *options, goes_on=0, **more):
         process.kill()
 
 
+def kill_a_copy(pipeline, process, table, rows):
+    """Once more than so many rows of a table are on their way. Whether that was before its copy had ended, as the target
+    knows it."""
+    source = pipeline.source
+    query = "SELECT tuples_processed FROM pg_stat_progress_copy WHERE datname = current_database()"
+
+    def has_sent():
+        process.must_live()
+        return "streaming" in process.logs() or any(sent > rows for (sent,) in source.sql(query))
+    wait_for(has_sent, 30, lambda: f"{rows} rows are copied\n{process.logs()[-3000:]}", every=0.002)
+    process.kill()
+    wait_for(lambda: not source.sql(query), 30, "the server has given up")
+    stored = pipeline.target.checkpoint(pipeline.weir)[f"table:{source.one('SELECT %s::regclass::oid', table)}"]
+    return stored.split("\t")[1] != "ready"
+
+
 def settle_and_check(pipeline, *options, **more):
     pipeline.drain(*options, **more)
     pipeline.check()
@@ -195,19 +211,28 @@ class TestUnderLoad:
 def test_killed_while_copying(pipeline, seed):
     pipeline.source.sql("""
         CREATE TABLE wide (id int PRIMARY KEY, a text, b numeric, c bytea);
-        INSERT INTO wide SELECT g, repeat('x', g % 300), g * 1.7, decode(md5(g::text), 'hex')
-          FROM generate_series(1, 60000) g;
+        INSERT INTO wide SELECT g, repeat('x', g % 1500), g * 1.7, decode(md5(g::text), 'hex')
+          FROM generate_series(1, 15000) g;
         CREATE TABLE keyless (n int, t text);
-        INSERT INTO keyless SELECT g % 7, 'same' FROM generate_series(1, 30000) g;
+        INSERT INTO keyless SELECT g % 7, 'same' FROM generate_series(1, 8000) g;
         CREATE TABLE small (id int PRIMARY KEY);
         INSERT INTO small SELECT generate_series(1, 10)""")
     chance = random.Random(seed)
-    for n in range(12):
+
+    def killed(kill):
         process = pipeline.start("--jobs", "2")
+        found = kill(process)
+        pipeline.source.sql("UPDATE wide SET a = %s WHERE id %% 1000 = 1", f"round {chance.random()}")
+        pipeline.source.sql("INSERT INTO keyless VALUES (%s, 'between')", 7)
+        return found
+
+    def at_any_moment(process):
         time.sleep(chance.uniform(0.05, 0.4))
         process.kill()
-        pipeline.source.sql("UPDATE wide SET a = %s WHERE id %% 1000 = 1; ", f"round {n}")
-        pipeline.source.sql("INSERT INTO keyless VALUES (%s, 'between')", n)
+    met = [killed(lambda process: kill_a_copy(pipeline, process, "wide", chance.randrange(5000))) for _ in range(5)]
+    assert sum(met) >= 4, f"of 5 kills {sum(met)} met a copy that was under way"
+    for _ in range(3):
+        killed(at_any_moment)
     settle_and_check(pipeline)
 
 

@@ -16,6 +16,7 @@ class Target:
     kind = None
     base = None
     live = True  # it can be read while the program runs
+    checkpoint_table = "weir", "checkpoint"
 
     def url(self, **query):
         return self.base + ("?" + urllib.parse.urlencode(query) if query else "")
@@ -27,6 +28,10 @@ class Target:
     def execute(self, *statements):
         """What somebody else does to the target, while weir is away."""
         raise NotImplementedError
+
+    def checkpoint(self, weir):
+        """{key: text}: what is stored with the data."""
+        return dict(row[-2:] for row in self.read(*self.checkpoint_table).rows)
 
     def count(self, schema, table):
         found = self.read(schema, table)
@@ -60,6 +65,7 @@ class Target:
 
 class Sqlite(Target):
     kind = "sqlite"
+    checkpoint_table = "public", "weir_checkpoint"
 
     def __init__(self, folder):
         self.path = pathlib.Path(folder) / "target.db"
@@ -160,6 +166,14 @@ class File(Target):
 
     def read(self, schema, table, source=None):
         return self.replay().table(schema, table)
+
+    def checkpoint(self, weir):
+        (path,) = (weir.state / "weir").glob("*/state.db")
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=20)
+        try:
+            return dict(connection.execute("SELECT key, value FROM checkpoint"))
+        finally:
+            connection.close()
 
     def events(self):
         return [json.loads(line) for line in self.path.read_text().split("\n")[:-1]]
