@@ -59,7 +59,8 @@ static ErrorKind kind_of(int type)
 // A full disk comes in several types: of the statement that wrote, or of the commit.
 static bool is_disk_full(Str text)
 {
-    return says(text, "No space left") || says(text, "Disk quota") || says(text, "ENOSPC");
+    return says(text, "No space left") || says(text, "Disk quota") || says(text, "ENOSPC") ||
+           says(text, "File too large");
 }
 
 // So does memory that is not enough.
@@ -84,8 +85,11 @@ static Status hint_rights(const DuckSession *session, Error *err)
                       session->path, session->path);
 }
 
-static Status hint_disk(const DuckSession *session, Error *err)
+static Status hint_disk(const DuckSession *session, Str text, Error *err)
 {
+    if (says(text, "File too large")) {
+        return error_hint(err, "Raise the limit on the size of files: ulimit -f unlimited");
+    }
     return error_hint(err, "Make room on the disk that holds \"%s\".", session->path);
 }
 
@@ -134,7 +138,7 @@ Status duck_fail(const DuckSession *session, int type, const char *text, Error *
                                                   : kind_of(type);
     error_set(err, kind, "\"%s\": %" STR_FMT, session->path, STR_ARG(line));
     if (disk_full) {
-        return hint_disk(session, err);
+        return hint_disk(session, line, err);
     }
     if (forbidden) {
         return hint_rights(session, err);
@@ -164,7 +168,7 @@ static Status fail_open(const DuckSession *session, const char *text, Error *err
     }
     if (is_disk_full(line)) {
         error_set(err, ERROR_TRANSIENT, "open \"%s\": %" STR_FMT, session->path, STR_ARG(line));
-        return hint_disk(session, err);
+        return hint_disk(session, line, err);
     }
     if (is_forbidden(line)) {
         error_set(err, ERROR_CONFIG, "open \"%s\": %" STR_FMT, session->path, STR_ARG(line));

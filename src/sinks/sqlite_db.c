@@ -77,6 +77,11 @@ static void add_hint(const SqliteDb *db, int code, Error *err)
                    "directory, in which SQLite keeps two files beside it.",
                    db->path);
         break;
+    case SQLITE_IOERR: // errno is a later one's by now
+        error_hint(err,
+                   "Look into the system's log for errors of the disk, and at the limit on the "
+                   "size of files (ulimit -f).");
+        break;
     case SQLITE_CORRUPT:
         error_hint(err, "The file is damaged. Restore it from a backup, or remove it to copy "
                         "everything again.");
