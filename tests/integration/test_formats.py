@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -66,46 +65,6 @@ def test_file_survives_kills():
     bindir = or_skip(newest_bindir)
     with or_skip(Server, bindir) as server:
         or_skip(weir_roundtrip.run_kills, server, WEIR, 1, 50)
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 256 kB; yields its folder and a function that makes it larger."""
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "weir-test", str(tmp_path)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("only root can mount a small file system")
-
-    def grow():
-        subprocess.run(["mount", "-o", "remount,size=64m", str(tmp_path)], check=True)
-
-    yield tmp_path, grow
-    subprocess.run(["umount", str(tmp_path)], check=True)
-
-
-def wait_for(log, text, seconds=60):
-    deadline = time.monotonic() + seconds
-    while text not in log.read_text():
-        assert time.monotonic() < deadline, f"no {text!r} in {log.read_text()}"
-        time.sleep(0.05)
-
-
-def test_full_disk_is_waited_for(small_disk, tmp_path_factory):
-    folder, grow = small_disk
-    log = tmp_path_factory.mktemp("log") / "stderr"
-    path = folder / "out.ndjson"
-    with or_skip(Server, or_skip(newest_bindir)) as server:
-        server.sql("CREATE TABLE t (id int PRIMARY KEY, x text);"
-                   " INSERT INTO t SELECT i, repeat('x', 100) FROM generate_series(1, 1000) i;")
-        server.stream(WEIR, f"file:{path}", "full")
-        server.sql("INSERT INTO t SELECT i, repeat('x', 100) FROM generate_series(1001, 5000) i;")
-        command = server.stream_command(WEIR, f"file:{path}", "full", "--until", "now")
-        with open(log, "w", encoding="utf-8") as stderr, subprocess.Popen(command, stderr=stderr) as process:
-            wait_for(log, "No space left on device")
-            grow()
-            assert process.wait(timeout=60) == 0
-    tables, counts = weir_roundtrip.replay(path, or_skip(weir_roundtrip.make_validator))
-    assert counts == {"schema": 1, "read": 1000, "insert": 4000}
-    assert len(tables["t"]) == 5000
 
 
 def test_text_that_is_not_utf8_stops_the_pipeline():

@@ -1,4 +1,5 @@
 """The program under test."""
+import json
 import os
 import pathlib
 import re
@@ -96,6 +97,10 @@ class Process:
 
     def logs(self):
         return self.err.read_text(errors="replace")
+
+    def log_lines(self):
+        """With --log-format json."""
+        return [json.loads(line) for line in self.logs().splitlines()]
 
     def alive(self):
         return self.popen.poll() is None
