@@ -199,7 +199,39 @@ def test_moved_but_not_rewritten(pipeline):
     pipeline.check()
 
 
+@pytest.mark.parametrize("sink", ["postgres"])
 def test_new_table_is_copied_while_others_go_on(pipeline):
+    """Its rows are on their way, and those of others, committed later, are in the target before them. (The sinks with one
+    writer take them between two transactions: test_a_late_table_does_not_hold_up_a_start.)"""
+    target = pipeline.target.database
+    pipeline.source.sql(TABLE)
+    target.sql("CREATE TABLE late (id int PRIMARY KEY, v text);"
+               "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+               "PERFORM pg_catalog.pg_advisory_xact_lock_shared(1); RETURN NULL; END $$;"
+               "CREATE TRIGGER wait BEFORE INSERT ON late FOR EACH STATEMENT EXECUTE FUNCTION wait();"
+               "ALTER TABLE late ENABLE ALWAYS TRIGGER wait")
+    process = pipeline.weir.start("stream", pipeline.source.url + "?refresh=200ms", pipeline.target.url())
+    pipeline.settle(process)
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
+    with target.server.connect(target.name) as holder:
+        holder.execute("SELECT pg_advisory_lock(1)")
+        pipeline.source.sql("CREATE TABLE late (id int PRIMARY KEY, v text);"
+                            "INSERT INTO late SELECT g, 'v' FROM generate_series(1, 500) g")
+        wait_for(lambda: target.one(waiting) == 1, 30, lambda: f"the copy has begun\n{process.logs()}")
+        for n in range(3):
+            pipeline.source.sql("INSERT INTO t (id, a) VALUES (%s, 'meanwhile')", 1000 + n)
+            pipeline.source.sql("UPDATE late SET v = 'changed' WHERE id = %s", n + 1)
+            wait_for(lambda: target.one("SELECT count(*) FROM t WHERE id >= 1000") == n + 1, 30,
+                     lambda: f"the others go on\n{process.logs()}")
+        assert target.one(waiting) == 1 and target.one("SELECT count(*) FROM late") == 0, "it was not copied all the time"
+        process.must_live()
+    pipeline.settle(process)
+    assert process.stop().code == 0
+    pipeline.drain()
+    pipeline.check()
+
+
+def test_new_tables_are_copied(pipeline):
     pipeline.source.sql(TABLE)
     source = pipeline.source.url + "?refresh=200ms"
     process = pipeline.weir.start("stream", source, pipeline.target.url())
