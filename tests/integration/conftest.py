@@ -56,7 +56,7 @@ def version(request):
     if hasattr(request, "param"):
         return request.param
     if "sink" in request.fixturenames:
-        wanted = VERSION_OF_SINK[request.getfixturevalue("sink")]
+        wanted = VERSION_OF_SINK.get(request.getfixturevalue("sink"), DEFAULT_VERSION)
         # A quick run has no other versions than Debian's.
         quick = os.environ.get("WEIR_TEST_QUICK") and postgres.missing_reason(wanted)
         return DEFAULT_VERSION if quick else wanted
