@@ -10,6 +10,7 @@
 
 enum {
     LINE_MAX_BYTES = 16 * 1024,
+    LINE_END_BYTES = 2,
     REPEAT_SAID = 5,
     REPEAT_PAUSE_MS = 60 * 1000,
     REPEAT_PAUSE_MS_MAX = 60 * 60 * 1000,
@@ -28,6 +29,11 @@ void log_setup(LogLevel level, LogFormat format)
 {
     log_level = level;
     log_format = format;
+}
+
+bool log_is_json(void)
+{
+    return log_format == LOG_JSON;
 }
 
 void log_set_guard(void (*guard)(void *context, bool writing), void *context)
@@ -68,27 +74,40 @@ static bool is_plain(Str text)
     return text.len > 0;
 }
 
+// A field that did not fit would leave half a line.
+static void drop_unfinished(Buf *line, size_t before)
+{
+    if (line->overflowed) {
+        line->len = before;
+        line->overflowed = false;
+    }
+}
+
 static void field_text(Buf *line, const char *key, Str value)
 {
+    size_t before = line->len;
     if (log_format == LOG_JSON) {
         buf_char(line, ',');
         quoted(line, str_from(key));
         buf_char(line, ':');
         quoted(line, value);
-        return;
-    }
-    buf_printf(line, " %s=", key);
-    if (is_plain(value)) {
-        buf_str(line, value);
     } else {
-        quoted(line, value);
+        buf_printf(line, " %s=", key);
+        if (is_plain(value)) {
+            buf_str(line, value);
+        } else {
+            quoted(line, value);
+        }
     }
+    drop_unfinished(line, before);
 }
 
 static void field_number(Buf *line, const char *key, int64_t value)
 {
+    size_t before = line->len;
     buf_printf(line, log_format == LOG_JSON ? ",\"%s\":" : " %s=", key);
     buf_int64(line, value);
+    drop_unfinished(line, before);
 }
 
 static void scope_fields(Buf *line, const LogScope *scope)
@@ -131,7 +150,7 @@ void log_write(LogLevel level, const LogScope *scope, const char *message, const
         return;
     }
     CLEANUP(buf_done) Buf line;
-    buf_init(&line, LINE_MAX_BYTES);
+    buf_init(&line, LINE_MAX_BYTES - LINE_END_BYTES);
     start_line(&line, level, message);
     scope_fields(&line, scope);
     for (const LogField *field = fields; field->kind != LOG_FIELD_END; field++) {
@@ -141,6 +160,7 @@ void log_write(LogLevel level, const LogScope *scope, const char *message, const
             field_number(&line, field->key, field->number);
         }
     }
+    line.max = LINE_MAX_BYTES;
     buf_cstr(&line, log_format == LOG_JSON ? "}\n" : "\n");
     (void)pthread_mutex_lock(&log_lock);
     if (log_guard != NULL) {

@@ -1,4 +1,5 @@
 // Structured log lines: a constant message and fields, as text or JSON, one write() a line.
+// A field that does not fit into a line of 16 kB is left out.
 // A LogScope adds its field to every line written under it: pipeline -> route -> table.
 // Never log row data or a secret.
 #pragma once
@@ -35,6 +36,9 @@ typedef struct LogField {
 
 /** Set once at start, before threads exist. */
 void log_setup(LogLevel level, LogFormat format);
+
+/** Whoever writes to stderr by itself has to know. */
+bool log_is_json(void);
 
 /** Called with true before a line and false after it, under the log's lock: lets the progress
  *  display step aside on a terminal. NULL removes it. Thread: any. */

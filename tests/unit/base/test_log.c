@@ -1,4 +1,7 @@
-// What comes again and again is counted.
+// What comes again and again is counted; a line is whole.
+#include <stdio.h>
+#include <unistd.h>
+
 #include "base/log.h"
 #include "unit.h"
 
@@ -69,6 +72,52 @@ static void quiet_starts_anew(void **context)
     assert_int_equal(said("a", 40 * SECOND + 10 * MINUTE, 30), 4);
 }
 
+// What log_info() writes with a field of @len bytes, all of them @c.
+static void write_with(char c, size_t len, LogFormat format, char ret[static 64 * 1024])
+{
+    static char large[20000];
+    FILE *file = tmpfile();
+    int before = dup(STDERR_FILENO);
+    assert_true(file != NULL && before >= 0 && len <= sizeof(large));
+    memset(large, c, len);
+    log_setup(LOG_INFO, format);
+    assert_true(dup2(fileno(file), STDERR_FILENO) >= 0);
+    log_info(NULL, "said", LOG_CSTR("a", "\"\n"), LOG_STR("large", ((Str){large, len})),
+             LOG_INT("n", 5));
+    assert_true(dup2(before, STDERR_FILENO) >= 0);
+    (void)close(before);
+    rewind(file);
+    ret[fread(ret, 1, 64 * 1024 - 1, file)] = '\0';
+    (void)fclose(file);
+    log_setup(LOG_INFO, LOG_TEXT);
+}
+
+static void a_line_is_whole_however_large_a_field_is(void **context)
+{
+    (void)context;
+    static char line[64 * 1024];
+    write_with('x', 3, LOG_JSON, line);
+    assert_string_equal(strchr(line, ','), ",\"level\":\"info\",\"message\":\"said\",\"a\":"
+                                           "\"\\\"\\n\",\"large\":\"xxx\",\"n\":5}\n");
+    static const char *const json = ",\"a\":\"\\\"\\n\",\"n\":5}\n";
+    const struct {
+        char c;
+        size_t len;
+    } large[] = {{'x', 16384}, {'x', 20000}, {'\1', 3000}, {'"', 9000}};
+    for (size_t i = 0; i < ARRAY_LEN(large); i++) {
+        write_with(large[i].c, large[i].len, LOG_JSON, line);
+        assert_non_null(strstr(line, json));
+        write_with('x', 20000, LOG_TEXT, line);
+        assert_non_null(strstr(line, "said a=\"\\\"\\n\" n=5\n"));
+    }
+    // At the edge, too, there is always room for its end.
+    for (size_t len = 16200; len < 16384; len++) {
+        write_with('x', len, LOG_JSON, line);
+        assert_true(strlen(line) <= 16384);
+        assert_int_equal(line[strlen(line) - 2], '}');
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -76,6 +125,7 @@ int main(void)
         cmocka_unit_test(then_at_growing_pauses_with_a_count),
         cmocka_unit_test(another_text_starts_anew),
         cmocka_unit_test(quiet_starts_anew),
+        cmocka_unit_test(a_line_is_whole_however_large_a_field_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
