@@ -59,7 +59,8 @@ const Command *command_find(Str name);
 /** EXIT_USAGE when the user has to change something first, otherwise EXIT_FAILED. */
 int error_exit_code(const Error *err);
 
-/** Print @err to stderr as "weir: message" and its hint; returns error_exit_code(). */
+/** Print @err to stderr as "weir: message" and its hint, or as a line of the log for machines;
+ *  returns error_exit_code(). */
 int report_error(const Error *err);
 
 /** Options that every command has; filled by main() before the command runs. */

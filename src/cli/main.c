@@ -40,6 +40,10 @@ int error_exit_code(const Error *err)
 
 int report_error(const Error *err)
 {
+    if (log_is_json()) {
+        log_failure(LOG_ERROR, NULL, "failed", err);
+        return error_exit_code(err);
+    }
     (void)fprintf(stderr, "weir: %s\n", err->message);
     if (err->hint[0] != '\0') {
         (void)fprintf(stderr, "hint: %s\n", err->hint);
