@@ -117,7 +117,8 @@ const Command slots_command = {
     .arguments_max = 3,
     .summary = "see and drop replication slots",
     .description = "Lists the replication slots of a server with the WAL that each one holds back, "
-                   "or drops one. A slot that nobody reads holds WAL for ever: drop it.",
+                   "or drops one. A slot that nobody reads holds WAL for ever: drop it. Physical "
+                   "slots and those of other plugins are not Weir's, and are not dropped.",
     .examples = examples,
     .run = slots_run,
 };

@@ -39,13 +39,42 @@ Status slots_list(PGconn *conn, const PgWait *wait, Arena *arena, SlotInfos *ret
     return STATUS_OK;
 }
 
+// A standby or another program may need it, however idle it looks. (That of a subscription cannot
+// be told from ours.)
+static Status refuse_others(PGconn *conn, const PgWait *wait, const char *name, Error *err)
+{
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (pg_query(conn, wait,
+                 "SELECT coalesce(plugin, '') FROM pg_replication_slots WHERE slot_name = $1", 1,
+                 &name, &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    const char *plugin = PQntuples(result) == 0 ? "pgoutput" : PQgetvalue(result, 0, 0);
+    if (strcmp(plugin, "pgoutput") == 0) {
+        return STATUS_OK;
+    }
+    if (plugin[0] == '\0') {
+        error_set(err, ERROR_CONFIG, "slot \"%s\" is not Weir's: it is a physical one", name);
+    } else {
+        error_set(err, ERROR_CONFIG, "slot \"%s\" is not Weir's: its plugin is \"%s\"", name,
+                  plugin);
+    }
+    return error_hint(err, "If nobody needs it: SELECT pg_drop_replication_slot('%s');", name);
+}
+
+static Status drop(PGconn *conn, const PgWait *wait, const char *name, Error *err)
+{
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (refuse_others(conn, wait, name, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return pg_query(conn, wait, "SELECT pg_drop_replication_slot($1)", 1, &name, &result, err);
+}
+
 Status slots_drop(PGconn *conn, const PgWait *wait, Str name, Error *err)
 {
     Arena scratch = {0};
-    const char *parameters[] = {str_to_cstr(&scratch, name)};
-    CLEANUP(pg_result_clear) PGresult *result = NULL;
-    Status status =
-        pg_query(conn, wait, "SELECT pg_drop_replication_slot($1)", 1, parameters, &result, err);
+    Status status = drop(conn, wait, str_to_cstr(&scratch, name), err);
     arena_done(&scratch);
     if (status == STATUS_OK) {
         return STATUS_OK;

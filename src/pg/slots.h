@@ -23,5 +23,5 @@ typedef struct SlotInfos {
 MUST_CHECK Status slots_list(PGconn *conn, const PgWait *wait, Arena *arena, SlotInfos *ret,
                              Error *err);
 
-/** ERROR_CONFIG when there is none of that name or it is in use. */
+/** ERROR_CONFIG when there is none of that name, it is in use, or it cannot be Weir's. */
 MUST_CHECK Status slots_drop(PGconn *conn, const PgWait *wait, Str name, Error *err);
