@@ -1,5 +1,6 @@
 """kill -9 at random moments under load; afterwards every value has to agree. That is what exactly-once means."""
 import contextlib
+import json
 import os
 import random
 import shutil
@@ -234,6 +235,68 @@ def test_killed_while_copying(pipeline, seed):
     for _ in range(3):
         killed(at_any_moment)
     settle_and_check(pipeline)
+
+
+def inserted(lines, form):
+    """The ids of the rows in a file of format wal2json, and how many transactions they came in."""
+    if form == 1:
+        for line in lines:
+            yield [change["columnvalues"][0] for change in line["change"]]
+        return
+    transaction = None
+    for line in lines:
+        if line["action"] == "I" and transaction is None:
+            yield [line["columns"][0]["value"]]  # of the copy
+        elif line["action"] == "I":
+            transaction.append(line["columns"][0]["value"])
+        elif line["action"] == "B":
+            assert transaction is None, "a transaction in a transaction"
+            transaction = []
+        else:
+            assert line["action"] == "C", line
+            yield transaction
+            transaction = None
+    assert transaction is None, "a transaction without an end"
+
+
+@pytest.mark.parametrize("sink", ["file"])
+@pytest.mark.parametrize("form", [1, 2])
+def test_killed_in_another_format(pipeline, seed, form):
+    """What resumes a file knows nothing of its format: no line is torn, none is there twice."""
+    source, path = pipeline.source, pipeline.target.path
+    query = {"format": f"wal2json{form}"}
+    source.sql("CREATE TABLE t (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v text);"
+               "INSERT INTO t (v) SELECT 'copied ' || g FROM generate_series(1, 300) g")
+    pipeline.drain(query=query)
+    source.sql("INSERT INTO t (v) VALUES ('streamed')")
+    pipeline.drain(query=query)  # it ends with a transaction
+    chance, expected, met = random.Random(seed), [300, 1], 0
+
+    def is_in_the_middle():
+        with open(path, "rb") as file:
+            file.seek(-min(path.stat().st_size, 20), os.SEEK_END)
+            return not file.read().endswith(b"]}\n" if form == 1 else b'{"action":"C"}\n')
+    for _ in range(8):
+        process = pipeline.start(query=query)
+        for rows in (1, 4000, 3, 4000):
+            source.sql("INSERT INTO t (v) SELECT repeat('x', 100) FROM generate_series(1, %s)", rows)
+            expected.append(rows)
+        until = time.monotonic() + 1
+        while not is_in_the_middle() and time.monotonic() < until:
+            process.must_live()
+        time.sleep(chance.uniform(0, 0.005))
+        process.kill()
+        met += is_in_the_middle()
+    assert met >= 3, f"of 8 kills {met} met a transaction that was half written"
+    pipeline.drain(query=query)
+    *lines, rest = path.read_text().split("\n")
+    assert rest == "", "the last line is torn"
+    groups = list(inserted(map(json.loads, lines), form))
+    copied = [group for group in groups if group[-1] <= 300]
+    assert sum(copied, []) == list(range(1, 301))
+    streamed = groups[len(copied):]
+    assert [len(group) for group in streamed] == expected[1:]
+    assert sum(streamed, []) == list(range(301, sum(expected) + 1))
 
 
 @pytest.mark.skipif(shutil.which("pgbench") is None, reason="pgbench is not installed")
