@@ -3,6 +3,8 @@
 
 Everything happens in a folder of its own with a PostgreSQL of its own, and nothing is left of either.
 """
+import argparse
+import dataclasses
 import os
 import pathlib
 import random
@@ -22,11 +24,28 @@ sys.path.append(str(ROOT / "tests/integration"))
 from harness import compare  # noqa: E402
 from harness.targets import make_target  # noqa: E402
 
-WEIR = ROOT / "build/weir"
-LOAD_SECONDS = 18
-KILL_AFTER = 7
+WEIR = pathlib.Path(os.environ.get("WEIR", ROOT / "build/weir"))
 COLOR = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 BOLD, DIM, GREEN, RED, PLAIN = ("\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[0m") if COLOR else ("",) * 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    orders: int
+    load_seconds: float
+    kill_after: float
+
+    @property
+    def customers(self):
+        return self.orders // 10
+
+    @property
+    def products(self):
+        return self.orders // 100
+
+
+WHOLE = Size(orders=200000, load_seconds=18, kill_after=7)
+QUICK = Size(orders=10000, load_seconds=3, kill_after=1.2)
 
 SCHEMA = """
 CREATE TYPE mood AS ENUM ('new', 'paid', 'sent', 'back');
@@ -41,12 +60,12 @@ CREATE TABLE items (order_id bigint, line int, sku text NOT NULL, quantity int N
 CREATE TABLE visits (at timestamptz NOT NULL DEFAULT now(), page text, bytes int);
 ALTER TABLE products ALTER COLUMN description SET STORAGE EXTERNAL;
 INSERT INTO customers (name, email) SELECT 'Customer ' || g, 'c' || g || '@example.org'
-    FROM generate_series(1, 20000) g;
-INSERT INTO products SELECT 'SKU-' || g, 'Product ' || g, (g % 500) + 0.99, ARRAY['a', 'tag ' || g],
-    repeat('long text ' || g, 400) FROM generate_series(1, 2000) g;
-INSERT INTO orders (customer, note) SELECT g % 20000 + 1, jsonb_build_object('n', g)
-    FROM generate_series(1, 200000) g;
-INSERT INTO items SELECT g, 1, 'SKU-' || g % 2000 + 1, g % 7 + 1 FROM generate_series(1, 200000) g;
+    FROM generate_series(1, %(customers)s) g;
+INSERT INTO products SELECT 'SKU-' || g, 'Product ' || g, (g %% 500) + 0.99, ARRAY['a', 'tag ' || g],
+    repeat('long text ' || g, 400) FROM generate_series(1, %(products)s) g;
+INSERT INTO orders (customer, note) SELECT g %% %(customers)s + 1, jsonb_build_object('n', g)
+    FROM generate_series(1, %(orders)s) g;
+INSERT INTO items SELECT g, 1, 'SKU-' || g %% %(products)s + 1, g %% 7 + 1 FROM generate_series(1, %(orders)s) g;
 ANALYZE;
 """
 
@@ -106,41 +125,41 @@ class Server:
 class Load(threading.Thread):
     """What a shop does all day: every kind of change, in transactions."""
 
-    def __init__(self, server):
+    def __init__(self, server, size):
         super().__init__(daemon=True)
-        self.server, self.random, self.transactions = server, random.Random(7), 0
+        self.server, self.size, self.random, self.transactions = server, size, random.Random(7), 0
         self.note = "note"
 
     def run(self):
-        end = time.monotonic() + LOAD_SECONDS
-        special = {3: self.alter, 9: self.truncate}
+        begin, seconds = time.monotonic(), self.size.load_seconds
+        special = {seconds / 6: self.alter, seconds / 2: self.truncate}
         with self.server.connect() as conn:
-            while time.monotonic() < end:
+            while time.monotonic() < begin + seconds:
                 with conn.transaction():
                     for _ in range(self.random.randint(1, 4)):
                         self.change(conn)
                 self.transactions += 1
-                due = [at for at in special if time.monotonic() > end - LOAD_SECONDS + at]
+                due = [at for at in special if time.monotonic() > begin + at]
                 for at in due:
                     special.pop(at)(conn)
 
     def change(self, conn):
-        r, kind = self.random, self.random.random()
+        r, kind, size = self.random, self.random.random(), self.size
         if kind < 0.35:
             order = conn.execute(f"INSERT INTO orders (customer, {self.note}) VALUES (%s, %s) RETURNING id",
-                                 (r.randint(1, 20000), '{"gift": true}')).fetchone()[0]
+                                 (r.randint(1, size.customers), '{"gift": true}')).fetchone()[0]
             conn.execute("INSERT INTO items SELECT %s, g, 'SKU-' || (%s + g), g FROM generate_series(1, 3) g",
-                         (order, r.randint(1, 1990)))
+                         (order, r.randint(1, size.products - 3)))
         elif kind < 0.6:
             conn.execute("UPDATE orders SET state = (ARRAY['paid','sent','back'])[%s]::mood WHERE id = %s",
-                         (r.randint(1, 3), r.randint(1, 200000)))
+                         (r.randint(1, 3), r.randint(1, size.orders)))
         elif kind < 0.75:  # the long description is not sent again
-            conn.execute("UPDATE products SET price = price + 1 WHERE sku = %s", (f"SKU-{r.randint(1, 2000)}",))
+            conn.execute("UPDATE products SET price = price + 1 WHERE sku = %s", (f"SKU-{r.randint(1, size.products)}",))
         elif kind < 0.85:
-            conn.execute("DELETE FROM items WHERE order_id = %s", (r.randint(1, 200000),))
+            conn.execute("DELETE FROM items WHERE order_id = %s", (r.randint(1, size.orders),))
         elif kind < 0.9:  # a key change
             conn.execute("UPDATE products SET sku = sku || '-x' WHERE sku = %s AND length(sku) < 20",
-                         (f"SKU-{r.randint(1, 2000)}",))
+                         (f"SKU-{r.randint(1, size.products)}",))
         else:
             conn.execute("INSERT INTO visits (page, bytes) SELECT '/p/' || g, g FROM generate_series(1, 5) g")
 
@@ -179,21 +198,23 @@ def prove(server, target):
     return equal
 
 
-def show(folder):
-    kind = "duckdb" if (ROOT / "build/libduckdb.so").exists() else "sqlite"
+def show(folder, size):
+    has_duckdb = "WEIR_DUCKDB_LIBRARY" in os.environ or (ROOT / "build/libduckdb.so").exists()
+    kind = "duckdb" if has_duckdb else "sqlite"
     target = make_target(kind, folder)
-    say("1  A throwaway PostgreSQL with a small shop: 420,000 rows in five tables")
+    rows = size.customers + size.products + 2 * size.orders
+    say(f"1  A throwaway PostgreSQL with a small shop: {rows:,} rows in five tables")
     server = Server(folder)
     running = None
     try:
         with server.connect() as conn:
-            conn.execute(SCHEMA)
-        load = Load(server)
+            conn.execute(SCHEMA % {"orders": size.orders, "customers": size.customers, "products": size.products})
+        load = Load(server, size)
         say(f"2  weir stream … {kind}:{target.path.name}, while the shop is busy: inserts, updates, deletes, TOAST,"
             "\n   key changes, a truncate, an ALTER TABLE")
         load.start()
         running = weir(server, target.url(), folder / "state")
-        time.sleep(KILL_AFTER)
+        time.sleep(size.kill_after)
         running.send_signal(signal.SIGKILL)
         running.wait()
         print("\r\033[J" if COLOR else "", end="")
@@ -215,10 +236,13 @@ def show(folder):
 
 
 def main():
+    parser = argparse.ArgumentParser(prog="./dev demo", description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--quick", action="store_true", help="a smaller shop and a shorter load")
+    size = QUICK if parser.parse_args().quick else WHOLE
     began = time.monotonic()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="weir-demo-"))
     try:
-        equal = show(folder)
+        equal = show(folder, size)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if not equal:

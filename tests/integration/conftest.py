@@ -22,6 +22,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "harness: tests of the harness itself")
     config.addinivalue_line("markers", "schema: tables that change their shape")
     config.addinivalue_line("markers", "errors: bad input, broken servers, full disks")
+    config.addinivalue_line("markers", "demo: ./dev demo in its quick form")
 
 
 @pytest.fixture(scope="session")
