@@ -160,6 +160,14 @@ def pipeline(weir, source, target):
     return Pipeline(weir, source, target)
 
 
+@pytest.fixture
+def make_hub(weir, source, make_database, tmp_path):
+    """@kind: of harness.hub. @on: the server of its source, if not the one of all."""
+    def make(kind, *routes, on=None, **settings):
+        return kind(weir, on.database() if on else source, make_database, tmp_path, routes, **settings)
+    return make
+
+
 def pytest_generate_tests(metafunc):
     if "sink" in metafunc.fixturenames and not any(
             "sink" in str(m.args[0]).replace(" ", "").split(",") for m in metafunc.definition.iter_markers("parametrize")):

@@ -1,5 +1,5 @@
 """`buffer: disk`: one log between the source and its routes."""
-import contextlib
+import functools
 import json
 import random
 import re
@@ -9,61 +9,14 @@ import time
 
 import pytest
 
+from harness.hub import Buffered
 from harness.wait import wait_for
 
 from test_basics import CHANGES, SHOP
 from test_kill import TABLES, load, seed  # noqa: F401
 from test_metrics import free_port, get, metrics, value
-from test_routes import Hub
 
 KILLS = 10
-
-
-class Buffered(Hub):
-    """The same with a disk buffer; @settings: of the buffer."""
-
-    def __init__(self, *words, **settings):
-        self.settings = settings
-        super().__init__(*words)
-
-    def write(self, routes):
-        super().write(routes)
-        settings = "".join(f", {key}: {value}" for key, value in self.settings.items())
-        with open(self.file, "a") as out:
-            out.write(f"    buffer: {{ type: disk{settings} }}\n")
-
-    @property
-    def log(self):
-        return self.weir.state / "weir/hub.buffer/log"
-
-    def segments(self):
-        return sorted(self.log.glob("*.log"))
-
-    def rows(self, name):
-        target = self.targets[name]
-        if target.kind == "postgres":  # its columns may be changing
-            there = target.database.one("SELECT to_regclass('customers') IS NOT NULL")
-            return target.database.one("SELECT count(*) FROM customers") if there else 0
-        return target.count("public", "customers")
-
-    def settled(self, process, *names, timeout=60):
-        """Until these routes have what is committed now."""
-        self.source.sql("INSERT INTO customers (id, name) SELECT greatest(max(id) + 1, 100002), 'mark' FROM customers")
-        mark = self.source.one("SELECT count(*) FROM customers")
-        for name in names:
-            wait_for(lambda: self.rows(name) == mark, timeout,
-                     lambda: f"{name} has {mark} customers\n{process.logs()[-3000:]}")
-
-    @contextlib.contextmanager
-    def down(self, name="postgres"):
-        """Its target takes no connections."""
-        database = self.targets[name].database
-        database.close()
-        with database.server.connect() as admin:
-            admin.execute(f'ALTER DATABASE "{database.name}" ALLOW_CONNECTIONS false')
-            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (database.name,))
-            yield
-            admin.execute(f'ALTER DATABASE "{database.name}" ALLOW_CONNECTIONS true')
 
 
 def fill(source, rounds=1):
@@ -83,10 +36,8 @@ def fill_until(source, process, text):
 
 
 @pytest.fixture
-def hub(weir, source, make_database, tmp_path):
-    def make(*routes, on=None, **settings):
-        return Buffered(weir, on.database() if on else source, make_database, tmp_path, routes, **settings)
-    return make
+def hub(make_hub):
+    return functools.partial(make_hub, Buffered)
 
 
 @pytest.mark.smoke

@@ -1,55 +1,18 @@
 """One source, several places: each goes at its own pace and has everything once."""
+import functools
 import signal
 
 import pytest
 
-from harness.compare import assert_equal
-from harness.targets import make_target
+from harness.hub import Hub
 from harness.wait import wait_for
 
 from test_basics import CHANGES, SHOP
 
-TO = {"sqlite": "sqlite", "history": "sqlite", "file": "file", "postgres": "postgres"}
-
-
-class Hub:
-    """A project with one pipeline, and one target a route."""
-
-    def __init__(self, weir, source, make_database, tmp_path, routes):
-        self.weir, self.source = weir, source
-        self.targets = {}
-        for name in routes:
-            folder = tmp_path / name
-            folder.mkdir()
-            self.targets[name] = make_target(TO[name], folder, make_database)
-        self.file = tmp_path / "weir.yml"
-        self.write(routes)
-
-    def write(self, routes):
-        lines = ["connections:", f"  source: {{ type: postgres, url: '{self.source.url}' }}"]
-        for name in routes:
-            lines.append(f"  {name}: {{ type: {TO[name]}, url: '{self.targets[name].url()}' }}")
-        lines += ["pipelines:", "  hub:", "    from: { connection: source }", "    to:"]
-        for name in routes:
-            mode = ", mode: history" if name == "history" else ""
-            lines.append(f"      - {{ connection: {name}{mode} }}")
-        self.file.write_text("\n".join(lines) + "\n")
-
-    def drain(self):
-        return self.weir.run("run", self.file, "--until", "now")
-
-    def start(self):
-        return self.weir.start("run", self.file)
-
-    def check(self, *names):
-        for name in names or self.targets:
-            if name != "history":
-                assert_equal(self.source, self.targets[name])
-
 
 @pytest.fixture
-def hub(weir, source, make_database, tmp_path):
-    return lambda *routes: Hub(weir, source, make_database, tmp_path, routes)
+def hub(make_hub):
+    return functools.partial(make_hub, Hub)
 
 
 def test_every_route_has_everything(hub):
