@@ -3,9 +3,11 @@
 #pragma once
 
 #include <dirent.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -219,4 +221,35 @@ static inline void check_groups(SegmentLog *log, uint64_t first, uint64_t last, 
     assert_true(entry == NULL || str_is(entry->value, text));
     checkpoint_done(&entries);
     assert_true(segment_log_range(log).last.lsn == last * GROUP_LSN);
+}
+
+// Crashes
+
+/**
+ * SIGKILL for another process after some time in @write_on, which never returns and says, as
+ * uint64_t to the file descriptor, up to where everything is durable. Returns the last it said,
+ * or 0.
+ */
+static inline uint64_t run_and_kill(void (*write_on)(int told), unsigned after_us)
+{
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        (void)close(ends[0]);
+        write_on(ends[1]);
+    }
+    (void)close(ends[1]);
+    (void)usleep(after_us);
+    (void)kill(child, SIGKILL);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    uint64_t said;
+    uint64_t last = 0;
+    while (read(ends[0], &said, sizeof(said)) == (ssize_t)sizeof(said)) {
+        last = said;
+    }
+    (void)close(ends[0]);
+    return last;
 }

@@ -1,8 +1,6 @@
 // The disk buffer's sink and source, by hand: what goes in at one end comes out at the other.
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
-#include <sys/wait.h>
 
 #include "base/clock.h"
 #include "disk_fixture.h"
@@ -536,30 +534,6 @@ static void write_until_killed(int told)
     }
 }
 
-static uint64_t run_and_kill(unsigned after_us)
-{
-    int ends[2];
-    assert_int_equal(pipe(ends), 0);
-    pid_t child = fork();
-    if (child == 0) {
-        (void)close(ends[0]);
-        write_until_killed(ends[1]);
-    }
-    (void)close(ends[1]);
-    (void)usleep(after_us);
-    (void)kill(child, SIGKILL);
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFSIGNALED(status));
-    uint64_t n;
-    uint64_t last = 0;
-    while (read(ends[0], &n, sizeof(n)) == (ssize_t)sizeof(n)) {
-        last = n;
-    }
-    (void)close(ends[0]);
-    return last;
-}
-
 // Each time everything that was ever told to be durable is read, from the first transaction to the
 // last, and nothing twice.
 static void test_killed_at_random(void **state)
@@ -568,7 +542,7 @@ static void test_killed_at_random(void **state)
     uint64_t seed = 7;
     uint64_t told = 0;
     for (int i = 0; i < KILLS; i++) {
-        told = MAX(told, run_and_kill((unsigned)(next_random(&seed) % 6000)));
+        told = MAX(told, run_and_kill(write_until_killed, (unsigned)(next_random(&seed) % 6000)));
         if (i % 10 != 9) {
             continue;
         }

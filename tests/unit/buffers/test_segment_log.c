@@ -834,37 +834,13 @@ static void write_until_killed(int told)
     }
 }
 
-static uint64_t run_and_kill(unsigned after_us)
-{
-    int ends[2];
-    assert_int_equal(pipe(ends), 0);
-    pid_t child = fork();
-    if (child == 0) {
-        (void)close(ends[0]);
-        write_until_killed(ends[1]);
-    }
-    (void)close(ends[1]);
-    (void)usleep(after_us);
-    (void)kill(child, SIGKILL);
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFSIGNALED(status));
-    uint64_t group;
-    uint64_t last = 0;
-    while (read(ends[0], &group, sizeof(group)) == (ssize_t)sizeof(group)) {
-        last = group;
-    }
-    (void)close(ends[0]);
-    return last;
-}
-
 static void test_killed_at_random(void **state)
 {
     uint64_t seed = 42;
     uint64_t told = 0;
     uint64_t torn = 0;
     for (int i = 0; i < KILLS; i++) {
-        uint64_t last = run_and_kill((unsigned)(next_random(&seed) % 6000));
+        uint64_t last = run_and_kill(write_until_killed, (unsigned)(next_random(&seed) % 6000));
         told = MAX(told, last);
         SegmentLog *log = open_log();
         torn += segment_log_cut(log) > 0;

@@ -1,24 +1,12 @@
 // From the server's messages to changes: where each one stands, and what is known of its rows. The
 // messages are those of the tests' own encoder; no server is needed for tables that are known.
-#include "pg/pgoutput_encoder.h"
-#include "relations.h"
-#include "sources/postgres.h"
-
-typedef struct Fixture {
-    Postgres postgres;
-    Arena arena;
-    Error error;
-    Buf text;
-} Fixture;
+#include "messages_fixture.h"
 
 enum { KEYED = 1, FULL = 2 };
 
 static int fixture_setup(void **state)
 {
-    Fixture *f = mem_alloc_zero(sizeof(*f));
-    f->text.max = 1 << 20;
-    f->postgres.stream.context.protocol_version = PGOUTPUT_VERSION_MIN;
-    f->postgres.stream.end = (Position){0x20, 0};
+    Fixture *f = fixture_new(PGOUTPUT_VERSION_MIN);
     Column columns[] = {INT4("id", 1), TEXT("long", 2), TEXT("note", 3)};
     columns[0].is_identity = true;
     SourceTable items[] = {
@@ -27,33 +15,6 @@ static int fixture_setup(void **state)
     postgres_stream_know(&f->postgres, &(SourceTables){items, ARRAY_LEN(items)});
     *state = f;
     return 0;
-}
-
-static int fixture_teardown(void **state)
-{
-    Fixture *f = *state;
-    postgres_stream_done(&f->postgres);
-    arena_done(&f->postgres.arena);
-    arena_done(&f->arena);
-    buf_done(&f->text);
-    mem_free(f);
-    return 0;
-}
-
-static Status send(Fixture *f, const PgoutputMessage *message)
-{
-    Buf bytes = {.max = 1 << 20};
-    encode_pgoutput(&bytes, &f->postgres.stream.context, message);
-    Status status = postgres_message(&f->postgres, 0, buf_view(&bytes), &f->error);
-    buf_done(&bytes); // what is kept is in the batch
-    return status;
-}
-
-static void send_ok(Fixture *f, const PgoutputMessage *message)
-{
-    if (send(f, message) != STATUS_OK) {
-        fail_msg("%s", f->error.message);
-    }
 }
 
 static Status send_begin(Fixture *f, Lsn commit_lsn)
@@ -103,20 +64,16 @@ static void show_row(Buf *text, const Value *row)
     }
 }
 
-// +30.2:new row, -30.2:old row, ~30.2:old row:new row, T, M and S (schema) without rows
+static void show_rows(Buf *text, const Change *change)
+{
+    show_row(text, change->old_row);
+    show_row(text, change->new_row);
+}
+
+// +30.2:new row, -30.2:old row, ~30.2:old row:new row; the others have none.
 static void assert_changes(Fixture *f, const char *expected)
 {
-    static const char marks[] = {'r', '+', '~', '-', 'T', 'M', 'S'};
-    const Batch *batch = postgres_batch(&f->postgres.stream);
-    buf_reset(&f->text);
-    for (size_t i = 0; i < batch->count; i++) {
-        const Change *change = &batch->changes[i];
-        buf_printf(&f->text, "%s%c%" PRIX64 ".%" PRIu64, i > 0 ? " " : "", marks[change->op],
-                   change->transaction->commit_lsn, change->ordinal);
-        show_row(&f->text, change->old_row);
-        show_row(&f->text, change->new_row);
-    }
-    assert_string_equal(buf_cstring(&f->text), expected);
+    assert_changes_as(f, show_rows, expected);
 }
 
 static void each_transaction_counts_from_one(void **state)

@@ -1,25 +1,12 @@
 // Transactions that are sent while they run come out as if they had come whole.
-#include "pg/pgoutput_encoder.h"
-#include "relations.h"
-#include "sources/postgres.h"
-
-typedef struct Fixture {
-    Postgres postgres;
-    Arena arena;
-    Error error;
-    Buf text;
-} Fixture;
+#include "messages_fixture.h"
 
 enum { TABLE = 1, COLUMNS = 2 };
 
 static int fixture_setup(void **state)
 {
-    Fixture *f = mem_alloc_zero(sizeof(*f));
-    PostgresStream *stream = &f->postgres.stream;
-    f->text.max = 1 << 20;
-    stream->context.protocol_version = PGOUTPUT_VERSION_STREAMING;
-    stream->end = (Position){0x20, 0};
-    streamed_init(&stream->streamed, "/tmp", 64 << 20);
+    Fixture *f = fixture_new(PGOUTPUT_VERSION_STREAMING);
+    streamed_init(&f->postgres.stream.streamed, "/tmp", 64 << 20);
     Column columns[] = {INT4("id", 1), TEXT("v", 2)};
     columns[0].is_identity = true;
     SourceTable items[] = {
@@ -27,34 +14,6 @@ static int fixture_setup(void **state)
     postgres_stream_know(&f->postgres, &(SourceTables){items, ARRAY_LEN(items)});
     *state = f;
     return 0;
-}
-
-static int fixture_teardown(void **state)
-{
-    Fixture *f = *state;
-    postgres_stream_done(&f->postgres);
-    assert_int_equal(spill_memory_used(), 0);
-    arena_done(&f->postgres.arena);
-    arena_done(&f->arena);
-    buf_done(&f->text);
-    mem_free(f);
-    return 0;
-}
-
-static Status send(Fixture *f, const PgoutputMessage *message)
-{
-    Buf bytes = {.max = 1 << 20};
-    encode_pgoutput(&bytes, &f->postgres.stream.context, message);
-    Status status = postgres_message(&f->postgres, 0, buf_view(&bytes), &f->error);
-    buf_done(&bytes);
-    return status;
-}
-
-static void send_ok(Fixture *f, const PgoutputMessage *message)
-{
-    if (send(f, message) != STATUS_OK) {
-        fail_msg("%s", f->error.message);
-    }
 }
 
 static Status send_start(Fixture *f, uint32_t xid, bool first)
@@ -117,21 +76,17 @@ static void segment(Fixture *f, uint32_t xid, bool first)
     assert_int_equal(send_start(f, xid, first), STATUS_OK);
 }
 
-// 30.2=5: the second change of the transaction that committed at 30, with the id 5.
+static void show_id(Buf *text, const Change *change)
+{
+    if (change->op == CHANGE_INSERT) {
+        buf_printf(text, "=%.*s", (int)change->new_row[0].len, change->new_row[0].ptr);
+    }
+}
+
+// +30.2=5: the second change of the transaction that committed at 30, with the id 5.
 static void assert_changes(Fixture *f, const char *expected)
 {
-    static const char marks[] = {'r', '+', '~', '-', 'T', 'M', 'S'};
-    const Batch *batch = postgres_batch(&f->postgres.stream);
-    buf_reset(&f->text);
-    for (size_t i = 0; i < batch->count; i++) {
-        const Change *change = &batch->changes[i];
-        buf_printf(&f->text, "%s%c%" PRIX64 ".%" PRIu64, i > 0 ? " " : "", marks[change->op],
-                   change->transaction->commit_lsn, change->ordinal);
-        if (change->op == CHANGE_INSERT) {
-            buf_printf(&f->text, "=%.*s", (int)change->new_row[0].len, change->new_row[0].ptr);
-        }
-    }
-    assert_string_equal(buf_cstring(&f->text), expected);
+    assert_changes_as(f, show_id, expected);
 }
 
 static void one_comes_out_at_its_commit(void **state)
