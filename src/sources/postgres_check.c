@@ -53,13 +53,13 @@ static Status check_server(Postgres *postgres, Report *report, bool needs_public
                        "user \"%s\" may not use replication", user);
     }
     if (needs_publication && PQgetvalue(result, 0, 4)[0] != 't') {
-        report_problem(report, PROBLEM_MUST,
-                       arena_printf(&scratch,
-                                    "GRANT CREATE ON DATABASE \"%" STR_FMT "\" TO \"%s\";",
-                                    STR_ARG(postgres->database), user),
-                       "user \"%s\" may not create a publication; or let somebody else make one, and "
-                       "name it with --publication",
-                       user);
+        report_problem(
+            report, PROBLEM_MUST,
+            arena_printf(&scratch, "GRANT CREATE ON DATABASE \"%" STR_FMT "\" TO \"%s\";",
+                         STR_ARG(postgres->database), user),
+            "user \"%s\" may not create a publication; or let somebody else make one, and "
+            "name it with --publication",
+            user);
     }
     if (strcmp(PQgetvalue(result, 0, 7), "-1") == 0) {
         report_problem(report, PROBLEM_NOTE, "ALTER SYSTEM SET max_slot_wal_keep_size = '50GB';",
