@@ -87,16 +87,23 @@ static void describe_target(CheckResult *result, Sink *sink)
     }
 }
 
+static Status check_tables(Sink *sink, CheckResult *result, Error *err)
+{
+    for (size_t i = 0; sink->ops->check != NULL && i < result->table_count; i++) {
+        const Relation *relation = result->tables[i].source.relation;
+        if (sink->ops->check(sink, relation, &result->report, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    return STATUS_OK;
+}
+
 static void check_place(Place *place, CheckResult *result)
 {
-    Sink *sink = place->sink;
-    if (sink != NULL) {
-        describe_target(result, sink); // also when it could not be opened
-    }
-    for (size_t i = 0; place->status == STATUS_OK && i < result->table_count; i++) {
-        const Relation *relation = result->tables[i].source.relation;
-        if (sink->ops->check != NULL) {
-            place->status = sink->ops->check(sink, relation, &result->report, &place->error);
+    if (place->sink != NULL) {
+        describe_target(result, place->sink); // also when it could not be opened
+        if (place->status == STATUS_OK) {
+            place->status = check_tables(place->sink, result, &place->error);
         }
     }
     if (place->status != STATUS_OK) {

@@ -144,8 +144,8 @@ static Status check_owner(State *state, const char *key, Str value, bool *ret_is
 
 static Status check_owners(State *state, bool *ret_is_owned, Error *err)
 {
-    bool has_source;
-    bool has_sink;
+    bool has_source = false;
+    bool has_sink = false;
     if (check_owner(state, "source", state->owner.source_id, &has_source, err) != STATUS_OK ||
         check_owner(state, "sink", state->owner.sink_id, &has_sink, err) != STATUS_OK) {
         return STATUS_FAIL;
