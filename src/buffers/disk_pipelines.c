@@ -97,10 +97,13 @@ Pipeline *disk_buffer_pipelines(const Pipeline *pipeline, Arena *arena)
     for (size_t i = 0; i < pipeline->route_count; i++) {
         made[i + 1] = taking(pipeline, &pipeline->routes[i], directory, arena);
     }
+    PipelineParts *parts = ARENA_ARRAY(arena, PipelineParts, 1);
+    parts->whole = pipeline;
+    atomic_init(&parts->is_looked_at, false);
     atomic_uint_fast64_t *now = ARENA_ARRAY(arena, atomic_uint_fast64_t, 1);
     for (size_t i = 0; i <= pipeline->route_count; i++) {
         made[i].buffer = NULL;
-        made[i].whole = pipeline;
+        made[i].parts = parts;
         made[i].shared_now = now;
     }
     return made;
@@ -180,6 +183,7 @@ static Status rewind_in(SegmentLog *log, Lsn from, Pipeline *part, Error *err)
         runner_rewind(part, (Position){from, 0}, &was, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
+    part->parts = NULL; // the others do not run
     part->until = UNTIL_LSN;
     part->until_lsn = was.lsn;
     return STATUS_OK;

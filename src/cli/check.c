@@ -17,6 +17,7 @@ typedef struct CheckOptions {
 typedef struct Printed {
     size_t count;
     bool all_ready;
+    Claims claims;
 } Printed;
 
 typedef enum CheckFormat { FORMAT_TEXT, FORMAT_JSON } CheckFormat;
@@ -233,6 +234,10 @@ static void check_pipeline(const Pipeline *pipeline, const CheckOptions *options
     for (size_t i = 0; i < count; i++) {
         const PipelineRoute *route = pipeline->route_count == 0 ? NULL : &pipeline->routes[i];
         report_add(&results[i].report, &buffer);
+        if (route != NULL) {
+            Str key = pipeline_route_key(pipeline, route, &scratch);
+            claims_take(&printed->claims, key, &results[i].report);
+        }
         print_result(pipeline, route, &results[i], options, printed);
     }
     check_results_done(results, count);
@@ -257,6 +262,7 @@ static int check_pipelines(const Pipeline *pipelines, size_t count, const CheckO
         check_json_end(printed.all_ready);
     }
     cancel_done(&cancel);
+    claims_done(&printed.claims);
     return printed.all_ready ? EXIT_DONE : EXIT_USAGE;
 }
 

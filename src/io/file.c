@@ -127,6 +127,20 @@ Status file_check(const char *path, bool *ret_exists, Error *err)
     return STATUS_OK;
 }
 
+Str file_identity(const char *path, Arena *arena)
+{
+    char copy[PATH_MAX];
+    char name[PATH_MAX];
+    char real[PATH_MAX];
+    if (realpath(path, real) != NULL) {
+        return str_copy(arena, str_from(real));
+    }
+    (void)snprintf(name, sizeof(name), "%s", path);
+    const char *directory = realpath(directory_of(path, copy), real);
+    return directory == NULL ? str_copy(arena, str_from(path))
+                             : str_from(arena_printf(arena, "%s/%s", real, basename(name)));
+}
+
 // A file whose directory was not synced can be gone after a power cut, with all that was synced
 // into it. Some file systems cannot sync directories (EINVAL), and then need not.
 static Status sync_directory(const char *path, Error *err)

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "base/error.h"
 #include "base/str.h"
 #include "io/cancel.h"
@@ -22,6 +23,9 @@ Status file_error(Error *err, int code, const char *action, const char *path);
 /** ERROR_CONFIG when file_open() could not succeed. Makes and changes nothing. *ret_exists: the
  *  file is there. */
 MUST_CHECK Status file_check(const char *path, bool *ret_exists, Error *err);
+
+/** The same for all paths that lead to the file, which need not be there. In @arena. */
+Str file_identity(const char *path, Arena *arena);
 
 /** Make the directory @path and those above it that are missing, for this user only. A power cut
  *  does not take them away. One that is there is fine. */

@@ -228,11 +228,15 @@ Status runner_look(const Pipeline *pipeline, Cancel *cancel, Error *err)
 {
     Arena arena = {0};
     CheckResult *results = ARENA_ARRAY(&arena, CheckResult, pipeline->route_count);
+    Claims claims = {0};
     Status status = STATUS_OK;
     runner_check(pipeline, NULL, cancel, results);
     for (size_t i = 0; status == STATUS_OK && i < pipeline->route_count; i++) {
+        Str key = pipeline_route_key(pipeline, &pipeline->routes[i], &arena);
+        claims_take(&claims, key, &results[i].report);
         status = report_first(&results[i].report, err);
     }
+    claims_done(&claims);
     check_results_done(results, pipeline->route_count);
     arena_done(&arena);
     return status;

@@ -49,6 +49,19 @@ void report_add(Report *report, const Report *more)
     }
 }
 
+void report_claim(Report *report, const Claim *claim)
+{
+    if (report->claim_count == report->claim_capacity) {
+        report->claim_capacity = MAX(report->claim_capacity * 2, (size_t)8);
+        report->claims = mem_resize(report->claims, report->claim_capacity * sizeof(Claim));
+    }
+    report->claims[report->claim_count++] = (Claim){
+        .key = str_copy(&report->arena, claim->key),
+        .what = str_copy(&report->arena, claim->what),
+        .mend = str_copy(&report->arena, claim->mend),
+    };
+}
+
 size_t report_count(const Report *report, ProblemLevel level)
 {
     size_t count = 0;
@@ -74,5 +87,41 @@ void report_done(Report *report)
 {
     arena_done(&report->arena);
     mem_free(report->problems);
+    mem_free(report->claims);
     *report = (Report){0};
+}
+
+// ---------------------------------------------------------------------------------------------
+// Claims
+// ---------------------------------------------------------------------------------------------
+
+typedef struct Claimed {
+    Str key;
+    size_t route;
+    Str by;
+} Claimed;
+
+void claims_take(Claims *claims, Str by, Report *report)
+{
+    Str owner = str_copy(&claims->arena, by);
+    for (size_t i = 0; i < report->claim_count; i++) {
+        const Claim *claim = &report->claims[i];
+        const Claimed *earlier = map_get(&claims->by_key, claim->key);
+        if (earlier == NULL) {
+            Claimed *claimed = arena_alloc_zero(&claims->arena, sizeof(*claimed));
+            *claimed = (Claimed){str_copy(&claims->arena, claim->key), claims->routes, owner};
+            (void)map_put(&claims->by_key, claimed->key, claimed);
+        } else if (earlier->route != claims->routes) {
+            report_problem(report, PROBLEM_MUST, str_to_cstr(&claims->arena, claim->mend),
+                           "%" STR_FMT " is filled by \"%" STR_FMT "\", too", STR_ARG(claim->what),
+                           STR_ARG(earlier->by));
+        }
+    }
+    claims->routes++;
+}
+
+void claims_done(Claims *claims)
+{
+    map_done(&claims->by_key);
+    arena_done(&claims->arena);
 }

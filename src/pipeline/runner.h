@@ -23,8 +23,17 @@ typedef struct PipelineRoute {
     Str id; // the sink as the user wrote it, without secrets
 } PipelineRoute;
 
+typedef struct Pipeline Pipeline;
+
+/** What the parts of one pipeline share. The one that reads the source looks at all of it before
+ *  anything is made; the others wait for that. */
+typedef struct PipelineParts {
+    const Pipeline *whole;
+    atomic_bool is_looked_at;
+} PipelineParts;
+
 /** What is to be run. Everything is borrowed and must outlive the runner. */
-typedef struct Pipeline {
+struct Pipeline {
     Str name; // [A-Za-z0-9_.-]+, NUL-terminated: names the state directory and, by default, the
               // slot
     const SourceOps *source;
@@ -40,11 +49,9 @@ typedef struct Pipeline {
     // is. UNTIL_NOW only; NULL: each asks for itself.
     atomic_uint_fast64_t *shared_now; // Lsn
     int64_t jobs;                     // tables copied at the same time
-    Settings *buffer; // NULL: none; otherwise it is no single runner's, see buffers/disk.h
-    // What this one was made from, being a part of it: the part that reads the source looks at all
-    // of it before anything is made. NULL: it is no part.
-    const struct Pipeline *whole;
-} Pipeline;
+    Settings *buffer;     // NULL: none; otherwise it is no single runner's, see buffers/disk.h
+    PipelineParts *parts; // of which this is one; NULL: it is whole
+};
 
 /** What names the state and the checkpoint of one of the pipeline's routes. NUL-terminated, in
  *  @arena. */

@@ -1,6 +1,10 @@
 // Opening an attempt: both ends, copies, where the stream and each route continue.
+#include <poll.h>
+
 #include "pipeline/merge.h"
 #include "pipeline/runner_inner.h"
+
+enum { LOOK_POLL_MS = 50 };
 
 static void log_notice(void *context, const char *message)
 {
@@ -33,31 +37,52 @@ static StateOwner owner_of(const Branch *branch)
     return pipeline_route_owner(branch->runner->pipeline, branch->target, branch->key);
 }
 
-// Of a buffer's parts the one that fills it looks, at all of them.
-static const Pipeline *to_look_at(const Pipeline *pipeline)
+static Status is_first_start(const Runner *runner, bool *ret, Error *err)
 {
-    if (pipeline->whole == NULL) {
-        return pipeline;
-    }
-    bool fills = pipeline->routes[0].sink->takes_all;
-    return fills ? pipeline->whole : NULL;
-}
-
-// A first start that is to be refused leaves no slot, no publication and no state behind. Later
-// ones have something to continue from, which says more.
-static Status look_first(Runner *runner, Error *err)
-{
-    const Pipeline *looked_at = to_look_at(runner->pipeline);
-    bool is_first = true;
+    *ret = true;
     for (size_t i = 0; i < runner->branch_count; i++) {
         StateOwner owner = owner_of(&runner->branches[i]);
         bool is_owned;
         if (state_look(&owner, &is_owned, NULL, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
-        is_first = is_first && !is_owned;
+        *ret = *ret && !is_owned;
     }
-    return is_first && looked_at != NULL ? runner_look(looked_at, &runner->cancel, err) : STATUS_OK;
+    return STATUS_OK;
+}
+
+static Status wait_for_look(const Runner *runner, const PipelineParts *parts, Error *err)
+{
+    const Cancel *cancel = &runner->cancel;
+    while (!atomic_load(&parts->is_looked_at)) {
+        if (cancel_is_set(cancel)) {
+            return error_set(err, ERROR_CANCELLED, "cancelled");
+        }
+        struct pollfd fd = {.fd = cancel->fd, .events = POLLIN};
+        (void)poll(&fd, 1, LOOK_POLL_MS);
+    }
+    return STATUS_OK;
+}
+
+// A first start that is to be refused leaves no slot, no publication and no state behind. Later
+// ones have something to continue from, which says more.
+static Status look_first(Runner *runner, Error *err)
+{
+    const Pipeline *pipeline = runner->pipeline;
+    PipelineParts *parts = pipeline->parts;
+    bool is_first;
+    if (parts != NULL && !pipeline->routes[0].sink->takes_all) {
+        return wait_for_look(runner, parts, err);
+    }
+    if (is_first_start(runner, &is_first, err) != STATUS_OK ||
+        (is_first && pipeline->source->check != NULL &&
+         runner_look(parts == NULL ? pipeline : parts->whole, &runner->cancel, err) != STATUS_OK)) {
+        return STATUS_FAIL;
+    }
+    if (parts != NULL) {
+        atomic_store(&parts->is_looked_at, true);
+    }
+    return STATUS_OK;
 }
 
 static Status open_states(Runner *runner, Error *err)

@@ -137,7 +137,8 @@ typedef struct SinkOps {
      */
     Status (*look)(Sink *sink, Checkpoint *checkpoint, Error *err);
 
-    /** Behind look(): report what prepare() would refuse. Changes nothing. May be NULL. */
+    /** Behind look(): report what prepare() would refuse, and claim what no other route may write
+     *  to. Changes nothing. May be NULL. */
     Status (*check)(Sink *sink, const Relation *relation, Report *report, Error *err);
 } SinkOps;
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/limits.h"
+#include "io/file.h"
 
 enum {
     STATEMENT_MAX = 64 << 20,
@@ -514,9 +515,53 @@ static void stop_watching(DuckSession *session)
     session->is_watched = false;
 }
 
+// DuckDB locks a file against other processes only. Two in this one that have it open would lose
+// each other's commits.
+static pthread_mutex_t open_lock = PTHREAD_MUTEX_INITIALIZER;
+static DuckSession *open_sessions;
+
+static Status take_file(DuckSession *session, Error *err)
+{
+    Str identity = file_identity(session->path, &session->arena);
+    bool taken = false;
+    (void)pthread_mutex_lock(&open_lock);
+    for (const DuckSession *other = open_sessions; other != NULL; other = other->next_open) {
+        taken = taken || str_equal(other->identity, identity);
+    }
+    if (!taken) {
+        session->identity = identity;
+        session->next_open = open_sessions;
+        open_sessions = session;
+    }
+    (void)pthread_mutex_unlock(&open_lock);
+    if (!taken) {
+        return STATUS_OK;
+    }
+    error_set(err, ERROR_CONFIG, "\"%s\" is open already, by another route or pipeline",
+              session->path);
+    return error_hint(err, "Give each a file of its own: DuckDB lets one at a time write to it.");
+}
+
+static void give_file_back(DuckSession *session)
+{
+    if (session->identity.ptr == NULL) {
+        return;
+    }
+    (void)pthread_mutex_lock(&open_lock);
+    DuckSession **at = &open_sessions;
+    while (*at != session) {
+        at = &(*at)->next_open;
+    }
+    *at = session->next_open;
+    (void)pthread_mutex_unlock(&open_lock);
+}
+
 Status duck_session_open(DuckSession *session, const DuckSettings *settings, Error *err)
 {
     DuckConfig config = NULL;
+    if (take_file(session, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
     Status status = configure(session, settings, &config, err);
     if (status == STATUS_OK) {
         status = open_file(session, config, err);
@@ -538,6 +583,7 @@ void duck_session_close(DuckSession *session)
     if (session->database != NULL) {
         library->close(&session->database);
     }
+    give_file_back(session);
     buf_done(&session->sql);
     arena_done(&session->arena);
     *session = (DuckSession){0};

@@ -38,6 +38,8 @@ typedef struct DuckSession {
     pthread_t watcher;
     int watcher_stop; // an eventfd
     bool is_watched;
+    Str identity; // of the file that is open; ptr NULL: none
+    struct DuckSession *next_open;
 } DuckSession;
 
 /** Load the library, nothing else. */

@@ -3,6 +3,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "io/file.h"
 
 SqlTable duck_target(const DuckSink *sink, const Relation *relation)
 {
@@ -400,6 +401,19 @@ Status duck_table_find(DuckSink *sink, const Relation *relation, DuckTable **ret
 // weir check
 // ---------------------------------------------------------------------------------------------
 
+// DuckDB opens a file once, for all of its tables.
+static void claim(const DuckSink *sink, Report *report)
+{
+    Arena scratch = {.chunk_size = 1024};
+    report_claim(report,
+                 &(Claim){
+                     .key = file_identity(sink->session.path, &scratch),
+                     .what = str_from(arena_printf(&scratch, "\"%s\"", sink->session.path)),
+                     .mend = STR("Use another file: DuckDB lets one at a time write to it."),
+                 });
+    arena_done(&scratch);
+}
+
 Status duck_check(DuckSink *sink, const Relation *relation, Report *report, Error *err)
 {
     Arena arena = {0};
@@ -407,6 +421,7 @@ Status duck_check(DuckSink *sink, const Relation *relation, Report *report, Erro
     Error problem = {0};
     bool rows = false;
     SqlTable target = duck_target(sink, relation);
+    claim(sink, report);
     if (check_names(sink, relation, &problem) != STATUS_OK ||
         sql_targets_claim(&sink->targets, duck_dialect(sink), relation, target, &problem) !=
             STATUS_OK) {

@@ -316,6 +316,19 @@ static void file_describe_table(Sink *base, const Relation *relation, Buf *ret_n
     buf_str(ret_name, self(base)->path_option);
 }
 
+static Status file_sink_check(Sink *base, const Relation *relation, Report *report, Error *err)
+{
+    FileSink *sink = self(base);
+    Arena scratch = {.chunk_size = 1024};
+    report_claim(report, &(Claim){
+                             .key = file_identity(sink->path, &scratch),
+                             .what = str_from(arena_printf(&scratch, "\"%s\"", sink->path)),
+                             .mend = STR("Name another file."),
+                         });
+    arena_done(&scratch);
+    return STATUS_OK;
+}
+
 const SinkOps file_sink = {
     .name = "file",
     .summary = "One JSON object a line, in a file.",
@@ -335,4 +348,5 @@ const SinkOps file_sink = {
     .describe_column = file_describe_column,
     .describe_table = file_describe_table,
     .look = file_look,
+    .check = file_sink_check,
 };

@@ -122,6 +122,69 @@ static Status check_checkpoint(PostgresSink *sink, Report *report, Error *err)
                         : check_rights(sink, postgres_checkpoint_table, report, err);
 }
 
+// The same however it is connected to. Where the server does not let us ask, what the connection
+// says has to do.
+static Str identity(PostgresSink *sink)
+{
+    if (sink->identity.ptr != NULL) {
+        return sink->identity;
+    }
+    Error refused = {0};
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    bool told = postgres_query(sink, "SELECT system_identifier FROM pg_control_system()", 0, NULL,
+                               &result, &refused) == STATUS_OK;
+    const char *host = PQhost(sink->conn);
+    sink->identity = str_from(arena_printf(
+        &sink->arena, "%s/%s", told ? PQgetvalue(result, 0, 0) : (host == NULL ? "" : host),
+        PQdb(sink->conn)));
+    return sink->identity;
+}
+
+static void claim(PostgresSink *sink, Str name, Report *report)
+{
+    Str database = identity(sink);
+    report_claim(report, &(Claim){
+                             .key = str_from(arena_printf(&sink->scratch, "%" STR_FMT "/%" STR_FMT,
+                                                          STR_ARG(database), STR_ARG(name))),
+                             .what = str_from(arena_printf(&sink->scratch, "target table %" STR_FMT,
+                                                           STR_ARG(name))),
+                             .mend = STR(POSTGRES_SHARE_HINT),
+                         });
+}
+
+// The lock of claim_table() is looked for, not tried: whoever is about to start would find it
+// taken.
+static Status check_claim(PostgresSink *sink, const Relation *relation, SqlTable table,
+                          Report *report, Error *err)
+{
+    if (sink->existing == SQL_EXISTING_KEEP) {
+        return STATUS_OK;
+    }
+    Str name = postgres_table_text(sink, table);
+    claim(sink, name, report);
+    if (map_get_u64(&sink->ours, relation->oid) != NULL) {
+        return STATUS_OK;
+    }
+    const char *parameters[] = {str_to_cstr(&sink->scratch, name)};
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (postgres_query(sink,
+                       "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d"
+                       "   ON d.oid = l.database AND d.datname = current_database(),"
+                       "   LATERAL (SELECT hashtextextended('weir ' || $1, 0) AS hash) k"
+                       "  WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted"
+                       "    AND l.classid = (k.hash >> 32 & 4294967295)::oid"
+                       "    AND l.objid = (k.hash & 4294967295)::oid)",
+                       1, parameters, &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (PQgetvalue(result, 0, 0)[0] == 't') {
+        Error taken;
+        (void)postgres_is_anothers(name, &taken);
+        report_failure(report, NULL, &taken);
+    }
+    return STATUS_OK;
+}
+
 Status postgres_check_table(Sink *base, const Relation *relation, Report *report, Error *err)
 {
     PostgresSink *sink = (PostgresSink *)base;
@@ -137,6 +200,7 @@ Status postgres_check_table(Sink *base, const Relation *relation, Report *report
         return STATUS_OK;
     }
     if (check_checkpoint(sink, report, err) != STATUS_OK ||
+        check_claim(sink, relation, table, report, err) != STATUS_OK ||
         postgres_find_table(sink, table, &sink->scratch, &found, err) != STATUS_OK) {
         return STATUS_FAIL;
     }

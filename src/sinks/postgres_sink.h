@@ -67,6 +67,7 @@ typedef struct PostgresSink {
     bool is_quiet; // the target's triggers and foreign keys do not act
     bool in_transaction;
     bool checkpoint_is_checked;
+    Str identity;      // of the target's database, for check(); ptr NULL: not asked for yet
     bool has_position; // written to by this pipeline before
     SqlTable subject;  // the table that statements are about: for messages
     Map targets;       // by the address of the relation
@@ -163,6 +164,11 @@ SqlTable postgres_place(const PostgresSink *sink, const Relation *relation);
 MUST_CHECK Status postgres_claim(PostgresSink *sink, const Relation *relation, SqlTable table,
                                  Error *err);
 MUST_CHECK Status postgres_has_rows(PostgresSink *sink, Str name, bool *ret, Error *err);
+/** ERROR_CONFIG: somebody else fills the table @name. */
+Status postgres_is_anothers(Str name, Error *err);
+#define POSTGRES_SHARE_HINT                                                \
+    "Give each pipeline tables of its own (?schema=), or let all of them " \
+    "add to what is there (?existing=keep)."
 /** ERROR_CONFIG: those of the table @name are somebody else's, and `existing` is "fail". */
 Status postgres_refuse_rows(Str name, Error *err);
 /** The quoted name. In sink->arena. */

@@ -70,6 +70,13 @@ Status postgres_empty(PostgresSink *sink, const Str *names, size_t count, Error 
     return STATUS_OK;
 }
 
+Status postgres_is_anothers(Str name, Error *err)
+{
+    error_set(err, ERROR_CONFIG, "target table %" STR_FMT " is another pipeline's, which runs now",
+              STR_ARG(name));
+    return error_hint(err, POSTGRES_SHARE_HINT);
+}
+
 // Another pipeline may be about to fill the same table, which has no rows yet. The lock is the
 // session's, so whoever comes first has it as long as it runs.
 static Status claim_table(PostgresSink *sink, Str name, Error *err)
@@ -83,11 +90,7 @@ static Status claim_table(PostgresSink *sink, Str name, Error *err)
     if (PQgetvalue(result, 0, 0)[0] == 't') {
         return STATUS_OK;
     }
-    error_set(err, ERROR_CONFIG, "target table %" STR_FMT " is another pipeline's, which runs now",
-              STR_ARG(name));
-    return error_hint(err,
-                      "Give each pipeline tables of its own (?schema=), or let all of them add "
-                      "to what is there (?existing=keep).");
+    return postgres_is_anothers(name, err);
 }
 
 Status postgres_refuse_rows(Str name, Error *err)

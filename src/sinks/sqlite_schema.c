@@ -1,6 +1,7 @@
 // Which table a relation gets: its own of before, one that somebody else made, or a new one.
 #include <stdio.h>
 
+#include "io/file.h"
 #include "sinks/sqlite_evolve.h"
 #include "sinks/sqlite_value.h"
 
@@ -204,6 +205,25 @@ static void report_rows(const SqliteSink *sink, SqlTable target, Report *report)
     }
 }
 
+// With existing=keep several may fill one table.
+static void claim(const SqliteSink *sink, SqlTable target, Report *report)
+{
+    if (sink->existing == SQL_EXISTING_KEEP) {
+        return;
+    }
+    Arena scratch = {.chunk_size = 1024};
+    Str file = file_identity(sink->db.path, &scratch);
+    report_claim(report,
+                 &(Claim){
+                     .key = str_from(arena_printf(&scratch, "%" STR_FMT "/%" STR_FMT, STR_ARG(file),
+                                                  STR_ARG(target.name))),
+                     .what = str_from(arena_printf(&scratch, "table \"%" STR_FMT "\" in \"%s\"",
+                                                   STR_ARG(target.name), sink->db.path)),
+                     .mend = STR("Use another file, or existing=keep for each of them."),
+                 });
+    arena_done(&scratch);
+}
+
 Status sqlite_check(SqliteSink *sink, const Relation *relation, Report *report, Error *err)
 {
     Arena arena = {0};
@@ -217,6 +237,7 @@ Status sqlite_check(SqliteSink *sink, const Relation *relation, Report *report, 
         status = sqlite_inspect(sink, target, &arena, &table, err);
     }
     report_name(sink, relation, target, report);
+    claim(sink, target, report);
     if (status == STATUS_OK && table.exists) {
         if (sqlite_require_fit(sink, &table, relation, true, &problem) != STATUS_OK) {
             report_failure(report, NULL, &problem);

@@ -175,3 +175,50 @@ def test_one_route_is_refused(weir, source, tmp_path):
     weir.run("run", "--until", "now")
     wait_for(lambda: not source.slots()[0][1], 20, "the slot is free")
     assert weir.run("check").out.count("Ready.") == 2
+
+
+# ---------------------------------------------------------------------------------------------
+# Two that fill one table
+# ---------------------------------------------------------------------------------------------
+
+
+def project(weir, source, place, query="", routes=1):
+    """Two pipelines into one place, or one pipeline with two routes."""
+    end = f"{{ type: {place.partition(':')[0]}, url: '{place}{query}' }}"
+    one = "{ connection: a }, { connection: b }"
+    pipelines = f"  p: {{ from: {{ connection: s }}, to: [ {one} ] }}" if routes == 2 else \
+        "  p: { from: { connection: s }, to: { connection: a } }\n  q: { from: { connection: s }, to: { connection: b } }"
+    (weir.folder / "weir.yml").write_text(ROUTES.format(
+        f"  s: {{ type: postgres, url: '{source.url}' }}\n  a: {end}\n  b: {end}", pipelines))
+
+
+def test_two_pipelines_into_one(weir, source, target):
+    """Said before the second of them is refused, or has doubled the rows of the first."""
+    source.sql(TABLE)
+    project(weir, source, target.url())
+    said = weir.run("check", code=2).out
+    assert said.count(' is filled by "p", too') == 1 and said.count("Ready.") == 1, said
+    assert weir.run("run", "--until", "now", code=None).code in (1, 2), "whichever comes second"
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_two_routes_into_one(weir, source, target):
+    source.sql(TABLE)
+    project(weir, source, target.url(), routes=2)
+    assert ' is filled by "p.a", too' in weir.run("check", code=2).out
+    assert "is filled by" in weir.run("run", "--until", "now", code=2).err
+    nothing_on(source)
+    project(weir, source, target.url(), "?existing=keep", routes=2)
+    assert weir.run("check").out.count("Ready.") == 2
+
+
+@pytest.mark.parametrize("sink", ["postgres"])
+def test_table_of_one_that_runs(weir, source, target):
+    """The lock that it has is seen, and not taken."""
+    source.sql(TABLE)
+    process = weir.start("stream", source.url, target.url(), "--name", "first")
+    process.expect("streaming")
+    weir.run("check", source.url, target.url(), "--name", "second", code=2)
+    said = weir.run("check", source.url, target.url(), "--name", "second", code=2).out
+    assert "is another pipeline's, which runs now" in said and "?existing=keep" in said
+    assert process.stop().code == 0

@@ -477,6 +477,19 @@ static void hold_file(Fixture *f, int fd)
     }
 }
 
+// Nothing of DuckDB's stops a second one in this process, and each would lose the other's commits.
+static void one_in_this_process_has_the_file(void **state)
+{
+    Fixture *f = *state;
+    Sink *another = NULL;
+    assert_ok(f, sink_start(f, NULL));
+    assert_fails(f, sink_open_another(f, false, &another), ERROR_CONFIG, "is open already");
+    sink_free(f->sink);
+    f->sink = NULL;
+    assert_ok(f, sink_open_another(f, false, &another));
+    sink_free(another);
+}
+
 static void the_file_is_in_use(void **state)
 {
     Fixture *f = *state;
@@ -704,6 +717,7 @@ int main(void)
         sink_test(there_is_no_directory),
         sink_test(cancelled_work_stops),
         sink_test(a_long_statement_is_interrupted),
+        sink_test(one_in_this_process_has_the_file),
         sink_test(the_file_is_in_use),
         sink_test(a_kill_leaves_the_last_commit),
         sink_test(memory_grows_with_the_widest_table),
