@@ -1,5 +1,8 @@
 #include "cli/project_pipelines.h"
 
+#include <libgen.h>
+#include <limits.h>
+
 #include "buffers/disk.h"
 #include "cli/pipeline_options.h"
 #include "config/project.h"
@@ -39,6 +42,20 @@ static Status find_sink(const ProjectEnd *end, const SinkOps **ret, Error *err)
     return unknown_type(&end->settings, "sink", end->type, names, err);
 }
 
+// A relative path in the file is relative to the file, wherever weir is run. The folder by its real
+// name: what a state belongs to must not depend on how one came here.
+static Str beside_file(const Project *project, Str path, Arena *arena)
+{
+    if (path.len == 0 || path.ptr[0] == '/' || path.ptr[0] == ':') {
+        return path;
+    }
+    char real[PATH_MAX];
+    char *file = str_to_cstr(arena, project->file);
+    const char *folder = dirname(file);
+    return str_from(arena_printf(arena, "%s/%" STR_FMT,
+                                 realpath(folder, real) == NULL ? folder : real, STR_ARG(path)));
+}
+
 static Status wrong_type(const Setting *url, const char *type, const char *found, Error *err)
 {
     return error_set(err, ERROR_CONFIG,
@@ -53,8 +70,7 @@ static Status load_end(Settings *settings, const char *type, bool is_source, Are
 {
     Setting *url = settings_find(settings, "url");
     if (url == NULL || url->is_list) {
-        const Setting *path = settings_find(settings, "path");
-        *ret_id = endpoint_path_id(type, path == NULL ? STR("") : path->value, arena);
+        *ret_id = endpoint_path_id(type, STR(""), arena);
         return STATUS_OK;
     }
     Endpoint endpoint;
@@ -85,6 +101,26 @@ static Status load_end(Settings *settings, const char *type, bool is_source, Are
     return STATUS_OK;
 }
 
+static void anchor(const Project *project, Settings *settings, const char *key, Arena *arena)
+{
+    Setting *setting = settings_find(settings, key);
+    if (setting != NULL && !setting->is_list) {
+        setting->value = beside_file(project, setting->value, arena);
+    }
+}
+
+// Behind load_end().
+static void anchor_paths(const Project *project, Settings *settings, const char *type, Arena *arena,
+                         Str *id)
+{
+    anchor(project, settings, "spill_dir", arena);
+    anchor(project, settings, "path", arena);
+    const Setting *path = settings_find(settings, "path");
+    if (path != NULL && !path->is_list) {
+        *id = endpoint_path_id(type, path->value, arena);
+    }
+}
+
 static Status load_jobs(const ProjectPipeline *project, Pipeline *ret, Error *err)
 {
     ret->jobs = 2;
@@ -98,53 +134,44 @@ static Status load_jobs(const ProjectPipeline *project, Pipeline *ret, Error *er
     return STATUS_OK;
 }
 
-static Status load_route(ProjectEnd *end, Arena *arena, PipelineRoute *ret, Error *err)
+static Status load_route(const Project *project, ProjectEnd *end, Arena *arena, PipelineRoute *ret,
+                         Error *err)
 {
     if (end->name.len > 0 && pipeline_check_name(end->name, err) != STATUS_OK) {
         return error_wrap(err, "%" STR_FMT, STR_ARG(end->settings.origin));
     }
     ret->name = end->name;
     ret->settings = &end->settings;
-    return find_sink(end, &ret->sink, err) == STATUS_OK
-               ? load_end(&end->settings, ret->sink->name, false, arena, &ret->id, err)
-               : STATUS_FAIL;
+    if (find_sink(end, &ret->sink, err) != STATUS_OK ||
+        load_end(ret->settings, ret->sink->name, false, arena, &ret->id, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    anchor_paths(project, ret->settings, ret->sink->name, arena, &ret->id);
+    return STATUS_OK;
 }
 
-static Status load_one(ProjectPipeline *project, Arena *arena, Pipeline *ret, Error *err)
+static Status load_one(const Project *project, ProjectPipeline *from, Arena *arena, Pipeline *ret,
+                       Error *err)
 {
-    Settings *source = &project->source.settings;
-    if (find_source(&project->source, &ret->source, err) != STATUS_OK ||
-        load_jobs(project, ret, err) != STATUS_OK ||
+    Settings *source = &from->source.settings;
+    if (find_source(&from->source, &ret->source, err) != STATUS_OK ||
+        load_jobs(from, ret, err) != STATUS_OK ||
         load_end(source, ret->source->name, true, arena, &ret->source_id, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    ret->routes = ARENA_ARRAY(arena, PipelineRoute, project->sink_count);
-    for (; ret->route_count < project->sink_count; ret->route_count++) {
+    ret->routes = ARENA_ARRAY(arena, PipelineRoute, from->sink_count);
+    for (; ret->route_count < from->sink_count; ret->route_count++) {
         size_t i = ret->route_count;
-        if (load_route(&project->sinks[i], arena, &ret->routes[i], err) != STATUS_OK) {
+        if (load_route(project, &from->sinks[i], arena, &ret->routes[i], err) != STATUS_OK) {
             return STATUS_FAIL;
         }
     }
-    if (pipeline_check_name(project->name, err) != STATUS_OK) {
-        return error_wrap(err, "%" STR_FMT, STR_ARG(project->origin));
+    if (pipeline_check_name(from->name, err) != STATUS_OK) {
+        return error_wrap(err, "%" STR_FMT, STR_ARG(from->origin));
     }
-    ret->name = project->name;
+    ret->name = from->name;
     ret->source_settings = source;
     return pipeline_validate(ret, err);
-}
-
-// A relative directory in the file is relative to the file.
-static Str beside_file(const Project *project, Str path, Arena *arena)
-{
-    if (path.len > 0 && path.ptr[0] == '/') {
-        return path;
-    }
-    size_t end = project->file.len;
-    while (end > 0 && project->file.ptr[end - 1] != '/') {
-        end--;
-    }
-    return str_from(arena_printf(arena, "%" STR_FMT "%" STR_FMT,
-                                 STR_ARG(((Str){project->file.ptr, end})), STR_ARG(path)));
 }
 
 static Str state_dir(const Project *project, Str given, Arena *arena)
@@ -180,10 +207,7 @@ static Status load_buffer(const Project *project, ProjectPipeline *from, Arena *
                                                 "%" STR_FMT ": a buffer in memory has no settings",
                                                 STR_ARG(settings->items[0].origin));
     }
-    Setting *dir = settings_find(settings, "dir");
-    if (dir != NULL && !dir->is_list) {
-        dir->value = beside_file(project, dir->value, arena);
-    }
+    anchor(project, settings, "dir", arena);
     ret->buffer = settings;
     Pipeline *parts = disk_buffer_pipelines(ret, arena);
     return check_route_names(ret, err) == STATUS_OK ? pipeline_validate(&parts[0], err)
@@ -204,7 +228,7 @@ Status project_pipelines(Str path, Str state, Str until, Arena *arena, Pipeline 
     Pipeline *pipelines = ARENA_ARRAY(arena, Pipeline, project.count);
     for (size_t i = 0; i < project.count; i++) {
         pipelines[i].state_dir = state_dir(&project, state, arena);
-        if (load_one(&project.pipelines[i], arena, &pipelines[i], err) != STATUS_OK ||
+        if (load_one(&project, &project.pipelines[i], arena, &pipelines[i], err) != STATUS_OK ||
             load_buffer(&project, &project.pipelines[i], arena, &pipelines[i], err) != STATUS_OK ||
             pipeline_parse_until(until, &pipelines[i], err) != STATUS_OK) {
             return STATUS_FAIL;

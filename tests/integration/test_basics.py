@@ -10,6 +10,7 @@ from harness.compare import assert_equal
 from harness.postgres import VERSIONS
 from harness.targets import SINKS, make_target
 from harness.wait import wait_for
+from harness.weir import Weir
 
 SHOP = """
     CREATE TABLE customers (id int PRIMARY KEY, name text NOT NULL, note text);
@@ -242,6 +243,29 @@ def test_progress_of_a_copy(weir, source, tmp_path):
     source.sql("ANALYZE t; INSERT INTO t SELECT g, repeat('x', 500) FROM generate_series(150001, 300000) g")
     said = weir.run("copy", source.url, f"file:{tmp_path}/two", "--progress", "always").err
     assert "%" in said and "100%" not in said
+
+
+def test_paths_in_a_project_are_relative_to_it(weir, source, tmp_path):
+    """Wherever weir is run, and however the file is named; on a command line they are relative to where one is."""
+    source.sql("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+    folder = tmp_path / "conf"
+    folder.mkdir()
+    (tmp_path / "link").symlink_to(folder)
+    (folder / "weir.yml").write_text(f"""
+state: kept
+connections:
+  s: {{ type: postgres, url: '{source.url}' }}
+  a: {{ type: sqlite, path: a.db }}
+  b: {{ type: file, url: 'file:./b.ndjson?format=weir' }}
+pipelines:
+  p: {{ from: {{ connection: s }}, to: [ {{ connection: a }}, {{ connection: b }} ] }}
+""")
+    for path in ("conf", "conf/weir.yml", tmp_path / "conf", "link"):
+        weir.run("run", path, "--until", "now")
+    Weir(folder).run("run", "--until", "now")
+    assert {p.name for p in folder.iterdir()} >= {"a.db", "b.ndjson", "kept"}
+    weir.drain(source.url, "sqlite:c.db")
+    assert {p.name for p in tmp_path.iterdir() if p.suffix in (".db", ".ndjson")} == {"c.db"}
 
 
 @pytest.mark.parametrize("sink", ["sqlite"])
