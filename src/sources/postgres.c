@@ -347,15 +347,13 @@ static Status postgres_resume(Source *source, const Checkpoint *checkpoint, Chec
 static Status find_publications(Postgres *postgres, Error *err)
 {
     Arena scratch = {0};
-    bool has_append = false;
-    Str untold;
+    PublicationFacts second = {0};
     Str append = postgres_append_name(postgres, &postgres->arena);
     Status status = postgres_find_owner(postgres, &scratch, err);
     if (status == STATUS_OK && postgres->owns_publication) {
-        status =
-            postgres_look_up_publication(postgres, append, &scratch, &has_append, &untold, err);
+        status = postgres_look_up_publication(postgres, append, &scratch, &second, err);
     }
-    if (has_append) {
+    if (second.exists) {
         postgres->append_publication = append;
     }
     arena_done(&scratch);

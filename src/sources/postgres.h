@@ -118,8 +118,9 @@ MUST_CHECK Status postgres_connect_walsender(Postgres *postgres, Error *err);
 /** One table that the patterns want, and how it has to be published. */
 typedef struct WantedTable {
     const CatalogTable *table;
-    bool append_only; // rows cannot be identified: inserts and truncates only
-    bool is_added;    // to a publication that was there
+    bool append_only;  // rows cannot be identified: inserts and truncates only
+    bool is_added;     // to a publication that was there
+    bool is_published; // see postgres_match_published()
 } WantedTable;
 
 typedef struct WantedTables {
@@ -170,9 +171,35 @@ MUST_CHECK Status postgres_publish(Postgres *postgres, Error *err);
 void postgres_create_publication(const Postgres *postgres, Buf *sql, Str name,
                                  const WantedTables *wanted, bool append_only);
 
-/** *ret_untold: kinds of changes that it leaves out, in words; in @arena. */
+/** What is said of a publication. */
+typedef struct PublicationFacts {
+    bool exists;
+    bool has_updates; // or deletes: Postgres refuses those of a table without replica identity
+    Str untold;       // kinds of changes that it leaves out, in words
+} PublicationFacts;
+
+/** Text in @arena. */
 MUST_CHECK Status postgres_look_up_publication(Postgres *postgres, Str name, Arena *arena,
-                                               bool *ret_exists, Str *ret_untold, Error *err);
+                                               PublicationFacts *ret, Error *err);
+
+/** ERROR_CONFIG when there is nothing to make a publication of. */
+MUST_CHECK Status postgres_require_tables(const Postgres *postgres, const WantedTables *wanted,
+                                          Error *err);
+
+/** Which of @wanted are published now, by the main publication or the second one. */
+MUST_CHECK Status postgres_match_published(Postgres *postgres, WantedTables *wanted, Error *err);
+
+/** "{1,2}": their oids, or (@unpublished_only) of those that are not. */
+void postgres_oids(const WantedTables *wanted, bool unpublished_only, Buf *ret);
+
+/** What a table without replica identity means, or NULL: nothing is wrong. In @arena. */
+const char *postgres_identity_text(const Postgres *postgres, const PublicationFacts *facts,
+                                   const WantedTable *table, Arena *arena);
+
+/** Which of the tables that were asked for by name a given publication does not have, or NULL. In
+ *  @arena. */
+const char *postgres_missing_text(const Postgres *postgres, const WantedTables *wanted,
+                                  Arena *arena);
 
 // postgres_slot.c
 

@@ -74,7 +74,7 @@ static Status check_server(Postgres *postgres, Report *report, bool needs_public
 static const char rights_query[] =
     "SELECT format('%I.%I', n.nspname, c.relname), has_schema_privilege(n.oid, 'USAGE'),"
     "       has_table_privilege(c.oid, 'SELECT') OR has_any_column_privilege(c.oid, 'SELECT'),"
-    "       pg_has_role(c.relowner, 'USAGE'),"
+    "       pg_has_role(c.relowner, 'USAGE') OR c.oid <> ALL ($2::oid[]),"
     "       format('GRANT USAGE ON SCHEMA %I TO %I;', n.nspname, current_user),"
     "       format('GRANT SELECT ON %I.%I TO %I;', n.nspname, c.relname, current_user),"
     "       format('GRANT %I TO %I;', pg_get_userbyid(c.relowner), current_user), current_user"
@@ -84,19 +84,19 @@ static const char rights_query[] =
 static Status query_rights(Postgres *postgres, const WantedTables *wanted, PGresult **ret,
                            Error *err)
 {
-    CLEANUP(buf_done) Buf oids;
-    buf_init(&oids, (size_t)LIMIT_TABLES * 12 + 2);
-    for (size_t i = 0; i < wanted->count; i++) {
-        buf_printf(&oids, "%s%u", i == 0 ? "{" : ",", wanted->items[i].table->oid);
-    }
-    buf_cstr(&oids, wanted->count == 0 ? "{}" : "}");
-    const char *parameters[] = {buf_cstring(&oids)};
+    CLEANUP(buf_done) Buf all;
+    CLEANUP(buf_done) Buf unpublished;
+    buf_init(&all, (size_t)LIMIT_TABLES * 12 + 2);
+    buf_init(&unpublished, (size_t)LIMIT_TABLES * 12 + 2);
+    postgres_oids(wanted, false, &all);
+    postgres_oids(wanted, true, &unpublished);
+    const char *parameters[] = {buf_cstring(&all), buf_cstring(&unpublished)};
     PgWait wait = postgres_wait(postgres);
-    return pg_query(postgres->sql, &wait, rights_query, 1, parameters, ret, err);
+    return pg_query(postgres->sql, &wait, rights_query, 2, parameters, ret, err);
 }
 
-static Status check_rights(Postgres *postgres, const WantedTables *wanted, bool needs_owner,
-                           Report *report, Error *err)
+static Status check_rights(Postgres *postgres, const WantedTables *wanted, Report *report,
+                           Error *err)
 {
     enum { NAME, USAGE, READS, OWNS, GRANT_USAGE, GRANT_SELECT, GRANT_OWNER, USER };
     CLEANUP(pg_result_clear) PGresult *result = NULL;
@@ -114,7 +114,7 @@ static Status check_rights(Postgres *postgres, const WantedTables *wanted, bool 
             report_problem(report, PROBLEM_MUST, PQgetvalue(result, i, GRANT_SELECT),
                            "user \"%s\" may not read table %s", user, name);
         }
-        if (needs_owner && PQgetvalue(result, i, OWNS)[0] != 't') {
+        if (postgres->owns_publication && PQgetvalue(result, i, OWNS)[0] != 't') {
             report_problem(report, PROBLEM_MUST, PQgetvalue(result, i, GRANT_OWNER),
                            "user \"%s\" may not publish table %s, which is somebody else's; or "
                            "let its owner make a publication, and name it with --publication",
@@ -182,11 +182,13 @@ static void add_ddl(Postgres *postgres, Report *report, Str name, const WantedTa
 }
 
 // Tables whose rows cannot be identified: what works, what does not, and what mends it.
-static void check_identity(const WantedTables *wanted, Report *report)
+static void check_identity(const Postgres *postgres, const PublicationFacts *facts,
+                           const WantedTables *wanted, Arena *arena, Report *report)
 {
     for (size_t i = 0; i < wanted->count; i++) {
         const CatalogTable *table = wanted->items[i].table;
-        if (!wanted->items[i].append_only) {
+        const char *text = postgres_identity_text(postgres, facts, &wanted->items[i], arena);
+        if (text == NULL) {
             continue;
         }
         CLEANUP(buf_done) Buf sql;
@@ -196,13 +198,34 @@ static void check_identity(const WantedTables *wanted, Report *report)
         buf_char(&sql, '.');
         pg_identifier(&sql, table->name);
         buf_cstr(&sql, " REPLICA IDENTITY FULL;  -- or give it a primary key");
-        report_problem(
-            report, PROBLEM_NOTE, buf_cstring(&sql),
-            "table \"%" STR_FMT ".%" STR_FMT
-            "\" has no replica identity: its inserts are streamed, its updates and deletes "
-            "cannot be",
-            STR_ARG(table->schema), STR_ARG(table->name));
+        report_problem(report, PROBLEM_NOTE, buf_cstring(&sql), "%s", text);
     }
+}
+
+static void check_missing(const Postgres *postgres, const WantedTables *wanted, Arena *arena,
+                          Report *report)
+{
+    const char *text = postgres_missing_text(postgres, wanted, arena);
+    if (text == NULL) {
+        return;
+    }
+    CLEANUP(buf_done) Buf sql;
+    buf_init(&sql, 1 << 20);
+    buf_cstr(&sql, "ALTER PUBLICATION ");
+    pg_identifier(&sql, postgres->publication_name);
+    const char *before = " ADD TABLE ";
+    for (size_t i = 0; i < wanted->count; i++) {
+        const CatalogTable *table = wanted->items[i].table;
+        if (!wanted->items[i].is_published) {
+            buf_cstr(&sql, before);
+            pg_identifier(&sql, table->schema);
+            buf_char(&sql, '.');
+            pg_identifier(&sql, table->name);
+            before = ", ";
+        }
+    }
+    buf_char(&sql, ';');
+    report_problem(report, PROBLEM_NOTE, buf_cstring(&sql), "%s", text);
 }
 
 // Of a publication that is there.
@@ -222,31 +245,40 @@ static void check_kinds(const Postgres *postgres, Str untold, Report *report)
                    STR_ARG(postgres->publication_name), STR_ARG(untold));
 }
 
+static Status look_at_publication(Postgres *postgres, Arena *arena, WantedTables *wanted,
+                                  PublicationFacts *ret, Error *err)
+{
+    if (postgres_wanted(postgres, arena, wanted, err) != STATUS_OK ||
+        postgres_find_owner(postgres, arena, err) != STATUS_OK ||
+        postgres_look_up_publication(postgres, postgres->publication_name, arena, ret, err) !=
+            STATUS_OK ||
+        postgres_require_tables(postgres, wanted, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return postgres_match_published(postgres, wanted, err);
+}
+
 static Status check_publication(Postgres *postgres, Report *report, bool *ret_streams, Error *err)
 {
     Arena scratch = {0};
     WantedTables wanted;
-    bool exists = false;
-    Str untold = {0};
-    Status status = postgres_wanted(postgres, &scratch, &wanted, err);
-    if (status == STATUS_OK) {
-        status = postgres_look_up_publication(postgres, postgres->publication_name, &scratch,
-                                              &exists, &untold, err);
-    }
-    if (status == STATUS_OK && exists) {
+    PublicationFacts facts;
+    Status status = look_at_publication(postgres, &scratch, &wanted, &facts, err);
+    if (status == STATUS_OK && facts.exists) {
         report_problem(report, PROBLEM_FACT, NULL, "publication \"%" STR_FMT "\" exists",
                        STR_ARG(postgres->publication_name));
-        check_kinds(postgres, untold, report);
+        check_kinds(postgres, facts.untold, report);
+        check_missing(postgres, &wanted, &scratch, report);
     } else if (status == STATUS_OK) {
         add_ddl(postgres, report, postgres->publication_name, &wanted, false);
         add_ddl(postgres, report, postgres_append_name(postgres, &scratch), &wanted, true);
     }
     if (status == STATUS_OK) {
-        check_identity(&wanted, report);
-        status = check_server(postgres, report, !exists, ret_streams, err);
+        check_identity(postgres, &facts, &wanted, &scratch, report);
+        status = check_server(postgres, report, !facts.exists, ret_streams, err);
     }
     if (status == STATUS_OK) {
-        status = check_rights(postgres, &wanted, !exists, report, err);
+        status = check_rights(postgres, &wanted, report, err);
     }
     arena_done(&scratch);
     return status;
@@ -255,12 +287,8 @@ static Status check_publication(Postgres *postgres, Report *report, bool *ret_st
 // What is in a publication of somebody else's; otherwise what the patterns want.
 static Status would_publish(Postgres *postgres, Error *err)
 {
-    Arena scratch = {0};
-    Status status = postgres_find_owner(postgres, &scratch, err);
-    arena_done(&scratch);
-    return status == STATUS_OK ? postgres_published(postgres, postgres->owns_publication,
-                                                    &postgres->arena, &postgres->published, err)
-                               : STATUS_FAIL;
+    return postgres_published(postgres, postgres->owns_publication, &postgres->arena,
+                              &postgres->published, err);
 }
 
 Status postgres_check(Source *source, const Checkpoint *checkpoint, Report *report,

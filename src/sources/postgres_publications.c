@@ -7,6 +7,8 @@
 
 static const char append_suffix[] = "_append";
 
+enum { MISSING_SHOWN = 20 };
+
 // ---------------------------------------------------------------------------------------------
 // Names
 // ---------------------------------------------------------------------------------------------
@@ -54,7 +56,7 @@ void postgres_choose_names(Postgres *postgres)
 typedef struct Publication {
     bool exists;
     bool all_tables;
-    Str untold;           // kinds of changes that it leaves out
+    PublicationFacts facts;
     CatalogTable *tables; // named in it: oid, schema and name only
     size_t count;
 } Publication;
@@ -71,7 +73,7 @@ static Status read_publication(Postgres *postgres, Str name, Arena *arena, Publi
             "       CASE WHEN NOT p.pubupdate THEN 'updates' END,"
             "       CASE WHEN NOT p.pubdelete THEN 'deletes' END,"
             "       CASE WHEN NOT p.pubtruncate THEN 'truncates' END),"
-            "       r.prrelid, n.nspname, c.relname"
+            "       p.pubupdate OR p.pubdelete, r.prrelid, n.nspname, c.relname"
             "  FROM pg_publication p LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid"
             "  LEFT JOIN pg_class c ON c.oid = r.prrelid"
             "  LEFT JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = $1",
@@ -81,17 +83,19 @@ static Status read_publication(Postgres *postgres, Str name, Arena *arena, Publi
     int rows = PQntuples(result);
     *ret =
         (Publication){.exists = rows > 0, .tables = ARENA_ARRAY(arena, CatalogTable, (size_t)rows)};
+    if (rows > 0) {
+        ret->all_tables = PQgetvalue(result, 0, 0)[0] == 't';
+        ret->facts.untold = str_copy(arena, str_from(PQgetvalue(result, 0, 1)));
+        ret->facts.has_updates = PQgetvalue(result, 0, 2)[0] == 't';
+        ret->facts.exists = true;
+    }
     for (int i = 0; i < rows; i++) {
-        ret->all_tables = PQgetvalue(result, i, 0)[0] == 't';
-        if (i == 0) {
-            ret->untold = str_copy(arena, str_from(PQgetvalue(result, i, 1)));
-        }
         uint64_t oid;
-        if (!PQgetisnull(result, i, 2) && str_to_uint64(str_from(PQgetvalue(result, i, 2)), &oid)) {
+        if (!PQgetisnull(result, i, 3) && str_to_uint64(str_from(PQgetvalue(result, i, 3)), &oid)) {
             ret->tables[ret->count++] = (CatalogTable){
                 .oid = (uint32_t)oid,
-                .schema = str_copy(arena, str_from(PQgetvalue(result, i, 3))),
-                .name = str_copy(arena, str_from(PQgetvalue(result, i, 4))),
+                .schema = str_copy(arena, str_from(PQgetvalue(result, i, 4))),
+                .name = str_copy(arena, str_from(PQgetvalue(result, i, 5))),
             };
         }
     }
@@ -276,29 +280,163 @@ static Status publish_owned(Postgres *postgres, WantedTables *wanted, Arena *are
     return STATUS_OK;
 }
 
-static void tell_append_only(const Postgres *postgres, const CatalogTable *table)
+// ---------------------------------------------------------------------------------------------
+// What is said of them, at a start and by `weir check`
+// ---------------------------------------------------------------------------------------------
+
+// A partitioned table is published by any of its leaves, and a leaf with any table above it.
+static const char match_query[] =
+    "WITH published AS MATERIALIZED (SELECT c.oid FROM pg_publication_tables t"
+    "   JOIN pg_namespace n ON n.nspname = t.schemaname"
+    "   JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename"
+    "  WHERE t.pubname IN ($1, $2)),"
+    " family AS MATERIALIZED (SELECT oid FROM published"
+    "  UNION SELECT a.relid FROM published p, pg_partition_ancestors(p.oid) a)"
+    " SELECT w.oid FROM unnest($3::oid[]) AS w (oid)"
+    "  WHERE w.oid IN (SELECT oid FROM family)"
+    "     OR EXISTS (SELECT FROM pg_partition_ancestors(w.oid) a JOIN published p"
+    "                ON p.oid = a.relid)";
+
+static WantedTable *find_wanted(WantedTables *wanted, uint64_t oid)
 {
-    notice_tell(&postgres->base.context.notice,
-                "table \"%" STR_FMT ".%" STR_FMT
-                "\" has no replica identity: its inserts are streamed, its updates "
-                "and deletes cannot be (weir check says what mends it)",
-                STR_ARG(table->schema), STR_ARG(table->name));
+    for (size_t i = 0; i < wanted->count; i++) {
+        if (wanted->items[i].table->oid == oid) {
+            return &wanted->items[i];
+        }
+    }
+    return NULL;
+}
+
+Status postgres_match_published(Postgres *postgres, WantedTables *wanted, Error *err)
+{
+    Arena scratch = {0};
+    CLEANUP(buf_done) Buf oids;
+    buf_init(&oids, (size_t)LIMIT_TABLES * 12 + 2);
+    postgres_oids(wanted, false, &oids);
+    const char *parameters[] = {str_to_cstr(&scratch, postgres->publication_name),
+                                str_to_cstr(&scratch, postgres_append_name(postgres, &scratch)),
+                                buf_cstring(&oids)};
+    PgWait wait = postgres_wait(postgres);
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    Status status = pg_query(postgres->sql, &wait, match_query, 3, parameters, &result, err);
+    for (int i = 0; status == STATUS_OK && i < PQntuples(result); i++) {
+        uint64_t oid;
+        WantedTable *table = str_to_uint64(str_from(PQgetvalue(result, i, 0)), &oid)
+                                 ? find_wanted(wanted, oid)
+                                 : NULL;
+        if (table != NULL) {
+            table->is_published = true;
+        }
+    }
+    arena_done(&scratch);
+    return status;
+}
+
+void postgres_oids(const WantedTables *wanted, bool unpublished_only, Buf *ret)
+{
+    buf_char(ret, '{');
+    for (size_t i = 0; i < wanted->count; i++) {
+        if (!unpublished_only || !wanted->items[i].is_published) {
+            buf_printf(ret, "%s%u", ret->len == 1 ? "" : ",", wanted->items[i].table->oid);
+        }
+    }
+    buf_char(ret, '}');
+}
+
+const char *postgres_identity_text(const Postgres *postgres, const PublicationFacts *facts,
+                                   const WantedTable *table, Arena *arena)
+{
+    bool is_given = !postgres->owns_publication;
+    if (!table->append_only || (is_given && !table->is_published)) {
+        return NULL;
+    }
+    Str schema = table->table->schema;
+    Str name = table->table->name;
+    if (is_given && facts->has_updates) {
+        return arena_printf(arena,
+                            "table \"%" STR_FMT ".%" STR_FMT
+                            "\" has no replica identity: as publication \"%" STR_FMT
+                            "\" has it, Postgres refuses every update and delete of its rows",
+                            STR_ARG(schema), STR_ARG(name), STR_ARG(postgres->publication_name));
+    }
+    return arena_printf(arena,
+                        "table \"%" STR_FMT ".%" STR_FMT
+                        "\" has no replica identity: its inserts are streamed, its updates and "
+                        "deletes cannot be",
+                        STR_ARG(schema), STR_ARG(name));
+}
+
+const char *postgres_missing_text(const Postgres *postgres, const WantedTables *wanted,
+                                  Arena *arena)
+{
+    size_t count = 0;
+    CLEANUP(buf_done) Buf text;
+    buf_init(&text, 1 << 20);
+    for (size_t i = 0; i < wanted->count; i++) {
+        const CatalogTable *table = wanted->items[i].table;
+        if (wanted->items[i].is_published) {
+            continue;
+        }
+        if (count++ < MISSING_SHOWN) {
+            buf_printf(&text, "%s\"%" STR_FMT ".%" STR_FMT "\"", count == 1 ? "" : ", ",
+                       STR_ARG(table->schema), STR_ARG(table->name));
+        }
+    }
+    if (count == 0 || postgres->tables.count == 0 || postgres->owns_publication) {
+        return NULL;
+    }
+    if (count > MISSING_SHOWN) {
+        buf_printf(&text, " and %zu more", count - MISSING_SHOWN);
+    }
+    return arena_printf(
+        arena, "publication \"%" STR_FMT "\" does not have %s: asked for, and not streamed",
+        STR_ARG(postgres->publication_name), buf_cstring(&text));
 }
 
 // Somebody else's publication is read as it is.
-static Status tell_untold(Postgres *postgres, Arena *arena, Error *err)
+static Status tell_given(Postgres *postgres, WantedTables *wanted, Arena *arena,
+                         PublicationFacts *ret, Error *err)
 {
-    Publication given;
-    if (read_publication(postgres, postgres->publication_name, arena, &given, err) != STATUS_OK) {
+    const Notice *notice = &postgres->base.context.notice;
+    if (postgres_look_up_publication(postgres, postgres->publication_name, arena, ret, err) !=
+            STATUS_OK ||
+        postgres_match_published(postgres, wanted, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (given.untold.len > 0) {
-        notice_tell(&postgres->base.context.notice,
+    if (ret->untold.len > 0) {
+        notice_tell(notice,
                     "publication \"%" STR_FMT "\" does not publish %" STR_FMT
                     ": the target will be without them",
-                    STR_ARG(postgres->publication_name), STR_ARG(given.untold));
+                    STR_ARG(postgres->publication_name), STR_ARG(ret->untold));
+    }
+    const char *missing = postgres_missing_text(postgres, wanted, arena);
+    if (missing != NULL) {
+        notice_tell(notice, "%s", missing);
     }
     return STATUS_OK;
+}
+
+static void tell_identity(const Postgres *postgres, const PublicationFacts *facts,
+                          const WantedTables *wanted, Arena *arena)
+{
+    bool is_start = !postgres->stream.is_started;
+    for (size_t i = 0; i < wanted->count; i++) {
+        const WantedTable *table = &wanted->items[i];
+        const char *text = postgres_identity_text(postgres, facts, table, arena);
+        if (text != NULL && (is_start || table->is_added)) {
+            notice_tell(&postgres->base.context.notice, "%s (weir check says what mends it)", text);
+        }
+    }
+}
+
+Status postgres_require_tables(const Postgres *postgres, const WantedTables *wanted, Error *err)
+{
+    if (wanted->count > 0 || !postgres->owns_publication) {
+        return STATUS_OK;
+    }
+    error_set(err, ERROR_CONFIG, "there is no table to stream in database \"%" STR_FMT "\"",
+              STR_ARG(postgres->database));
+    return error_hint(err, "Create a table first, or connect to another database.");
 }
 
 Status postgres_publish(Postgres *postgres, Error *err)
@@ -310,34 +448,30 @@ Status postgres_publish(Postgres *postgres, Error *err)
     if (status == STATUS_OK && is_start) {
         status = postgres_find_owner(postgres, &scratch, err);
     }
-    if (status == STATUS_OK && wanted.count == 0 && postgres->owns_publication && is_start) {
-        error_set(err, ERROR_CONFIG, "there is no table to stream in database \"%" STR_FMT "\"",
-                  STR_ARG(postgres->database));
-        status = error_hint(err, "Create a table first, or connect to another database.");
+    if (status == STATUS_OK && is_start) {
+        status = postgres_require_tables(postgres, &wanted, err);
     }
     if (status == STATUS_OK && postgres->owns_publication) {
         status = publish_owned(postgres, &wanted, &scratch, err);
     }
+    PublicationFacts facts = {0};
     if (status == STATUS_OK && is_start && !postgres->owns_publication) {
-        status = tell_untold(postgres, &scratch, err);
+        status = tell_given(postgres, &wanted, &scratch, &facts, err);
     }
-    for (size_t i = 0; status == STATUS_OK && i < wanted.count; i++) {
-        if (wanted.items[i].append_only && (is_start || wanted.items[i].is_added)) {
-            tell_append_only(postgres, wanted.items[i].table);
-        }
+    if (status == STATUS_OK) {
+        tell_identity(postgres, &facts, &wanted, &scratch);
     }
     arena_done(&scratch);
     return status;
 }
 
-Status postgres_look_up_publication(Postgres *postgres, Str name, Arena *arena, bool *ret_exists,
-                                    Str *ret_untold, Error *err)
+Status postgres_look_up_publication(Postgres *postgres, Str name, Arena *arena,
+                                    PublicationFacts *ret, Error *err)
 {
     Publication given;
     if (read_publication(postgres, name, arena, &given, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    *ret_exists = given.exists;
-    *ret_untold = given.untold;
+    *ret = given.facts;
     return STATUS_OK;
 }

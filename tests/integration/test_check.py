@@ -7,7 +7,7 @@ import pytest
 
 from harness.wait import wait_for
 
-from test_errors import TABLE, drop_slot, run_sql
+from test_errors import TABLE, drop_slot, role, run_sql  # noqa: F401
 
 ROUTES = "connections:\n{}\npipelines:\n{}\n"
 
@@ -175,6 +175,24 @@ def test_one_route_is_refused(weir, source, tmp_path):
     weir.run("run", "--until", "now")
     wait_for(lambda: not source.slots()[0][1], 20, "the slot is free")
     assert weir.run("check").out.count("Ready.") == 2
+
+
+def test_no_tables(weir, source):
+    assert "there is no table" in both_refuse(weir, source.url, "null:")
+    nothing_on(source)
+
+
+def test_new_table_of_somebody_else(weir, source, tmp_path, role):
+    """Only its owner may add it to the publication, which is there already."""
+    source.sql(TABLE + f"ALTER ROLE {role} REPLICATION; GRANT CREATE ON DATABASE {source.name} TO {role};"
+               f"ALTER TABLE t OWNER TO {role}")
+    url = source.server.url(source.name, user=role)
+    weir.drain(url, "null:")
+    wait_for(lambda: not source.slots()[0][1], 20, "the slot is free")
+    ready(weir, url, "null:")
+    source.sql(f"CREATE TABLE theirs (id int PRIMARY KEY); GRANT SELECT ON theirs TO {role}")
+    assert "may not publish table public.theirs" in weir.run("check", url, "null:", code=2).out
+    assert "must be owner of table theirs" in weir.run("stream", url, "null:", "--until", "now", code=2).err
 
 
 # ---------------------------------------------------------------------------------------------

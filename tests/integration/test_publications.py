@@ -1,6 +1,7 @@
 """Tables that come, go and come back: the publication moves while the stream runs."""
 import time
 
+import psycopg
 import pytest
 
 from harness.targets import SINKS
@@ -230,6 +231,31 @@ def test_kinds_that_are_not_published(pipeline, publish):
     pipeline.source.sql("ALTER PUBLICATION mine SET (publish = 'insert, update, delete, truncate')")
     assert BACK in pipeline.drain(*OWN).text
     pipeline.check([("public", "stays"), ("public", "moves")])
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_given_publication_and_tables_asked_for(pipeline):
+    """What it does not have is named; a table that it breaks in the application is, too."""
+    pipeline.source.sql(TABLES + """
+        CREATE TABLE m (id int PRIMARY KEY) PARTITION BY RANGE (id);
+        CREATE TABLE m1 PARTITION OF m FOR VALUES FROM (0) TO (100);
+        CREATE TABLE nokey (v text); INSERT INTO nokey VALUES ('x');
+        ALTER PUBLICATION mine SET TABLE stays, m""")
+    asked = [word for table in ("stays", "moves", "m", "nokey") for word in ("--table", table)]
+    words = (pipeline.source.url, pipeline.target.url(), *OWN, *asked)
+
+    def both(*, says, not_says):
+        wait_for(lambda: not any(slot[1] for slot in pipeline.source.slots()), 20, "the slot is free")
+        for text in (pipeline.weir.run("check", *words).out, pipeline.weir.drain(*words).err):
+            assert says in text and not_says not in text, text
+    both(says='publication "mine" does not have "public.moves", "public.nokey": asked for, and not streamed',
+         not_says="no replica identity")
+    assert 'ALTER PUBLICATION "mine" ADD TABLE "public"."moves", "public"."nokey";' in pipeline.weir.run("check", *words).out
+    pipeline.source.sql("ALTER PUBLICATION mine ADD TABLE moves, nokey")
+    both(says='table "public.nokey" has no replica identity: as publication "mine" has it, Postgres refuses every update',
+         not_says="does not have")
+    with pytest.raises(psycopg.Error, match="cannot update table"):
+        pipeline.source.sql("UPDATE nokey SET v = 'y'")
 
 
 @pytest.mark.parametrize("sink", ["sqlite"])
