@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from harness.wait import wait_for
+from harness.hub import Buffered
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a'), (2, 'b');"
 sqlite = pytest.mark.parametrize("sink", ["sqlite"])
@@ -216,12 +216,27 @@ def test_a_log_for_machines(pipeline):
     assert failed["level"] == "error" and "weir_p" in failed["error"] and "--name" in failed["hint"]
 
 
+def test_a_log_of_several_for_machines(make_hub):
+    """Each line says of whom it is."""
+    hub = make_hub(Buffered, "sqlite", "file")
+    hub.source.sql(TABLE + "CREATE TABLE customers (id int PRIMARY KEY, name text)")
+    for _ in range(2):
+        lines = logged(hub.weir.run("run", hub.file, "--until", "now", "--log-format", "json").err)
+        assert all(line["pipeline"] == "hub" for line in lines)
+        assert {line.get("route") for line in lines if line["message"] == "done"} == {"buffer", "sqlite", "file"}
+    hub.source.sql("SELECT pg_drop_replication_slot('weir_hub')")
+    lines = logged(hub.weir.run("run", hub.file, "--until", "now", "--log-format", "json", code=2).err)
+    (failed,) = [line for line in lines if line["level"] == "error"]
+    assert failed["message"] == "failed" and failed["pipeline"] == "hub" and "weir_hub" in failed["error"]
+
+
 def test_mistakes_for_machines(weir, source, tmp_path):
     """Also those that end a command before it has begun."""
     source.sql(TABLE)
     (tmp_path / "precious").write_text("x\n")
     for words in (["stream", source.url, "sqlte:x.db"], ["copy", source.url, f"file:{tmp_path}/precious"],
-                  ["slots", "drop", source.url, "missing"], ["init", "precious"]):
+                  ["slots", "drop", source.url, "missing"], ["init", "precious"], ["run", "missing.yml"],
+                  ["check", "missing.yml"]):
         *_, failed = logged(weir.run(*words, "--log-format", "json", code=2).err)
         assert failed["level"] == "error" and failed["message"] == "failed" and failed["error"], failed
 
