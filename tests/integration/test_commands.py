@@ -105,7 +105,7 @@ def test_init(weir, source, folder):
     file.write_text(text.replace("postgres://localhost/shop", source.url).replace("type: duckdb", "type: sqlite"))
     assert "Ready." in weir.run("check", *where).out
     weir.run("run", *where, "--until", "now")
-    assert (weir.folder / "shop.duckdb").exists() and len(source.slots()) == 1
+    assert file.with_name("shop.duckdb").exists() and len(source.slots()) == 1
 
 
 def test_init_where_nothing_can_be_made(weir):
