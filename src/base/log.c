@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/map.h"
+#include "base/utf8.h"
 
 enum {
     LINE_MAX_BYTES = 16 * 1024,
@@ -49,6 +50,7 @@ static void quoted(Buf *line, Str text)
     buf_char(line, '"');
     for (size_t i = 0; i < text.len; i++) {
         unsigned char c = (unsigned char)text.ptr[i];
+        size_t len = utf8_character(text.ptr + i, text.len - i);
         if (c == '"' || c == '\\') {
             buf_char(line, '\\');
             buf_char(line, (char)c);
@@ -56,8 +58,11 @@ static void quoted(Buf *line, Str text)
             buf_cstr(line, "\\n");
         } else if (c < 0x20) {
             buf_printf(line, "\\u%04x", c);
+        } else if (len == 0) { // a server's words before it knows the encoding, a file's name
+            buf_cstr(line, "\xef\xbf\xbd");
         } else {
-            buf_char(line, (char)c);
+            buf_bytes(line, text.ptr + i, len);
+            i += len - 1;
         }
     }
     buf_char(line, '"');

@@ -2,52 +2,7 @@
 
 #include <assert.h>
 
-// ---------------------------------------------------------------------------------------------
-// UTF-8
-// ---------------------------------------------------------------------------------------------
-
-static bool is_tail(uint8_t byte)
-{
-    return (byte & 0xc0) == 0x80;
-}
-
-// Length of the multi-byte sequence at @at, 0 when it is not valid. The second byte of four of the
-// lead bytes has a narrower range: it excludes overlong forms, surrogates and what is above
-// U+10FFFF (Unicode standard, table 3-7).
-static size_t utf8_sequence(const uint8_t *at, const uint8_t *end)
-{
-    size_t left = (size_t)(end - at);
-    uint8_t lead = at[0];
-    if (lead >= 0xc2 && lead <= 0xdf) {
-        return left >= 2 && is_tail(at[1]) ? 2 : 0;
-    }
-    if (lead >= 0xe0 && lead <= 0xef) {
-        uint8_t low = lead == 0xe0 ? 0xa0 : 0x80;
-        uint8_t high = lead == 0xed ? 0x9f : 0xbf;
-        return left >= 3 && at[1] >= low && at[1] <= high && is_tail(at[2]) ? 3 : 0;
-    }
-    if (lead >= 0xf0 && lead <= 0xf4) {
-        uint8_t low = lead == 0xf0 ? 0x90 : 0x80;
-        uint8_t high = lead == 0xf4 ? 0x8f : 0xbf;
-        return left >= 4 && at[1] >= low && at[1] <= high && is_tail(at[2]) && is_tail(at[3]) ? 4
-                                                                                              : 0;
-    }
-    return 0;
-}
-
-bool utf8_is_valid(Str text)
-{
-    const uint8_t *at = (const uint8_t *)text.ptr;
-    const uint8_t *end = text.len == 0 ? at : at + text.len;
-    while (at < end) {
-        size_t len = *at < 0x80 ? 1 : utf8_sequence(at, end);
-        if (len == 0) {
-            return false;
-        }
-        at += len;
-    }
-    return true;
-}
+#include "base/utf8.h"
 
 // ---------------------------------------------------------------------------------------------
 // Strings
@@ -119,7 +74,7 @@ static bool write_string(Buf *out, Str text, bool lossy)
             escape(out, *at++);
             continue;
         }
-        size_t len = utf8_sequence(at, end);
+        size_t len = utf8_character((const char *)at, (size_t)(end - at));
         if (len > 0) {
             buf_bytes(out, at, len);
         } else if (lossy) {
@@ -250,7 +205,7 @@ static const char *skip_string(const char *at, const char *end)
             continue;
         }
         size_t len = (uint8_t)*at < 0x80 ? 0 // a control character
-                                         : utf8_sequence((const uint8_t *)at, (const uint8_t *)end);
+                                         : utf8_character(at, (size_t)(end - at));
         if (len == 0) {
             return NULL;
         }

@@ -10,9 +10,6 @@
 /** Arrays and objects inside each other that json_embed() follows. */
 enum { JSON_DEPTH_MAX = 65536 };
 
-/** Every sequence is the shortest form of a code point that is not a surrogate. */
-bool utf8_is_valid(Str text);
-
 /**
  * @text in quotes. Escaped is what RFC 8259 requires and nothing else: the quote, the backslash,
  * and control characters, as \b \f \n \r \t where there is such a form and \u00xx otherwise, just

@@ -1,8 +1,8 @@
 #include <assert.h>
 
+#include "base/utf8.h"
 #include "codec/codec.h"
 #include "codec/formats.h"
-#include "codec/json.h"
 
 typedef struct Format {
     const Codec *versions[2]; // versions 1 and 2; a format without versions has the first only

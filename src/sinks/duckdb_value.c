@@ -49,64 +49,6 @@ static DuckParse parse_bool(Str text, uint8_t *ret)
     return DUCK_PARSE_OK;
 }
 
-// Bytes of the character at @at: 1 to 4, or 0 when it is not one. Overlong forms, surrogates and
-// what lies behind U+10FFFF are told by the second byte.
-static size_t utf8_character(const unsigned char *at, size_t left)
-{
-    unsigned char low = 0x80;
-    unsigned char high = 0xbf;
-    size_t len;
-    if (at[0] < 0x80) {
-        return 1;
-    }
-    if (at[0] >= 0xc2 && at[0] <= 0xdf) {
-        len = 2;
-    } else if (at[0] >= 0xe0 && at[0] <= 0xef) {
-        len = 3;
-        low = at[0] == 0xe0 ? 0xa0 : low;
-        high = at[0] == 0xed ? 0x9f : high;
-    } else if (at[0] >= 0xf0 && at[0] <= 0xf4) {
-        len = 4;
-        low = at[0] == 0xf0 ? 0x90 : low;
-        high = at[0] == 0xf4 ? 0x8f : high;
-    } else {
-        return 0;
-    }
-    if (left < len || at[1] < low || at[1] > high) {
-        return 0;
-    }
-    for (size_t i = 2; i < len; i++) {
-        if (at[i] < 0x80 || at[i] > 0xbf) {
-            return 0;
-        }
-    }
-    return len;
-}
-
-bool duck_is_utf8(Str text)
-{
-    const unsigned char *at = (const unsigned char *)text.ptr;
-    size_t left = text.len;
-    while (left > 0) {
-        uint64_t word;
-        if (left >= sizeof(word)) {
-            memcpy(&word, at, sizeof(word));
-            if ((word & UINT64_C(0x8080808080808080)) == 0) {
-                at += sizeof(word);
-                left -= sizeof(word);
-                continue;
-            }
-        }
-        size_t len = utf8_character(at, left);
-        if (len == 0) {
-            return false;
-        }
-        at += len;
-        left -= len;
-    }
-    return true;
-}
-
 size_t duck_cell_size(DuckType type)
 {
     switch (type.kind) {

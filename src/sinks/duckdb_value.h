@@ -55,9 +55,6 @@ typedef enum DuckParse {
     DUCK_PARSE_CANNOT_HOLD // it is one, and DuckDB's type has no place for it
 } DuckParse;
 
-/** Well-formed UTF-8: DuckDB's text must be. */
-bool duck_is_utf8(Str text);
-
 /** Bytes of one cell of a fixed size; 0 for VARCHAR, JSON and BLOB. */
 size_t duck_cell_size(DuckType type);
 

@@ -4,6 +4,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 
 // DuckDB collects up to a hundred chunks before they go to the table, whatever size their text has;
 // these keep large values from piling up there.
@@ -200,7 +201,7 @@ Status duck_writer_value(DuckWriter *writer, uint16_t at, Value value, Error *er
     if (column->type.kind == DUCK_BLOB) {
         return write_blob(writer, at, value, err);
     }
-    if (!duck_is_utf8(value_str(value))) {
+    if (!utf8_is_valid(value_str(value))) {
         error_set(err, ERROR_DATA, "column \"%" STR_FMT "\": text that came is not UTF-8",
                   STR_ARG(column->name));
         return error_hint(err, "DuckDB keeps nothing else. Mend the value in the source; databases "

@@ -1,5 +1,6 @@
 // The JSON writer, with bytes of any kind: what it accepts is one line of JSON, strings come out as
 // JSON strings, and nothing that is not UTF-8 gets through.
+#include "base/utf8.h"
 #include "codec/json.h"
 #include "fuzz.h"
 

@@ -110,6 +110,9 @@ static void a_line_is_whole_however_large_a_field_is(void **context)
         write_with('x', 20000, LOG_TEXT, line);
         assert_non_null(strstr(line, "said a=\"\\\"\\n\" n=5\n"));
     }
+    // Nor is it anything but UTF-8, whatever somebody's words are in.
+    write_with('\xe9', 2, LOG_JSON, line);
+    assert_non_null(strstr(line, ",\"large\":\"\xef\xbf\xbd\xef\xbf\xbd\",\"n\":5}\n"));
     // At the edge, too, there is always room for its end.
     for (size_t len = 16200; len < 16384; len++) {
         write_with('x', len, LOG_JSON, line);

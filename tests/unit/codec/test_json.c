@@ -59,7 +59,6 @@ static void test_every_byte_is_seen_everywhere(void **state)
             buf_reset(&slow);
             bool valid = json_string(&fast, (Str){text, sizeof(text)});
             assert_int_equal(valid, byte < 0x80);
-            assert_int_equal(utf8_is_valid((Str){text, sizeof(text)}), byte < 0x80);
             if (valid) {
                 escape_slowly(&slow, (Str){text, sizeof(text)});
                 assert_true(str_equal(buf_view(&fast), buf_view(&slow)));
@@ -97,52 +96,6 @@ static void test_random_text(void **state)
     }
     buf_done(&fast);
     buf_done(&slow);
-}
-
-static size_t encode_point(uint32_t point, char ret[static 4])
-{
-    if (point < 0x80) {
-        ret[0] = (char)point;
-        return 1;
-    }
-    if (point < 0x800) {
-        ret[0] = (char)(0xc0 | point >> 6);
-        ret[1] = (char)(0x80 | (point & 63));
-        return 2;
-    }
-    if (point < 0x10000) {
-        ret[0] = (char)(0xe0 | point >> 12);
-        ret[1] = (char)(0x80 | (point >> 6 & 63));
-        ret[2] = (char)(0x80 | (point & 63));
-        return 3;
-    }
-    ret[0] = (char)(0xf0 | point >> 18);
-    ret[1] = (char)(0x80 | (point >> 12 & 63));
-    ret[2] = (char)(0x80 | (point >> 6 & 63));
-    ret[3] = (char)(0x80 | (point & 63));
-    return 4;
-}
-
-static void test_every_code_point(void **state)
-{
-    for (uint32_t point = 0; point < 0x120000; point++) {
-        char bytes[4];
-        size_t len = encode_point(point, bytes);
-        bool is_surrogate = point >= 0xd800 && point <= 0xdfff;
-        bool expected = !is_surrogate && point <= 0x10ffff;
-        if (utf8_is_valid((Str){bytes, len}) != expected) {
-            fail_msg("U+%04X", point);
-        }
-        for (size_t cut = 1; cut < len; cut++) {
-            assert_false(utf8_is_valid((Str){bytes, cut}));
-        }
-    }
-    assert_false(utf8_is_valid(STR("\xc0\x80")));         // NUL in two bytes
-    assert_false(utf8_is_valid(STR("\xe0\x9f\xbf")));     // U+07FF in three
-    assert_false(utf8_is_valid(STR("\xf0\x8f\xbf\xbf"))); // U+FFFF in four
-    assert_false(utf8_is_valid(STR("\xf8\x88\x80\x80\x80")));
-    assert_false(utf8_is_valid(STR("\x80")));
-    assert_false(utf8_is_valid(STR("\xc3(")));
 }
 
 static void test_lossy(void **state)
@@ -334,7 +287,6 @@ int main(void)
         cmocka_unit_test(test_strings_are_escaped),
         cmocka_unit_test(test_every_byte_is_seen_everywhere),
         cmocka_unit_test(test_random_text),
-        cmocka_unit_test(test_every_code_point),
         cmocka_unit_test(test_lossy),
         cmocka_unit_test(test_base64),
         cmocka_unit_test(test_numbers),

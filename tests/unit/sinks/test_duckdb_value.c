@@ -330,41 +330,6 @@ static void uuids(void **state)
     refused(TYPE(UUID), "00000000-0000-0000-0000-0000000000-0", SYNTAX);
 }
 
-static void utf8(void **state)
-{
-    (void)state;
-    static const char *const right[] = {"",
-                                        "ascii only, and long enough for words",
-                                        "é",
-                                        "\xe2\x82\xac",
-                                        "\xf0\x9f\x98\x80",
-                                        "\xed\x9f\xbf",
-                                        "\xee\x80\x80",
-                                        "\xf4\x8f\xbf\xbf",
-                                        "12345678\xc2\x80"};
-    static const char *const wrong[] = {"\x80",
-                                        "\xc0\x80",
-                                        "\xc1\xbf",
-                                        "\xc3",
-                                        "\xe2\x82",
-                                        "\xe0\x9f\xbf",
-                                        "\xed\xa0\x80",
-                                        "\xf0\x8f\xbf\xbf",
-                                        "\xf4\x90\x80\x80",
-                                        "\xf5\x80\x80\x80",
-                                        "\xff",
-                                        "1234567\xc3",
-                                        "\xe2\x82\x41",
-                                        "\xf0\x9f\x98\x41",
-                                        "\xc3\xc3"};
-    for (size_t i = 0; i < ARRAY_LEN(right); i++) {
-        assert_true(duck_is_utf8(str_from(right[i])));
-    }
-    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
-        assert_false(duck_is_utf8(str_from(wrong[i])));
-    }
-}
-
 // Every prefix of a text of fixed form is refused or is a value of its own, and reads nothing
 // behind its end: the copies are as long as they say.
 static void prefixes(void **state)
@@ -439,7 +404,6 @@ int main(void)
         cmocka_unit_test(timestamps),
         cmocka_unit_test(intervals),
         cmocka_unit_test(uuids),
-        cmocka_unit_test(utf8),
         cmocka_unit_test(prefixes),
         cmocka_unit_test(literals),
     };

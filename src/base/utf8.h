@@ -1,0 +1,34 @@
+// UTF-8 as table 3-7 of the Unicode standard has it: each character is the shortest form of a code
+// point that is no surrogate.
+#pragma once
+
+#include "base/str.h"
+
+/** Bytes of the character at @at, of which there are @left, at least one: 1 to 4, or 0 when it is
+ *  not one. */
+static inline size_t utf8_character(const char *at, size_t left)
+{
+    const uint8_t *bytes = (const uint8_t *)at;
+    uint8_t lead = bytes[0];
+    if (lead < 0x80) {
+        return 1;
+    }
+    if (lead < 0xc2 || lead > 0xf4) {
+        return 0;
+    }
+    size_t len = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    // Overlong forms, surrogates and what lies behind U+10FFFF are told by the second byte.
+    uint8_t low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+    uint8_t high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+    if (left < len || bytes[1] < low || bytes[1] > high) {
+        return 0;
+    }
+    for (size_t i = 2; i < len; i++) {
+        if ((bytes[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    return len;
+}
+
+bool utf8_is_valid(Str text);
