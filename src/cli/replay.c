@@ -1,4 +1,5 @@
 // weir replay: one route of a pipeline with a disk buffer gets once more what the buffer has.
+#include "base/buf.h"
 #include "buffers/disk.h"
 #include "cli/command.h"
 #include "cli/crew.h"
@@ -42,6 +43,18 @@ static Status find_pipeline(const Pipeline *pipelines, size_t count, Str name, c
                      STR_ARG(name));
 }
 
+static Status several_routes(const Pipeline *pipeline, Error *err)
+{
+    CLEANUP(buf_done) Buf names;
+    buf_init(&names, ERROR_MESSAGE_MAX);
+    for (size_t i = 0; i < pipeline->route_count; i++) {
+        buf_printf(&names, "%s%" STR_FMT, i == 0 ? "" : ", ", STR_ARG(pipeline->routes[i].name));
+    }
+    error_set(err, ERROR_CONFIG, "the pipeline \"%" STR_FMT "\" has %zu routes: %s",
+              STR_ARG(pipeline->name), pipeline->route_count, buf_cstring(&names));
+    return error_hint(err, "Say which with --route NAME.");
+}
+
 static Status find_route(const Pipeline *pipeline, Str name, size_t *ret, Error *err)
 {
     for (size_t i = 0; i < pipeline->route_count; i++) {
@@ -50,6 +63,9 @@ static Status find_route(const Pipeline *pipeline, Str name, size_t *ret, Error 
             *ret = i;
             return STATUS_OK;
         }
+    }
+    if (name.len == 0) {
+        return several_routes(pipeline, err);
     }
     error_set(err, ERROR_CONFIG, "the pipeline \"%" STR_FMT "\" has no route \"%" STR_FMT "\"",
               STR_ARG(pipeline->name), STR_ARG(name));

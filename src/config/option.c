@@ -114,6 +114,23 @@ static bool parse_choice(Str text, const char *const *choices, int *ret)
     return false;
 }
 
+// Up to the next comma that is not between double quotes.
+static bool next_item(Str *rest, Str *ret)
+{
+    bool quoted = false;
+    size_t end = 0;
+    for (; end < rest->len && (quoted || rest->ptr[end] != ','); end++) {
+        quoted = quoted != (rest->ptr[end] == '"');
+    }
+    if (quoted) {
+        return str_split(rest, ',', ret); // it is no quote: nothing closes it
+    }
+    bool has_more = rest->ptr != NULL;
+    *ret = (Str){rest->ptr, end};
+    *rest = end < rest->len ? (Str){rest->ptr + end + 1, rest->len - end - 1} : (Str){NULL, 0};
+    return has_more;
+}
+
 static StrList split_list(Str text, Arena *arena)
 {
     size_t most = 1;
@@ -123,7 +140,7 @@ static StrList split_list(Str text, Arena *arena)
     StrList list = {.items = ARENA_ARRAY(arena, Str, most)};
     Str rest = text.len == 0 ? (Str){NULL, 0} : text;
     Str item;
-    while (str_split(&rest, ',', &item)) {
+    while (next_item(&rest, &item)) {
         item = str_trim(item);
         if (item.len > 0) {
             list.items[list.count++] = str_copy(arena, item);

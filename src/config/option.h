@@ -23,7 +23,8 @@ typedef enum OptionType {
     OPTION_TYPE_SIZE,   // int64_t, bytes: 64kB, 16MB, 1GB (powers of 1024)
     OPTION_TYPE_MS,     // int64_t, milliseconds: 500ms, 10s, 5min, 1h
     OPTION_TYPE_CHOICE, // int: index into choices
-    OPTION_TYPE_LIST,   // StrList: comma-separated, or a YAML sequence
+    OPTION_TYPE_LIST,   // StrList: comma-separated ("a,b" in double quotes is one), or a YAML
+                        // sequence
 } OptionType;
 
 typedef struct Option {

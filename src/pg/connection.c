@@ -59,6 +59,44 @@ void pg_literal(Buf *sql, Str text)
 // Errors
 // ---------------------------------------------------------------------------------------------
 
+static Str conn_value(const char *value)
+{
+    return str_from(value == NULL || value[0] == '\0' ? "?" : value);
+}
+
+Str pg_describe(const PGconn *conn, Arena *arena)
+{
+    Str host = conn_value(PQhost(conn));
+    Str port = conn_value(PQport(conn));
+    Str name = conn_value(PQdb(conn));
+    Str user = conn_value(PQuser(conn));
+    return str_from(arena_printf(
+        arena, "database \"%" STR_FMT "\" on %" STR_FMT ":%" STR_FMT " as \"%" STR_FMT "\"",
+        STR_ARG(name), STR_ARG(host), STR_ARG(port), STR_ARG(user)));
+}
+
+// libpq writes a line for every address that it tried, some with indented advice below: one line
+// of them, and the first advice as *ret_advice (empty: none).
+static Str one_line(const char *text, Arena *arena, Str *ret_advice)
+{
+    CLEANUP(buf_done) Buf out;
+    buf_init(&out, ERROR_MESSAGE_MAX);
+    *ret_advice = STR("");
+    Str rest = str_from(text);
+    Str line;
+    size_t lines = 0;
+    while (str_split(&rest, '\n', &line)) {
+        bool is_advice = line.len > 0 && line.ptr[0] == '\t';
+        line = str_trim(line);
+        if (is_advice) {
+            *ret_advice = ret_advice->len == 0 ? line : *ret_advice;
+        } else if (line.len > 0) {
+            buf_printf(&out, "%s%" STR_FMT, lines++ == 0 ? "" : "; ", STR_ARG(line));
+        }
+    }
+    return str_copy(arena, buf_view(&out));
+}
+
 static bool in_class(const char *sqlstate, const char *class)
 {
     return strncmp(sqlstate, class, strlen(class)) == 0;
@@ -104,13 +142,24 @@ static Str result_field(const PGresult *result, int code)
     return str_trim(str_from(result == NULL ? NULL : PQresultErrorField(result, code)));
 }
 
+// A source and several targets may be connected to: it has to be said which one is gone.
+static Status connection_lost(const PGconn *conn, Str reason, const char *what, Error *err)
+{
+    Arena scratch = {.chunk_size = 1024};
+    Str advice;
+    Str where = pg_describe(conn, &scratch);
+    Str text = reason.len > 0 ? reason : one_line(PQerrorMessage(conn), &scratch, &advice);
+    error_set(err, ERROR_TRANSIENT, "%s: the connection to %" STR_FMT " was lost: %" STR_FMT, what,
+              STR_ARG(where), STR_ARG(text));
+    arena_done(&scratch);
+    return STATUS_FAIL;
+}
+
 Status pg_result_error(PGconn *conn, const PGresult *result, const char *what, Error *err)
 {
     Str primary = result_field(result, PG_DIAG_MESSAGE_PRIMARY);
     if (primary.len == 0 || PQstatus(conn) == CONNECTION_BAD) {
-        Str text = primary.len > 0 ? primary : str_trim(str_from(PQerrorMessage(conn)));
-        return error_set(err, ERROR_TRANSIENT, "%s: the connection was lost: %" STR_FMT, what,
-                         STR_ARG(text));
+        return connection_lost(conn, primary, what, err);
     }
     Str detail = result_field(result, PG_DIAG_MESSAGE_DETAIL);
     Str hint = result_field(result, PG_DIAG_MESSAGE_HINT);
@@ -315,44 +364,6 @@ static ErrorKind connect_error_kind(const char *text)
         }
     }
     return ERROR_TRANSIENT;
-}
-
-static Str conn_value(const char *value)
-{
-    return str_from(value == NULL || value[0] == '\0' ? "?" : value);
-}
-
-Str pg_describe(const PGconn *conn, Arena *arena)
-{
-    Str host = conn_value(PQhost(conn));
-    Str port = conn_value(PQport(conn));
-    Str name = conn_value(PQdb(conn));
-    Str user = conn_value(PQuser(conn));
-    return str_from(arena_printf(
-        arena, "database \"%" STR_FMT "\" on %" STR_FMT ":%" STR_FMT " as \"%" STR_FMT "\"",
-        STR_ARG(name), STR_ARG(host), STR_ARG(port), STR_ARG(user)));
-}
-
-// libpq writes a line for every address that it tried, some with indented advice below: one line
-// of them, and the first advice as *ret_advice (empty: none).
-static Str one_line(const char *text, Arena *arena, Str *ret_advice)
-{
-    CLEANUP(buf_done) Buf out;
-    buf_init(&out, ERROR_MESSAGE_MAX);
-    *ret_advice = STR("");
-    Str rest = str_from(text);
-    Str line;
-    size_t lines = 0;
-    while (str_split(&rest, '\n', &line)) {
-        bool is_advice = line.len > 0 && line.ptr[0] == '\t';
-        line = str_trim(line);
-        if (is_advice) {
-            *ret_advice = ret_advice->len == 0 ? line : *ret_advice;
-        } else if (line.len > 0) {
-            buf_printf(&out, "%s%" STR_FMT, lines++ == 0 ? "" : "; ", STR_ARG(line));
-        }
-    }
-    return str_copy(arena, buf_view(&out));
 }
 
 static Status connect_failed(PGconn *conn, Status status, Arena *arena, Error *err)

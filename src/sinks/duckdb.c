@@ -285,11 +285,7 @@ static Status duck_prepare_table(Sink *base, const Relation *was, const Relation
     if (begin(sink, err) != STATUS_OK || duck_append_end(sink, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (duck_prepare(sink, was, now, err) != STATUS_OK) {
-        return error_wrap(err, "prepare table \"%" STR_FMT ".%" STR_FMT "\"", STR_ARG(now->schema),
-                          STR_ARG(now->name));
-    }
-    return STATUS_OK;
+    return duck_prepare(sink, was, now, err);
 }
 
 static bool duck_keeps_rows(Sink *base, const Relation *relation)

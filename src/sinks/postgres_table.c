@@ -161,10 +161,22 @@ Status postgres_make_schema(PostgresSink *sink, Str schema, Error *err)
     if (PQntuples(result) > 0) {
         return STATUS_OK;
     }
+    // Another session may make it meanwhile: then this waits for its commit, and fails all the
+    // same.
+    Error refusal = {0};
     buf_reset(&sink->sql);
-    buf_cstr(&sink->sql, "CREATE SCHEMA IF NOT EXISTS ");
+    buf_cstr(&sink->sql, "SAVEPOINT weir_schema; CREATE SCHEMA IF NOT EXISTS ");
     sql_identifier(&sink->sql, schema);
-    return postgres_run_buf(sink, err);
+    buf_cstr(&sink->sql, "; RELEASE weir_schema");
+    if (postgres_run_buf(sink, &refusal) == STATUS_OK) {
+        return STATUS_OK;
+    }
+    bool is_made = strcmp(refusal.sqlstate, "23505") == 0 || strcmp(refusal.sqlstate, "42P06") == 0;
+    if (is_made) {
+        return postgres_run(sink, "ROLLBACK TO weir_schema; RELEASE weir_schema", err);
+    }
+    *err = refusal;
+    return STATUS_FAIL;
 }
 
 static Relation *with_target_types(PostgresSink *sink, const Relation *relation, Arena *arena)

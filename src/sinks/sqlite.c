@@ -195,11 +195,7 @@ static Status sqlite_prepare_table(Sink *base, const Relation *was, const Relati
     if (begin(sink, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (sqlite_prepare(sink, was, now, err) != STATUS_OK) {
-        return error_wrap(err, "prepare table \"%" STR_FMT ".%" STR_FMT "\"", STR_ARG(now->schema),
-                          STR_ARG(now->name));
-    }
-    return STATUS_OK;
+    return sqlite_prepare(sink, was, now, err);
 }
 
 static Status sqlite_has_shape(Sink *base, const Relation *relation, bool *ret, Error *err)

@@ -269,6 +269,7 @@ def test_replay(hub):
     # And what cannot be done is said, without any harm.
     refused = {("--route", "sqlite", "--from", lsn): "has tables",
                ("--route", "fle", "--from", lsn): "no route",
+               ("--from", lsn): "has 2 routes: sqlite, file",
                ("--route", "file", "--from", "FF/0"): "has 0/",
                ("--route", "file", "--from", "0/1"): "has 0/",
                ("--route", "file", "--from", "yesterday"): "takes an LSN",

@@ -43,6 +43,8 @@ def says(ended, *words):
     (["stream", NOWHERE, "null:", "--jobs", "many"], ["jobs", "many"]),
     (["stream", NOWHERE, "null:", "--jobs", "0"], ["jobs", "1"]),
     (["stream", NOWHERE, "null:", "--name", "../x"], ["../x", "name"]),
+    (["stream", NOWHERE, "null:", "--name", ""], ["--name", "empty"]),
+    (["stream", NOWHERE, "null:", "--table="], ["--table", "empty"]),
     (["stream", NOWHERE, "null:", "--slot", "My-Slot"], ["My-Slot", "lower-case"]),
     (["stream", "postgres://127.0.0.1:port/shop", "null:"], ["port"]),
     (["--verison"], ['"--verison"', '"weir --version"']),
@@ -571,6 +573,39 @@ def test_rows_that_went_missing_in_the_target(pipeline):
         pipeline.check()  # the whole row was in the stream: it could be made again
     else:
         says(ended, "t", "1")
+
+
+@pytest.mark.parametrize("sink", ["postgres"])
+def test_a_lost_connection_has_a_name(pipeline):
+    """Two servers may be connected to: it is said which one is gone."""
+    pipeline.source.sql(TABLE)
+    process = pipeline.start()
+    pipeline.settle(process)
+    said = f'the connection to database \\"{pipeline.target.database.name}\\" on 127.0.0.1:'
+    for lost, said in ((pipeline.target.database, said), (pipeline.source, "the replication stream was ended")):
+        lost.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                 " WHERE application_name LIKE 'weir/%' AND datname = current_database()")
+        pipeline.source.sql("INSERT INTO t SELECT max(id) + 1, 'x' FROM t")
+        process.expect(said)
+        pipeline.settle(process)
+    assert process.stop().code == 0
+    pipeline.check()
+
+
+def test_somebody_else_makes_the_schema(weir, source, make_database, servers):
+    """At the same time: it is there, and that is what was wanted."""
+    target = make_database(on=servers.get(16))  # on the source's own server a slot would wait for the transaction
+    source.sql(TABLE)
+    with target.server.connect(target.name) as other:
+        other.autocommit = False
+        other.execute("CREATE SCHEMA app")
+        process = weir.start("stream", source.url, f"{target.url}?schema=app", "--until", "now")
+        wait_for(lambda: target.one(
+            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%CREATE SCHEMA%' AND wait_event_type = 'Lock'"),
+            20, lambda: "it waits for the other\n" + process.logs())
+        other.commit()
+    assert process.wait().code == 0, process.ended()
+    assert target.one("SELECT count(*) FROM app.t") == 2
 
 
 @pytest.mark.parametrize("command", ["stream", "run"])

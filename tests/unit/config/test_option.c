@@ -78,6 +78,12 @@ static void values_are_parsed(void **context)
     assert_int_equal(fields.time, 120000);
     assert_int_equal(apply_one("choice", "red"), STATUS_OK);
     assert_int_equal(fields.choice, 0);
+    assert_int_equal(apply_one("list", "s.\"a,b\",\"c\"\",\",d"), STATUS_OK);
+    assert_int_equal(fields.list.count, 3);
+    assert_true(str_is(fields.list.items[0], "s.\"a,b\""));
+    assert_true(str_is(fields.list.items[1], "\"c\"\",\""));
+    assert_int_equal(apply_one("list", "a\"b,c"), STATUS_OK);
+    assert_int_equal(fields.list.count, 2);
     assert_int_equal(apply_one("list", "a, b ,,c"), STATUS_OK);
     assert_int_equal(fields.list.count, 3);
     assert_true(str_is(fields.list.items[1], "b"));
