@@ -334,6 +334,22 @@ static void close_states(Runner *runner)
     }
 }
 
+// It holds the source's history back, and nobody has asked for it who does not read on.
+static void say_what_stays(const Runner *runner, Error *err)
+{
+    bool makes = runner->pipeline->source->check != NULL;
+    if (!runner->has_begun || !makes || err->kind == ERROR_TRANSIENT ||
+        err->kind == ERROR_CANCELLED) {
+        return;
+    }
+    char hint[ERROR_MESSAGE_MAX];
+    (void)snprintf(hint, sizeof(hint), "%.1500s", err->hint);
+    error_set_hint(err,
+                   "%s%sWhat was made on the source stays, and holds its WAL, until the next start "
+                   "goes on: weir slots list shows it, weir slots drop takes it away.",
+                   hint, hint[0] == '\0' ? "" : " ");
+}
+
 Status runner_run(Runner *runner, Error *err)
 {
     run_loop(runner);
@@ -344,6 +360,7 @@ Status runner_run(Runner *runner, Error *err)
     if (runner->failure.message[0] == '\0') {
         return error_set(err, ERROR_CANCELLED, "interrupted before everything was delivered");
     }
+    say_what_stays(runner, &runner->failure);
     if (err != NULL) {
         *err = runner->failure;
     }

@@ -202,6 +202,7 @@ static Status store_start(Branch *branch, const Checkpoint *merged, const Checkp
         copy_entry(merged, STR("source"), &own);
     }
     branch->start = is_new ? start : route_durable(branch->route);
+    branch->runner->has_begun = branch->runner->has_begun || is_new;
     Status status = state_own(branch->state, err);
     if (status == STATUS_OK) {
         status = route_store(branch->route, &own, err);

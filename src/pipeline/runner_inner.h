@@ -52,7 +52,8 @@ struct Runner {
     pthread_t source_thread;
     bool threads_run;
     bool has_states;
-    bool is_whole; // of the source thread: the last batch ended a transaction
+    bool has_begun; // this run was the first start of a route
+    bool is_whole;  // of the source thread: the last batch ended a transaction
     Position until;
     atomic_uint_fast64_t head;     // Lsn: end of the source's history as far as it is known
     atomic_uint_fast64_t received; // Lsn

@@ -159,6 +159,18 @@ def test_first_start_with_a_buffer_that_is_refused(pipeline):
     nothing_on(pipeline.source)
 
 
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_what_stays_is_said(pipeline):
+    """Nobody could have known before the first row."""
+    pipeline.source.sql(TABLE + "INSERT INTO t VALUES (3, E'a\\nb')")
+    run_sql(pipeline.target, "CREATE TABLE t (id int PRIMARY KEY, v text CHECK (v NOT LIKE '%b'))")
+    ended = pipeline.weir.run("stream", pipeline.source.url, pipeline.target.url(), "--until", "now", code=None)
+    assert ended.code in (1, 2) and len(pipeline.source.slots()) == 1
+    assert "weir slots drop takes it away" in said_by(ended)[1]
+    again = pipeline.weir.run("stream", pipeline.source.url, pipeline.target.url(), "--until", "now", code=None)
+    assert "weir slots drop" not in again.err, "it goes on"
+
+
 def test_one_route_is_refused(weir, source, tmp_path):
     """Then nothing is made of the other."""
     source.sql(TABLE)
