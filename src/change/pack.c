@@ -236,6 +236,8 @@ bool pack_relation(Packer *packer, const Relation *relation, Buf *out)
     put_number(out, relation->file);
     buf_be64(out, relation->definition);
     buf_be64(out, relation->published);
+    put_number(out, (uint64_t)relation->highest);
+    buf_char(out, relation->is_unclear);
     return true;
 }
 
@@ -331,13 +333,19 @@ MUST_CHECK static bool take_relation(Reader *in, Arena *scratch, uint32_t *ret_i
 {
     uint8_t version;
     uint8_t key_is_primary;
+    uint8_t is_unclear;
+    uint32_t highest;
     if (!take_version(in, &version) || !take_u32(in, ret_id) || *ret_id == 0 ||
         !take_u32(in, &ret->oid) || !take_text(in, &ret->schema) || !take_text(in, &ret->name) ||
         !take_identity(in, ret) || !take_columns(in, scratch, ret) || !take_key(in, scratch, ret) ||
         !reader_u8(in, &key_is_primary) || key_is_primary > 1 || !take_u32(in, &ret->file) ||
-        !reader_u64(in, &ret->definition) || !reader_u64(in, &ret->published)) {
+        !reader_u64(in, &ret->definition) || !reader_u64(in, &ret->published) ||
+        !take_u32(in, &highest) || highest > INT16_MAX || !reader_u8(in, &is_unclear) ||
+        is_unclear > 1) {
         return false;
     }
+    ret->highest = (int16_t)highest;
+    ret->is_unclear = is_unclear == 1;
     ret->key_is_primary = key_is_primary == 1;
     return reader_left(in) == 0;
 }

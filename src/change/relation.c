@@ -110,14 +110,38 @@ static bool attnums_are_in_order(const Relation *relation)
     return true;
 }
 
+// Whether those columns of @now that are added have other numbers than the next ones.
+static bool skips_numbers(const Relation *was, const Relation *now)
+{
+    int16_t last = was->highest;
+    for (uint16_t i = 0; i < now->column_count; i++) {
+        const Column *column = &now->columns[i];
+        if (column->attnum == 0 || find_same(was, now, column) >= 0) {
+            continue;
+        }
+        if (last > 0 && column->attnum != last + 1) {
+            return true;
+        }
+        last = column->attnum;
+    }
+    return false;
+}
+
 bool relation_is_uncertain(const Relation *was, const Relation *now)
 {
+    if (now->is_unclear || skips_numbers(was, now)) {
+        return true;
+    }
     bool moved = false;
     bool gone = false; // from the catalog: the message is older than that
     for (uint16_t i = 0; i < now->column_count; i++) {
         const Column *column = &now->columns[i];
         int found = relation_find_column(was, column->name);
         gone = gone || column->attnum == 0;
+        int16_t had = found < 0 ? 0 : was->columns[found].attnum;
+        if (column->attnum == 0 && had > 0 && relation_find_attnum(now, had) >= 0) {
+            return true; // its number goes by another name
+        }
         bool known = found >= 0 && column->attnum > 0 && was->columns[found].attnum > 0;
         if (!known || was->columns[found].attnum == column->attnum) {
             continue;
@@ -146,7 +170,7 @@ bool relation_has_gap(const Relation *was, const Relation *now)
 bool relation_is_same(const Relation *a, const Relation *b)
 {
     return a->file == b->file && a->definition == b->definition && a->published == b->published &&
-           relation_equal(a, b);
+           a->highest == b->highest && a->is_unclear == b->is_unclear && relation_equal(a, b);
 }
 
 static bool same_type(const Column *a, const Column *b)

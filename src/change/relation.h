@@ -67,6 +67,10 @@ typedef struct Relation {
     // What makes it published: digest of the publication's entries for it and of their versions,
     // which are others whenever changes may have been left out. 0: not known.
     uint64_t published;
+    // The highest attnum that was given by then, to whatever column: one that is added gets the
+    // next. 0: not known. At least, when the catalogs were ahead of the message.
+    int16_t highest;
+    bool is_unclear; // which columns its are could not be told from the catalogs
 } Relation;
 
 /** Relation.published of a table whose inserts and truncates only are told, and of one that is not
@@ -94,6 +98,10 @@ Relation *relation_copy(Arena *arena, const Relation *relation);
  * when a name has another attnum than before, either its column was dropped and a new one has the
  * name (ADD b_new, DROP b, RENAME b_new TO b), or that is only going to happen in the stream. What
  * such a table has in the end can be read from the source, and from nowhere else.
+ *
+ * Nor can it when an added column does not have the next number. Columns have come and gone in
+ * between, and a description from then may have had one of them in its place; or it was there
+ * before and only not published, as a generated one is.
  */
 bool relation_is_uncertain(const Relation *was, const Relation *now);
 

@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "base/limits.h"
+#include "pg/catalog_match.h"
 #include "pg/copy_text.h"
 
 // One row a column. Domains are followed down to their base type, each level's typmod being the
@@ -14,7 +15,9 @@ static const char column_query[] =
     "  SELECT attrelid, attnum, attname, atttypid, atttypmod, attnotnull,"
     "         attgenerated <> '' AS generated, atthasdef OR attidentity <> '' AS has_default,"
     "         CASE WHEN atthasmissing THEN (attmissingval::text::text[])[1] END AS missing,"
-    "         pg_attribute.xmin::text AS version, relfilenode AS file"
+    "         pg_attribute.xmin::text AS version, relfilenode AS file, relnatts,"
+    "         EXISTS (SELECT FROM pg_publication_rel r WHERE r.prrelid = attrelid"
+    "                    AND to_jsonb(r) ->> 'prattrs' IS NOT NULL) AS has_list" // none in 14
     "    FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid"
     "   WHERE attrelid = ANY ($1::oid[]) AND attnum > 0 AND NOT attisdropped),"
     " base (attrelid, attnum, oid, typmod, depth) AS ("
@@ -29,7 +32,8 @@ static const char column_query[] =
     "        CASE WHEN t.typelem <> 0 AND t.typlen = -1"
     "              AND t.typsubscript = 'pg_catalog.array_subscript_handler'::regproc"
     "             THEN 'a' ELSE t.typtype END,"
-    "        col.attnotnull, col.generated, col.has_default, col.missing, col.version, col.file"
+    "        col.attnotnull, col.generated, col.has_default, col.missing, col.version, col.file,"
+    "        col.relnatts, col.has_list"
     "   FROM col JOIN base USING (attrelid, attnum) JOIN pg_type t ON t.oid = base.oid"
     "  ORDER BY col.attrelid, col.attnum, base.depth DESC";
 
@@ -235,6 +239,8 @@ static void read_columns(const PGresult *result, Arena *arena, const CatalogTabl
         if (table != NULL) {
             table->definition = digest_columns(result, first, end);
             table->file = field_oid(result, first, 15);
+            table->highest = (int16_t)field_number(result, first, 16, 0, LIMIT_COLUMNS);
+            table->has_column_list = field_bool(result, first, 17);
             table->column_count = (uint16_t)MIN(end - first, LIMIT_COLUMNS);
             table->columns = ARENA_ARRAY(arena, CatalogColumn, table->column_count);
             for (int i = 0; i < table->column_count; i++) {
@@ -394,6 +400,7 @@ Status catalog_relation(const CatalogTable *table, const Str *published, size_t 
     relation->identity = table->identity;
     relation->file = table->file;
     relation->definition = table->definition;
+    relation->highest = table->highest;
     relation->columns = ARENA_ARRAY(arena, Column, table->column_count);
     for (uint16_t i = 0; i < table->column_count; i++) {
         if (is_published(&table->columns[i], published, published_count)) {
@@ -439,88 +446,9 @@ static Status describe_type(const Catalog *catalog, Arena *arena, Column *column
     return STATUS_OK;
 }
 
-static const CatalogColumn *column_by_name(const CatalogTable *table, Str name)
+static Status describe_column(const Catalog *catalog, const CatalogColumn *known,
+                              const PgoutputColumn *sent, Arena *arena, Column *ret, Error *err)
 {
-    for (uint16_t i = 0; table != NULL && i < table->column_count; i++) {
-        if (str_equal(table->columns[i].column.name, name)) {
-            return &table->columns[i];
-        }
-    }
-    return NULL;
-}
-
-static bool message_has(const PgoutputRelation *message, Str name)
-{
-    for (uint16_t i = 0; i < message->column_count; i++) {
-        if (str_equal(message->columns[i].name, name)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-// A column that was renamed since the message was written: both lists are in attnum order, so when
-// they are equally long, the catalog's column at the same place is the same one, provided that its
-// own name is not elsewhere in the message.
-static const CatalogColumn *column_by_place(const CatalogTable *table,
-                                            const PgoutputRelation *message, uint16_t at)
-{
-    if (table == NULL) {
-        return NULL;
-    }
-    uint16_t place = 0;
-    const CatalogColumn *found = NULL;
-    for (uint16_t i = 0; i < table->column_count; i++) {
-        if (!table->columns[i].is_generated) {
-            found = place == at ? &table->columns[i] : found;
-            place++;
-        }
-    }
-    bool same_length = place == message->column_count;
-    return same_length && found != NULL && !message_has(message, found->column.name) ? found : NULL;
-}
-
-// The same when there are columns that the message does not have. Attribute numbers are given in
-// order and never again: so a column that is alive now and comes, without a gap in the numbers,
-// behind one that the message names, is the message's next one. (The type is looked at because a
-// publication may leave columns out.)
-static const CatalogColumn *column_by_number(const CatalogTable *table,
-                                             const PgoutputRelation *message, uint16_t at)
-{
-    int steps = 0;
-    const CatalogColumn *found = NULL;
-    while (found == NULL && steps < at) {
-        steps++;
-        found = column_by_name(table, message->columns[at - steps].name);
-    }
-    steps += found == NULL ? 1 : 0; // none before it has its name still: counted from the first
-    ptrdiff_t next = found == NULL ? 0 : found - table->columns + 1;
-    int attnum = found == NULL ? 0 : found->column.attnum;
-    for (; steps > 0 && table != NULL && next < table->column_count; next++) {
-        found = &table->columns[next];
-        if (found->column.attnum != ++attnum) {
-            return NULL; // a dropped column is in between: the message may mean that one
-        }
-        steps -= found->is_generated ? 0 : 1;
-    }
-    bool fits = steps == 0 && found != NULL &&
-                found->column.type_oid == message->columns[at].type_oid &&
-                !message_has(message, found->column.name);
-    return fits ? found : NULL;
-}
-
-static Status describe_column(const Catalog *catalog, const CatalogTable *table,
-                              const PgoutputRelation *message, uint16_t at, Arena *arena,
-                              Column *ret, Error *err)
-{
-    const PgoutputColumn *sent = &message->columns[at];
-    const CatalogColumn *known = column_by_name(table, sent->name);
-    if (known == NULL) {
-        known = column_by_place(table, message, at);
-    }
-    if (known == NULL) {
-        known = column_by_number(table, message, at);
-    }
     *ret = known == NULL ? (Column){0} : known->column;
     ret->name = sent->name;
     ret->is_identity = sent->is_key;
@@ -531,6 +459,7 @@ static Status describe_column(const Catalog *catalog, const CatalogTable *table,
     }
     ret->type_oid = sent->type_oid;
     ret->typmod = sent->typmod;
+    ret->missing_value = (Str){0}; // a value of the other type
     return describe_type(catalog, arena, ret, err);
 }
 
@@ -579,6 +508,7 @@ Status catalog_describe(const Catalog *catalog, const PgoutputRelation *message,
         return STATUS_FAIL;
     }
     const CatalogTable *table = found.count == 0 ? NULL : &found.items[0];
+    TableMatch match = catalog_match(table, message, arena);
     Relation relation = {
         .oid = message->oid,
         .schema = message->schema,
@@ -586,12 +516,14 @@ Status catalog_describe(const Catalog *catalog, const PgoutputRelation *message,
         .identity = message->identity,
         .file = table == NULL ? 0 : table->file,
         .definition = table == NULL ? 0 : table->definition,
+        .highest = match.highest,
+        .is_unclear = !match.is_clear,
         .column_count = message->column_count,
         .columns = ARENA_ARRAY(arena, Column, message->column_count),
     };
     for (uint16_t i = 0; i < message->column_count; i++) {
-        if (describe_column(catalog, table, message, i, arena, &relation.columns[i], err) !=
-            STATUS_OK) {
+        if (describe_column(catalog, match.columns[i], &message->columns[i], arena,
+                            &relation.columns[i], err) != STATUS_OK) {
             return STATUS_FAIL;
         }
     }

@@ -28,8 +28,10 @@ typedef struct CatalogTable {
     // not known.
     int64_t row_estimate;
     int64_t byte_estimate;
-    uint32_t file;       // see Relation
-    uint64_t definition; // see Relation
+    uint32_t file;        // see Relation
+    uint64_t definition;  // see Relation
+    int16_t highest;      // see Relation
+    bool has_column_list; // in some publication
     uint16_t column_count;
     CatalogColumn *columns; // in attnum order; dropped ones are left out
     // attnums in key order; 0 when there is none

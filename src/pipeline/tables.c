@@ -1,7 +1,8 @@
 // The stored form of a table is lines of tab-separated fields in COPY's text escaping: one line for
 // the table, one for each column.
 //
-//   1 state copied_at oid schema name identity file definition published key_is_primary key-indexes
+//   1 state copied_at oid schema name identity file definition published highest key_is_primary
+//     key-indexes
 //   name attnum type typmod type_name base_type base_typmod base_name kind identity not_null
 #include "pipeline/tables.h"
 
@@ -10,7 +11,7 @@
 #include "base/limits.h"
 #include "pg/copy_text.h"
 
-enum { FORMAT_VERSION = 1, TABLE_FIELDS = 12, COLUMN_FIELDS = 11 };
+enum { FORMAT_VERSION = 1, TABLE_FIELDS = 13, COLUMN_FIELDS = 11 };
 
 static const char *const state_names[] = {"pending", "copying", "ready"};
 
@@ -75,7 +76,13 @@ static void take_place(Tables *tables, Table *table)
 void tables_set_target(Tables *tables, Table *table, const Relation *relation)
 {
     (void)pthread_mutex_lock(&tables->lock);
-    table->target = relation_copy(&tables->arena, relation);
+    Relation *target = relation_copy(&tables->arena, relation);
+    // A description by a message may know less than an earlier one.
+    if (table->target != NULL && table->target->highest > target->highest) {
+        target->highest = table->target->highest;
+    }
+    target->is_unclear = false; // it was settled, or the table is copied again
+    table->target = target;
     take_place(tables, table);
     (void)pthread_mutex_unlock(&tables->lock);
     table->is_dirty = true;
@@ -180,6 +187,7 @@ static void save_relation(Buf *out, const Relation *relation)
     buf_char(out, '\t');
     buf_uint64(out, relation->published);
     buf_char(out, '\t');
+    number(out, relation->highest);
     number(out, relation->key_is_primary);
     for (uint16_t i = 0; i < relation->key_count; i++) {
         buf_printf(out, i == 0 ? "%u" : ",%u", relation->key[i]);
@@ -330,6 +338,7 @@ static bool load_table(Tables *tables, Str value)
     int64_t file;
     uint64_t definition;
     uint64_t published;
+    int64_t highest;
     int64_t key_is_primary;
     TableState state;
     Lsn copied_at;
@@ -344,7 +353,8 @@ static bool load_table(Tables *tables, Str value)
         !get_number(fields[7], 0, UINT32_MAX, &file) ||
         !str_to_uint64(value_str(fields[8]), &definition) ||
         !str_to_uint64(value_str(fields[9]), &published) ||
-        !get_number(fields[10], 0, 1, &key_is_primary)) {
+        !get_number(fields[10], 0, INT16_MAX, &highest) ||
+        !get_number(fields[11], 0, 1, &key_is_primary)) {
         return false;
     }
     Relation *relation = arena_alloc_zero(arena, sizeof(*relation));
@@ -355,8 +365,9 @@ static bool load_table(Tables *tables, Str value)
     relation->file = (uint32_t)file;
     relation->definition = definition;
     relation->published = published;
+    relation->highest = (int16_t)highest;
     relation->key_is_primary = key_is_primary == 1;
-    if (!load_columns(rest, arena, relation) || !load_key(value_str(fields[11]), arena, relation)) {
+    if (!load_columns(rest, arena, relation) || !load_key(value_str(fields[12]), arena, relation)) {
         return false;
     }
     Table *table = tables_get(tables, relation->oid);

@@ -63,6 +63,20 @@ CHANGES = {
         "INSERT INTO t (id, a, b) VALUES (100, 'x', 1)",
         "BEGIN; ALTER TABLE t RENAME a TO x; ALTER TABLE t RENAME b TO a; ALTER TABLE t RENAME x TO b; COMMIT",
         "INSERT INTO t (id, a, b) VALUES (101, 1, 'x')"],
+    "drop_and_rename_in_one_transaction": [
+        "BEGIN; UPDATE t SET b = b + 1 WHERE id < 5; ALTER TABLE t DROP a; ALTER TABLE t RENAME b TO y; COMMIT",
+        "INSERT INTO t (id, y) VALUES (100, 1)"],
+    "rename_all_and_drop": [
+        "BEGIN; UPDATE t SET a = 'x', b = 1 WHERE id = 1; ALTER TABLE t RENAME a TO a2; ALTER TABLE t RENAME b TO b2;"
+        "ALTER TABLE t RENAME n TO n2; ALTER TABLE t DROP at; COMMIT", "UPDATE t SET b2 = 2 WHERE id = 2"],
+    "come_and_go_and_come": ["ALTER TABLE t ADD c int", "INSERT INTO t (id, c) VALUES (100, 1)", "ALTER TABLE t DROP c",
+                             "ALTER TABLE t ADD c int DEFAULT 9", "INSERT INTO t (id, c) VALUES (101, 2)"],
+    "come_and_go_and_come_as_another": [
+        "ALTER TABLE t ADD c bigint", "INSERT INTO t (id, c) VALUES (100, 1)", "ALTER TABLE t DROP c",
+        "ALTER TABLE t ADD c text DEFAULT 'x'", "INSERT INTO t (id, c) VALUES (101, 'y')"],
+    "generated": ["ALTER TABLE t ADD g int GENERATED ALWAYS AS (id * 2) STORED, ADD c int",
+                  "INSERT INTO t (id, c) VALUES (100, 1)", "ALTER TABLE t ALTER g DROP EXPRESSION",
+                  "INSERT INTO t (id, g) VALUES (101, 2)"],
     "wider_integer": ["ALTER TABLE t ALTER b TYPE bigint", "INSERT INTO t (id, b) VALUES (100, 9223372036854775807)"],
     "number_to_text": ["ALTER TABLE t ALTER b TYPE text", "UPDATE t SET b = 'no number' WHERE id = 2"],
     "text_to_number": ["ALTER TABLE t ALTER a TYPE int USING substr(a, 2)::int", "UPDATE t SET a = 1 WHERE id = 2"],
@@ -196,6 +210,25 @@ def test_moved_but_not_rewritten(pipeline):
         pipeline.source.sql("UPDATE t SET a = a || 'x' WHERE id = 3")
         ended = pipeline.drain()
         assert "rows_copied=0" in ended.err, ended
+    pipeline.check()
+
+
+@pytest.mark.parametrize("sink", ["sqlite", "file"])
+@pytest.mark.parametrize("live", [True, False], ids=["live", "away"])
+def test_generated_no_more(pipeline, live):
+    """Its values were there before it was published, and no change tells them."""
+    pipeline.source.sql("CREATE TABLE t (id int PRIMARY KEY, g int GENERATED ALWAYS AS (id * 2) STORED, a int);"
+                        "INSERT INTO t (id, a) SELECT g, g FROM generate_series(1, 10) g")
+    pipeline.drain()
+    process = pipeline.start() if live else None
+    if live:
+        process.expect("streaming")
+    pipeline.source.sql("ALTER TABLE t ALTER g DROP EXPRESSION")
+    pipeline.source.sql("INSERT INTO t VALUES (11, 5, 5)")
+    if live:
+        pipeline.settle(process)
+        assert process.stop().code == 0
+    pipeline.drain()
     pipeline.check()
 
 

@@ -40,11 +40,14 @@ def _plain(type_name):
 
 
 class Shape:
-    def __init__(self, event, columns):
+    def __init__(self, event, columns, was):
         self.names = [c["name"] for c in event["columns"]]
         self.types = {c["name"]: _plain(c.get("base_type") or c["type"]) for c in event["columns"]}
         self.key = event["key_columns"] or []
-        self.attnums = [c["attnum"] for c in event["columns"]]
+        # One without a number was dropped before weir could ask for it: it goes by its name.
+        given = {c["attnum"] for c in event["columns"] if "attnum" in c}
+        before = {n: a for n, a in zip(was.names, was.attnums) if a not in given} if was else {}
+        self.attnums = [c.get("attnum", before.get(c["name"], c["name"])) for c in event["columns"]]
         # What a column is that was added after the row was written.
         self.missing = {c["name"]: self.value(c["name"], raw, ()) if (raw := member.get("missing")) else None
                         for c, member in zip(event["columns"], elements(columns))}
@@ -120,7 +123,7 @@ class Replay:
         at = event["relation_oid"]
         self.oids = {n: oid for n, oid in self.oids.items() if oid != at} | {name: at}
         was = self.shapes.get(at)
-        shape = self.shapes[at] = Shape(event, columns)
+        shape = self.shapes[at] = Shape(event, columns, was)
         names = {was.names[i]: shape.names[shape.attnums.index(attnum)] for i, attnum in enumerate(was.attnums)
                  if attnum in shape.attnums} if was else {}
         rows = [{**shape.missing, **{names[n]: v for n, v in row.items() if n in names}}
