@@ -109,6 +109,12 @@ static Status postgres_validate(Source *source, Error *err)
             return error_hint(err, "Postgres allows up to 63 lower-case letters, digits and _.");
         }
     }
+    // The server would cut it, and then not find what it has made.
+    if (postgres->publication.len > LIMIT_IDENTIFIER_SLOT) {
+        error_set(err, ERROR_CONFIG, "\"%" STR_FMT "\" is too long for a publication",
+                  STR_ARG(postgres->publication));
+        return error_hint(err, "Names in Postgres have up to 63 bytes.");
+    }
     return STATUS_OK;
 }
 

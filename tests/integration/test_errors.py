@@ -46,6 +46,7 @@ def says(ended, *words):
     (["stream", NOWHERE, "null:", "--name", ""], ["--name", "empty"]),
     (["stream", NOWHERE, "null:", "--table="], ["--table", "empty"]),
     (["stream", NOWHERE, "null:", "--slot", "My-Slot"], ["My-Slot", "lower-case"]),
+    (["stream", NOWHERE, "null:", "--publication", "p" * 64], ["ppp", "too long for a publication", "63"]),
     (["stream", "postgres://127.0.0.1:port/shop", "null:"], ["port"]),
     (["--verison"], ['"--verison"', '"weir --version"']),
     (["help", "strem"], ['"strem"', '"weir help stream"']),
