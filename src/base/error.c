@@ -3,15 +3,7 @@
 #include <assert.h>
 #include <stdarg.h>
 
-// Messages are cut at the end of the buffer rather than refused: an error must always get through.
-PRINTF_LIKE(3, 0)
-static void format_into(char *target, size_t size, const char *format, va_list args)
-{
-    int len = vsnprintf(target, size, format, args);
-    if (len < 0) {
-        target[0] = '\0';
-    }
-}
+#include "base/secret.h"
 
 void error_set_at(Error *err, ErrorKind kind, int os_errno, const char *file, int line,
                   const char *format, ...)
@@ -23,7 +15,7 @@ void error_set_at(Error *err, ErrorKind kind, int os_errno, const char *file, in
     *err = (Error){.kind = kind, .os_errno = os_errno, .file = file, .line = line};
     va_list args;
     va_start(args, format);
-    format_into(err->message, sizeof(err->message), format, args);
+    secret_format(err->message, sizeof(err->message), format, args);
     va_end(args);
     if (os_errno != 0) {
         size_t used = strlen(err->message);
@@ -43,7 +35,7 @@ void error_add_context(Error *err, const char *format, ...)
     char context[ERROR_MESSAGE_MAX];
     va_list args;
     va_start(args, format);
-    format_into(context, sizeof(context), format, args);
+    secret_format(context, sizeof(context), format, args);
     va_end(args);
 
     char whole[ERROR_MESSAGE_MAX * 2 + 4];
@@ -61,7 +53,7 @@ void error_set_hint(Error *err, const char *format, ...)
     }
     va_list args;
     va_start(args, format);
-    format_into(err->hint, sizeof(err->hint), format, args);
+    secret_format(err->hint, sizeof(err->hint), format, args);
     va_end(args);
 }
 

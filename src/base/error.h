@@ -41,7 +41,11 @@ static inline Status status_fail(void)
     return STATUS_FAIL;
 }
 
-/** Set @err (NULL is allowed) and return STATUS_FAIL, for `return error_set(...)`. */
+/**
+ * Set @err (NULL is allowed) and return STATUS_FAIL, for `return error_set(...)`. Too long a
+ * message is cut: an error always gets through. In the arguments of this and of the functions
+ * below, what may be a password is hidden (base/secret.h).
+ */
 #define error_set(err, kind, ...) error_set_errno(err, kind, 0, __VA_ARGS__)
 
 /** The same; ": <strerror>" is appended to the message, unless @os_errno is 0. */

@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/map.h"
+#include "base/secret.h"
 #include "base/utf8.h"
 
 enum {
@@ -107,6 +108,16 @@ static void field_text(Buf *line, const char *key, Str value)
     drop_unfinished(line, before);
 }
 
+static void field_hidden(Buf *line, const char *key, Str value)
+{
+    CLEANUP(buf_done) Buf shown;
+    buf_init(&shown, LINE_MAX_BYTES);
+    secret_hide(&shown, value);
+    if (!shown.overflowed) {
+        field_text(line, key, buf_view(&shown));
+    }
+}
+
 static void field_number(Buf *line, const char *key, int64_t value)
 {
     size_t before = line->len;
@@ -119,7 +130,7 @@ static void scope_fields(Buf *line, const LogScope *scope)
 {
     if (scope != NULL) {
         scope_fields(line, scope->parent);
-        field_text(line, scope->key, scope->value);
+        field_hidden(line, scope->key, scope->value);
     }
 }
 
@@ -160,6 +171,8 @@ void log_write(LogLevel level, const LogScope *scope, const char *message, const
     scope_fields(&line, scope);
     for (const LogField *field = fields; field->kind != LOG_FIELD_END; field++) {
         if (field->kind == LOG_FIELD_STR) {
+            field_hidden(&line, field->key, field->text);
+        } else if (field->kind == LOG_FIELD_MESSAGE) {
             field_text(&line, field->key, field->text);
         } else {
             field_number(&line, field->key, field->number);
@@ -181,9 +194,10 @@ void log_write(LogLevel level, const LogScope *scope, const char *message, const
 void log_failure(LogLevel level, const LogScope *scope, const char *message, const Error *err)
 {
     if (err->hint[0] != '\0') {
-        log_at(level, scope, message, LOG_CSTR("error", err->message), LOG_CSTR("hint", err->hint));
+        log_at(level, scope, message, LOG_MESSAGE("error", err->message),
+               LOG_MESSAGE("hint", err->hint));
     } else {
-        log_at(level, scope, message, LOG_CSTR("error", err->message));
+        log_at(level, scope, message, LOG_MESSAGE("error", err->message));
     }
 }
 

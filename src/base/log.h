@@ -1,7 +1,7 @@
 // Structured log lines: a constant message and fields, as text or JSON, one write() a line.
 // A field that does not fit into a line of 16 kB is left out.
 // A LogScope adds its field to every line written under it: pipeline -> route -> table.
-// Never log row data or a secret.
+// Never log row data. In fields of text, what may be a password is hidden (base/secret.h).
 #pragma once
 
 #include <stdbool.h>
@@ -20,7 +20,12 @@ typedef struct LogScope {
     Str value;
 } LogScope;
 
-typedef enum LogFieldKind { LOG_FIELD_END, LOG_FIELD_STR, LOG_FIELD_INT } LogFieldKind;
+typedef enum LogFieldKind {
+    LOG_FIELD_END,
+    LOG_FIELD_STR,
+    LOG_FIELD_MESSAGE,
+    LOG_FIELD_INT,
+} LogFieldKind;
 
 typedef struct LogField {
     LogFieldKind kind;
@@ -31,6 +36,9 @@ typedef struct LogField {
 
 #define LOG_STR(name, value)  ((LogField){.kind = LOG_FIELD_STR, .key = (name), .text = (value)})
 #define LOG_CSTR(name, value) LOG_STR(name, str_from(value))
+/** The words of an Error: secrets are hidden already, and what looks like one is advice. */
+#define LOG_MESSAGE(name, value) \
+    ((LogField){.kind = LOG_FIELD_MESSAGE, .key = (name), .text = str_from(value)})
 #define LOG_INT(name, value) \
     ((LogField){.kind = LOG_FIELD_INT, .key = (name), .number = (int64_t)(value)})
 

@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/limits.h"
+#include "base/secret.h"
 
 void notice_tell(const Notice *notice, const char *format, ...)
 {
@@ -15,6 +16,9 @@ void notice_tell(const Notice *notice, const char *format, ...)
     va_start(args, format);
     buf_vprintf(&message, format, args);
     va_end(args);
-    notice->tell(notice->context, buf_cstring(&message));
+    Buf shown = {.max = LIMIT_TEXT_BYTES};
+    secret_hide(&shown, buf_view(&message));
+    notice->tell(notice->context, buf_cstring(&shown));
+    buf_done(&shown);
     buf_done(&message);
 }

@@ -54,7 +54,7 @@ static void add_setting(Settings *settings, const Option *option, Str value, Are
     }
 }
 
-static Status unknown_option(const Parser *parser, Str name, Error *err)
+static Status unknown_option(const Parser *parser, Str word, Str name, Error *err)
 {
     const char *names[128];
     size_t count = 0;
@@ -66,8 +66,10 @@ static Status unknown_option(const Parser *parser, Str name, Error *err)
     }
     names[count++] = "help";
     names[count] = NULL;
-    error_set(err, ERROR_CONFIG, "unknown option \"--%" STR_FMT "\" of \"weir %s\"", STR_ARG(name),
-              parser->command->name);
+    // A connection in its place may have the "=" in its password: as a piece it would not be known.
+    bool is_name = str_find(name, ':') < 0;
+    error_set(err, ERROR_CONFIG, "unknown option \"--%" STR_FMT "\" of \"weir %s\"",
+              STR_ARG(is_name ? name : word), parser->command->name);
     const char *nearest = nearest_name(name, names);
     if (nearest != NULL) {
         return error_hint(err, "Did you mean \"--%s\"?", nearest);
@@ -101,7 +103,7 @@ static Status parse_long(Parser *parser, Str word, const char *next, bool *taken
         option = negated ? option : NULL;
     }
     if (option == NULL) {
-        return unknown_option(parser, name, parser->err);
+        return unknown_option(parser, word, name, parser->err);
     }
     if (option->type == OPTION_TYPE_BOOL && value.ptr == NULL) {
         add_setting(settings, option, negated ? STR("false") : STR("true"), parser->arena);

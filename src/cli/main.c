@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/secret.h"
 #include "cli/command.h"
 
 const Command *const commands[] = {
@@ -82,18 +83,13 @@ static int unknown_command(const char *word)
 static void hide_passwords(int count, char **words)
 {
     for (int i = 0; i < count; i++) {
-        char *scheme = strstr(words[i], "://");
-        char *at = strrchr(words[i], '@');
-        if (scheme != NULL && at != NULL && scheme < at) {
-            char *colon = strchr(scheme + 3, ':');
-            for (char *c = colon == NULL ? at : colon + 1; c < at; c++) {
-                *c = '*';
-            }
-        }
-        // What stands behind it is hidden too: where a quoted password ends is libpq's to know.
-        char *password = strstr(words[i], "password");
-        for (char *c = password == NULL ? NULL : password + 8; c != NULL && *c != '\0'; c++) {
-            *c = '*';
+        Str secret;
+        size_t at = 0;
+        size_t len = strlen(words[i]);
+        while (secret_find((Str){words[i] + at, len - at}, &secret)) {
+            at = (size_t)(secret.ptr - words[i]);
+            memset(words[i] + at, '*', secret.len);
+            at += secret.len;
         }
     }
 }

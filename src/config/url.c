@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/limits.h"
+#include "base/secret.h"
 #include "config/conninfo.h"
 
 enum { QUERY_MAX = 64 };
@@ -120,25 +121,13 @@ static Str database_from_environment(void)
 // postgres://user:password@host:port/db -> postgres://user@host:port/db
 static Str without_password(Str url, Arena *arena)
 {
-    ptrdiff_t scheme = 0;
-    while ((size_t)scheme + 3 <= url.len && memcmp(url.ptr + scheme, "://", 3) != 0) {
-        scheme++;
-    }
-    assert(url.ptr != NULL && (size_t)scheme + 3 <= url.len);
-    Str authority = {url.ptr + scheme + 3, url.len - (size_t)scheme - 3};
-    size_t at = 0;
-    for (size_t i = 0; i < authority.len; i++) {
-        at = authority.ptr[i] == '@' ? i + 1 : at;
-    }
-    Str user = {authority.ptr, at};
-    ptrdiff_t colon = str_find(user, ':');
-    if (colon < 0) {
+    Str secret;
+    if (!secret_find(url, &secret)) {
         return str_copy(arena, url);
     }
-    return str_from(arena_printf(arena, "%" STR_FMT "://%" STR_FMT "@%" STR_FMT,
-                                 STR_ARG(((Str){url.ptr, (size_t)scheme})),
-                                 STR_ARG(((Str){user.ptr, (size_t)colon})),
-                                 STR_ARG(((Str){authority.ptr + at, authority.len - at}))));
+    Str before = {url.ptr, (size_t)(secret.ptr - url.ptr) - 1}; // not the colon either
+    Str behind = {secret.ptr + secret.len, url.len - before.len - 1 - secret.len};
+    return str_from(arena_printf(arena, "%" STR_FMT "%" STR_FMT, STR_ARG(before), STR_ARG(behind)));
 }
 
 static Status parse_postgres_url(Parser *parser, Str text, Endpoint *ret)

@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/secret.h"
 
 static Problem *add(Report *report)
 {
@@ -14,38 +15,42 @@ static Problem *add(Report *report)
     return &report->problems[report->count++];
 }
 
+static void append(Report *report, const Problem *problem)
+{
+    Problem copy = *problem;
+    copy.what = str_copy(&report->arena, copy.what);
+    copy.mend = str_copy(&report->arena, copy.mend);
+    *add(report) = copy;
+}
+
 void report_problem(Report *report, ProblemLevel level, const char *mend, const char *format, ...)
 {
-    char what[4096];
+    char what[SECRET_TEXT_MAX];
     va_list args;
     va_start(args, format);
-    int len = vsnprintf(what, sizeof(what), format, args);
+    secret_format(what, sizeof(what), format, args);
     va_end(args);
-    if (len < 0) {
-        what[0] = '\0';
-    }
-    *add(report) = (Problem){
-        .level = level,
-        .kind = ERROR_CONFIG,
-        .what = str_copy(&report->arena, str_from(what)),
-        .mend = str_copy(&report->arena, str_from(mend)),
-    };
+    append(report, &(Problem){.level = level,
+                              .kind = ERROR_CONFIG,
+                              .what = str_from(what),
+                              .mend = str_from(mend)});
 }
 
 void report_failure(Report *report, const char *end, const Error *err)
 {
-    report_problem(report, PROBLEM_MUST, err->hint[0] == '\0' ? NULL : err->hint, "%s%s%s",
-                   end == NULL ? "" : end, end == NULL ? "" : ": ", err->message);
-    report->problems[report->count - 1].kind = err->kind;
+    char what[SECRET_TEXT_MAX];
+    (void)snprintf(what, sizeof(what), "%s%s%s", end == NULL ? "" : end, end == NULL ? "" : ": ",
+                   err->message);
+    append(report, &(Problem){.level = PROBLEM_MUST,
+                              .kind = err->kind,
+                              .what = str_from(what),
+                              .mend = str_from(err->hint[0] == '\0' ? NULL : err->hint)});
 }
 
 void report_add(Report *report, const Report *more)
 {
     for (size_t i = 0; i < more->count; i++) {
-        Problem copy = more->problems[i];
-        copy.what = str_copy(&report->arena, copy.what);
-        copy.mend = str_copy(&report->arena, copy.mend);
-        *add(report) = copy;
+        append(report, &more->problems[i]);
     }
 }
 

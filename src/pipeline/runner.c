@@ -213,7 +213,7 @@ static void log_retry(Runner *runner)
         return;
     }
     LogField fields[6] = {
-        LOG_CSTR("error", runner->failure.message),
+        LOG_MESSAGE("error", runner->failure.message),
         LOG_INT("in_ms", MAX(core.retry_at_ms - clock_monotonic_ms(), (int64_t)0)),
         LOG_INT("attempt", core.retries),
     };
@@ -222,7 +222,7 @@ static void log_retry(Runner *runner)
         fields[count++] = LOG_INT("times", times); // since the last such line
     }
     if (runner->failure.hint[0] != '\0') {
-        fields[count++] = LOG_CSTR("hint", runner->failure.hint);
+        fields[count++] = LOG_MESSAGE("hint", runner->failure.hint);
     }
     log_write(LOG_WARN, &runner->scope, "retrying", fields);
 }

@@ -669,6 +669,66 @@ def test_no_password_in_errors(weir, source):
         process.kill()
 
 
+URL = f"postgres://u:{PASSWORD}@127.0.0.1:1/shop"
+
+
+@pytest.mark.parametrize("words", [
+    *([command, NOWHERE, "null:", option, URL] for command in ("stream", "copy") for option in ("--jobs", "--name")),
+    *(["stream", NOWHERE, "null:", option, URL] for option in (
+        "--until", "--slot", "--metrics", "--buffer", "--log-level", "--log-format", "--schema")),
+    ["stream", "--jobs", URL, "null:"], ["stream", f"--jobs={URL}", NOWHERE, "null:"], ["stream", f"-j{URL}", NOWHERE, "null:"],
+    ["stream", f"--{URL}", "null:"], ["stream", f"--no-{URL}", "null:"], ["stream", f"-{URL}", "null:"],
+    ["stream", f"--postgres://u:a={PASSWORD}@h/shop", "null:"], ["stream", f"--postgres://u:{PASSWORD}=a@h/shop", "null:"],
+    ["stream", NOWHERE, "null:", "--jobs", f"host=h password='{PASSWORD} {PASSWORD}' dbname=d"],
+    ["stream", NOWHERE, "null:", "--jobs", f"postgres://h/d?PASSWORD={PASSWORD}"],
+    ["stream", NOWHERE, "null:", "--jobs", f"postgres://u:a@b \"{PASSWORD}@h/d"],
+    ["stream", NOWHERE, "null:", "--jobs", f"postgres://u:{PASSWORD}{'x' * 3000}@h/d"],
+    ["stream", NOWHERE, f"sqlite:x.db?mode={URL}"], ["stream", NOWHERE, f"sqlite:x.db?{URL}"],
+    ["stream", NOWHERE, f"{URL}?schema={URL}", "--jobs", "x"],
+    ["run", URL], ["run", "--until", URL], ["check", URL + "/weir.yml"], ["init", URL], ["help", URL], [URL], [f"--{URL}"], [f"-{URL}"],
+    ["replay", URL], ["replay", "--from", URL], ["slots", URL], ["slots", "drop", URL], ["slots", "drop", NOWHERE, URL],
+    ["stream", "--name", "x", URL], ["check", NOWHERE, "null:", "--format", URL],
+])
+def test_connection_in_another_place(weir, words):
+    """That no password is in what it says is looked for behind every run."""
+    weir.run(*words, code=None, timeout=20)
+
+
+def test_connection_in_another_place_as_json(weir):
+    ended = weir.run("stream", NOWHERE, "null:", "--slot", URL, "--log-format", "json", code=2)
+    assert "postgres://u:***@127.0.0.1:1/shop" in json.loads(ended.err)["error"]
+
+
+@pytest.mark.parametrize("option", ["--table", "--publication", "--slot"])
+def test_connection_in_the_place_of_a_name(weir, source, option):
+    source.sql(TABLE)
+    for url in (URL, URL.replace(PASSWORD, f"a,{PASSWORD}.{PASSWORD}*")):
+        for command in (["check", source.url, "null:"], ["stream", source.url, "null:", "--until", "now"]):
+            ended = weir.run(*command, option, url, code=None, timeout=20)
+            assert "u:***@" in ended.text or ended.code == 0, ended
+
+
+def test_connection_as_the_folder_of_the_state(weir):
+    process = weir.start("stream", NOWHERE, "null:", "--state", f"postgres://u:{PASSWORD}@h/db", "--until", "now")
+    process.expect("state=postgres://u:***@h/db")
+    process.kill()
+    process.check_words()
+
+
+@pytest.mark.parametrize("text", [
+    "pipelines: {x: {from: '%'}}", "%: {}", "pipelines: {x: {'%': a}}", "pipelines: {'%': {from: a, to: b}}",
+    "connections: {'%': {type: null}}", "connections: {a: {type: '%'}}", "connections: {a: {'%': b}}",
+    "connections: {a: {type: postgres, url: 'postgres://h/d', jobs: '%'}}", "state: '%'\npipelines: {x: 1}", "- '%'", "'%'",
+    "connections: {a: {type: postgres, url: 'postgres://h/d'}, b: {type: 'null'}}\n"
+    "pipelines: {x: {from: {connection: a}, to: {connection: b}, jobs: '%'}}",
+    "connections: {a: {type: postgres, url: '${%}'}}\npipelines: {x: {from: {connection: a}, to: {connection: '%'}}}",
+    "pipelines: {x: {from: {connection: '%'}, to: {connection: '%'}}}",
+])
+def test_connection_in_another_place_of_a_project(weir, text):
+    (weir.folder / "weir.yml").write_text(text.replace("%", URL))
+    weir.run("run", "--until", "now", code=2, timeout=20)
+
+
 @pytest.mark.parametrize("user", [
     "x:y@postgres:{}", "postgres:{}/1", "postgres:1/{}", "postgres:{}%", "{}%zz", "postgres:1/2?{}", "postgres:1/2?{}=3",
 ])

@@ -1,0 +1,190 @@
+#include "base/secret.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <strings.h>
+
+static const char mask[] = "***";
+
+// Position of the first colon of a URL's authority, where its password begins; -1: no URL.
+static ptrdiff_t find_authority_colon(Str text)
+{
+    for (size_t i = 0; i + 3 <= text.len; i++) {
+        if (memcmp(text.ptr + i, "://", 3) == 0) {
+            ptrdiff_t colon = str_find((Str){text.ptr + i + 3, text.len - i - 3}, ':');
+            return colon < 0 ? -1 : (ptrdiff_t)i + 3 + colon;
+        }
+    }
+    return -1;
+}
+
+// @is_cut: the end of @text is lost, and may have been the @.
+static bool find_in_url(Str text, bool is_cut, Str *ret)
+{
+    ptrdiff_t colon = find_authority_colon(text);
+    if (colon < 0) {
+        return false;
+    }
+    size_t start = (size_t)colon + 1;
+    size_t end = text.len;
+    while (!is_cut && end > start && text.ptr[end - 1] != '@') {
+        end--;
+    }
+    if (!is_cut && end == start) {
+        return false;
+    }
+    *ret = (Str){text.ptr + start, end - start - (is_cut ? 0 : 1)};
+    return true;
+}
+
+static size_t skip_name(Str text, size_t at)
+{
+    while (at < text.len && (isalnum((unsigned char)text.ptr[at]) || text.ptr[at] == '%')) {
+        at++;
+    }
+    return at;
+}
+
+// password=, sslpassword=, PASSWORD =, pass%77ord=, passwd=
+static bool find_behind_name(Str text, Str *ret)
+{
+    static const char file[] = "passfile";
+    for (size_t i = 0; i + 4 <= text.len; i++) {
+        if (strncasecmp(text.ptr + i, "pass", 4) != 0) {
+            continue;
+        }
+        size_t at = skip_name(text, i);
+        bool is_file = at - i == strlen(file) && strncasecmp(text.ptr + i, file, at - i) == 0;
+        while (at < text.len && isspace((unsigned char)text.ptr[at])) {
+            at++;
+        }
+        if (!is_file && at < text.len && text.ptr[at] == '=') {
+            *ret = (Str){text.ptr + at + 1, text.len - at - 1};
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool find(Str text, bool is_cut, Str *ret)
+{
+    Str in_url = {0};
+    Str behind_name = {0};
+    bool has_url = find_in_url(text, is_cut, &in_url);
+    bool has_name = find_behind_name(text, &behind_name);
+    *ret = has_url && (!has_name || in_url.ptr < behind_name.ptr) ? in_url : behind_name;
+    return has_url || has_name;
+}
+
+bool secret_find(Str text, Str *ret)
+{
+    return find(text, false, ret);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Texts without them
+// ---------------------------------------------------------------------------------------------
+
+static Str before(Str text, Str piece)
+{
+    return (Str){text.ptr, (size_t)(piece.ptr - text.ptr)};
+}
+
+static Str behind(Str text, Str piece)
+{
+    const char *end = piece.ptr + piece.len;
+    return (Str){end, (size_t)(text.ptr + text.len - end)};
+}
+
+void secret_hide(Buf *out, Str text)
+{
+    Str piece;
+    while (secret_find(text, &piece)) {
+        buf_str(out, before(text, piece));
+        buf_cstr(out, mask);
+        text = behind(text, piece);
+    }
+    buf_str(out, text);
+}
+
+typedef struct Line {
+    char *ptr;
+    size_t len;
+    size_t max;
+} Line;
+
+static void add(Line *line, Str text)
+{
+    size_t len = MIN(text.len, line->max - line->len);
+    memcpy(line->ptr + line->len, text.ptr, len);
+    line->len += len;
+}
+
+static void add_hidden(Line *line, Str text, bool is_cut)
+{
+    Str piece;
+    while (find(text, is_cut, &piece)) {
+        add(line, before(text, piece));
+        add(line, str_from(mask));
+        text = behind(text, piece);
+    }
+    add(line, text);
+}
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+// How many bytes the first @len bytes of @format make.
+static size_t length_made(char *format, size_t len, va_list args)
+{
+    char kept = format[len];
+    format[len] = '\0';
+    va_list copy;
+    va_copy(copy, args);
+    int ret = vsnprintf(NULL, 0, format, copy);
+    va_end(copy);
+    format[len] = kept;
+    return ret < 0 ? 0 : (size_t)ret;
+}
+#pragma GCC diagnostic pop
+
+// Where an argument's text begins and ends is what the format makes up to its conversion, and with
+// it. @text is all that it makes.
+static void add_arguments_hidden(Line *line, Str text, char *format, va_list args)
+{
+    bool is_cut = text.len == line->max;
+    size_t at = 0;
+    size_t done = 0;
+    const char *next;
+    while ((next = strchr(format + at, '%')) != NULL) {
+        size_t start = (size_t)(next - format);
+        at = start + 1 + strspn(next + 1, "-+ #0123456789.*hlzjt");
+        at += format[at] == '\0' ? 0 : 1;
+        size_t from = MIN(length_made(format, start, args), text.len);
+        size_t to = MIN(length_made(format, at, args), text.len);
+        add(line, (Str){text.ptr + done, from - done});
+        add_hidden(line, (Str){text.ptr + from, to - from}, is_cut && to == text.len);
+        done = to;
+    }
+    add(line, (Str){text.ptr + done, text.len - done});
+}
+
+void secret_format(char *target, size_t size, const char *format, va_list args)
+{
+    assert(size > 0 && size <= SECRET_TEXT_MAX && strlen(format) < SECRET_TEXT_MAX);
+    char whole[SECRET_TEXT_MAX];
+    va_list copy;
+    va_copy(copy, args);
+    int made = vsnprintf(whole, size, format, copy);
+    va_end(copy);
+    Str text = {whole, made < 0 ? 0 : MIN((size_t)made, size - 1)};
+    Line line = {.ptr = target, .max = size - 1};
+    Str ignored;
+    if (find(text, true, &ignored)) {
+        char parts[SECRET_TEXT_MAX];
+        (void)snprintf(parts, sizeof(parts), "%s", format);
+        add_arguments_hidden(&line, text, parts, args);
+    } else {
+        add(&line, text);
+    }
+    target[line.len] = '\0';
+}
