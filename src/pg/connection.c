@@ -14,7 +14,8 @@ enum { CONNECT_TIMEOUT_MS = 30000, MAX_KEYWORDS = 64 };
 static const char session_options[] =
     "-c client_encoding=UTF8 -c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC"
     " -c extra_float_digits=3 -c bytea_output=hex -c standard_conforming_strings=on"
-    " -c lc_monetary=C -c xmloption=content -c search_path= -c row_security=off"
+    " -c lc_monetary=C -c xmloption=content -c quote_all_identifiers=off"
+    " -c search_path= -c row_security=off"
     " -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0";
 
 void pg_result_clear(PGresult **result)

@@ -267,3 +267,20 @@ def test_copied_as_it_is(pipeline, there):
     pipeline.source.sql("UPDATE t SET v = 'after' WHERE id % 7 = 0; INSERT INTO none VALUES (1)")
     pipeline.drain(query={"existing": "keep"} if there == "wider" else {})
     pipeline.check()
+
+
+@pytest.mark.parametrize("sink", ["file"])
+def test_type_names_without_needless_quotes(pipeline, sink):
+    """Whatever the database says about quoting names in general."""
+    source = pipeline.source
+    source.sql("""CREATE TYPE mood AS ENUM ('a');
+                  CREATE TABLE t (id int PRIMARY KEY, j jsonb, d date, l text[], v varchar(9), n numeric(9,3), m mood);
+                  INSERT INTO t VALUES (1, '{}', '2026-02-03', '{a}', 'v', 1.5, 'a')""")
+    source.sql(f'ALTER DATABASE "{source.name}" SET quote_all_identifiers = on')
+    pipeline.drain()
+    source.sql("INSERT INTO t (id) VALUES (2)")
+    pipeline.drain()
+    pipeline.check()
+    types = ["integer", "jsonb", "date", "text[]", "character varying(9)", "numeric(9,3)", "public.mood"]
+    schemas = [event for event in pipeline.target.events() if event["op"] == "schema"]
+    assert schemas and all([column["type"] for column in event["columns"]] == types for event in schemas)
