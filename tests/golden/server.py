@@ -108,13 +108,13 @@ fsync = off
             raise RuntimeError(f"{done.stderr.decode()}\nin: {text[:1000]}")
         return done.stdout.decode()
 
-    def stream_command(self, program, sink, name, *args):
-        return [program, "stream", self.url, sink, "--state", self.state, "--name", name,
+    def stream_command(self, program, sink, name, *args, query=""):
+        return [program, "stream", self.url + query, sink, "--state", self.state, "--name", name,
                 "--slot", name, "--progress", "never", *args]
 
-    def stream(self, program, sink, name, *args):
+    def stream(self, program, sink, name, *args, query=""):
         """Deliver what is committed now; what the program wrote to standard output."""
-        done = subprocess.run(self.stream_command(program, sink, name, "--until", "now", *args),
+        done = subprocess.run(self.stream_command(program, sink, name, "--until", "now", *args, query=query),
                               capture_output=True, check=False, timeout=120)
         if done.returncode != 0:
             raise RuntimeError(f"weir: exit code {done.returncode}: {done.stderr.decode()}")

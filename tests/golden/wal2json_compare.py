@@ -60,6 +60,11 @@ ALTER TABLE identity_index REPLICA IDENTITY USING INDEX by_u;
 CREATE TABLE identity_nothing (id int PRIMARY KEY, v text);
 ALTER TABLE identity_nothing REPLICA IDENTITY NOTHING;
 CREATE TABLE without_key (a int, b text);
+
+CREATE TABLE parted (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
+CREATE TABLE parted_low PARTITION OF parted FOR VALUES FROM (0) TO (10);
+CREATE TABLE parted_high (v text, id int NOT NULL);
+ALTER TABLE parted ATTACH PARTITION parted_high FOR VALUES FROM (10) TO (20);
 '''
 
 # Tables with the default identity: every option can be compared.
@@ -154,6 +159,12 @@ DELETE FROM identity_index;
     "INSERT INTO without_key VALUES (1, 'a'), (1, 'a'), (NULL, NULL); TRUNCATE without_key;",
 ]
 
+# Where weir is asked for the partitions themselves, as the plugin knows nothing else.
+PARTITION_LOAD = [
+    "INSERT INTO parted VALUES (1, 'a'), (11, 'b'); UPDATE parted SET v = 'c'; DELETE FROM parted WHERE id = 1;",
+    "UPDATE parted SET id = 2 WHERE id = 11; INSERT INTO parted_low VALUES (3, NULL); TRUNCATE parted_low;",
+]
+
 # name, options of the plugin, options of weir, compared on IDENTITY_LOAD too
 VARIANTS = [
     ("version 1", {"format-version": "1"}, "format=wal2json&version=1", True),
@@ -169,8 +180,14 @@ VARIANTS = [
 ]
 
 
-def weir(program, server, number, options):
-    text = server.stream(program, f"stdout:?{options}", f"compare{number}", "--no-copy")
+PARTITION_VARIANTS = [
+    ("version 1 of partitions", {"format-version": "1"}, "format=wal2json1", "?partitions=leaf"),
+    ("version 2 of partitions", {"format-version": "2"}, "format=wal2json2", "?partitions=leaf"),
+]
+
+
+def weir(program, server, number, options, query):
+    text = server.stream(program, f"stdout:?{options}", f"compare{number}", "--no-copy", query=query)
     return text.splitlines()
 
 
@@ -213,27 +230,30 @@ def compare(name, expected, found):
 
 def run_phase(server, program, load, variants):
     """Both sides read exactly what @load does."""
-    for number, (_, _, options, _) in variants:
-        left = weir(program, server, number, options)
+    for number, (_, _, options, query) in variants:
+        left = weir(program, server, number, options, query)
         assert not left, left
     make_plugin_slot(server)
     for text in load:
         server.sql(text)
     end = server.sql("SELECT pg_current_wal_lsn();").strip()
     equal = True
-    for number, (name, theirs, ours, _) in variants:
+    for number, (name, theirs, ours, query) in variants:
         equal &= compare(name, plugin(server, end, theirs),
-                         weir(program, server, number, ours))
+                         weir(program, server, number, ours, query))
     server.sql("SELECT pg_drop_replication_slot('plugin');")
     return equal
 
 
 def run(program, bindir=None, port=0, directory=None):
-    numbered = list(enumerate(VARIANTS))
+    numbered = [(number, (name, theirs, ours, "")) for number, (name, theirs, ours, _) in enumerate(VARIANTS)]
+    identity = [variant for variant in numbered if VARIANTS[variant[0]][3]]
+    partitions = list(enumerate(PARTITION_VARIANTS, len(VARIANTS)))
     with Server(bindir or newest_bindir("wal2json.so"), port, directory) as server:
         server.sql(SCHEMA)
         equal = run_phase(server, program, DEFAULT_LOAD, numbered)
-        return run_phase(server, program, IDENTITY_LOAD, [v for v in numbered if v[1][3]]) and equal
+        equal &= run_phase(server, program, IDENTITY_LOAD, identity)
+        return run_phase(server, program, PARTITION_LOAD, partitions) and equal
 
 
 def main():
