@@ -34,10 +34,11 @@ static Str percent_decode(Str text, Arena *arena)
     char *out = arena_alloc_bytes(arena, text.len + 1);
     size_t len = 0;
     for (size_t i = 0; i < text.len; i++) {
-        bool coded = text.ptr[i] == '%' && i + 2 < text.len && hex_digit(text.ptr[i + 1]) >= 0 &&
-                     hex_digit(text.ptr[i + 2]) >= 0;
-        if (coded) {
-            out[len++] = (char)(hex_digit(text.ptr[i + 1]) << 4 | hex_digit(text.ptr[i + 2]));
+        bool may_be_code = text.ptr[i] == '%' && i + 2 < text.len;
+        int high = may_be_code ? hex_digit(text.ptr[i + 1]) : -1;
+        int low = may_be_code ? hex_digit(text.ptr[i + 2]) : -1;
+        if (high >= 0 && low >= 0) {
+            out[len++] = (char)(high << 4 | low);
             i += 2;
         } else {
             out[len++] = text.ptr[i];
