@@ -56,6 +56,10 @@ extern const Command internal_command;
 /** By name, or NULL. */
 const Command *command_find(Str name);
 
+/** Whether @word, which is nothing that is known here, may be a connection that was not meant to
+ *  stand here. Malformed ones have passwords at places of their own: it is not quoted. */
+bool may_be_connection(Str word);
+
 /** EXIT_USAGE when the user has to change something first, otherwise EXIT_FAILED. */
 int error_exit_code(const Error *err);
 

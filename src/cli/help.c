@@ -220,6 +220,11 @@ static int help_run(Invocation *invocation)
         return EXIT_DONE;
     }
     Error err;
+    if (may_be_connection(name)) {
+        error_set(&err, ERROR_CONFIG, "a connection is no command, source or sink");
+        error_hint(&err, "\"weir help\" lists them.");
+        return report_error(&err);
+    }
     error_set(&err, ERROR_CONFIG, "there is no command, source or sink \"%" STR_FMT "\"",
               STR_ARG(name));
     const char *nearest = nearest_page(name);

@@ -34,6 +34,11 @@ const Command *command_find(Str name)
     return NULL;
 }
 
+bool may_be_connection(Str word)
+{
+    return str_find(word, ':') >= 0 || str_find(word, '=') >= 0 || str_find(word, '@') >= 0;
+}
+
 int error_exit_code(const Error *err)
 {
     return err->kind == ERROR_CONFIG ? EXIT_USAGE : EXIT_FAILED;
@@ -55,8 +60,7 @@ int report_error(const Error *err)
 static int unknown_command(const char *word)
 {
     Error err;
-    // A connection in the command's place may hold a password: it is not shown.
-    if (strpbrk(word, ":=@") != NULL) {
+    if (may_be_connection(str_from(word))) {
         error_set(&err, ERROR_CONFIG, "a command is missing before the connection");
         error_hint(&err, "For example: weir stream SOURCE SINK.");
         return report_error(&err);

@@ -1,4 +1,6 @@
 // weir run: every pipeline of a project file.
+#include <unistd.h>
+
 #include "cli/command.h"
 #include "cli/crew.h"
 #include "cli/pipeline_options.h"
@@ -27,6 +29,11 @@ static int run_run(Invocation *invocation)
     Pipeline *pipelines;
     size_t count;
     Error err = {0};
+    if (may_be_connection(path) && access(str_to_cstr(invocation->arena, path), F_OK) != 0) {
+        error_set(&err, ERROR_CONFIG, "\"weir run\" takes a project, and was given a connection");
+        error_hint(&err, "For example: weir stream SOURCE SINK.");
+        return report_error(&err);
+    }
     if (project_pipelines(path, options->state, options->until, invocation->arena, &pipelines,
                           &count, &err) != STATUS_OK) {
         return report_error(&err);

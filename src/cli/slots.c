@@ -70,8 +70,7 @@ static int unknown_action(Str word)
 {
     static const char *const names[] = {"list", "drop", NULL};
     Error err;
-    // A connection in its place may hold a password: it is not shown.
-    if (str_find(word, ':') >= 0 || str_find(word, '=') >= 0) {
+    if (may_be_connection(word)) {
         error_set(&err, ERROR_CONFIG, "\"list\" or \"drop\" is missing before the connection");
         error_hint(&err, "For example: %s", examples[0]);
         return report_error(&err);

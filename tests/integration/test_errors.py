@@ -694,6 +694,12 @@ def test_connection_in_another_place(weir, words):
     weir.run(*words, code=None, timeout=20)
 
 
+@pytest.mark.parametrize("command", ["run", "help", "slots"])
+@pytest.mark.parametrize("url", ["postgres:/u:{}@h/db", "u:{}@h/db", "postgres//u:{}@h/db", "postgres://h/db?pasword={}"])
+def test_malformed_connection_in_another_place(weir, command, url):
+    says(weir.run(command, url.format(PASSWORD), code=2, timeout=20), "connection", "hint: ")
+
+
 def test_connection_in_another_place_as_json(weir):
     ended = weir.run("stream", NOWHERE, "null:", "--slot", URL, "--log-format", "json", code=2)
     assert "postgres://u:***@127.0.0.1:1/shop" in json.loads(ended.err)["error"]
