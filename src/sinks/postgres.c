@@ -287,7 +287,7 @@ static Status lock_lane(PostgresSink *sink, Error *err)
                     err);
 }
 
-static Status has_checkpoint_table(PostgresSink *sink, bool *ret, Error *err)
+Status postgres_has_checkpoint(PostgresSink *sink, bool *ret, Error *err)
 {
     CLEANUP(pg_result_clear) PGresult *result = NULL;
     if (postgres_query(sink,
@@ -306,7 +306,7 @@ static Status make_checkpoint_table(PostgresSink *sink, Error *err)
     bool exists;
     // Looked for first: IF NOT EXISTS wants the right to create also where there is nothing to
     // create.
-    if (has_checkpoint_table(sink, &exists, err) != STATUS_OK) {
+    if (postgres_has_checkpoint(sink, &exists, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (exists) {
@@ -387,7 +387,7 @@ static Status postgres_look(Sink *base, Checkpoint *checkpoint, Error *err)
     PostgresSink *sink = self(base);
     bool exists;
     sink->subject = postgres_checkpoint_table;
-    if (has_checkpoint_table(sink, &exists, err) != STATUS_OK) {
+    if (postgres_has_checkpoint(sink, &exists, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     return exists ? read_checkpoint(sink, checkpoint, err) : STATUS_OK;
@@ -397,10 +397,23 @@ static Status postgres_look(Sink *base, Checkpoint *checkpoint, Error *err)
 // Writing
 // ---------------------------------------------------------------------------------------------
 
+// A table that is streamed is not being filled, also when nobody has filled it (--no-copy).
+static Status end_filling(PostgresSink *sink, const Change *changes, size_t count, Error *err)
+{
+    for (size_t i = 0; i < count && sink->marks.oids[SQL_FILLING].count > 0; i++) {
+        if (changes[i].op != CHANGE_READ && changes[i].relation != NULL &&
+            postgres_mark(sink, SQL_FILLING, changes[i].relation->oid, false, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    return STATUS_OK;
+}
+
 static Status postgres_write(Sink *base, const Change *changes, size_t count, Error *err)
 {
     PostgresSink *sink = self(base);
-    if (postgres_begin(sink, err) != STATUS_OK) {
+    if (postgres_begin(sink, err) != STATUS_OK ||
+        end_filling(sink, changes, count, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     return sink->mode == SQL_MIRROR ? postgres_mirror(sink, changes, count, err)
@@ -432,12 +445,15 @@ static Status postgres_end_copy(Sink *base, const Relation *relation, Error *err
 {
     PostgresSink *sink = self(base);
     sink->filling = (PgFilling){0};
+    if (postgres_begin(sink, err) != STATUS_OK ||
+        postgres_mark(sink, SQL_FILLING, relation->oid, false, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
     if (!sql_is_marked(&sink->marks, SQL_NEW, relation->oid)) {
         return STATUS_OK;
     }
     const PgTarget *target = postgres_target(sink, relation);
-    if (postgres_begin(sink, err) != STATUS_OK ||
-        postgres_set_key(sink, target->table, relation, err) != STATUS_OK) {
+    if (postgres_set_key(sink, target->table, relation, err) != STATUS_OK) {
         return error_wrap(err, "primary key of %" STR_FMT, STR_ARG(target->name));
     }
     return postgres_mark(sink, SQL_NEW, relation->oid, false, err);

@@ -152,18 +152,35 @@ static void claim(PostgresSink *sink, Str name, Report *report)
                          });
 }
 
+static Status check_use(PostgresSink *sink, Str name, Report *report, Error *err)
+{
+    bool exists;
+    Error refusal;
+    if (postgres_has_checkpoint(sink, &exists, err) != STATUS_OK ||
+        (exists && postgres_use_check(sink, name, &refusal, err) != STATUS_OK)) {
+        return STATUS_FAIL;
+    }
+    if (exists && refusal.message[0] != '\0') {
+        report_failure(report, NULL, &refusal);
+    }
+    return STATUS_OK;
+}
+
 // The lock of claim_table() is looked for, not tried: whoever is about to start would find it
 // taken.
 static Status check_claim(PostgresSink *sink, const Relation *relation, SqlTable table,
                           Report *report, Error *err)
 {
-    if (sink->existing == SQL_EXISTING_KEEP) {
-        return STATUS_OK;
-    }
     Str name = postgres_table_text(sink, table);
-    claim(sink, name, report);
+    bool is_shared = sink->existing == SQL_EXISTING_KEEP;
+    if (!is_shared) {
+        claim(sink, name, report);
+    }
     if (map_get_u64(&sink->ours, relation->oid) != NULL) {
         return STATUS_OK;
+    }
+    if (is_shared) {
+        return check_use(sink, name, report, err);
     }
     const char *parameters[] = {str_to_cstr(&sink->scratch, name)};
     CLEANUP(pg_result_clear) PGresult *result = NULL;
@@ -181,8 +198,9 @@ static Status check_claim(PostgresSink *sink, const Relation *relation, SqlTable
         Error taken;
         (void)postgres_is_anothers(name, &taken);
         report_failure(report, NULL, &taken);
+        return STATUS_OK;
     }
-    return STATUS_OK;
+    return check_use(sink, name, report, err);
 }
 
 Status postgres_check_table(Sink *base, const Relation *relation, Report *report, Error *err)

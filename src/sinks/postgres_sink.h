@@ -5,6 +5,7 @@
 //   postgres_table.c    tables: made, taken over, emptied
 //   postgres_alter.c    tables: altered as the source's were
 //   postgres_key.c      tables: the primary key, which may come behind the rows
+//   postgres_share.c    tables that several pipelines write into
 //   postgres_apply.c    mirror: runs of changes, set-wise, else in order
 //   postgres_sets.c     many updates or deletes in one statement
 //   postgres_rows.c     one change in one statement
@@ -111,6 +112,9 @@ Status postgres_explain(const PostgresSink *sink, Error *err);
 /** One more element of an array in text form that buf_char(array, '}') ends. */
 void postgres_array_add(Buf *array, Str value, bool is_null);
 
+/** Whether weir.checkpoint is there. */
+MUST_CHECK Status postgres_has_checkpoint(PostgresSink *sink, bool *ret, Error *err);
+
 /** Store whether the table has the mark. */
 MUST_CHECK Status postgres_mark(PostgresSink *sink, SqlMark mark, uint32_t oid, bool is_marked,
                                 Error *err);
@@ -198,6 +202,21 @@ MUST_CHECK Status postgres_set_key(PostgresSink *sink, SqlTable table, const Rel
                                    Error *err);
 /** Take its primary key away, unless something of the target needs it. */
 MUST_CHECK Status postgres_drop_key(PostgresSink *sink, SqlTable table, Error *err);
+
+// postgres_share.c
+
+/** prepare() of a table that this pipeline did not have: ERROR_CONFIG when another one fills it, or
+ *  adds rows to it that this one would not let be. Until the transaction ends nobody else begins.
+ */
+MUST_CHECK Status postgres_use_begin(PostgresSink *sink, Str name, Error *err);
+/** What postgres_use_begin() would refuse now (empty: nothing), for check(). */
+MUST_CHECK Status postgres_use_check(PostgresSink *sink, Str name, Error *ret_refusal, Error *err);
+/** Store what this pipeline does to the table @name, which is there: SQL_FILLING or SQL_SHARED. */
+MUST_CHECK Status postgres_use_store(PostgresSink *sink, SqlMark mark, const Relation *relation,
+                                     Str name, Error *err);
+/** The table is about to be emptied and filled anew: ERROR_CONFIG when others have rows there. */
+MUST_CHECK Status postgres_use_empty(PostgresSink *sink, const Relation *relation, Str name,
+                                     Error *err);
 
 // postgres_copy_in.c
 

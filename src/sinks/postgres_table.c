@@ -123,7 +123,9 @@ static Status settle_existing(PostgresSink *sink, const Relation *relation, Str 
 
 bool postgres_keeps_rows(Sink *base, const Relation *relation)
 {
-    return sql_is_marked(&self(base)->marks, SQL_KEPT, relation->oid);
+    const SqlMarks *marks = &self(base)->marks;
+    return sql_is_marked(marks, SQL_KEPT, relation->oid) ||
+           sql_is_marked(marks, SQL_SHARED, relation->oid);
 }
 
 Status postgres_clear(Sink *base, const Relation *relation, Lsn copied_at, Error *err)
@@ -134,7 +136,18 @@ Status postgres_clear(Sink *base, const Relation *relation, Lsn copied_at, Error
         return sql_kept_clear((SqlMode)sink->mode, relation, copied_at, base->context.pipeline,
                               postgres_checkpoint_table, err);
     }
-    if (postgres_begin(sink, err) != STATUS_OK) {
+    // Its copies are committed whole: nothing is left of one that was interrupted.
+    if (sql_is_marked(&sink->marks, SQL_SHARED, relation->oid) &&
+        (copied_at == LSN_NONE || sink->mode == SQL_HISTORY)) {
+        return STATUS_OK;
+    }
+    if (postgres_begin(sink, err) != STATUS_OK ||
+        postgres_use_empty(sink, relation, target->name, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    // A lane has ended the first copy, which this instance may not know.
+    if (copied_at != LSN_NONE &&
+        postgres_mark(sink, SQL_NEW, relation->oid, false, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (sink->mode == SQL_MIRROR) {
@@ -312,18 +325,12 @@ Status postgres_claim(PostgresSink *sink, const Relation *relation, SqlTable tab
     return sql_targets_claim(&sink->owners, &postgres_dialect, relation, table, err);
 }
 
-static Status bring_about(PostgresSink *sink, const Relation *was, const Relation *now,
-                          SqlTable table, Error *err)
+// Make the table, or take the one that is there.
+static Status make_or_take(PostgresSink *sink, const Relation *now, SqlTable table, Str name,
+                           Error *err)
 {
     PgFoundTable found;
-    if (was != NULL) {
-        return postgres_evolve(sink, was, now, err);
-    }
-    Str name = postgres_table_text(sink, table);
     bool is_shared = sink->existing == SQL_EXISTING_KEEP;
-    if (!is_shared && claim_table(sink, name, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
     if (postgres_find_table(sink, table, &sink->scratch, &found, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
@@ -353,6 +360,33 @@ static Status bring_about(PostgresSink *sink, const Relation *was, const Relatio
                     STR_ARG(name), hint);
     }
     return settle_existing(sink, now, name, err);
+}
+
+static Status bring_about(PostgresSink *sink, const Relation *was, const Relation *now,
+                          SqlTable table, Error *err)
+{
+    Str name = postgres_table_text(sink, table);
+    bool is_shared = sink->existing == SQL_EXISTING_KEEP;
+    if (was != NULL) {
+        is_shared = sql_is_marked(&sink->marks, SQL_SHARED, now->oid);
+        if (postgres_evolve(sink, was, now, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        // Once more: in a target that was restored from a dump the table has another number.
+        return is_shared ? postgres_use_store(sink, SQL_SHARED, now, name, err) : STATUS_OK;
+    }
+    if (!is_shared && claim_table(sink, name, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (postgres_use_begin(sink, name, err) != STATUS_OK ||
+        make_or_take(sink, now, table, name, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    SqlMark use = is_shared ? SQL_SHARED : SQL_FILLING;
+    SqlMark other_use = is_shared ? SQL_FILLING : SQL_SHARED;
+    return postgres_mark(sink, other_use, now->oid, false, err) == STATUS_OK
+               ? postgres_use_store(sink, use, now, name, err)
+               : STATUS_FAIL;
 }
 
 Status postgres_has(Sink *base, const Relation *relation, bool *ret, Error *err)

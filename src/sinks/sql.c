@@ -323,12 +323,19 @@ bool sql_checkpoint_oid(Str key, const char *prefix, uint64_t *ret)
 static const char *const mark_prefixes[] = {
     [SQL_KEPT] = "sink:kept:",
     [SQL_NEW] = "sink:new:",
+    [SQL_FILLING] = "sink:filling:",
+    [SQL_SHARED] = "sink:shared:",
 };
+
+void sql_mark_key(SqlMark mark, uint32_t oid, char ret[static SQL_MARK_KEY_SIZE])
+{
+    (void)snprintf(ret, SQL_MARK_KEY_SIZE, "%s%" PRIu32, mark_prefixes[mark], oid);
+}
 
 bool sql_mark_change(const SqlMarks *marks, SqlMark mark, uint32_t oid, bool is_marked,
                      char key[static SQL_MARK_KEY_SIZE], CheckpointEntry *ret)
 {
-    (void)snprintf(key, SQL_MARK_KEY_SIZE, "%s%" PRIu32, mark_prefixes[mark], oid);
+    sql_mark_key(mark, oid, key);
     *ret = (CheckpointEntry){.key = str_from(key), .value = is_marked ? STR("1") : (Str){0}};
     return is_marked != sql_is_marked(marks, mark, oid);
 }

@@ -167,6 +167,11 @@ typedef enum SqlMark {
     SQL_KEPT,
     // Made here, and its first copy has not come to its end: it may not have its key yet.
     SQL_NEW,
+    // It is being filled by a pipeline that empties it when its copy starts again: nobody else may
+    // have rows there. The value is the target's name or number of the table.
+    SQL_FILLING,
+    // `existing=keep`, whether it had rows or not: others may add rows, too. The value as above.
+    SQL_SHARED,
     SQL_MARKS,
 } SqlMark;
 
@@ -176,6 +181,9 @@ typedef struct SqlMarks {
 } SqlMarks;
 
 enum { SQL_MARK_KEY_SIZE = 32 };
+
+/** The key of the entry. */
+void sql_mark_key(SqlMark mark, uint32_t oid, char ret[static SQL_MARK_KEY_SIZE]);
 
 /** What has to be stored, in the open transaction, for the table to have the mark or not
  *  (@is_marked): false if nothing. The entry's key is in @key. */

@@ -1,0 +1,151 @@
+// Tables that several pipelines write into. Each pipeline stores with its checkpoint what it does
+// to a table of the target: that it fills it, so that a copy that starts again empties it, or that
+// it adds rows beside those of others (existing=keep). The two exclude each other: rows that one
+// pipeline has confirmed must never fall to the TRUNCATE of another.
+//
+// What is stored outlives the process, so it also counts while its pipeline does not run. The value
+// is the number of the table in the target: pipelines with other sources know it too, and it stays
+// when the table is renamed. A lock that ends with the transaction covers looking and storing.
+#include "sinks/postgres_sink.h"
+
+typedef struct Other {
+    Str pipeline; // ptr NULL: nobody
+    bool fills;
+} Other;
+
+static Status lock_marks(PostgresSink *sink, Str name, Error *err)
+{
+    const char *parameters[] = {str_to_cstr(&sink->scratch, name)};
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    return postgres_query(sink,
+                          "SELECT pg_advisory_xact_lock(hashtextextended('weir use ' || $1,"
+                          " 0))",
+                          1, parameters, &result, err);
+}
+
+// Another pipeline that does something to the table @name; one that fills it, if there is one.
+static Status find_other(PostgresSink *sink, Str name, Other *ret, Error *err)
+{
+    const char *parameters[] = {sink->base.context.pipeline, str_to_cstr(&sink->scratch, name)};
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (postgres_query(sink,
+                       "SELECT pipeline, key LIKE 'sink:filling:%' FROM weir.checkpoint"
+                       " WHERE (key LIKE 'sink:filling:%' OR key LIKE 'sink:shared:%')"
+                       "   AND pipeline <> $1 AND value = to_regclass($2)::oid::text"
+                       " ORDER BY 2 DESC, 1 LIMIT 1",
+                       2, parameters, &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = (Other){0};
+    if (PQntuples(result) > 0) {
+        ret->pipeline = str_copy(&sink->scratch, str_from(PQgetvalue(result, 0, 0)));
+        ret->fills = PQgetvalue(result, 0, 1)[0] == 't';
+    }
+    return STATUS_OK;
+}
+
+static Status refuse(PostgresSink *sink, Str name, const Other *other, Error *err)
+{
+    CLEANUP(buf_done) Buf forget;
+    buf_init(&forget, ERROR_MESSAGE_MAX);
+    buf_cstr(&forget, "DELETE FROM weir.checkpoint WHERE pipeline = ");
+    sql_literal(&forget, other->pipeline);
+    if (other->fills) {
+        error_set(err, ERROR_CONFIG,
+                  "target table %" STR_FMT " is filled by pipeline \"%" STR_FMT
+                  "\", whose copy has not come to its end",
+                  STR_ARG(name), STR_ARG(other->pipeline));
+        return error_hint(err,
+                          "Start again when it has, or give each pipeline tables of its own "
+                          "(?schema=). If that pipeline is given up, in the target: %s;",
+                          buf_cstring(&forget));
+    }
+    error_set(err, ERROR_CONFIG,
+              "pipeline \"%" STR_FMT "\" adds rows to target table %" STR_FMT
+              ", which this one would have for itself",
+              STR_ARG(other->pipeline), STR_ARG(name));
+    return error_hint(err, POSTGRES_SHARE_HINT " If that pipeline is given up, in the target: %s;",
+                      buf_cstring(&forget));
+}
+
+Status postgres_use_check(PostgresSink *sink, Str name, Error *ret_refusal, Error *err)
+{
+    Other other;
+    if (find_other(sink, name, &other, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret_refusal = (Error){0};
+    if (other.pipeline.ptr != NULL && (other.fills || sink->existing != SQL_EXISTING_KEEP)) {
+        (void)refuse(sink, name, &other, ret_refusal);
+    }
+    return STATUS_OK;
+}
+
+Status postgres_use_begin(PostgresSink *sink, Str name, Error *err)
+{
+    Error refusal;
+    if (lock_marks(sink, name, err) != STATUS_OK ||
+        postgres_use_check(sink, name, &refusal, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (refusal.message[0] != '\0') {
+        if (err != NULL) {
+            *err = refusal;
+        }
+        return STATUS_FAIL;
+    }
+    return STATUS_OK;
+}
+
+Status postgres_use_store(PostgresSink *sink, SqlMark mark, const Relation *relation, Str name,
+                          Error *err)
+{
+    char key[SQL_MARK_KEY_SIZE];
+    int64_t rows;
+    sql_mark_key(mark, relation->oid, key);
+    const char *parameters[] = {sink->base.context.pipeline, key,
+                                str_to_cstr(&sink->scratch, name)};
+    if (postgres_run_with(sink,
+                          "INSERT INTO weir.checkpoint AS c (pipeline, key, value)"
+                          " VALUES ($1, $2, $3::regclass::oid::text)"
+                          " ON CONFLICT (pipeline, key) DO UPDATE SET value = excluded.value"
+                          " WHERE c.value <> excluded.value",
+                          3, parameters, &rows, err) != STATUS_OK) {
+        return error_wrap(err, "store the checkpoint");
+    }
+    sql_mark_note(&sink->marks, &(CheckpointEntry){.key = str_from(key), .value = name});
+    return STATUS_OK;
+}
+
+// Which rows are whose, nobody knows any more.
+static Status refuse_clear(PostgresSink *sink, const Relation *relation, Str pipeline, Error *err)
+{
+    CLEANUP(buf_done) Buf forget;
+    buf_init(&forget, ERROR_MESSAGE_MAX);
+    buf_cstr(&forget, "DELETE FROM weir.checkpoint WHERE pipeline = ");
+    sql_literal(&forget, str_from(sink->base.context.pipeline));
+    error_set(err, ERROR_CONFIG,
+              "table \"%" STR_FMT ".%" STR_FMT "\" has to be copied again, and pipeline \"%" STR_FMT
+              "\" has rows in the target's table",
+              STR_ARG(relation->schema), STR_ARG(relation->name), STR_ARG(pipeline));
+    return error_hint(err,
+                      "Delete from the target's table the rows of this pipeline, which only you "
+                      "can tell, then in the target: %s AND key = 'table:%" PRIu32
+                      "'; and start again with ?existing=keep.",
+                      buf_cstring(&forget), relation->oid);
+}
+
+Status postgres_use_empty(PostgresSink *sink, const Relation *relation, Str name, Error *err)
+{
+    Other other;
+    if (lock_marks(sink, name, err) != STATUS_OK ||
+        find_other(sink, name, &other, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (other.pipeline.ptr != NULL) {
+        return refuse_clear(sink, relation, other.pipeline, err);
+    }
+    return sql_is_marked(&sink->marks, SQL_SHARED, relation->oid)
+               ? STATUS_OK
+               : postgres_use_store(sink, SQL_FILLING, relation, name, err);
+}
