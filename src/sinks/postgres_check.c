@@ -152,12 +152,12 @@ static void claim(PostgresSink *sink, Str name, Report *report)
                          });
 }
 
-static Status check_use(PostgresSink *sink, Str name, Report *report, Error *err)
+static Status check_use(PostgresSink *sink, SqlTable table, Report *report, Error *err)
 {
     bool exists;
     Error refusal;
     if (postgres_has_checkpoint(sink, &exists, err) != STATUS_OK ||
-        (exists && postgres_use_check(sink, name, &refusal, err) != STATUS_OK)) {
+        (exists && postgres_use_check(sink, table, &refusal, err) != STATUS_OK)) {
         return STATUS_FAIL;
     }
     if (exists && refusal.message[0] != '\0') {
@@ -180,7 +180,7 @@ static Status check_claim(PostgresSink *sink, const Relation *relation, SqlTable
         return STATUS_OK;
     }
     if (is_shared) {
-        return check_use(sink, name, report, err);
+        return check_use(sink, table, report, err);
     }
     const char *parameters[] = {str_to_cstr(&sink->scratch, name)};
     CLEANUP(pg_result_clear) PGresult *result = NULL;
@@ -200,7 +200,7 @@ static Status check_claim(PostgresSink *sink, const Relation *relation, SqlTable
         report_failure(report, NULL, &taken);
         return STATUS_OK;
     }
-    return check_use(sink, name, report, err);
+    return check_use(sink, table, report, err);
 }
 
 Status postgres_check_table(Sink *base, const Relation *relation, Report *report, Error *err)

@@ -13,9 +13,21 @@ typedef struct Other {
     bool fills;
 } Other;
 
-static Status lock_marks(PostgresSink *sink, Str name, Error *err)
+// Looked up in the catalog, for who may not use the schema may still ask.
+#define TABLE_NUMBER                                                                    \
+    "(SELECT c.oid::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace" \
+    " WHERE n.nspname = $2 AND c.relname = $3)"
+
+static Str text_of(PostgresSink *sink, SqlTable table)
 {
-    const char *parameters[] = {str_to_cstr(&sink->scratch, name)};
+    buf_reset(&sink->sql);
+    sql_table_name(&sink->sql, table);
+    return str_copy(&sink->scratch, buf_view(&sink->sql));
+}
+
+static Status lock_marks(PostgresSink *sink, SqlTable table, Error *err)
+{
+    const char *parameters[] = {str_to_cstr(&sink->scratch, text_of(sink, table))};
     CLEANUP(pg_result_clear) PGresult *result = NULL;
     return postgres_query(sink,
                           "SELECT pg_advisory_xact_lock(hashtextextended('weir use ' || $1,"
@@ -23,17 +35,19 @@ static Status lock_marks(PostgresSink *sink, Str name, Error *err)
                           1, parameters, &result, err);
 }
 
-// Another pipeline that does something to the table @name; one that fills it, if there is one.
-static Status find_other(PostgresSink *sink, Str name, Other *ret, Error *err)
+// Another pipeline that does something to the table; one that fills it, if there is one.
+static Status find_other(PostgresSink *sink, SqlTable table, Other *ret, Error *err)
 {
-    const char *parameters[] = {sink->base.context.pipeline, str_to_cstr(&sink->scratch, name)};
+    const char *parameters[] = {sink->base.context.pipeline,
+                                str_to_cstr(&sink->scratch, table.schema),
+                                str_to_cstr(&sink->scratch, table.name)};
     CLEANUP(pg_result_clear) PGresult *result = NULL;
     if (postgres_query(sink,
                        "SELECT pipeline, key LIKE 'sink:filling:%' FROM weir.checkpoint"
                        " WHERE (key LIKE 'sink:filling:%' OR key LIKE 'sink:shared:%')"
-                       "   AND pipeline <> $1 AND value = to_regclass($2)::oid::text"
+                       "   AND pipeline <> $1 AND value = " TABLE_NUMBER
                        " ORDER BY 2 DESC, 1 LIMIT 1",
-                       2, parameters, &result, err) != STATUS_OK) {
+                       3, parameters, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     *ret = (Other){0};
@@ -44,8 +58,9 @@ static Status find_other(PostgresSink *sink, Str name, Other *ret, Error *err)
     return STATUS_OK;
 }
 
-static Status refuse(PostgresSink *sink, Str name, const Other *other, Error *err)
+static Status refuse(PostgresSink *sink, SqlTable table, const Other *other, Error *err)
 {
+    Str name = text_of(sink, table);
     CLEANUP(buf_done) Buf forget;
     buf_init(&forget, ERROR_MESSAGE_MAX);
     buf_cstr(&forget, "DELETE FROM weir.checkpoint WHERE pipeline = ");
@@ -68,24 +83,24 @@ static Status refuse(PostgresSink *sink, Str name, const Other *other, Error *er
                       buf_cstring(&forget));
 }
 
-Status postgres_use_check(PostgresSink *sink, Str name, Error *ret_refusal, Error *err)
+Status postgres_use_check(PostgresSink *sink, SqlTable table, Error *ret_refusal, Error *err)
 {
     Other other;
-    if (find_other(sink, name, &other, err) != STATUS_OK) {
+    if (find_other(sink, table, &other, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     *ret_refusal = (Error){0};
     if (other.pipeline.ptr != NULL && (other.fills || sink->existing != SQL_EXISTING_KEEP)) {
-        (void)refuse(sink, name, &other, ret_refusal);
+        (void)refuse(sink, table, &other, ret_refusal);
     }
     return STATUS_OK;
 }
 
-Status postgres_use_begin(PostgresSink *sink, Str name, Error *err)
+Status postgres_use_begin(PostgresSink *sink, SqlTable table, Error *err)
 {
     Error refusal;
-    if (lock_marks(sink, name, err) != STATUS_OK ||
-        postgres_use_check(sink, name, &refusal, err) != STATUS_OK) {
+    if (lock_marks(sink, table, err) != STATUS_OK ||
+        postgres_use_check(sink, table, &refusal, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (refusal.message[0] != '\0') {
@@ -97,23 +112,24 @@ Status postgres_use_begin(PostgresSink *sink, Str name, Error *err)
     return STATUS_OK;
 }
 
-Status postgres_use_store(PostgresSink *sink, SqlMark mark, const Relation *relation, Str name,
-                          Error *err)
+Status postgres_use_store(PostgresSink *sink, SqlMark mark, const Relation *relation,
+                          SqlTable table, Error *err)
 {
     char key[SQL_MARK_KEY_SIZE];
     int64_t rows;
     sql_mark_key(mark, relation->oid, key);
-    const char *parameters[] = {sink->base.context.pipeline, key,
-                                str_to_cstr(&sink->scratch, name)};
+    const char *parameters[] = {sink->base.context.pipeline,
+                                str_to_cstr(&sink->scratch, table.schema),
+                                str_to_cstr(&sink->scratch, table.name), key};
     if (postgres_run_with(sink,
                           "INSERT INTO weir.checkpoint AS c (pipeline, key, value)"
-                          " VALUES ($1, $2, $3::regclass::oid::text)"
+                          " VALUES ($1, $4, " TABLE_NUMBER ")"
                           " ON CONFLICT (pipeline, key) DO UPDATE SET value = excluded.value"
                           " WHERE c.value <> excluded.value",
-                          3, parameters, &rows, err) != STATUS_OK) {
+                          4, parameters, &rows, err) != STATUS_OK) {
         return error_wrap(err, "store the checkpoint");
     }
-    sql_mark_note(&sink->marks, &(CheckpointEntry){.key = str_from(key), .value = name});
+    sql_mark_note(&sink->marks, &(CheckpointEntry){.key = str_from(key), .value = STR("1")});
     return STATUS_OK;
 }
 
@@ -135,11 +151,11 @@ static Status refuse_clear(PostgresSink *sink, const Relation *relation, Str pip
                       buf_cstring(&forget), relation->oid);
 }
 
-Status postgres_use_empty(PostgresSink *sink, const Relation *relation, Str name, Error *err)
+Status postgres_use_empty(PostgresSink *sink, const Relation *relation, SqlTable table, Error *err)
 {
     Other other;
-    if (lock_marks(sink, name, err) != STATUS_OK ||
-        find_other(sink, name, &other, err) != STATUS_OK) {
+    if (lock_marks(sink, table, err) != STATUS_OK ||
+        find_other(sink, table, &other, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (other.pipeline.ptr != NULL) {
@@ -147,5 +163,5 @@ Status postgres_use_empty(PostgresSink *sink, const Relation *relation, Str name
     }
     return sql_is_marked(&sink->marks, SQL_SHARED, relation->oid)
                ? STATUS_OK
-               : postgres_use_store(sink, SQL_FILLING, relation, name, err);
+               : postgres_use_store(sink, SQL_FILLING, relation, table, err);
 }

@@ -208,14 +208,15 @@ MUST_CHECK Status postgres_drop_key(PostgresSink *sink, SqlTable table, Error *e
 /** prepare() of a table that this pipeline did not have: ERROR_CONFIG when another one fills it, or
  *  adds rows to it that this one would not let be. Until the transaction ends nobody else begins.
  */
-MUST_CHECK Status postgres_use_begin(PostgresSink *sink, Str name, Error *err);
+MUST_CHECK Status postgres_use_begin(PostgresSink *sink, SqlTable table, Error *err);
 /** What postgres_use_begin() would refuse now (empty: nothing), for check(). */
-MUST_CHECK Status postgres_use_check(PostgresSink *sink, Str name, Error *ret_refusal, Error *err);
-/** Store what this pipeline does to the table @name, which is there: SQL_FILLING or SQL_SHARED. */
+MUST_CHECK Status postgres_use_check(PostgresSink *sink, SqlTable table, Error *ret_refusal,
+                                     Error *err);
+/** Store what this pipeline does to the table, which is there: SQL_FILLING or SQL_SHARED. */
 MUST_CHECK Status postgres_use_store(PostgresSink *sink, SqlMark mark, const Relation *relation,
-                                     Str name, Error *err);
+                                     SqlTable table, Error *err);
 /** The table is about to be emptied and filled anew: ERROR_CONFIG when others have rows there. */
-MUST_CHECK Status postgres_use_empty(PostgresSink *sink, const Relation *relation, Str name,
+MUST_CHECK Status postgres_use_empty(PostgresSink *sink, const Relation *relation, SqlTable table,
                                      Error *err);
 
 // postgres_copy_in.c

@@ -142,7 +142,7 @@ Status postgres_clear(Sink *base, const Relation *relation, Lsn copied_at, Error
         return STATUS_OK;
     }
     if (postgres_begin(sink, err) != STATUS_OK ||
-        postgres_use_empty(sink, relation, target->name, err) != STATUS_OK) {
+        postgres_use_empty(sink, relation, target->table, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     // A lane has ended the first copy, which this instance may not know.
@@ -373,19 +373,19 @@ static Status bring_about(PostgresSink *sink, const Relation *was, const Relatio
             return STATUS_FAIL;
         }
         // Once more: in a target that was restored from a dump the table has another number.
-        return is_shared ? postgres_use_store(sink, SQL_SHARED, now, name, err) : STATUS_OK;
+        return is_shared ? postgres_use_store(sink, SQL_SHARED, now, table, err) : STATUS_OK;
     }
     if (!is_shared && claim_table(sink, name, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (postgres_use_begin(sink, name, err) != STATUS_OK ||
+    if (postgres_use_begin(sink, table, err) != STATUS_OK ||
         make_or_take(sink, now, table, name, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     SqlMark use = is_shared ? SQL_SHARED : SQL_FILLING;
     SqlMark other_use = is_shared ? SQL_FILLING : SQL_SHARED;
     return postgres_mark(sink, other_use, now->oid, false, err) == STATUS_OK
-               ? postgres_use_store(sink, use, now, name, err)
+               ? postgres_use_store(sink, use, now, table, err)
                : STATUS_FAIL;
 }
 
