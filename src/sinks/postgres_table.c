@@ -70,6 +70,10 @@ Status postgres_empty(PostgresSink *sink, const Str *names, size_t count, Error 
     return STATUS_OK;
 }
 
+// A second and a half in all.
+enum { CLAIM_ATTEMPTS = 16 };
+#define CLAIM_PAUSE "SELECT pg_sleep(0.1)"
+
 Status postgres_is_anothers(Str name, Error *err)
 {
     error_set(err, ERROR_CONFIG, "target table %" STR_FMT " is another pipeline's, which runs now",
@@ -78,19 +82,27 @@ Status postgres_is_anothers(Str name, Error *err)
 }
 
 // Another pipeline may be about to fill the same table, which has no rows yet. The lock is the
-// session's, so whoever comes first has it as long as it runs.
+// session's, so whoever comes first has it as long as it runs; and for a moment longer if it was
+// killed, until the server notices.
 static Status claim_table(PostgresSink *sink, Str name, Error *err)
 {
     const char *parameters[] = {str_to_cstr(&sink->scratch, name)};
-    CLEANUP(pg_result_clear) PGresult *result = NULL;
-    if (postgres_query(sink, "SELECT pg_try_advisory_lock(hashtextextended('weir ' || $1, 0))", 1,
-                       parameters, &result, err) != STATUS_OK) {
-        return STATUS_FAIL;
+    for (int attempt = 1;; attempt++) {
+        CLEANUP(pg_result_clear) PGresult *result = NULL;
+        if (postgres_query(sink, "SELECT pg_try_advisory_lock(hashtextextended('weir ' || $1, 0))",
+                           1, parameters, &result, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        if (PQgetvalue(result, 0, 0)[0] == 't') {
+            return STATUS_OK;
+        }
+        if (attempt == CLAIM_ATTEMPTS) {
+            return postgres_is_anothers(name, err);
+        }
+        if (postgres_run(sink, CLAIM_PAUSE, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
     }
-    if (PQgetvalue(result, 0, 0)[0] == 't') {
-        return STATUS_OK;
-    }
-    return postgres_is_anothers(name, err);
 }
 
 Status postgres_refuse_rows(Str name, Error *err)

@@ -172,6 +172,23 @@ static void all_of_them_may_add_at_once(void **state)
     sink_free(two.sink);
 }
 
+// A session that has ended may have its locks a moment longer.
+static void a_lock_that_goes_is_waited_for(void **state)
+{
+    Fixture *f = *state;
+    const char *lock = "SELECT pg_advisory_lock(hashtextextended('weir \"app\".\"t\"', 0))";
+    PGconn *other = connect_as(server.database, "postgres");
+    PQclear(PQexec(other, lock));
+    Writer one = writer(f, "one", 1, "fail");
+    assert_fails(f, enter(f, &one), ERROR_CONFIG, "is another pipeline's, which runs now");
+    sink_free(one.sink);
+    one = writer(f, "one", 1, "fail");
+    assert_true(PQsendQuery(other, "SELECT pg_sleep(0.3); SELECT pg_advisory_unlock_all()"));
+    assert_ok(f, enter(f, &one));
+    PQfinish(other);
+    sink_free(one.sink);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -180,6 +197,7 @@ int main(void)
         sink_test(a_table_is_added_to_while_it_is_copied_again_only_behind),
         sink_test(a_table_that_is_streamed_is_not_being_filled),
         sink_test(all_of_them_may_add_at_once),
+        sink_test(a_lock_that_goes_is_waited_for),
     };
     return run_on_server(tests, "sinks/test_postgres_share");
 }
