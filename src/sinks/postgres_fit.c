@@ -30,25 +30,38 @@ SqlTable postgres_place(const PostgresSink *sink, const Relation *relation)
     return table;
 }
 
+// What is no type's name at all ("???" is one that the source has dropped) is an error, which must
+// not end the transaction. Other failures are the next statement's, too.
+static bool ask_for_type(PostgresSink *sink, const char *name)
+{
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    Error ignored = {0};
+    bool guarded = sink->in_transaction;
+    if (guarded && postgres_run(sink, "SAVEPOINT weir_type_name", &ignored) != STATUS_OK) {
+        return false;
+    }
+    bool asked = postgres_query(sink, "SELECT to_regtype($1) IS NOT NULL", 1, &name, &result,
+                                &ignored) == STATUS_OK;
+    const char *end =
+        asked ? "RELEASE weir_type_name" : "ROLLBACK TO weir_type_name; RELEASE weir_type_name";
+    if (guarded && postgres_run(sink, end, &ignored) != STATUS_OK) {
+        return false;
+    }
+    return asked && PQgetvalue(result, 0, 0)[0] == 't';
+}
+
 // Without a connection (`weir check` describes the target before it is reached) no type is there.
 static bool target_has_type(PostgresSink *sink, Str name)
 {
     static char yes, no;
+    if (sink->conn == NULL) {
+        return false;
+    }
     void *known = map_get(&sink->type_exists, name);
     if (known == NULL) {
-        const char *parameters[] = {str_to_cstr(&sink->arena, name)};
-        CLEANUP(pg_result_clear) PGresult *result = NULL;
-        Error ignored = {0};
-        // A failure here is one of the next statement too.
-        bool there = sink->conn != NULL &&
-                     postgres_query(sink, "SELECT to_regtype($1) IS NOT NULL", 1, parameters,
-                                    &result, &ignored) == STATUS_OK &&
-                     PQgetvalue(result, 0, 0)[0] == 't';
-        if (sink->conn == NULL) {
-            return false;
-        }
-        known = there ? &yes : &no;
-        (void)map_put(&sink->type_exists, str_from(parameters[0]), known);
+        const char *copy = str_to_cstr(&sink->arena, name);
+        known = ask_for_type(sink, copy) ? &yes : &no;
+        (void)map_put(&sink->type_exists, str_from(copy), known);
     }
     return known == &yes;
 }

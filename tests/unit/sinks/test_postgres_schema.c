@@ -84,6 +84,20 @@ static void an_unknown_domain_becomes_its_base(void **state)
                 "numeric(8,3)");
 }
 
+// So format_type() names what is not in the catalog any more.
+static void a_type_that_is_gone_becomes_text(void **state)
+{
+    Fixture *f = *state;
+    Relation *was = TABLE(f, 1, "app", "t", "a", not_null(INT4("id", 1)));
+    Relation *now = TABLE(f, 1, "app", "t", "a", not_null(INT4("id", 1)),
+                          user_type("m", 2, "???", TYPE_KIND_OTHER));
+    begin_with(f, was);
+    assert_ok(f, sink_prepare(f, was, now));
+    assert_ok(f, write_change(f, CHANGE_INSERT, now, NULL, ROW(T("1"), T("x"))));
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    assert_look(f, "SELECT m, pg_typeof(m) FROM app.t", "x|text");
+}
+
 static void names_need_no_mercy(void **state)
 {
     Fixture *f = *state;
@@ -561,6 +575,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         sink_test(tables_are_made_with_types_keys_and_not_null),
         sink_test(an_unknown_domain_becomes_its_base),
+        sink_test(a_type_that_is_gone_becomes_text),
         sink_test(names_need_no_mercy),
         sink_test(schemas_are_mapped),
         sink_test(the_checkpoint_is_no_target),
