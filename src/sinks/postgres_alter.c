@@ -57,32 +57,89 @@ static Status step_aside(const Evolution *step, Str name, Error *err)
 // One edit each
 // ---------------------------------------------------------------------------------------------
 
+// An index that is in the way when the table moves: one of its own, whose name is taken where it
+// goes, or one that has the name that the table gets. Its new name is free in both schemas.
+static const char blocking_index[] =
+    "SELECT format('ALTER INDEX %I.%I RENAME TO %I', n.nspname, c.relname, free.name)"
+    "  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    "  LEFT JOIN pg_index i ON i.indexrelid = c.oid"
+    "  LEFT JOIN pg_class t ON t.oid = i.indrelid, LATERAL ("
+    "    SELECT start.name || '_' || number AS name FROM generate_series(1, 999) AS number, ("
+    "      SELECT left(c.relname, length) AS name FROM generate_series(0, 59) AS length"
+    "       WHERE octet_length(left(c.relname, length)) <= 59 ORDER BY length DESC LIMIT 1) start"
+    "     WHERE NOT EXISTS ("
+    "       SELECT FROM pg_class o JOIN pg_namespace s ON s.oid = o.relnamespace"
+    "        WHERE o.relname = start.name || '_' || number AND s.nspname IN (n.nspname, $3))"
+    "     ORDER BY number LIMIT 1) free"
+    " WHERE c.relkind IN ('i', 'I')"
+    "   AND (n.nspname = $3 AND c.relname = $4"
+    "     OR n.nspname = $1 AND t.relname = $2 AND $1 <> $3 AND EXISTS ("
+    "       SELECT FROM pg_class o JOIN pg_namespace s ON s.oid = o.relnamespace"
+    "        WHERE s.nspname = $3 AND o.relname = c.relname))"
+    " LIMIT 1";
+
+static Status make_way(const Evolution *step, SqlTable from, Error *err)
+{
+    Arena *scratch = &step->sink->scratch;
+    const char *parameters[] = {str_to_cstr(scratch, from.schema), str_to_cstr(scratch, from.name),
+                                str_to_cstr(scratch, step->table.schema),
+                                str_to_cstr(scratch, step->table.name)};
+    for (;;) {
+        CLEANUP(pg_result_clear) PGresult *result = NULL;
+        if (postgres_query(step->sink, blocking_index, 4, parameters, &result, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        if (PQntuples(result) == 0) {
+            return STATUS_OK;
+        }
+        if (postgres_run(step->sink, PQgetvalue(result, 0, 0), err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+}
+
+static Status rename_table(Evolution *step, Str to, Error *err)
+{
+    Buf *sql = alter_table(step);
+    buf_cstr(sql, " RENAME TO ");
+    sql_identifier(sql, to);
+    step->table.name = to;
+    return postgres_run_buf(step->sink, err);
+}
+
+static Status set_schema(Evolution *step, Str to, Error *err)
+{
+    if (postgres_make_schema(step->sink, to, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    Buf *sql = alter_table(step);
+    buf_cstr(sql, " SET SCHEMA ");
+    sql_identifier(sql, to);
+    step->table.schema = to;
+    return postgres_run_buf(step->sink, err);
+}
+
 static Status move_table(Evolution *step, SqlTable from, Error *err)
 {
     SqlTable to = step->table;
+    bool other_schema = !str_equal(from.schema, to.schema);
+    bool other_name = !str_equal(from.name, to.name);
+    if (make_way(step, from, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
     step->table = from;
-    if (!str_equal(from.schema, to.schema)) {
-        if (postgres_make_schema(step->sink, to.schema, err) != STATUS_OK) {
-            return STATUS_FAIL;
-        }
-        Buf *sql = alter_table(step);
-        buf_cstr(sql, " SET SCHEMA ");
-        sql_identifier(sql, to.schema);
-        if (postgres_run_buf(step->sink, err) != STATUS_OK) {
-            return STATUS_FAIL;
-        }
-        step->table.schema = to.schema;
-    }
-    if (!str_equal(from.name, to.name)) {
-        Buf *sql = alter_table(step);
-        buf_cstr(sql, " RENAME TO ");
-        sql_identifier(sql, to.name);
-        if (postgres_run_buf(step->sink, err) != STATUS_OK) {
+    if (other_schema && other_name) {
+        // Its old name may be taken in the new schema, and its new one in the old.
+        Str parked =
+            str_from(arena_printf(&step->sink->scratch, "weir_rename_%" PRIu32, step->now->oid));
+        if (rename_table(step, parked, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
     }
-    step->table = to;
-    return STATUS_OK;
+    if (other_schema && set_schema(step, to.schema, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return other_name ? rename_table(step, to.name, err) : STATUS_OK;
 }
 
 static Status drop_column(const Evolution *step, const Column *column, Error *err)

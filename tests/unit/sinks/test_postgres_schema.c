@@ -339,6 +339,51 @@ static void tables_move(void **state)
     assert_look(f, "SELECT id, a2 FROM \"else where\".\"T2\" ORDER BY id", "1|x\n2|x");
 }
 
+// Their names are one namespace with those of tables, and they move along.
+static void indexes_make_way(void **state)
+{
+    Fixture *f = *state;
+    Relation *was = simple(f);
+    begin_with(f, was);
+    one_row(f, was, ROW(T("1"), T("x"), T("y")));
+    execute(f, "CREATE INDEX t_a ON app.t (a); CREATE SCHEMA b;"
+               "CREATE TABLE b.last (id int CONSTRAINT t_pkey PRIMARY KEY, a int);"
+               "CREATE INDEX t_a ON b.last (a); CREATE INDEX moved ON b.last (a);"
+               "CREATE TABLE b.t (id int); CREATE TABLE app.moved (id int);"
+               "CREATE TABLE b.t_a_1 (id int)");
+    Relation *now =
+        TABLE(f, 1, "b", "moved", "a", not_null(INT4("id", 1)), TEXT("a", 2), TEXT("b", 3));
+    evolve(f, was, now);
+    one_row(f, now, ROW(T("2"), T("x"), T("y")));
+    assert_look(f, "SELECT id FROM b.moved ORDER BY id", "1\n2");
+    assert_look(f,
+                "SELECT string_agg(indexname, ' ' ORDER BY indexname) FROM pg_indexes "
+                "WHERE schemaname = 'b' GROUP BY tablename ORDER BY tablename",
+                "moved_1 t_a t_pkey\nt_a_2 t_pkey_1");
+    Relation *back =
+        TABLE(f, 1, "b", "t_a", "a", not_null(INT4("id", 1)), TEXT("a", 2), TEXT("b", 3));
+    evolve(f, now, back);
+    assert_look(f, "SELECT count(*) FROM b.t_a", "2");
+}
+
+// With a name of 63 bytes, which are fewer characters.
+static void a_long_name_of_an_index_makes_way(void **state)
+{
+    Fixture *f = *state;
+    Relation *was = simple(f);
+    begin_with(f, was);
+    execute(f, "DO $$ DECLARE long text := repeat('\u00fc', 31) || 'x'; BEGIN "
+               "EXECUTE format('CREATE INDEX %I ON app.t (a)', long);"
+               "EXECUTE 'CREATE SCHEMA b; CREATE TABLE b.u (a int)';"
+               "EXECUTE format('CREATE INDEX %I ON b.u (a)', long); END $$");
+    Relation *now = TABLE(f, 1, "b", "t", "a", not_null(INT4("id", 1)), TEXT("a", 2), TEXT("b", 3));
+    evolve(f, was, now);
+    assert_look(f,
+                "SELECT count(*) FROM pg_indexes WHERE schemaname = 'b' AND indexname = "
+                "repeat('\u00fc', 29) || '_1'",
+                "1");
+}
+
 static void types_change(void **state)
 {
     Fixture *f = *state;
@@ -595,6 +640,8 @@ int main(void)
         sink_test(a_column_that_the_target_had_first_is_taken),
         sink_test(names_are_exchanged),
         sink_test(tables_move),
+        sink_test(indexes_make_way),
+        sink_test(a_long_name_of_an_index_makes_way),
         sink_test(types_change),
         sink_test(keys_change),
         sink_test(a_failed_alter_leaves_the_table),
