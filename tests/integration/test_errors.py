@@ -703,6 +703,8 @@ def test_malformed_connection_in_another_place(weir, command, url):
 def test_connection_in_another_place_as_json(weir):
     ended = weir.run("stream", NOWHERE, "null:", "--slot", URL, "--log-format", "json", code=2)
     assert "postgres://u:***@127.0.0.1:1/shop" in json.loads(ended.err)["error"]
+    ended = weir.run("stream", f"host=h password='{PASSWORD}", "null:", "--log-format", "json", code=2)
+    assert "password='…'" in json.loads(ended.err)["hint"], "what is advice is shown as it is"
 
 
 @pytest.mark.parametrize("option", ["--table", "--publication", "--slot"])
