@@ -86,6 +86,13 @@ static void add_hint(const SqliteDb *db, int code, Error *err)
         error_hint(err, "The file is damaged. Restore it from a backup, or remove it to copy "
                         "everything again.");
         break;
+    case SQLITE_CONSTRAINT:
+        if (code == SQLITE_CONSTRAINT_UNIQUE) {
+            error_hint(err, "SQLite looks at each row alone: where the source's constraint is "
+                            "deferrable, or rows exchange their values, the target can have no "
+                            "UNIQUE one. Drop it there, or make it a plain index.");
+        }
+        break;
     case SQLITE_NOTADB:
         error_hint(err, "\"%s\" is some other file. Name a new file, or an SQLite database.",
                    db->path);

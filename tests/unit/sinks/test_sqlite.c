@@ -373,6 +373,18 @@ static void clear_keeps_what_others_wrote(void **state)
         "'table:100';");
 }
 
+static void a_unique_constraint_of_the_user_is_explained(void **state)
+{
+    Fixture *f = *state;
+    const Relation *t = TABLE(f, 100, "public", "log", "a", INT4("id", 1), TEXT("email", 2));
+    assert_ok(f, sink_start(f, NULL));
+    execute(f, "CREATE TABLE log (id INTEGER PRIMARY KEY, email TEXT UNIQUE)");
+    start_with(f, t);
+    assert_ok(f, insert(f, t, ROW(T("1"), T("x"))));
+    assert_fails(f, insert(f, t, ROW(T("2"), T("x"))), ERROR_DATA, "make it a plain index");
+    assert_fails(f, insert(f, t, ROW(T("1"), T("y"))), ERROR_DATA, "already has a row");
+}
+
 static void a_change_needs_a_prepared_table(void **state)
 {
     Fixture *f = *state;
@@ -580,6 +592,7 @@ int main(void)
         sink_test(stores_removes_and_returns_the_checkpoint),
         sink_test(clear_empties_before_a_copy),
         sink_test(clear_keeps_what_others_wrote),
+        sink_test(a_unique_constraint_of_the_user_is_explained),
         sink_test(a_change_needs_a_prepared_table),
         sink_test(gives_up_when_cancelled),
         sink_test(a_locked_file_is_waited_for),
