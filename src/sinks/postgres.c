@@ -46,6 +46,29 @@ PgWait postgres_sink_wait(const PostgresSink *sink)
 // Statements
 // ---------------------------------------------------------------------------------------------
 
+// A label that the target's enum does not have: invalid input value for enum app.mood: "glad".
+// Where the server speaks another language than English, nobody is told what mends it.
+static Status explain_label(Error *err)
+{
+    static const char start[] = "invalid input value for enum ";
+    const char *type = strstr(err->message, start);
+    const char *label = type == NULL ? NULL : strstr(type, ": \"");
+    const char *end = label == NULL ? NULL : strrchr(label + 3, '"');
+    if (end == NULL) {
+        return STATUS_FAIL;
+    }
+    type += sizeof(start) - 1;
+    label += 3;
+    CLEANUP(buf_done) Buf hint;
+    buf_init(&hint, ERROR_MESSAGE_MAX);
+    buf_printf(&hint,
+               "The source's type has a label that the target's lacks: ALTER TYPE %.*s ADD "
+               "VALUE ",
+               (int)(label - 3 - type), type);
+    sql_literal(&hint, (Str){label, (size_t)(end - label)});
+    return error_hint(err, "%s;", buf_cstring(&hint));
+}
+
 // What the server says decides which right is missing; where it speaks another language than
 // English, all of them are named.
 Status postgres_explain(const PostgresSink *sink, Error *err)
@@ -58,6 +81,9 @@ Status postgres_explain(const PostgresSink *sink, Error *err)
         err->kind = ERROR_TRANSIENT;
         return error_hint(err, "The target takes no changes now, as a standby does: if it is not "
                                "to become writable again, let the URL lead to the one that is.");
+    }
+    if (strcmp(err->sqlstate, "22P02") == 0 && err->hint[0] == '\0') {
+        return explain_label(err);
     }
     if (strcmp(err->sqlstate, "42501") != 0 || err->hint[0] != '\0') {
         return STATUS_FAIL;

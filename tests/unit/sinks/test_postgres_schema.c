@@ -441,6 +441,23 @@ static void with_user(Fixture *f)
     as_user(f, "'some one'");
 }
 
+static void a_label_that_is_missing_is_named(void **state)
+{
+    Fixture *f = *state;
+    execute(f, "CREATE SCHEMA app; CREATE TYPE app.\"my mood\" AS ENUM ('a')");
+    Relation *relation = TABLE(f, 1, "app", "t", "a", not_null(INT4("id", 1)),
+                               user_type("m", 2, "app.\"my mood\"", TYPE_KIND_ENUM));
+    const char *mend = "ALTER TYPE app.\"my mood\" ADD VALUE 'it''s \"new\"';";
+    begin_with(f, relation);
+    one_row(f, relation, ROW(T("1"), T("a")));
+    assert_ok(f, write_change(f, CHANGE_READ, relation, NULL, ROW(T("2"), T("it's \"new\""))));
+    assert_fails(f, sink_commit(f, NULL, NULL), ERROR_DATA, mend);
+    assert_ok(f, sink_start(f, NULL));
+    assert_ok(f, sink_prepare(f, relation, relation));
+    assert_fails(f, write_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("1"), T("it's \"new\""))),
+                 ERROR_DATA, mend);
+}
+
 static void missing_rights_are_named(void **state)
 {
     Fixture *f = *state;
@@ -645,6 +662,7 @@ int main(void)
         sink_test(types_change),
         sink_test(keys_change),
         sink_test(a_failed_alter_leaves_the_table),
+        sink_test(a_label_that_is_missing_is_named),
         sink_test(missing_rights_are_named),
         sink_test(check_says_what_is_missing),
     };
