@@ -74,6 +74,23 @@ def test_a_late_table_goes_to_kept_rows(pipeline, sink):
     assert values(target, "late", "id") == [("-1",), ("1",), ("2",), ("3",), ("4",)]
 
 
+@pytest.mark.parametrize("sink", ["postgres"])
+def test_rows_beside_those_of_a_pipeline_that_runs(pipeline, weir, make_database):
+    """Its copy is over: existing=keep adds. When it has to copy again, the rows of the other stay."""
+    source, target, other = pipeline.source, pipeline.target, make_database()
+    source.sql("CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE u (id int PRIMARY KEY);"
+               "INSERT INTO t SELECT g, 'a' FROM generate_series(1, 3) g")
+    other.sql("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (-1, 'b')")
+    process = pipeline.start("--name", "one", "--jobs", "2")
+    process.expect("streaming")
+    weir.run("stream", other.url, target.url(existing="keep"), "--name", "two", "--until", "now")
+    assert process.stop().code == 0
+    source.sql("ALTER TABLE t ALTER v TYPE varchar(9) USING v || v; INSERT INTO t VALUES (4, 'a')")
+    ended = pipeline.drain("--name", "one", code=None)
+    assert ended.code == 2 and 'pipeline "two" has rows' in ended.text, ended
+    assert values(target, "t", "id", "v") == [("-1", "b"), ("1", "a"), ("2", "a"), ("3", "a")]
+
+
 def test_a_finished_copy_stays_in_the_history(pipeline):
     """A table is copied again, and nothing happened to it in between."""
     source, target = pipeline.source, pipeline.target
