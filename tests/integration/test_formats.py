@@ -64,7 +64,7 @@ def test_random_rows_come_back(seed):
 def test_file_survives_kills():
     bindir = or_skip(newest_bindir)
     with or_skip(Server, bindir) as server:
-        or_skip(weir_roundtrip.run_kills, server, WEIR, 1, 50)
+        or_skip(weir_roundtrip.run_kills, server, WEIR, 1, 20)
 
 
 def test_text_that_is_not_utf8_stops_the_pipeline():

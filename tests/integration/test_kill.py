@@ -187,7 +187,7 @@ class TestUnderLoad:
         pipeline.source.sql(TABLES)
         with load(pipeline.source, tmp_path):
             kill_at_random(pipeline, 15, 0.25, seed)
-            kill_at_random(pipeline, 40, 0.7, seed + 1, goes_on=8)
+            kill_at_random(pipeline, 40, 0.45, seed + 1, goes_on=8)
         settle_and_check(pipeline)
 
     def test_history_holds_each_change_once(self, pipeline, tmp_path, seed, sink):
