@@ -172,6 +172,7 @@ static Status parse_keywords(Parser *parser, Str text, Endpoint *ret)
         if (str_is(key, "password") || str_is(key, "sslpassword")) {
             continue;
         }
+        value = without_password(value, parser->arena); // a URL in the wrong place
         if (str_is(key, "dbname") && value.len > 0) {
             bool quoted = value.len > 1 && value.ptr[0] == '\'';
             Str name = quoted ? (Str){value.ptr + 1, value.len - 2} : value;

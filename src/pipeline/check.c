@@ -140,15 +140,16 @@ static Status look_at_source(const Pipeline *pipeline, const Checkpoint *stored,
     return STATUS_OK;
 }
 
-static void check_source(const Pipeline *pipeline, const Checkpoint *stored, Cancel *cancel,
-                         CheckResult *result)
+// Open until the targets have been looked at: see Source.mark.
+static Source *check_source(const Pipeline *pipeline, const Checkpoint *stored, Cancel *cancel,
+                            CheckResult *result)
 {
     Source *source = NULL;
     Error err = {0};
     if (look_at_source(pipeline, stored, cancel, result, &source, &err) != STATUS_OK) {
         report_failure(&result->report, "source", &err);
     }
-    source_free(source);
+    return source;
 }
 
 // The same source feeds all routes.
@@ -194,13 +195,17 @@ static void check_both(const Pipeline *pipeline, const Checkpoint *stored, Place
     if (stored == NULL && merge(places, count, &merged, &err) != STATUS_OK) {
         report_failure(&results[0].report, NULL, &err);
     }
-    check_source(pipeline, stored == NULL ? &merged : stored, cancel, &results[0]);
+    Source *source = check_source(pipeline, stored == NULL ? &merged : stored, cancel, &results[0]);
     for (size_t i = 1; i < count; i++) {
         copy_result(&results[0], &results[i]);
     }
     for (size_t i = 0; i < count; i++) {
+        if (places[i].sink != NULL && source != NULL) {
+            places[i].sink->context.source_mark = source->mark;
+        }
         check_place(&places[i], &results[i]);
     }
+    source_free(source);
     checkpoint_done(&merged);
 }
 

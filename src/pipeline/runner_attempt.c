@@ -142,6 +142,7 @@ static Status open_branch(Branch *branch, Error *err)
                 .settings = branch->target->settings,
                 .context = {.pipeline = branch->key.ptr,
                             .cancel = &runner->cancel,
+                            .source_mark = runner->source->mark,
                             .notice = {log_notice, &branch->scope}},
             },
         .state = copy_only ? NULL : branch->state,

@@ -33,7 +33,8 @@ typedef enum SinkGuarantee {
 typedef struct SinkContext {
     const char *pipeline; // its name: the key under which checkpoints are stored
     Cancel *cancel;
-    bool is_lane; // a second instance for copying a table beside the first
+    bool is_lane;    // a second instance for copying a table beside the first
+    Str source_mark; // the source's, see Source.mark
     // Tell the user something that is not an error. Thread: the sink's.
     Notice notice;
 } SinkContext;

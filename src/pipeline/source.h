@@ -124,6 +124,9 @@ struct Source {
     SourceContext context;
     Arena options_arena;
     bool copies; // set by validate() or open(): tables are copied before they are followed
+    // Set by open(), until close(): what a sink knows the place by that is read from, so that it
+    // does not write there. ptr NULL: nothing.
+    Str mark;
 };
 
 /** NULL-terminated: sources/registry.c */

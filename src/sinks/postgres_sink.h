@@ -70,10 +70,12 @@ typedef struct PostgresSink {
     bool checkpoint_is_checked;
     Str identity;      // of the target's database, for check(); ptr NULL: not asked for yet
     bool has_position; // written to by this pipeline before
-    SqlTable subject;  // the table that statements are about: for messages
-    Map targets;       // by the address of the relation
-    Map type_exists;   // type name -> whether the target has it
-    Map ours;          // oid -> any: the checkpoint that was read has an entry for the table
+    bool has_looked_for_source;
+    bool is_source;   // the database is the one that is read from
+    SqlTable subject; // the table that statements are about: for messages
+    Map targets;      // by the address of the relation
+    Map type_exists;  // type name -> whether the target has it
+    Map ours;         // oid -> any: the checkpoint that was read has an entry for the table
     SqlTargets owners;
     SqlMarks marks;
     PgFilling filling;

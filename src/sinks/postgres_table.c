@@ -325,6 +325,34 @@ static bool is_checkpoint_table(SqlTable table)
            str_equal(table.name, postgres_checkpoint_table.name);
 }
 
+// A copy would empty it, and a stream would follow itself.
+static Status is_sources_own(PostgresSink *sink, const Relation *relation, SqlTable table,
+                             bool *ret, Error *err)
+{
+    Str mark = sink->base.context.source_mark;
+    *ret = false;
+    if (mark.ptr == NULL || !str_equal(relation->schema, table.schema) ||
+        !str_equal(relation->name, table.name)) {
+        return STATUS_OK;
+    }
+    if (!sink->has_looked_for_source) {
+        const char *parameters[] = {str_to_cstr(&sink->scratch, mark)};
+        CLEANUP(pg_result_clear) PGresult *result = NULL;
+        if (postgres_query(sink,
+                           "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d"
+                           "    ON d.oid = l.database AND d.datname = current_database()"
+                           " WHERE l.locktype = 'advisory' AND l.classid = 0 AND l.objsubid = 1"
+                           "   AND l.mode = 'ShareLock' AND l.objid::bigint = $1::bigint)",
+                           1, parameters, &result, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        sink->has_looked_for_source = true;
+        sink->is_source = PQgetvalue(result, 0, 0)[0] == 't';
+    }
+    *ret = sink->is_source;
+    return STATUS_OK;
+}
+
 Status postgres_claim(PostgresSink *sink, const Relation *relation, SqlTable table, Error *err)
 {
     if (is_checkpoint_table(table)) {
@@ -333,6 +361,17 @@ Status postgres_claim(PostgresSink *sink, const Relation *relation, SqlTable tab
         return error_hint(err,
                           "Leave the schema \"weir\" out of the pipeline, or send it elsewhere "
                           "with ?schema=weir:other.");
+    }
+    bool is_source;
+    if (is_sources_own(sink, relation, table, &is_source, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (is_source) {
+        error_set(err, ERROR_CONFIG,
+                  "table \"%" STR_FMT "\".\"%" STR_FMT "\" is the source's own: the target is the "
+                  "database that is read from",
+                  STR_ARG(table.schema), STR_ARG(table.name));
+        return error_hint(err, "Name another database, or another schema in it with ?schema=.");
     }
     return sql_targets_claim(&sink->owners, &postgres_dialect, relation, table, err);
 }

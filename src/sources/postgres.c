@@ -15,6 +15,7 @@
 #include "sources/postgres.h"
 
 #include <assert.h>
+#include <sys/random.h>
 
 #include "base/clock.h"
 #include "pipeline/merge.h"
@@ -135,6 +136,24 @@ static Status read_facts(Postgres *postgres, Error *err)
     return STATUS_OK;
 }
 
+// Who can see this lock is in the same database, by whatever address it came there. Where it cannot
+// be taken, nobody is warned.
+static void leave_mark(Postgres *postgres)
+{
+    uint32_t number;
+    PgWait wait = postgres_wait(postgres);
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    Error refused = {0};
+    if (getrandom(&number, sizeof(number), 0) != (ssize_t)sizeof(number)) {
+        return;
+    }
+    const char *parameters[] = {arena_printf(&postgres->arena, "%u", number)};
+    if (pg_query(postgres->sql, &wait, "SELECT pg_advisory_lock_shared($1::bigint)", 1, parameters,
+                 &result, &refused) == STATUS_OK) {
+        postgres->base.mark = str_from(parameters[0]);
+    }
+}
+
 static const char *spill_directory(Postgres *postgres)
 {
     if (postgres->spill_dir.len > 0) {
@@ -168,6 +187,7 @@ static Status postgres_open(Source *source, Error *err)
     if (pg_run(postgres->sql, &wait, "SET lock_timeout = '2s'", err) != STATUS_OK) {
         return STATUS_FAIL;
     }
+    leave_mark(postgres);
     return read_facts(postgres, err);
 }
 

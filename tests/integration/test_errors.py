@@ -746,3 +746,14 @@ def test_password_that_is_not_encoded(weir, words, user):
     """libpq would take pieces of it for a host, a port or a database, and quote them."""
     url = f"postgres://{user.format(PASSWORD)}@127.0.0.1:1/shop"
     says(weir.run(*[url if word == "URL" else word for word in words], code=2, timeout=20), "%40")
+
+
+@pytest.mark.parametrize("existing", ["", "?existing=truncate", "?existing=keep"])
+@pytest.mark.parametrize("command", [["stream", "--until", "now"], ["copy"], ["check"]], ids=lambda words: words[0])
+def test_a_database_into_itself(weir, source, command, existing):
+    """By another address, too. Its rows stay as they are."""
+    source.sql("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 100); CREATE TABLE empty (n int)")
+    other = source.url.replace("127.0.0.1", "localhost") + existing
+    ended = weir.run(command[0], source.url, other, *command[1:], code=2)
+    assert "is the source's own" in ended.out + ended.err and "?schema=" in ended.out + ended.err
+    assert source.one("SELECT count(*) FROM t") == 100 and source.slots() == []
