@@ -77,7 +77,10 @@ static const char rights_query[] =
     "       pg_has_role(c.relowner, 'USAGE') OR c.oid <> ALL ($2::oid[]),"
     "       format('GRANT USAGE ON SCHEMA %I TO %I;', n.nspname, current_user),"
     "       format('GRANT SELECT ON %I.%I TO %I;', n.nspname, c.relname, current_user),"
-    "       format('GRANT %I TO %I;', pg_get_userbyid(c.relowner), current_user), current_user"
+    "       CASE WHEN (SELECT rolsuper FROM pg_roles r WHERE r.oid = c.relowner)" // not to be lent
+    "            THEN format('CREATE PUBLICATION mine FOR TABLE %I.%I;', n.nspname, c.relname)"
+    "            ELSE format('GRANT %I TO %I;', pg_get_userbyid(c.relowner), current_user) END,"
+    "       current_user"
     "  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " WHERE c.oid = ANY ($1::oid[]) ORDER BY n.nspname, c.relname";
 

@@ -203,7 +203,9 @@ def test_new_table_of_somebody_else(weir, source, tmp_path, role):
     wait_for(lambda: not source.slots()[0][1], 20, "the slot is free")
     ready(weir, url, "null:")
     source.sql(f"CREATE TABLE theirs (id int PRIMARY KEY); GRANT SELECT ON theirs TO {role}")
-    assert "may not publish table public.theirs" in weir.run("check", url, "null:", code=2).out
+    said = weir.run("check", url, "null:", code=2).out
+    assert "may not publish table public.theirs" in said
+    assert "GRANT postgres" not in said and "CREATE PUBLICATION mine FOR TABLE public.theirs;" in said, "no superuser is lent"
     assert "must be owner of table theirs" in weir.run("stream", url, "null:", "--until", "now", code=2).err
 
 
