@@ -28,6 +28,7 @@ typedef struct CodecOptions {
 } CodecOptions;
 
 typedef struct Codec {
+    const char *name; // of the format, its version included
     size_t state_size;
 
     /** @state is zeroed. @options are valid as long as the state is. */

@@ -190,6 +190,7 @@ static Status encode(void *state, const Change *change, Buf *out, Error *err)
 }
 
 const Codec wal2json1_codec = {
+    .name = "wal2json1",
     .state_size = sizeof(Wal2json),
     .init = wal2json_init,
     .encode = encode,

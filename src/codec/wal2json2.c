@@ -177,6 +177,7 @@ static Status encode(void *state, const Change *change, Buf *out, Error *err)
 }
 
 const Codec wal2json2_codec = {
+    .name = "wal2json2",
     .state_size = sizeof(Wal2json),
     .init = wal2json_init,
     .encode = encode,

@@ -508,6 +508,7 @@ static void weir_describe_column(const Column *column, Buf *out)
 }
 
 const Codec weir_codec = {
+    .name = "weir",
     .state_size = sizeof(WeirCodec),
     .init = weir_init,
     .encode = weir_encode,

@@ -180,11 +180,27 @@ static Status check_place(FileSink *sink, const Checkpoint *checkpoint, bool *re
     return *ret_exists || *ret_length == 0 ? STATUS_OK : is_gone(sink, *ret_length, err);
 }
 
+// A file has one format. (A checkpoint from before formats were stored says nothing.)
+static Status check_format(const FileSink *sink, const Checkpoint *checkpoint, Error *err)
+{
+    const CheckpointEntry *entry = checkpoint_get(checkpoint, STR("sink:format"));
+    const char *wanted = codec_find(&sink->codec)->name;
+    if (entry == NULL || str_is(entry->value, wanted)) {
+        return STATUS_OK;
+    }
+    error_set(err, ERROR_CONFIG, "\"%s\" has lines of format %" STR_FMT ", not of %s", sink->path,
+              STR_ARG(entry->value), wanted);
+    return error_hint(
+        err, "Say format=%" STR_FMT ", or name another file and another pipeline (--name).",
+        STR_ARG(entry->value));
+}
+
 // The file is open. *ret_length: how much of it stays.
 static Status check_contents(FileSink *sink, const Checkpoint *checkpoint, uint64_t *ret_length,
                              Error *err)
 {
-    if (file_size(&sink->file, &sink->written, err) != STATUS_OK) {
+    if (check_format(sink, checkpoint, err) != STATUS_OK ||
+        file_size(&sink->file, &sink->written, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (checkpoint_get(checkpoint, STR("sink:length")) != NULL) {
@@ -295,6 +311,7 @@ static Status file_commit(Sink *base, Checkpoint *changed, Error *err)
     (void)snprintf(length, sizeof(length), "%" PRIu64, sink->written);
     checkpoint_set(changed, STR("sink:length"), str_from(length));
     checkpoint_set(changed, STR("sink:tail"), str_from(tail));
+    checkpoint_set(changed, STR("sink:format"), str_from(codec_find(&sink->codec)->name));
     return STATUS_OK;
 }
 

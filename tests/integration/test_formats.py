@@ -79,3 +79,18 @@ def test_text_that_is_not_utf8_stops_the_pipeline():
         assert done.returncode == 1
         assert b'invalid byte sequence for encoding "UTF8"' in done.stderr
         assert b"caf" not in done.stdout
+
+
+def test_a_file_has_one_format(weir, source, tmp_path):
+    source.sql("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+    path = tmp_path / "out"
+    weir.drain(source.url, f"file:{path}?format=wal2json", "--name", "p")
+    source.sql("INSERT INTO t VALUES (2)")
+    was = path.read_bytes()
+    for other in ("weir", "wal2json2", "wal2json&version=2"):
+        for command in (["stream", "--until", "now"], ["check"]):
+            ended = weir.run(command[0], source.url, f"file:{path}?format={other}", "--name", "p", *command[1:], code=2)
+            assert "has lines of format wal2json1, not of" in ended.out + ended.err
+    assert path.read_bytes() == was
+    weir.drain(source.url, f"file:{path}?format=wal2json1", "--name", "p")
+    assert len(path.read_bytes().splitlines()) == len(was.splitlines()) + 1
