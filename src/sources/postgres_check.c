@@ -78,7 +78,7 @@ static const char rights_query[] =
     "       format('GRANT USAGE ON SCHEMA %I TO %I;', n.nspname, current_user),"
     "       format('GRANT SELECT ON %I.%I TO %I;', n.nspname, c.relname, current_user),"
     "       CASE WHEN (SELECT rolsuper FROM pg_roles r WHERE r.oid = c.relowner)" // not to be lent
-    "            THEN format('CREATE PUBLICATION mine FOR TABLE %I.%I;', n.nspname, c.relname)"
+    "            THEN format('ALTER TABLE %I.%I OWNER TO %I;', n.nspname, c.relname, current_user)"
     "            ELSE format('GRANT %I TO %I;', pg_get_userbyid(c.relowner), current_user) END,"
     "       current_user"
     "  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
