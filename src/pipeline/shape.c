@@ -51,8 +51,6 @@ Status shape_table(Tables *tables, Sink *sink, Table *table, const Relation *rel
         sink->ops->prepare(sink, table->target, relation, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (table->target == NULL || !relation_is_same(table->target, relation)) {
-        tables_set_target(tables, table, relation);
-    }
+    tables_set_target(tables, table, relation);
     return STATUS_OK;
 }

@@ -75,14 +75,17 @@ static void take_place(Tables *tables, Table *table)
 
 void tables_set_target(Tables *tables, Table *table, const Relation *relation)
 {
-    (void)pthread_mutex_lock(&tables->lock);
-    Relation *target = relation_copy(&tables->arena, relation);
-    // A description by a message may know less than an earlier one.
-    if (table->target != NULL && table->target->highest > target->highest) {
-        target->highest = table->target->highest;
+    Relation settled = *relation;
+    settled.is_unclear = false; // or the table is copied again
+    if (table->target != NULL) {
+        // A description by a message may know less than an earlier one.
+        settled.highest = MAX(settled.highest, table->target->highest);
+        if (relation_is_same(table->target, &settled)) {
+            return;
+        }
     }
-    target->is_unclear = false; // it was settled, or the table is copied again
-    table->target = target;
+    (void)pthread_mutex_lock(&tables->lock);
+    table->target = relation_copy(&tables->arena, &settled);
     take_place(tables, table);
     (void)pthread_mutex_unlock(&tables->lock);
     table->is_dirty = true;

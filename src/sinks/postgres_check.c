@@ -182,19 +182,11 @@ static Status check_claim(PostgresSink *sink, const Relation *relation, SqlTable
     if (is_shared) {
         return check_use(sink, table, report, err);
     }
-    const char *parameters[] = {str_to_cstr(&sink->scratch, name)};
-    CLEANUP(pg_result_clear) PGresult *result = NULL;
-    if (postgres_query(sink,
-                       "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d"
-                       "   ON d.oid = l.database AND d.datname = current_database(),"
-                       "   LATERAL (SELECT hashtextextended('weir ' || $1, 0) AS hash) k"
-                       "  WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted"
-                       "    AND l.classid = (k.hash >> 32 & 4294967295)::oid"
-                       "    AND l.objid = (k.hash & 4294967295)::oid)",
-                       1, parameters, &result, err) != STATUS_OK) {
+    bool is_locked;
+    if (postgres_sees_lock(sink, POSTGRES_TABLE_LOCK, name, &is_locked, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (PQgetvalue(result, 0, 0)[0] == 't') {
+    if (is_locked) {
         Error taken;
         (void)postgres_is_anothers(name, &taken);
         report_failure(report, NULL, &taken);

@@ -166,6 +166,12 @@ SqlTable postgres_place(const PostgresSink *sink, const Relation *relation);
 
 // postgres_table.c, postgres_check.c
 
+/** The key of the lock on a table that a pipeline has for itself; $1: its name. */
+#define POSTGRES_TABLE_LOCK "hashtextextended('weir ' || $1, 0)"
+/** Whether some session of this database has the advisory lock whose @key is SQL of $1. */
+MUST_CHECK Status postgres_sees_lock(PostgresSink *sink, const char *key, Str parameter, bool *ret,
+                                     Error *err);
+
 /** The relation goes to that table from now on, which nothing else uses. */
 MUST_CHECK Status postgres_claim(PostgresSink *sink, const Relation *relation, SqlTable table,
                                  Error *err);

@@ -89,8 +89,8 @@ static Status claim_table(PostgresSink *sink, Str name, Error *err)
     const char *parameters[] = {str_to_cstr(&sink->scratch, name)};
     for (int attempt = 1;; attempt++) {
         CLEANUP(pg_result_clear) PGresult *result = NULL;
-        if (postgres_query(sink, "SELECT pg_try_advisory_lock(hashtextextended('weir ' || $1, 0))",
-                           1, parameters, &result, err) != STATUS_OK) {
+        if (postgres_query(sink, "SELECT pg_try_advisory_lock(" POSTGRES_TABLE_LOCK ")", 1,
+                           parameters, &result, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
         if (PQgetvalue(result, 0, 0)[0] == 't') {
@@ -325,6 +325,27 @@ static bool is_checkpoint_table(SqlTable table)
            str_equal(table.name, postgres_checkpoint_table.name);
 }
 
+Status postgres_sees_lock(PostgresSink *sink, const char *key, Str parameter, bool *ret, Error *err)
+{
+    const char *parameters[] = {str_to_cstr(&sink->scratch, parameter)};
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    // The server shows a key's two halves; see pg_locks in Postgres's manual.
+    const char *sql =
+        arena_printf(&sink->scratch,
+                     "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d"
+                     "   ON d.oid = l.database AND d.datname = current_database(),"
+                     "   LATERAL (SELECT %s AS key) k"
+                     "  WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted"
+                     "    AND l.classid = (k.key >> 32 & 4294967295)::oid"
+                     "    AND l.objid = (k.key & 4294967295)::oid)",
+                     key);
+    if (postgres_query(sink, sql, 1, parameters, &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = PQgetvalue(result, 0, 0)[0] == 't';
+    return STATUS_OK;
+}
+
 // A copy would empty it, and a stream would follow itself.
 static Status is_sources_own(PostgresSink *sink, const Relation *relation, SqlTable table,
                              bool *ret, Error *err)
@@ -336,18 +357,10 @@ static Status is_sources_own(PostgresSink *sink, const Relation *relation, SqlTa
         return STATUS_OK;
     }
     if (!sink->has_looked_for_source) {
-        const char *parameters[] = {str_to_cstr(&sink->scratch, mark)};
-        CLEANUP(pg_result_clear) PGresult *result = NULL;
-        if (postgres_query(sink,
-                           "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d"
-                           "    ON d.oid = l.database AND d.datname = current_database()"
-                           " WHERE l.locktype = 'advisory' AND l.classid = 0 AND l.objsubid = 1"
-                           "   AND l.mode = 'ShareLock' AND l.objid::bigint = $1::bigint)",
-                           1, parameters, &result, err) != STATUS_OK) {
+        if (postgres_sees_lock(sink, "$1::bigint", mark, &sink->is_source, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
         sink->has_looked_for_source = true;
-        sink->is_source = PQgetvalue(result, 0, 0)[0] == 't';
     }
     *ret = sink->is_source;
     return STATUS_OK;
