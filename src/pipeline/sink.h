@@ -1,7 +1,7 @@
 // A sink makes changes durable somewhere else. This is the whole contract for writing one;
 // docs/adding-a-sink.md walks through a complete example.
 //
-//   open -> resume -> { has | prepare | clear | write | commit }* -> close
+//   open -> resume -> { has | prepare | clear | write | end_copy | commit }* -> close
 //   open -> look -> { check }* -> close      before anything is made, and for `weir check`
 //
 // All calls of one instance come from one thread, may block, and should give up soon after
