@@ -292,20 +292,10 @@ static const char match_query[] =
     "  WHERE t.pubname IN ($1, $2)),"
     " family AS MATERIALIZED (SELECT oid FROM published"
     "  UNION SELECT a.relid FROM published p, pg_partition_ancestors(p.oid) a)"
-    " SELECT w.oid FROM unnest($3::oid[]) AS w (oid)"
+    " SELECT w.place FROM unnest($3::oid[]) WITH ORDINALITY AS w (oid, place)"
     "  WHERE w.oid IN (SELECT oid FROM family)"
     "     OR EXISTS (SELECT FROM pg_partition_ancestors(w.oid) a JOIN published p"
     "                ON p.oid = a.relid)";
-
-static WantedTable *find_wanted(WantedTables *wanted, uint64_t oid)
-{
-    for (size_t i = 0; i < wanted->count; i++) {
-        if (wanted->items[i].table->oid == oid) {
-            return &wanted->items[i];
-        }
-    }
-    return NULL;
-}
 
 Status postgres_match_published(Postgres *postgres, WantedTables *wanted, Error *err)
 {
@@ -320,12 +310,10 @@ Status postgres_match_published(Postgres *postgres, WantedTables *wanted, Error 
     CLEANUP(pg_result_clear) PGresult *result = NULL;
     Status status = pg_query(postgres->sql, &wait, match_query, 3, parameters, &result, err);
     for (int i = 0; status == STATUS_OK && i < PQntuples(result); i++) {
-        uint64_t oid;
-        WantedTable *table = str_to_uint64(str_from(PQgetvalue(result, i, 0)), &oid)
-                                 ? find_wanted(wanted, oid)
-                                 : NULL;
-        if (table != NULL) {
-            table->is_published = true;
+        uint64_t place; // counted from 1
+        if (str_to_uint64(str_from(PQgetvalue(result, i, 0)), &place) && place >= 1 &&
+            place <= wanted->count) {
+            wanted->items[place - 1].is_published = true;
         }
     }
     arena_done(&scratch);
