@@ -284,15 +284,10 @@ static void read_keys(const PGresult *result, Arena *arena, const CatalogTables 
     }
 }
 
-Status catalog_load(const Catalog *catalog, const uint32_t *oids, size_t count, Arena *arena,
-                    CatalogTables *ret, Error *err)
+static Status load_tables(const Catalog *catalog, const char *oids, Arena *arena,
+                          CatalogTables *ret, Error *err)
 {
-    if (count > LIMIT_TABLES) {
-        return error_set(err, ERROR_CONFIG, "%zu tables are more than the limit of %d", count,
-                         LIMIT_TABLES);
-    }
-    Str list = oid_array(oids, count, arena);
-    const char *parameters[] = {list.ptr};
+    const char *parameters[] = {oids};
     const char *tables = arena_printf(arena, "%s WHERE c.oid = ANY ($1::oid[])", table_query);
     CLEANUP(pg_result_clear) PGresult *classes = NULL;
     CLEANUP(pg_result_clear) PGresult *columns = NULL;
@@ -309,6 +304,23 @@ Status catalog_load(const Catalog *catalog, const uint32_t *oids, size_t count, 
     read_columns(columns, arena, ret);
     read_keys(keys, arena, ret);
     return STATUS_OK;
+}
+
+// A table that is dropped between two statements would have a name, and no columns.
+Status catalog_load(const Catalog *catalog, const uint32_t *oids, size_t count, Arena *arena,
+                    CatalogTables *ret, Error *err)
+{
+    if (count > LIMIT_TABLES) {
+        return error_set(err, ERROR_CONFIG, "%zu tables are more than the limit of %d", count,
+                         LIMIT_TABLES);
+    }
+    bool is_begun;
+    if (pg_begin_snapshot(catalog->conn, &catalog->wait, &is_begun, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    Str list = oid_array(oids, count, arena);
+    Status status = load_tables(catalog, list.ptr, arena, ret, err);
+    return pg_end_snapshot(catalog->conn, &catalog->wait, is_begun, status, err);
 }
 
 Status catalog_list(const Catalog *catalog, Arena *arena, CatalogTables *ret, Error *err)

@@ -530,6 +530,22 @@ Status pg_run(PGconn *conn, const PgWait *wait, const char *sql, Error *err)
     return pg_run_result(conn, wait, sql, &result, err);
 }
 
+Status pg_begin_snapshot(PGconn *conn, const PgWait *wait, bool *ret_is_begun, Error *err)
+{
+    *ret_is_begun = PQtransactionStatus(conn) == PQTRANS_IDLE;
+    return *ret_is_begun ? pg_run(conn, wait, PG_BEGIN_SNAPSHOT, err) : STATUS_OK;
+}
+
+Status pg_end_snapshot(PGconn *conn, const PgWait *wait, bool is_begun, Status status, Error *err)
+{
+    if (!is_begun || status == STATUS_OK) {
+        return is_begun ? pg_run(conn, wait, "COMMIT", err) : status;
+    }
+    // What failed says more; and a connection that is lost fails its next statement, too.
+    Error ignored;
+    return pg_run(conn, wait, "ROLLBACK", &ignored) == STATUS_OK ? status : STATUS_FAIL;
+}
+
 Status pg_start_copy(PGconn *conn, const PgWait *wait, const char *sql, ExecStatusType expected,
                      Error *err)
 {

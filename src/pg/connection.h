@@ -36,6 +36,9 @@ MUST_CHECK Status pg_connect(const PgConnect *options, const PgWait *wait, PGcon
 /** "database \"shop\" on db.example:5432 as \"weir\"": for messages. In @arena. */
 Str pg_describe(const PGconn *conn, Arena *arena);
 
+/** Begins a transaction whose statements all read one moment. */
+#define PG_BEGIN_SNAPSHOT "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
 /** Run one statement with text parameters (NULL: SQL NULL). Any result but rows, no rows and an
  *  empty query is a failure. */
 MUST_CHECK Status pg_query(PGconn *conn, const PgWait *wait, const char *sql, int count,
@@ -48,6 +51,17 @@ MUST_CHECK Status pg_run(PGconn *conn, const PgWait *wait, const char *sql, Erro
 /** The same, with the last result. */
 MUST_CHECK Status pg_run_result(PGconn *conn, const PgWait *wait, const char *sql, PGresult **ret,
                                 Error *err);
+
+/**
+ * Read one moment with all statements until pg_end_snapshot(): each of its own would see what was
+ * committed in between. Those of a snapshot that the connection has anyway belong to it.
+ */
+MUST_CHECK Status pg_begin_snapshot(PGconn *conn, const PgWait *wait, bool *ret_is_begun,
+                                    Error *err);
+
+/** @status: of what was read. It is returned, unless it is OK and the end fails. */
+MUST_CHECK Status pg_end_snapshot(PGconn *conn, const PgWait *wait, bool is_begun, Status status,
+                                  Error *err);
 
 /** Take the results of what was sent by hand (the end of a COPY). */
 MUST_CHECK Status pg_results(PGconn *conn, const PgWait *wait, PGresult **ret, Error *err);

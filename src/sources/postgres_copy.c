@@ -65,8 +65,7 @@ static Status snapshot_alone(Postgres *postgres, Snapshot *snapshot, Lsn *ret_at
     PgWait wait = {.cancel = postgres->base.context.cancel};
     CLEANUP(pg_result_clear) PGresult *result = NULL;
     if (postgres_connect(postgres, false, &snapshot->conn, err) != STATUS_OK ||
-        pg_run(snapshot->conn, &wait, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", err) !=
-            STATUS_OK ||
+        pg_run(snapshot->conn, &wait, PG_BEGIN_SNAPSHOT, err) != STATUS_OK ||
         pg_query(snapshot->conn, &wait,
                  "SELECT pg_export_snapshot(), CASE WHEN pg_is_in_recovery()"
                  " THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END",
@@ -312,7 +311,7 @@ static Status start_copy(CopyReader *reader, Error *err)
     }
     CLEANUP(buf_done) Buf sql;
     buf_init(&sql, 1 << 20);
-    buf_cstr(&sql, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT ");
+    buf_cstr(&sql, PG_BEGIN_SNAPSHOT "; SET TRANSACTION SNAPSHOT ");
     pg_literal(&sql, reader->snapshot->name);
     // Held to the end, so that what is looked at below stays true while the rows are read.
     buf_cstr(&sql, "; LOCK TABLE ONLY ");

@@ -433,6 +433,11 @@ static Status describe(Postgres *postgres, const Published *published, Arena *ar
 Status postgres_published(Postgres *postgres, bool as_wanted, Arena *arena, SourceTables *ret,
                           Error *err)
 {
+    PgWait wait = postgres_wait(postgres);
+    bool is_begun;
+    if (pg_begin_snapshot(postgres->sql, &wait, &is_begun, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
     Arena scratch = {0};
     Published published;
     Status status = as_wanted ? wanted_as_published(postgres, &scratch, &published, err)
@@ -441,7 +446,7 @@ Status postgres_published(Postgres *postgres, bool as_wanted, Arena *arena, Sour
         status = describe(postgres, &published, arena, ret, err);
     }
     arena_done(&scratch);
-    return status;
+    return pg_end_snapshot(postgres->sql, &wait, is_begun, status, err);
 }
 
 static const char digest_query[] =

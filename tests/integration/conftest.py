@@ -144,12 +144,12 @@ class Pipeline:
         """Until everything that is committed now is durable in the target."""
         def has_slot():
             process.must_live()
-            return self.source.slots()
+            return any(confirmed for _, _, confirmed in self.source.slots())
 
         def confirmed():
             process.must_live()
             return self.source.confirmed(lsn)
-        # A slot that is made later would have confirmed everything from the start.
+        # A slot that gets its first position later would have confirmed everything from the start.
         wait_for(has_slot, timeout, lambda: f"a slot is made\n{process.logs()[-3000:]}")
         lsn = self.source.lsn()
         wait_for(confirmed, timeout, lambda: f"{lsn} is confirmed: {self.source.slots()}\n{process.logs()[-3000:]}")

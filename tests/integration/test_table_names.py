@@ -113,6 +113,20 @@ def test_made_again_while_weir_runs(named):
     named.check(t=[8, 9], t_old1=[2, 3, 4])
 
 
+def test_dropped_while_the_catalogs_are_read(named):
+    """What is known of a table is known of one moment, or not at all."""
+    tables = [f"t{n}" for n in range(40)]
+    named.sql("; ".join(make(name, 1, 2) for name in [*tables, "stays"]))
+    process = named.start()
+    named.settle(process)
+    for name in tables:
+        named.sql(add(name, 3), f"DELETE FROM {name} WHERE id = 1", f"DROP TABLE {name}")
+    named.settle(process)
+    ended = process.stop()
+    assert ended.code == 0 and "retrying" not in ended.err, ended
+    named.check(**dict.fromkeys(tables, [2, 3]))
+
+
 def test_an_empty_table_made_again(named):
     """Nothing is ever told of the new one but that it is there."""
     named.sql(make("t", 1))
