@@ -320,7 +320,9 @@ Status catalog_load(const Catalog *catalog, const uint32_t *oids, size_t count, 
     }
     Str list = oid_array(oids, count, arena);
     Status status = load_tables(catalog, list.ptr, arena, ret, err);
-    return pg_end_snapshot(catalog->conn, &catalog->wait, is_begun, status, err);
+    Status ended =
+        pg_end_snapshot(catalog->conn, &catalog->wait, is_begun, status == STATUS_OK, err);
+    return status == STATUS_OK ? ended : STATUS_FAIL;
 }
 
 Status catalog_list(const Catalog *catalog, Arena *arena, CatalogTables *ret, Error *err)

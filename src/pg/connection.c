@@ -536,14 +536,13 @@ Status pg_begin_snapshot(PGconn *conn, const PgWait *wait, bool *ret_is_begun, E
     return *ret_is_begun ? pg_run(conn, wait, PG_BEGIN_SNAPSHOT, err) : STATUS_OK;
 }
 
-Status pg_end_snapshot(PGconn *conn, const PgWait *wait, bool is_begun, Status status, Error *err)
+Status pg_end_snapshot(PGconn *conn, const PgWait *wait, bool is_begun, bool is_read, Error *err)
 {
-    if (!is_begun || status == STATUS_OK) {
-        return is_begun ? pg_run(conn, wait, "COMMIT", err) : status;
+    if (!is_begun) {
+        return STATUS_OK;
     }
-    // What failed says more; and a connection that is lost fails its next statement, too.
-    Error ignored;
-    return pg_run(conn, wait, "ROLLBACK", &ignored) == STATUS_OK ? status : STATUS_FAIL;
+    Error ignored; // a connection that is lost fails its next statement, too
+    return is_read ? pg_run(conn, wait, "COMMIT", err) : pg_run(conn, wait, "ROLLBACK", &ignored);
 }
 
 Status pg_start_copy(PGconn *conn, const PgWait *wait, const char *sql, ExecStatusType expected,

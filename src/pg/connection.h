@@ -59,8 +59,8 @@ MUST_CHECK Status pg_run_result(PGconn *conn, const PgWait *wait, const char *sq
 MUST_CHECK Status pg_begin_snapshot(PGconn *conn, const PgWait *wait, bool *ret_is_begun,
                                     Error *err);
 
-/** @status: of what was read. It is returned, unless it is OK and the end fails. */
-MUST_CHECK Status pg_end_snapshot(PGconn *conn, const PgWait *wait, bool is_begun, Status status,
+/** @is_read: nothing failed in it. Otherwise @err is left alone: it says what did. */
+MUST_CHECK Status pg_end_snapshot(PGconn *conn, const PgWait *wait, bool is_begun, bool is_read,
                                   Error *err);
 
 /** Take the results of what was sent by hand (the end of a COPY). */

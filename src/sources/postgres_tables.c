@@ -446,7 +446,8 @@ Status postgres_published(Postgres *postgres, bool as_wanted, Arena *arena, Sour
         status = describe(postgres, &published, arena, ret, err);
     }
     arena_done(&scratch);
-    return pg_end_snapshot(postgres->sql, &wait, is_begun, status, err);
+    Status ended = pg_end_snapshot(postgres->sql, &wait, is_begun, status == STATUS_OK, err);
+    return status == STATUS_OK ? ended : STATUS_FAIL;
 }
 
 static const char digest_query[] =
