@@ -232,11 +232,24 @@ static Status wait_socket(PGconn *conn, const PgWait *wait, short events, int64_
     }
 }
 
+static Status server_is_silent(const PGconn *conn, int64_t ms, Error *err)
+{
+    Arena scratch = {.chunk_size = 1024};
+    Str where = pg_describe(conn, &scratch);
+    error_set(err, ERROR_TRANSIENT, "the server has been silent for %d seconds: %" STR_FMT,
+              (int)(ms / 1000), STR_ARG(where));
+    arena_done(&scratch);
+    return STATUS_FAIL;
+}
+
 Status pg_wait(PGconn *conn, const PgWait *wait, bool writing, Error *err)
 {
     short events = (short)(POLLIN | (writing ? POLLOUT : 0));
-    if (wait_socket(conn, wait, events, 0, err) != STATUS_OK) {
-        return STATUS_FAIL;
+    int64_t patience_ms = wait == NULL ? 0 : wait->patience_ms;
+    int64_t until_ms = patience_ms > 0 ? clock_monotonic_ms() + patience_ms : 0;
+    Status status = wait_socket(conn, wait, events, until_ms, err);
+    if (status != STATUS_OK) {
+        return status == STATUS_AGAIN ? server_is_silent(conn, patience_ms, err) : STATUS_FAIL;
     }
     if (PQconsumeInput(conn) != 1) {
         return pg_result_error(conn, NULL, "read from the server", err);
@@ -390,14 +403,17 @@ static void ignore_notice(void *context, const PGresult *result)
     (void)result;
 }
 
-// Those that only some versions know cannot be set while connecting: the others would refuse.
-static Status forget_newer_timeouts(PGconn *conn, const PgWait *wait, Error *err)
+// Those that only some versions know cannot be set while connecting: the others would refuse. It is
+// part of connecting, and takes no longer.
+static Status forget_newer_timeouts(PGconn *conn, const PgWait *wait, int64_t until_ms, Error *err)
 {
+    PgWait hurried = wait == NULL ? (PgWait){0} : *wait;
+    hurried.patience_ms = MAX(until_ms - clock_monotonic_ms(), (int64_t)1);
     int version = PQserverVersion(conn);
     if (version < 140000) {
         return STATUS_OK;
     }
-    return pg_run(conn, wait,
+    return pg_run(conn, &hurried,
                   version < 170000 ? "SET idle_session_timeout = 0"
                                    : "SET idle_session_timeout = 0; SET transaction_timeout = 0",
                   err);
@@ -415,8 +431,9 @@ static Status open_connection(const PgConnect *options, const PgWait *wait, Aren
         return error_set(err, ERROR_TRANSIENT, "libpq is out of memory");
     }
     Status status = STATUS_FAIL;
+    int64_t until_ms = connect_deadline(&keywords);
     if (PQstatus(conn) != CONNECTION_BAD) {
-        status = drive_connect(conn, wait, connect_deadline(&keywords), err);
+        status = drive_connect(conn, wait, until_ms, err);
     }
     if (status != STATUS_OK) {
         status = connect_failed(conn, status, arena, err);
@@ -425,7 +442,7 @@ static Status open_connection(const PgConnect *options, const PgWait *wait, Aren
     }
     (void)PQsetNoticeReceiver(conn, ignore_notice, NULL);
     (void)PQsetnonblocking(conn, 1);
-    if (forget_newer_timeouts(conn, wait, err) != STATUS_OK) {
+    if (forget_newer_timeouts(conn, wait, until_ms, err) != STATUS_OK) {
         PQfinish(conn);
         return STATUS_FAIL;
     }

@@ -16,6 +16,9 @@ typedef struct PgWait {
     void (*tick)(void *context);
     void *tick_context;
     int tick_ms;
+    // A server from which nothing has come for so long is lost, ERROR_TRANSIENT; 0: it may take any
+    // time. Only for what no lock, no running transaction and no number of rows can hold up.
+    int64_t patience_ms;
 } PgWait;
 
 typedef struct PgConnect {

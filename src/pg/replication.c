@@ -10,8 +10,6 @@
 enum {
     INTERVAL_MS_MAX = 10000,
     INTERVAL_MS_MIN = 250,
-    PING_AFTER_MS = 20000,
-    LOST_AFTER_MS = 60000,
     STOP_MS_MAX = 5000,
     FLOOD_GAP_US = 1000, // wake-ups closer to each other than this, each with less than
     FLOOD_TAKEN = 16384, // these bytes, are a flood;
@@ -21,7 +19,8 @@ enum {
 // Postgres counts microseconds from 2000-01-01.
 static const int64_t postgres_epoch_us = INT64_C(946684800000000);
 
-void replication_init(Replication *replication, PGconn *conn, int64_t wal_sender_timeout_ms)
+void replication_init(Replication *replication, PGconn *conn, int64_t wal_sender_timeout_ms,
+                      int64_t silence_ms_max)
 {
     int64_t interval = INTERVAL_MS_MAX;
     if (wal_sender_timeout_ms > 0) {
@@ -30,6 +29,7 @@ void replication_init(Replication *replication, PGconn *conn, int64_t wal_sender
     *replication = (Replication){
         .conn = conn,
         .interval_ms = MAX(interval, (int64_t)INTERVAL_MS_MIN),
+        .silence_ms_max = silence_ms_max,
         .last_received_ms = clock_monotonic_ms(),
     };
 }
@@ -177,11 +177,12 @@ Status replication_status(Replication *replication, int64_t eager_ms, Error *err
 static Status check_silence(Replication *replication, int64_t now_ms, Error *err)
 {
     int64_t silent = now_ms - replication->last_received_ms;
-    if (silent >= LOST_AFTER_MS) {
+    if (silent >= replication->silence_ms_max) {
+        replication->is_silent = true;
         return error_set(err, ERROR_TRANSIENT, "the server has been silent for %d seconds",
                          (int)(silent / 1000));
     }
-    if (silent >= PING_AFTER_MS && !replication->ping_sent) {
+    if (silent >= replication->silence_ms_max / 3 && !replication->ping_sent) {
         replication->ping_sent = true;
         return send_status(replication, true, now_ms, err);
     }
@@ -252,7 +253,8 @@ static bool wait_readable(const Replication *replication, int64_t until_ms)
 void replication_stop(Replication *replication)
 {
     int64_t until_ms = clock_monotonic_ms() + STOP_MS_MAX;
-    if (replication->conn == NULL || PQstatus(replication->conn) != CONNECTION_OK ||
+    if (replication->conn == NULL || replication->is_silent ||
+        PQstatus(replication->conn) != CONNECTION_OK ||
         send_status(replication, false, clock_monotonic_ms(), NULL) != STATUS_OK ||
         PQputCopyEnd(replication->conn, NULL) != 1 || PQflush(replication->conn) < 0) {
         return;

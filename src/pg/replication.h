@@ -13,6 +13,7 @@ typedef struct Replication {
     Lsn received;             // reported as written: everything before it has arrived here
     Lsn confirmed;            // reported as flushed and applied
     int64_t interval_ms;      // between status updates
+    int64_t silence_ms_max;   // longer, and the server is lost
     int64_t last_status_ms;   // when the last one was sent
     int64_t last_received_ms; // when the last frame arrived
     int64_t last_wake_us;     // when bytes last woke us up
@@ -20,6 +21,7 @@ typedef struct Replication {
     Lsn last_status_confirmed;
     bool reply_wanted; // the server asked for an update at once
     bool ping_sent;
+    bool is_silent; // for too long: there is nobody to say goodbye to
 } Replication;
 
 typedef enum FrameKind {
@@ -35,8 +37,10 @@ typedef struct Frame {
     char *buffer;
 } Frame;
 
-/** Take over @conn (not owned), which must be a replication connection of a database. */
-void replication_init(Replication *replication, PGconn *conn, int64_t wal_sender_timeout_ms);
+/** Take over @conn (not owned), which must be a replication connection of a database. A server that
+ *  says nothing for @silence_ms_max, although it was asked, is lost. */
+void replication_init(Replication *replication, PGconn *conn, int64_t wal_sender_timeout_ms,
+                      int64_t silence_ms_max);
 
 /** Send START_REPLICATION; @options: the list between the parentheses. */
 MUST_CHECK Status replication_start(Replication *replication, const PgWait *wait, Str slot,

@@ -44,6 +44,10 @@ static const Option postgres_options[] = {
      .help = "Whether a partitioned table arrives under the name of its root or as its leaves."},
     {"refresh", OPTION_MS(Postgres, refresh_ms), .fallback = "5s", .min = 100, .max = 3600000,
      .help = "How often to look for tables that were added to the publication."},
+    {"receive_timeout", OPTION_MS(Postgres, receive_timeout_ms), .fallback = "60s", .min = 1000,
+     .max = 3600000,
+     .help = "A server from which nothing has come for so long, although it was asked, is lost: "
+             "connect again. As wal_receiver_timeout of Postgres."},
     {"streaming", OPTION_BOOL(Postgres, streaming), .fallback = "true",
      .help =
          "Receive large transactions while they run, and keep them here until they commit. When "
@@ -75,6 +79,7 @@ PgWait postgres_wait(Postgres *postgres)
         .tick = tick,
         .tick_context = postgres,
         .tick_ms = 250,
+        .patience_ms = postgres->receive_timeout_ms,
     };
 }
 
@@ -285,7 +290,8 @@ Status postgres_connect_walsender(Postgres *postgres, Error *err)
         }
         return STATUS_FAIL;
     }
-    replication_init(&postgres->replication, postgres->walsender, postgres->wal_sender_timeout_ms);
+    replication_init(&postgres->replication, postgres->walsender, postgres->wal_sender_timeout_ms,
+                     postgres->receive_timeout_ms);
     return STATUS_OK;
 }
 

@@ -68,6 +68,7 @@ typedef struct Postgres {
     bool copy;
     int partitions; // Partitions
     int64_t refresh_ms;
+    int64_t receive_timeout_ms;
     bool streaming;
     int64_t memory;
     Str spill_dir;
@@ -92,7 +93,8 @@ typedef struct Postgres {
     atomic_uint_fast64_t head;
 } Postgres;
 
-/** How our statements wait: cancelled by the pipeline, status updates go on meanwhile. */
+/** How our statements wait: cancelled by the pipeline, status updates go on meanwhile, and a server
+ *  that does not answer is lost. Not for what may have to wait for others. */
 PgWait postgres_wait(Postgres *postgres);
 
 Catalog postgres_catalog(Postgres *postgres);

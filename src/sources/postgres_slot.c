@@ -101,6 +101,7 @@ static Status create_slot(Postgres *postgres, Position *ret_start, Error *err)
                    "CREATE_REPLICATION_SLOT \"%" STR_FMT "\" LOGICAL pgoutput EXPORT_SNAPSHOT",
                    STR_ARG(postgres->slot_name));
     PgWait wait = postgres_wait(postgres);
+    wait.patience_ms = 0; // it waits for every transaction that is running
     CLEANUP(pg_result_clear) PGresult *result = NULL;
     if (pg_run_result(postgres->walsender, &wait, sql, &result, err) != STATUS_OK) {
         return slot_refused(postgres, err);

@@ -10,10 +10,10 @@ import time
 import pytest
 
 from harness.hub import Buffered
+from harness.load import TABLES, load
 from harness.wait import wait_for
 
 from test_basics import CHANGES, SHOP
-from test_kill import TABLES, load, seed  # noqa: F401
 from test_metrics import free_port, get, metrics, value
 
 KILLS = 10

@@ -1,5 +1,6 @@
-"""Fixtures. One server a version and worker for the session; a database of its own for each test."""
+"""Fixtures of all tests against real servers. One server a version and worker for the session; a database of its own for each test."""
 import os
+import random
 
 import pytest
 
@@ -22,6 +23,8 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "harness: tests of the harness itself")
     config.addinivalue_line("markers", "schema: tables that change their shape")
     config.addinivalue_line("markers", "errors: bad input, broken servers, full disks")
+    config.addinivalue_line("markers", "fault: faults on real servers, disks and clocks")
+    config.addinivalue_line("markers", "soak: many kills and faults; not part of a run that names no suite")
     config.addinivalue_line("markers", "demo: ./dev demo in its quick form")
 
 
@@ -158,6 +161,14 @@ class Pipeline:
 @pytest.fixture
 def pipeline(weir, source, target):
     return Pipeline(weir, source, target)
+
+
+@pytest.fixture
+def seed():
+    """WEIR_TEST_SEED repeats a run's moments."""
+    seed = int(os.environ.get("WEIR_TEST_SEED", random.randrange(1 << 30)))
+    print(f"WEIR_TEST_SEED={seed}")
+    return seed
 
 
 @pytest.fixture
