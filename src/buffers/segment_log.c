@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/crash_point.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/reader.h"
@@ -330,6 +331,7 @@ static size_t remove_files(const SegmentLog *log, uint64_t from, uint64_t to)
     Arena scratch = {.chunk_size = 1024};
     uint64_t sequence = from;
     while (sequence < to && file_remove(segment_path(log, sequence, &scratch), NULL) == STATUS_OK) {
+        CRASH_POINT("buffer-segment-removed");
         sequence++;
         arena_reset(&scratch);
     }
@@ -471,6 +473,7 @@ void segment_log_cursors(SegmentLog *log, Checkpoint *changed)
     (void)pthread_mutex_lock(&log->mutex);
     for (size_t i = 0; i < log->cursor_count; i++) {
         store_cursor(&log->cursors[i], &scratch, changed);
+        CRASH_POINT("buffer-cursor-stored");
     }
     (void)pthread_mutex_unlock(&log->mutex);
     arena_done(&scratch);

@@ -5,6 +5,7 @@
 #include <assert.h>
 
 #include "base/clock.h"
+#include "base/crash_point.h"
 #include "buffers/segment_inside.h"
 
 enum {
@@ -45,9 +46,11 @@ static Status flush(SegmentLog *log, Error *err)
     assert(!log->in_record);
     Str data = buf_view(&log->out);
     log->is_torn = true;
+    CRASH_POINT("buffer-flush-begins");
     if (file_write(&log->file, log->written, data, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
+    CRASH_POINT("buffer-flushed");
     log->is_torn = false;
     log->written += data.len;
     forget_buffer(log);
@@ -60,6 +63,7 @@ static Status sync(SegmentLog *log, Error *err)
         log->is_failed = true;
         return STATUS_FAIL;
     }
+    CRASH_POINT("buffer-synced");
     return STATUS_OK;
 }
 
@@ -153,10 +157,12 @@ static Status begin_segment(SegmentLog *log, Position first, Error *err)
     };
     tidy_entries(log);
     log->is_torn = true; // until the file is begun
+    CRASH_POINT("buffer-segment-begins");
     if (open_file(log, header.sequence, err) != STATUS_OK ||
         file_truncate(&log->file, 0, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
+    CRASH_POINT("buffer-segment-made");
     log->is_torn = false;
     log->sequence = header.sequence;
     log->written = 0;
@@ -214,7 +220,9 @@ static void publish(SegmentLog *log, Position end, const Checkpoint *changed)
     }
     segment_wake_readers(log);
     (void)pthread_mutex_unlock(&log->mutex);
+    CRASH_POINT("buffer-mark-begins");
     segment_mark(log);
+    CRASH_POINT("buffer-mark-written");
     log->in_group = false;
 }
 
@@ -284,6 +292,7 @@ Status segment_cut_back(SegmentLog *log, Error *err)
     forget_buffer(log);
     file_close(&log->file);
     log->written = 0;
+    CRASH_POINT("buffer-cut-begins");
     if (remove_uncommitted(log, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
@@ -306,6 +315,7 @@ Status segment_cut_back(SegmentLog *log, Error *err)
         log->position = (Position){0};
         (void)pthread_mutex_unlock(&log->mutex);
     }
+    CRASH_POINT("buffer-cut-back");
     log->is_torn = false;
     return STATUS_OK;
 }

@@ -15,6 +15,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/crash_point.h"
 #include "base/mem.h"
 #include "io/file.h"
 
@@ -160,9 +161,11 @@ static Status write_buffer(SpillStore *store, Error *err)
     size_t fill = fill_of_last_block(writer);
     uint64_t offset = offset_of(writer->blocks.items[writer->blocks.count - 1]) + store->written;
     Str bytes = {store->buffer + store->written, fill - store->written};
+    CRASH_POINT("spill-begins");
     if (file_write(&store->file, offset, bytes, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
+    CRASH_POINT("spill-written");
     store->written = fill;
     return STATUS_OK;
 }

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/crash_point.h"
 #include "base/reader.h"
 
 enum {
@@ -144,6 +145,10 @@ void replication_release(Frame *frame)
 // 'r': written, flushed, applied, time, whether we want an answer.
 static Status send_status(Replication *replication, bool ping, int64_t now_ms, Error *err)
 {
+    bool moved = replication->confirmed > replication->last_status_confirmed;
+    if (moved) {
+        CRASH_POINT("confirm-is-sent");
+    }
     CLEANUP(buf_done) Buf message;
     buf_init(&message, 64);
     buf_char(&message, 'r');
@@ -155,6 +160,9 @@ static Status send_status(Replication *replication, bool ping, int64_t now_ms, E
     if (PQputCopyData(replication->conn, message.ptr, (int)message.len) != 1 ||
         PQflush(replication->conn) < 0) {
         return lost(replication, "a status update could not be sent", err);
+    }
+    if (moved) {
+        CRASH_POINT("confirm-was-sent");
     }
     replication->last_status_ms = now_ms;
     replication->last_status_confirmed = replication->confirmed;

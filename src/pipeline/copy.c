@@ -2,6 +2,7 @@
 
 #include <assert.h>
 
+#include "base/crash_point.h"
 #include "pipeline/shape.h"
 
 // A target with tables may keep what was copied so far: a copy that starts again clears it. Bounds
@@ -36,12 +37,16 @@ Status write_schema_event(Sink *sink, const Relation *relation, const Transactio
 
 Status copy_commit(const CopyJob *job, Sink *sink, Checkpoint *changed, Error *err)
 {
+    CRASH_POINT("commit-begins");
     if (sink->ops->commit(sink, changed, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (!sink->ops->stores_checkpoint && job->state != NULL && changed->count > 0) {
-        return state_save(job->state, changed, err);
+    CRASH_POINT("commit-in-sink");
+    if (!sink->ops->stores_checkpoint && job->state != NULL && changed->count > 0 &&
+        state_save(job->state, changed, err) != STATUS_OK) {
+        return STATUS_FAIL;
     }
+    CRASH_POINT("commit-is-over");
     return STATUS_OK;
 }
 
@@ -89,6 +94,7 @@ static Status write_batch(const CopyJob *job, Sink *sink, const Batch *batch, Er
     if (sink->ops->write(sink, batch->changes, batch->count, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
+    CRASH_POINT("copy-rows-written");
     atomic_fetch_add(&job->meter->copy_rows, (int64_t)batch->count);
     atomic_fetch_add(&job->meter->copy_bytes, (int64_t)batch->bytes);
     return STATUS_OK;
@@ -105,6 +111,7 @@ static Status commit_part(const CopyJob *job, Sink *sink, const Relation *relati
     *uncommitted = 0;
     Checkpoint nothing = {0};
     Status status = copy_commit(job, sink, &nothing, err);
+    CRASH_POINT("copy-part-committed");
     checkpoint_done(&nothing);
     return status;
 }
@@ -151,6 +158,7 @@ static Status pass_rows(const CopyJob *job, Sink *sink, CopyReader *reader,
             commit_part(job, sink, relation, &uncommitted, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
+        CRASH_POINT("copy-rows-passed");
         atomic_fetch_add(&job->meter->copy_rows, (int64_t)count);
         atomic_fetch_add(&job->meter->copy_bytes, (int64_t)rows.len);
     }
@@ -206,6 +214,7 @@ Status copy_table(const CopyJob *job, Sink *sink, Table *table, const Relation *
     if (start_table(job, sink, table, relation, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
+    CRASH_POINT("copy-table-begins");
     table->copy_begun = true;
     CopyReader *reader = NULL;
     Status status = job->source->ops->copy_open(job->source, job->snapshot, relation, job->cancel,
@@ -214,6 +223,7 @@ Status copy_table(const CopyJob *job, Sink *sink, Table *table, const Relation *
         status = read_rows(job, sink, reader, relation, err);
         job->source->ops->copy_close(reader);
     }
+    CRASH_POINT("copy-table-read");
     if (status == STATUS_OK && sink->ops->end_copy != NULL) {
         status = sink->ops->end_copy(sink, relation, err);
     }
@@ -239,6 +249,7 @@ static Status copy_whole_table(const CopyJob *job, Sink *sink, Table *table,
         table_save(table, &changed);
     }
     Status status = copy_commit(job, sink, &changed, err);
+    CRASH_POINT("copy-table-committed");
     checkpoint_done(&changed);
     return status == STATUS_OK ? STATUS_OK : name_table(relation, err);
 }
@@ -349,9 +360,11 @@ static Status prepare_all(const CopyJob *job, Sink *sink, const SourceTable *tab
                        STR_ARG(relation->name));
         }
     }
+    CRASH_POINT("copy-tables-shaped");
     if (status == STATUS_OK) {
         status = copy_commit(job, sink, &changed, err);
     }
+    CRASH_POINT("copy-prepared");
     checkpoint_done(&changed);
     return status;
 }

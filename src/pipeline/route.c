@@ -17,6 +17,7 @@
 #include <assert.h>
 
 #include "base/clock.h"
+#include "base/crash_point.h"
 #include "base/mem.h"
 #include "pipeline/merge.h"
 #include "pipeline/shape.h"
@@ -373,10 +374,12 @@ static Status reshape(Route *route, Table *table, const Change *change, Error *e
         copy_again(route, table);
         return STATUS_OK;
     }
+    CRASH_POINT("shape-begins");
     if (shape_table(&route->tables, sink, table, now, err) != STATUS_OK) {
         return error_wrap(err, "table \"%" STR_FMT ".%" STR_FMT "\"", STR_ARG(now->schema),
                           STR_ARG(now->name));
     }
+    CRASH_POINT("shape-changed");
     route->has_changes = true;
     describe(route, table, change);
     return !differs || sink->ops->has_tables
@@ -485,7 +488,10 @@ static Status write_run(Route *route, const Change *changes, size_t count, Error
     }
     atomic_fetch_add(&meter->changes, (int64_t)count);
     route->has_changes = true;
-    return route->sink->ops->write(route->sink, changes, count, err);
+    CRASH_POINT("changes-begin");
+    Status status = route->sink->ops->write(route->sink, changes, count, err);
+    CRASH_POINT("changes-written");
+    return status;
 }
 
 // Nothing to decide: the table is ready in just this shape, and the change is new to it.
@@ -682,6 +688,7 @@ static void *side_main(void *argument)
     if (side->status == STATUS_OK && side->sink != NULL) {
         Checkpoint nothing = {0};
         side->status = copy_commit(job, side->sink, &nothing, &side->error);
+        CRASH_POINT("side-rows-committed");
         checkpoint_done(&nothing);
     }
     atomic_store(&side->is_finished, true);
@@ -708,6 +715,7 @@ static Status side_begin(Route *route, Table *table, const Relation *relation, E
     if (status == STATUS_OK) {
         status = copy_commit(&route->job, route->sink, &changed, err);
     }
+    CRASH_POINT("side-prepared");
     checkpoint_done(&changed);
     if (status != STATUS_OK) {
         return STATUS_FAIL;
@@ -776,7 +784,9 @@ static Status side_end(Route *route, Error *err)
     // What was held has positions behind `written`; the target does not have it all the same.
     Position resumed = route->resumed;
     route->resumed = (Position){0};
+    CRASH_POINT("side-rows-are-there");
     status = deliver_changes(route, side->held->changes, side->held->count, err);
+    CRASH_POINT("side-held-delivered");
     route->resumed = resumed;
     side_free(side);
     route->last_relation = NULL;

@@ -1,6 +1,7 @@
 // Opening an attempt: both ends, copies, where the stream and each route continue.
 #include <poll.h>
 
+#include "base/crash_point.h"
 #include "pipeline/merge.h"
 #include "pipeline/runner_inner.h"
 
@@ -204,10 +205,13 @@ static Status store_start(Branch *branch, const Checkpoint *merged, const Checkp
     }
     branch->start = is_new ? start : route_durable(branch->route);
     branch->runner->has_begun = branch->runner->has_begun || is_new;
+    CRASH_POINT("start-begins");
     Status status = state_own(branch->state, err);
+    CRASH_POINT("start-owned");
     if (status == STATUS_OK) {
         status = route_store(branch->route, &own, err);
     }
+    CRASH_POINT("start-stored");
     checkpoint_done(&own);
     return status;
 }

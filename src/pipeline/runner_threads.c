@@ -1,5 +1,6 @@
 // The threads of a running attempt: one of the source, one of each route.
 #include "base/clock.h"
+#include "base/crash_point.h"
 #include "pipeline/runner_inner.h"
 
 enum {
@@ -127,6 +128,7 @@ static Status branch_step(Branch *branch, Error *err)
         return STATUS_FAIL;
     }
     if (position_compare(route_durable(route), before) > 0) {
+        CRASH_POINT("confirm-begins");
         runner_post(runner, (CoreEvent){.kind = CORE_DURABLE,
                                         .route = branch->index,
                                         .position = route_durable(route)});

@@ -6,6 +6,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "base/crash_point.h"
 #include "base/mem.h"
 #include "io/file.h"
 
@@ -286,6 +287,7 @@ static Status save_locked(State *state, const Checkpoint *changed, Error *err)
             return STATUS_FAIL;
         }
     }
+    CRASH_POINT("state-filled");
     if (execute(state, "COMMIT", err) != STATUS_OK) {
         (void)sqlite3_exec(state->db, "ROLLBACK", NULL, NULL, NULL);
         return STATUS_FAIL;

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/crash_point.h"
 #include "base/limits.h"
 #include "sinks/duckdb_sink.h"
 
@@ -440,6 +441,7 @@ static Status duck_commit_all(Sink *base, Checkpoint *changed, Error *err)
             return STATUS_FAIL;
         }
     }
+    CRASH_POINT("duckdb-position-stored");
     if (duck_commit(&sink->session, err) != STATUS_OK) {
         return STATUS_FAIL;
     }

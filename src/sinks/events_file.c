@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <inttypes.h>
 
+#include "base/crash_point.h"
 #include "io/file.h"
 #include "sinks/events.h"
 
@@ -222,9 +223,11 @@ static Status file_resume(Sink *base, Checkpoint *checkpoint, Error *err)
         return STATUS_FAIL;
     }
     sink->is_dirty = true;
+    CRASH_POINT("file-resumes");
     if (sink->written > length && file_truncate(&sink->file, length, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
+    CRASH_POINT("file-resumed");
     sink->written = length;
     return STATUS_OK;
 }
@@ -301,9 +304,11 @@ static Status file_commit(Sink *base, Checkpoint *changed, Error *err)
         file_is_in_place(&sink->file, err) != STATUS_OK || check_length(sink, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
+    CRASH_POINT("file-written");
     if (sink->is_dirty && file_sync(&sink->file, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
+    CRASH_POINT("file-synced");
     sink->is_dirty = false;
     if (tail_hash(sink, sink->written, tail, err) != STATUS_OK) {
         return STATUS_FAIL;

@@ -2,6 +2,7 @@
 // table of the target, written in the transaction that writes the rows.
 #include <assert.h>
 
+#include "base/crash_point.h"
 #include "base/limits.h"
 #include "sinks/postgres_sink.h"
 
@@ -577,6 +578,7 @@ static Status postgres_commit(Sink *base, Checkpoint *changed, Error *err)
     if (store_checkpoint(sink, changed, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
+    CRASH_POINT("postgres-position-stored");
     return sink->in_transaction ? commit_transaction(sink, err) : STATUS_OK;
 }
 

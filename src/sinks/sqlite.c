@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/crash_point.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "sinks/sqlite_convert.h"
@@ -293,6 +294,7 @@ static Status sqlite_commit(Sink *base, Checkpoint *changed, Error *err)
             return STATUS_FAIL;
         }
     }
+    CRASH_POINT("sqlite-position-stored");
     if (sqlite_db_commit(&sink->db, err) != STATUS_OK) {
         return STATUS_FAIL;
     }

@@ -5,6 +5,7 @@
 // for tables that come later, a temporary slot does.
 #include <assert.h>
 
+#include "base/crash_point.h"
 #include "base/mem.h"
 #include "base/reader.h"
 #include "pg/copy_text.h"
@@ -51,6 +52,7 @@ static Status snapshot_of_temporary_slot(Postgres *postgres, Snapshot *snapshot,
     if (pg_run_result(snapshot->conn, &wait, sql, &result, err) != STATUS_OK) {
         return error_wrap(err, "create a temporary slot for a copy");
     }
+    CRASH_POINT("side-snapshot-taken");
     if (PQntuples(result) != 1 || PQnfields(result) < 3 ||
         !lsn_parse(str_from(PQgetvalue(result, 0, 1)), ret_at)) {
         return error_set(err, ERROR_DATA, "the server gave no consistent point for a copy");

@@ -5,6 +5,7 @@
 // sent again. RELATION messages do not count: when they are sent depends on the connection.
 #include <assert.h>
 
+#include "base/crash_point.h"
 #include "sources/postgres.h"
 
 Batch *postgres_batch(PostgresStream *stream)
@@ -503,6 +504,7 @@ Status postgres_replay(Postgres *postgres, Error *err)
     PostgresStream *stream = &postgres->stream;
     Str message;
     Status status = streamed_next(stream->replayed, &message, err);
+    CRASH_POINT("spill-read-back");
     if (status == STATUS_OK && message.len > 0) {
         stream->context.in_stream = true;
         status = take_bytes(postgres, stream->replayed_commit.commit_lsn, message, err);

@@ -3,6 +3,7 @@
 // A table whose rows cannot be identified (no primary key, no replica identity) must not be in a
 // publication of updates and deletes: Postgres would then refuse those in the user's application.
 // So such tables go into a second publication, of inserts and truncates only.
+#include "base/crash_point.h"
 #include "sources/postgres.h"
 
 static const char append_suffix[] = "_append";
@@ -191,7 +192,9 @@ static Status run_setup(Postgres *postgres, Buf *sql, Error *err)
         return STATUS_FAIL;
     }
     PgWait wait = postgres_wait(postgres);
+    CRASH_POINT("publication-begins");
     if (pg_run(postgres->sql, &wait, buf_cstring(sql), err) == STATUS_OK) {
+        CRASH_POINT("publication-set-up");
         return STATUS_OK;
     }
     if (err != NULL && postgres_is_passing(err)) {

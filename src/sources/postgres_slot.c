@@ -1,4 +1,5 @@
 // The replication slot: made when missing, checked when there.
+#include "base/crash_point.h"
 #include "sources/postgres.h"
 
 static Status slot_is_gone(const Postgres *postgres, Position stored, Error *err)
@@ -103,9 +104,11 @@ static Status create_slot(Postgres *postgres, Position *ret_start, Error *err)
     PgWait wait = postgres_wait(postgres);
     wait.patience_ms = 0; // it waits for every transaction that is running
     CLEANUP(pg_result_clear) PGresult *result = NULL;
+    CRASH_POINT("slot-begins");
     if (pg_run_result(postgres->walsender, &wait, sql, &result, err) != STATUS_OK) {
         return slot_refused(postgres, err);
     }
+    CRASH_POINT("slot-created");
     Lsn at;
     if (PQntuples(result) != 1 || PQnfields(result) < 3 ||
         !lsn_parse(str_from(PQgetvalue(result, 0, 1)), &at)) {
