@@ -3,7 +3,7 @@ _weir() {
     local word=${COMP_WORDS[COMP_CWORD]}
     local before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} words=''
     if [ "$COMP_CWORD" -eq 1 ]; then
-        words='stream copy run check slots replay init help --help --version'
+        words='stream copy run check slots replay dead init help --help --version'
     else
         case "$command $before" in
         'slots slots') words='list drop' ;;
@@ -11,7 +11,8 @@ _weir() {
         *' --log-level') words='error warn info debug' ;;
         'stream --progress') words='auto always never' ;;
         'stream --buffer') words='memory disk' ;;
-        'stream '*) words='--table --jobs --progress --publication --slot --no-copy --until --state --buffer --metrics --name --log-format --log-level --help' ;;
+        'stream --on-error') words='stop dead-letter' ;;
+        'stream '*) words='--table --jobs --progress --publication --slot --no-copy --until --state --buffer --on-error --metrics --name --log-format --log-level --help' ;;
         'copy --progress') words='auto always never' ;;
         'copy '*) words='--table --jobs --progress --log-format --log-level --help' ;;
         'run '*) words='--until --state --metrics --log-format --log-level --help' ;;
@@ -20,6 +21,7 @@ _weir() {
         'check '*) words='--table --publication --slot --state --no-copy --buffer --name --no-columns --format --log-format --log-level --help' ;;
         'slots '*) words='--log-format --log-level --help' ;;
         'replay '*) words='--route --from --project --state --log-format --log-level --help' ;;
+        'dead '*) words='--all --state --log-format --log-level --help' ;;
         'init '*) words='--log-format --log-level --help' ;;
         'help '*) words='--log-format --log-level --help' ;;
         esac

@@ -9,6 +9,7 @@ complete -c weir -n '__fish_seen_subcommand_from stream' -l no-copy -d 'Do not c
 complete -c weir -n '__fish_seen_subcommand_from stream' -l until -d 'Stop when everything committed before now, or before an LSN, is delivered.' -r
 complete -c weir -n '__fish_seen_subcommand_from stream' -l state -d 'Directory for the state. Default: $XDG_STATE_HOME/weir or ~/.local/state/weir.' -r
 complete -c weir -n '__fish_seen_subcommand_from stream' -l buffer -d 'Where changes wait for the target: on disk, the source need not keep them meanwhile.' -x -a 'memory disk'
+complete -c weir -n '__fish_seen_subcommand_from stream' -l on-error -d 'What to do with a change that the target refuses: stop, or dead-letter, which sets it aside (weir dead) and goes on.' -x -a 'stop dead-letter'
 complete -c weir -n '__fish_seen_subcommand_from stream' -l metrics -d 'Serve /metrics for Prometheus and /health. :PORT is this machine only.' -r
 complete -c weir -n '__fish_seen_subcommand_from stream' -l name -d 'Name of the pipeline, under which its state is kept. Default: made from both ends.' -r
 complete -c weir -n __fish_use_subcommand -f -a copy -d 'copy what is there, once'
@@ -35,6 +36,9 @@ complete -c weir -n '__fish_seen_subcommand_from replay' -l route -d 'The place 
 complete -c weir -n '__fish_seen_subcommand_from replay' -l from -d 'Where to begin: everything that was committed at or behind it is sent.' -r
 complete -c weir -n '__fish_seen_subcommand_from replay' -l project -d 'The project that has the pipeline.' -r
 complete -c weir -n '__fish_seen_subcommand_from replay' -l state -d 'Directory for the state, as for weir run.' -r
+complete -c weir -n __fish_use_subcommand -f -a dead -d 'see, retry and drop changes that a target refused'
+complete -c weir -n '__fish_seen_subcommand_from dead' -l all -d 'For retry and drop: every letter, and not those of the given numbers.'
+complete -c weir -n '__fish_seen_subcommand_from dead' -l state -d 'Directory for the state, as for weir stream and weir run.' -r
 complete -c weir -n __fish_use_subcommand -f -a init -d 'make a project file to start from'
 complete -c weir -n __fish_use_subcommand -f -a help -d 'explain a command, a source or a sink'
 complete -c weir -n 'not __fish_use_subcommand' -l log-format -d 'Log lines as text or as JSON objects.' -x -a 'text json'

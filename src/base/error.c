@@ -62,6 +62,8 @@ const char *error_kind_name(ErrorKind kind)
     switch (kind) {
     case ERROR_TRANSIENT:
         return "transient";
+    case ERROR_AGAIN:
+        return "again";
     case ERROR_DATA:
         return "data";
     case ERROR_CONFIG:

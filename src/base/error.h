@@ -16,6 +16,7 @@ typedef enum Status {
 
 typedef enum ErrorKind {
     ERROR_TRANSIENT, // may work later: retry with backoff
+    ERROR_AGAIN,     // what was begun was given up, and its reason seen to: begin again at once
     ERROR_DATA,      // this change can never be delivered as it is
     ERROR_CONFIG,    // the user must change something: a setting, a URL, a table, a permission
     ERROR_FATAL,     // a broken promise (bug, failed fsync, corrupt state): stop

@@ -13,6 +13,7 @@ enum {
     LIMIT_ROUTES = 64,            // routes of one pipeline
     LIMIT_CHECKPOINT_VALUE = 16 << 20, // one value of a checkpoint
     LIMIT_IDENTIFIER_SLOT = 63,        // NAMEDATALEN - 1: slots, publications, tables
+    LIMIT_DEAD_LETTERS = 10000,        // kept for one route
 };
 
 // A pgoutput message holds at most one old and one new row, each limited by Postgres's

@@ -47,6 +47,7 @@ extern const Command stream_command;
 extern const Command copy_command;
 extern const Command run_command;
 extern const Command replay_command;
+extern const Command dead_command;
 extern const Command init_command;
 extern const Command check_command;
 extern const Command slots_command;

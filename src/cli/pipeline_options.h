@@ -16,11 +16,20 @@ typedef struct PipelineOptions {
     Str metrics;
     int progress; // ProgressMode
     int buffer;   // BufferKind
+    int on_error; // OnError
 } PipelineOptions;
 
 typedef enum BufferKind { BUFFER_MEMORY, BUFFER_DISK } BufferKind;
 
 extern const char *const buffer_choices[]; // NULL-terminated
+
+#define ON_ERROR_OPTION(type)                                                                  \
+    {                                                                                          \
+        "on-error", OPTION_CHOICE(type, on_error, on_error_choices),                           \
+            .fallback = "stop", .value_name = "POLICY",                                        \
+            .help = "What to do with a change that the target refuses: stop, or dead-letter, " \
+                    "which sets it aside (weir dead) and goes on."                             \
+    }
 
 #define METRICS_OPTION(type)                                                                 \
     {                                                                                        \

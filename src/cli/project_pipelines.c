@@ -134,6 +134,21 @@ static Status load_jobs(const ProjectPipeline *project, Pipeline *ret, Error *er
     return STATUS_OK;
 }
 
+static Status load_on_error(const ProjectPipeline *project, Pipeline *ret, Error *err)
+{
+    Str text = project->on_error.value;
+    for (int i = 0; on_error_choices[i] != NULL; i++) {
+        if (text.len == 0 || str_is(text, on_error_choices[i])) {
+            ret->on_error = (OnError)i; // the first is what it is when nothing is said
+            return STATUS_OK;
+        }
+    }
+    error_set(err, ERROR_CONFIG,
+              "%" STR_FMT ": \"on_error\" has the value \"%" STR_FMT "\", which is no policy",
+              STR_ARG(project->on_error.origin), STR_ARG(text));
+    return error_hint(err, "It is \"stop\" or \"dead-letter\".");
+}
+
 static Status load_route(const Project *project, ProjectEnd *end, Arena *arena, PipelineRoute *ret,
                          Error *err)
 {
@@ -155,7 +170,7 @@ static Status load_one(const Project *project, ProjectPipeline *from, Arena *are
 {
     Settings *source = &from->source.settings;
     if (find_source(&from->source, &ret->source, err) != STATUS_OK ||
-        load_jobs(from, ret, err) != STATUS_OK ||
+        load_jobs(from, ret, err) != STATUS_OK || load_on_error(from, ret, err) != STATUS_OK ||
         load_end(source, ret->source->name, true, arena, &ret->source_id, err) != STATUS_OK) {
         return STATUS_FAIL;
     }

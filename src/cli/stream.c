@@ -30,6 +30,7 @@ static const Option stream_options[] = {
     {"buffer", OPTION_CHOICE(PipelineOptions, buffer, buffer_choices), .fallback = "memory",
      .help =
          "Where changes wait for the target: on disk, the source need not keep them meanwhile."},
+    ON_ERROR_OPTION(PipelineOptions),
     METRICS_OPTION(PipelineOptions),
     {"name", OPTION_STRING(PipelineOptions, name), .value_name = "NAME",
      .help = "Name of the pipeline, under which its state is kept. Default: made from both ends."},

@@ -311,15 +311,20 @@ static Status load_buffer(Loader *loader, const YamlPair *buffer, ProjectPipelin
     return add_settings(loader, node, of_buffer, &ret->buffer_settings);
 }
 
-static Status load_jobs(Loader *loader, const YamlPair *jobs, ProjectPipeline *ret)
+// @pair may be NULL.
+static Status load_word(Loader *loader, const YamlPair *pair, Setting *ret)
 {
-    ret->jobs.origin = origin(loader, jobs->line);
-    return scalar(loader, jobs, &ret->jobs.value);
+    if (pair == NULL) {
+        return STATUS_OK;
+    }
+    ret->key = pair->key;
+    ret->origin = origin(loader, pair->line);
+    return scalar(loader, pair, &ret->value);
 }
 
 static Status load_pipeline(Loader *loader, const YamlPair *pair, ProjectPipeline *ret)
 {
-    static const char *const known[] = {"from", "to", "jobs", "buffer", NULL};
+    static const char *const known[] = {"from", "to", "jobs", "buffer", "on_error", NULL};
     const YamlNode *node = pair->value;
     if (expect_mapping(loader, node, "a pipeline") != STATUS_OK ||
         check_keys(loader, node, known) != STATUS_OK) {
@@ -328,7 +333,6 @@ static Status load_pipeline(Loader *loader, const YamlPair *pair, ProjectPipelin
     *ret = (ProjectPipeline){.name = pair->key, .origin = origin(loader, pair->line)};
     const YamlPair *from = yaml_find(node, "from");
     const YamlPair *to = yaml_find(node, "to");
-    const YamlPair *jobs = yaml_find(node, "jobs");
     if (from == NULL || to == NULL) {
         return complain(loader, pair->line,
                         from == NULL ? "\"from\" is missing in pipeline"
@@ -336,7 +340,8 @@ static Status load_pipeline(Loader *loader, const YamlPair *pair, ProjectPipelin
                         pair->key);
     }
     const YamlPair *buffer = yaml_find(node, "buffer");
-    if ((jobs != NULL && load_jobs(loader, jobs, ret) != STATUS_OK) ||
+    if (load_word(loader, yaml_find(node, "jobs"), &ret->jobs) != STATUS_OK ||
+        load_word(loader, yaml_find(node, "on_error"), &ret->on_error) != STATUS_OK ||
         (buffer != NULL && load_buffer(loader, buffer, ret) != STATUS_OK)) {
         return STATUS_FAIL;
     }

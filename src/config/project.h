@@ -9,6 +9,7 @@
 //       to:   { connection: lake }
 //       jobs: 4
 //       buffer: disk
+//       on_error: dead-letter
 //
 // `to` may be a list: every change goes to all of them. `buffer` may be a mapping, with `type` and
 // the buffer's own settings.
@@ -28,7 +29,8 @@ typedef struct ProjectPipeline {
     ProjectEnd *sinks;
     size_t sink_count;
     Setting jobs; // as written; its value is empty: not given
-    Str buffer;   // its type; empty: not given
+    Setting on_error;
+    Str buffer; // its type; empty: not given
     Settings buffer_settings;
     Str origin; // "weir.yml:12"
 } ProjectPipeline;

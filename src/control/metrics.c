@@ -99,6 +99,10 @@ static double get_delivered(const RouteStats *route, const RunnerStats *stats)
 {
     return (double)route->delivered;
 }
+static double get_dead_letters(const RouteStats *route, const RunnerStats *stats)
+{
+    return (double)route->dead_letters;
+}
 static double get_durable(const RouteStats *route, const RunnerStats *stats)
 {
     return (double)route->durable;
@@ -121,6 +125,8 @@ static const RouteFamily route_families[] = {
     {"weir_transactions_total", "counter", "Transactions delivered to the sink.", get_transactions},
     {"weir_bytes_total", "counter", "Bytes of changes delivered to the sink.", get_bytes},
     {"weir_commits_total", "counter", "Commits at the sink.", get_commits},
+    {"weir_dead_letters", "gauge",
+     "Changes that the sink refused, and those that wait behind them.", get_dead_letters},
     {"weir_copy_rows", "gauge", "Rows copied by the copy that runs or ran last.", get_copy_rows},
     {"weir_copy_bytes", "gauge", "Bytes copied by the copy that runs or ran last.", get_copy_bytes},
     {"weir_copy_tables", "gauge", "Tables that the copy has to copy.", get_tables_total},

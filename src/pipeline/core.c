@@ -93,19 +93,23 @@ static int64_t retry_delay(const Core *core)
     return delay < core->options.retry_ms_max ? delay : core->options.retry_ms_max;
 }
 
-// Only a transient error is worth another try, and only when nobody has asked to stop.
+// Only what passes is worth another try, and only when nobody has asked to stop.
 static void on_closed(Core *core, const CoreEvent *event)
 {
     assert(core->state == CORE_CLOSING);
-    bool retry = core->failed && core->error == ERROR_TRANSIENT && core->stop == CORE_STOP_NONE &&
-                 !core->options.never_retries;
+    bool may_retry = core->error == ERROR_TRANSIENT || core->error == ERROR_AGAIN;
+    bool retry =
+        core->failed && may_retry && core->stop == CORE_STOP_NONE && !core->options.never_retries;
     if (!retry) {
         core->state = CORE_DONE;
         return;
     }
     core->retries = core->progressed ? 0 : core->retries;
-    core->retry_at_ms = event->now_ms + retry_delay(core);
-    core->retries++;
+    core->retry_at_ms = event->now_ms;
+    if (core->error == ERROR_TRANSIENT) {
+        core->retry_at_ms += retry_delay(core);
+        core->retries++;
+    }
     core->restarts++;
     core->progressed = false;
     core->failed = false;

@@ -18,6 +18,7 @@ typedef struct Meter {
     atomic_int_fast64_t transactions;
     atomic_int_fast64_t bytes;
     atomic_int_fast64_t commits;
+    atomic_int_fast64_t dead_letters;
     atomic_uint_fast64_t delivered; // Lsn: handed to the sink
     atomic_uint_fast64_t durable;   // Lsn
     atomic_int_fast64_t

@@ -86,6 +86,11 @@ static Status load_checkpoint(Route *route, Error *err)
         tables_load(&route->tables, &route->checkpoint, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
+    Dead *dead = route->options.dead;
+    if (dead != NULL && dead_begin(dead, &route->checkpoint, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    atomic_store(&route->options.meter->dead_letters, dead == NULL ? 0 : dead_count(dead));
     const CheckpointEntry *entry = checkpoint_get(&route->checkpoint, MISSING_KEY);
     route->says_missing = entry != NULL && str_is(entry->value, "yes");
     bool has_position;
@@ -488,8 +493,10 @@ static Status write_run(Route *route, const Change *changes, size_t count, Error
     }
     atomic_fetch_add(&meter->changes, (int64_t)count);
     route->has_changes = true;
+    Dead *dead = route->options.dead;
     CRASH_POINT("changes-begin");
-    Status status = route->sink->ops->write(route->sink, changes, count, err);
+    Status status = dead == NULL ? route->sink->ops->write(route->sink, changes, count, err)
+                                 : dead_write(dead, route->sink, changes, count, err);
     CRASH_POINT("changes-written");
     return status;
 }
@@ -611,9 +618,13 @@ static Status commit(Route *route, Error *err)
     tables_save(&route->tables, &changed);
     save_missing(route, &changed);
     int64_t began_us = clock_monotonic_us();
-    Status status = copy_commit(&route->job, route->sink, &changed, err);
+    Dead *dead = route->options.dead;
+    Status status = dead == NULL ? STATUS_OK : dead_prepare_commit(dead, &changed, err);
+    if (status == STATUS_OK) {
+        status = copy_commit(&route->job, route->sink, &changed, err);
+    }
     checkpoint_done(&changed);
-    if (status != STATUS_OK) {
+    if (status != STATUS_OK || (dead != NULL && dead_committed(dead, err) != STATUS_OK)) {
         return STATUS_FAIL;
     }
     // A lone change is committed at once. In a flood, commits take a third of the time at the most:
@@ -628,6 +639,7 @@ static Status commit(Route *route, Error *err)
     route->uncommitted_bytes = 0;
     route->committed_at_ms = clock_monotonic_ms();
     Meter *meter = route->options.meter;
+    atomic_store(&meter->dead_letters, dead == NULL ? 0 : dead_count(dead));
     atomic_store(&meter->durable, route->durable.lsn);
     atomic_fetch_add(&meter->commits, 1);
     atomic_store(&meter->waiting_us, 0);
@@ -775,6 +787,9 @@ static Status side_end(Route *route, Error *err)
         return STATUS_FAIL;
     }
     Table *table = side->table;
+    if (route->options.dead != NULL) {
+        dead_recheck(route->options.dead);
+    }
     table->state = TABLE_READY;
     table->copied_at = side->job.snapshot_lsn;
     table->copy_begun = false;
@@ -850,10 +865,39 @@ static Status serve_copies(Route *route, Error *err)
     return STATUS_OK;
 }
 
+Status route_retry_dead(Route *route, Error *err)
+{
+    Dead *dead = route->options.dead;
+    bool is_due;
+    if (dead == NULL || route->durable.lsn == LSN_NONE) {
+        return STATUS_OK;
+    }
+    if (dead_is_due(dead, &is_due, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (!is_due) {
+        return STATUS_OK;
+    }
+    route->written = position_max(route->written, route->durable); // before the first delivery
+    bool has_written;
+    if (commit_all(route, err) != STATUS_OK ||
+        dead_retry(dead, route->sink, &route->tables, route->durable, &has_written, err) !=
+            STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    // A letter has the shape of its time, and the next change of its table brings its own.
+    tables_forget_prepared(&route->tables);
+    route->last_relation = NULL;
+    return has_written ? commit(route, err) : STATUS_OK;
+}
+
 Status route_flush(Route *route, bool idle, bool draining, Error *err)
 {
     if (route->in_transaction) {
         return STATUS_OK;
+    }
+    if (route_retry_dead(route, err) != STATUS_OK) {
+        return STATUS_FAIL;
     }
     if (!draining && serve_copies(route, err) != STATUS_OK) {
         return STATUS_FAIL;

@@ -5,11 +5,13 @@
 #pragma once
 
 #include "pipeline/copy.h"
+#include "pipeline/dead.h"
 
 typedef struct RouteOptions {
     Source *source;
     SinkRecipe sink;
     State *state; // for a sink that does not store checkpoints; NULL: none is kept
+    Dead *dead;   // NULL: nothing was or is set aside
     bool copies;  // tables that are not in the target yet are copied; otherwise only followed
     bool persistent;
     size_t lanes;   // tables copied at the same time
@@ -34,6 +36,9 @@ MUST_CHECK Status route_store(Route *route, Checkpoint *changed, Error *err);
 
 /** Copy every table of @tables that the target does not have whole yet. */
 MUST_CHECK Status route_copy(Route *route, const SourceTables *tables, Error *err);
+
+/** Try those dead letters again that may be, before anything is delivered. */
+MUST_CHECK Status route_retry_dead(Route *route, Error *err);
 
 /** Continue behind @position. Called once, before the first delivery. */
 void route_start(Route *route, Position position);

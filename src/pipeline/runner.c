@@ -16,6 +16,8 @@
 
 enum { RETRY_MS_MIN = 500, RETRY_MS_MAX = 30000 };
 
+const char *const on_error_choices[] = {"stop", "dead-letter", NULL};
+
 const char *runner_phase_name(RunnerPhase phase)
 {
     static const char *const names[] = {"starting", "copying",  "streaming",
@@ -200,7 +202,7 @@ static void on_running(Runner *runner, const Core *core)
 static void log_retry(Runner *runner)
 {
     Core core = core_now(runner);
-    if (core.state != CORE_WAITING) {
+    if (core.state != CORE_WAITING || runner->failure.kind == ERROR_AGAIN) {
         return;
     }
     (void)pthread_mutex_lock(&runner->lock);
@@ -329,6 +331,8 @@ Status runner_new(const Pipeline *pipeline, const LogScope *scope, Runner **ret,
 static void close_states(Runner *runner)
 {
     for (size_t i = 0; i < runner->branch_count; i++) {
+        dead_free(runner->branches[i].dead);
+        runner->branches[i].dead = NULL;
         state_close(runner->branches[i].state);
         runner->branches[i].state = NULL;
     }
@@ -399,6 +403,7 @@ void runner_route_stats(Runner *runner, size_t route, RouteStats *ret)
         .commits = atomic_load(&meter->commits),
         .delivered = atomic_load(&meter->delivered),
         .durable = atomic_load(&meter->durable),
+        .dead_letters = atomic_load(&meter->dead_letters),
     };
     int64_t waiting = atomic_load(&meter->waiting_us);
     ret->lag_ms = waiting == 0 ? 0 : MAX((clock_monotonic_us() - waiting) / 1000, (int64_t)0);

@@ -15,6 +15,14 @@ typedef enum UntilKind {
     UNTIL_COPY, // the copy alone: no slot, no stream, no state (`weir copy`)
 } UntilKind;
 
+/** What becomes of a change that a target refuses. */
+typedef enum OnError {
+    ON_ERROR_STOP,
+    ON_ERROR_DEAD_LETTER, // it is set aside, see dead.h
+} OnError;
+
+extern const char *const on_error_choices[]; // NULL-terminated, in the order of OnError
+
 /** One place that the changes go to. */
 typedef struct PipelineRoute {
     Str name; // as Pipeline.name; empty: the only one
@@ -49,6 +57,7 @@ struct Pipeline {
     // is. UNTIL_NOW only; NULL: each asks for itself.
     atomic_uint_fast64_t *shared_now; // Lsn
     int64_t jobs;                     // tables copied at the same time
+    OnError on_error;
     Settings *buffer;     // NULL: none; otherwise it is no single runner's, see buffers/disk.h
     PipelineParts *parts; // of which this is one; NULL: it is whole
 };
@@ -113,6 +122,7 @@ typedef struct RouteStats {
     Lsn delivered; // handed to the sink
     Lsn durable;
     int64_t lag_ms;
+    int64_t dead_letters;
 } RouteStats;
 
 typedef struct Runner Runner;

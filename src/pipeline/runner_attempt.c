@@ -100,6 +100,10 @@ static Status open_states(Runner *runner, Error *err)
         if (branch->state == NULL && state_open(&owner, &branch->state, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
+        if (branch->dead == NULL && branch->target->sink->try_write != NULL) {
+            branch->dead = dead_new(state_path(branch->state),
+                                    runner->pipeline->on_error == ON_ERROR_DEAD_LETTER);
+        }
     }
     runner->has_states = true;
     return STATUS_OK;
@@ -147,6 +151,7 @@ static Status open_branch(Branch *branch, Error *err)
                             .notice = {log_notice, &branch->scope}},
             },
         .state = copy_only ? NULL : branch->state,
+        .dead = branch->dead,
         .copies = copy_only || runner->source->copies,
         .persistent = !copy_only,
         .lanes = (size_t)MAX(pipeline->jobs, (int64_t)1),
@@ -311,6 +316,16 @@ static Status copy_branches(Runner *runner, const SourceTables *tables, Error *e
 // Both ends
 // ---------------------------------------------------------------------------------------------
 
+static Status retry_dead(Runner *runner, Error *err)
+{
+    for (size_t i = 0; i < runner->branch_count; i++) {
+        if (route_retry_dead(runner->branches[i].route, err) != STATUS_OK) {
+            return error_wrap(err, "sink");
+        }
+    }
+    return STATUS_OK;
+}
+
 Status runner_open(Runner *runner, Position *ret_start, Error *err)
 {
     runner_set_phase(runner, PHASE_STARTING);
@@ -333,7 +348,7 @@ Status runner_open(Runner *runner, Position *ret_start, Error *err)
         return STATUS_FAIL;
     }
     runner_set_phase(runner, PHASE_COPYING);
-    return copy_branches(runner, tables, err);
+    return copy_branches(runner, tables, err) == STATUS_OK ? retry_dead(runner, err) : STATUS_FAIL;
 }
 
 void runner_close(Runner *runner)

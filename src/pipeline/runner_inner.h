@@ -20,6 +20,7 @@ typedef struct Branch {
     Str key; // names its state and its checkpoint, NUL-terminated
     LogScope scope;
     State *state;
+    Dead *dead; // NULL: nothing can be set aside
     Route *route;
     Queue queue;
     pthread_t thread;

@@ -1,7 +1,7 @@
 // A sink makes changes durable somewhere else. This is the whole contract for writing one;
 // docs/adding-a-sink.md walks through a complete example.
 //
-//   open -> resume -> { has | prepare | clear | write | end_copy | commit }* -> close
+//   open -> resume -> { has | prepare | clear | write | try_write | end_copy | commit }* -> close
 //   open -> look -> { check }* -> close      before anything is made, and for `weir check`
 //
 // All calls of one instance come from one thread, may block, and should give up soon after
@@ -101,6 +101,14 @@ typedef struct SinkOps {
      * transaction that is larger than a batch arrives in several writes.
      */
     Status (*write)(Sink *sink, const Change *changes, size_t count, Error *err);
+
+    /**
+     * As write(), and all of @changes are applied when it returns. When they are refused
+     * (ERROR_DATA) and the target can undo just them, *ret_is_intact: the open transaction is as it
+     * was before, and goes on. NULL: nothing is ever refused.
+     */
+    Status (*try_write)(Sink *sink, const Change *changes, size_t count, bool *ret_is_intact,
+                        Error *err);
 
     /**
      * The form in which write_rows() would rather have the copied rows of @relation, which is

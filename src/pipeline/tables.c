@@ -113,6 +113,18 @@ void tables_overtake(Tables *tables, const Relation *relation, Position position
     }
 }
 
+void tables_forget_prepared(Tables *tables)
+{
+    size_t cursor = 0;
+    void *value;
+    while (map_next(&tables->by_oid, &cursor, &value)) {
+        Table *table = value;
+        if (table->state == TABLE_READY) {
+            table->prepared = NULL;
+        }
+    }
+}
+
 bool tables_are_missing(const Tables *tables)
 {
     size_t cursor = 0;

@@ -64,6 +64,9 @@ void tables_overtake(Tables *tables, const Relation *relation, Position position
 /** Some table is to be copied, and the target has nothing of it. */
 bool tables_are_missing(const Tables *tables);
 
+/** The sink has prepared other shapes since: the next change of each table brings its own. */
+void tables_forget_prepared(Tables *tables);
+
 /** Read the "table:" entries. ERROR_FATAL when one is damaged. */
 MUST_CHECK Status tables_load(Tables *tables, const Checkpoint *checkpoint, Error *err);
 

@@ -427,6 +427,15 @@ static Status duck_write(Sink *base, const Change *changes, size_t count, Error 
     return status;
 }
 
+// DuckDB has no savepoints: what it refuses ends the transaction.
+static Status duck_try_write(Sink *base, const Change *changes, size_t count, bool *ret_is_intact,
+                             Error *err)
+{
+    *ret_is_intact = false;
+    return duck_write(base, changes, count, err) == STATUS_OK ? duck_append_end(self(base), err)
+                                                              : STATUS_FAIL;
+}
+
 static Status duck_commit_all(Sink *base, Checkpoint *changed, Error *err)
 {
     DuckSink *sink = self(base);
@@ -487,6 +496,7 @@ const SinkOps duckdb_sink = {
     .clear = duck_clear_table,
     .keeps_rows = duck_keeps_rows,
     .write = duck_write,
+    .try_write = duck_try_write,
     .commit = duck_commit_all,
     .close = duck_close,
     .describe_column = duck_describe_column,

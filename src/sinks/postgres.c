@@ -436,6 +436,12 @@ static Status end_filling(PostgresSink *sink, const Change *changes, size_t coun
     return STATUS_OK;
 }
 
+static Status apply(PostgresSink *sink, const Change *changes, size_t count, Error *err)
+{
+    return sink->mode == SQL_MIRROR ? postgres_mirror(sink, changes, count, err)
+                                    : postgres_history(sink, changes, count, err);
+}
+
 static Status postgres_write(Sink *base, const Change *changes, size_t count, Error *err)
 {
     PostgresSink *sink = self(base);
@@ -443,8 +449,40 @@ static Status postgres_write(Sink *base, const Change *changes, size_t count, Er
         end_filling(sink, changes, count, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    return sink->mode == SQL_MIRROR ? postgres_mirror(sink, changes, count, err)
-                                    : postgres_history(sink, changes, count, err);
+    return apply(sink, changes, count, err);
+}
+
+// Who tries shorter runs finds the change that is refused faster than one statement a row does.
+static Status apply_whole(PostgresSink *sink, const Change *changes, size_t count, Error *err)
+{
+    sink->is_trying = true;
+    Status status = apply(sink, changes, count, err);
+    sink->is_trying = false;
+    return status == STATUS_OK ? postgres_copy_end(sink, err) : STATUS_FAIL;
+}
+
+static Status postgres_try_write(Sink *base, const Change *changes, size_t count,
+                                 bool *ret_is_intact, Error *err)
+{
+    PostgresSink *sink = self(base);
+    if (postgres_begin(sink, err) != STATUS_OK ||
+        end_filling(sink, changes, count, err) != STATUS_OK ||
+        postgres_run(sink, "SAVEPOINT weir_try", err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    Error refused = {0};
+    if (apply_whole(sink, changes, count, &refused) == STATUS_OK) {
+        return postgres_run(sink, "RELEASE weir_try", err);
+    }
+    bool can_go_on = refused.kind == ERROR_DATA && PQstatus(sink->conn) == CONNECTION_OK;
+    if (can_go_on &&
+        (postgres_copy_abort(sink, err) != STATUS_OK ||
+         postgres_run(sink, "ROLLBACK TO weir_try; RELEASE weir_try", err) != STATUS_OK)) {
+        return STATUS_FAIL;
+    }
+    *ret_is_intact = can_go_on;
+    *err = refused;
+    return STATUS_FAIL;
 }
 
 static CopyForm postgres_copy_form(Sink *base, const Relation *relation)
@@ -625,6 +663,7 @@ const SinkOps postgres_sink = {
     .keeps_rows = postgres_keeps_rows,
     .end_copy = postgres_end_copy,
     .write = postgres_write,
+    .try_write = postgres_try_write,
     .copy_form = postgres_copy_form,
     .write_rows = postgres_write_rows,
     .commit = postgres_commit,

@@ -85,7 +85,7 @@ static Status apply_folded(PostgresSink *sink, const Change *changes, const Comp
     if (apply_compacted(sink, compacted, &failure) == STATUS_OK) {
         return postgres_run(sink, "RELEASE weir", err);
     }
-    if (failure.kind != ERROR_DATA || PQstatus(sink->conn) != CONNECTION_OK) {
+    if (failure.kind != ERROR_DATA || sink->is_trying || PQstatus(sink->conn) != CONNECTION_OK) {
         if (err != NULL) {
             *err = failure;
         }

@@ -67,6 +67,7 @@ typedef struct PostgresSink {
     PGconn *conn;
     bool is_quiet; // the target's triggers and foreign keys do not act
     bool in_transaction;
+    bool is_trying; // a run that is refused as sets is not applied row by row
     bool checkpoint_is_checked;
     Str identity;      // of the target's database, for check(); ptr NULL: not asked for yet
     bool has_position; // written to by this pipeline before

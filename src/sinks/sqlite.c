@@ -251,6 +251,28 @@ static Status sqlite_write(Sink *base, const Change *changes, size_t count, Erro
     return STATUS_OK;
 }
 
+static Status sqlite_try_write(Sink *base, const Change *changes, size_t count, bool *ret_is_intact,
+                               Error *err)
+{
+    SqliteSink *sink = self(base);
+    if (begin(sink, err) != STATUS_OK ||
+        sqlite_db_exec(&sink->db, "SAVEPOINT weir_try", err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    Error refused = {0};
+    if (sqlite_write(base, changes, count, &refused) == STATUS_OK) {
+        return sqlite_db_exec(&sink->db, "RELEASE weir_try", err);
+    }
+    if (refused.kind == ERROR_DATA) {
+        if (sqlite_db_exec(&sink->db, "ROLLBACK TO weir_try; RELEASE weir_try", err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        *ret_is_intact = true;
+    }
+    *err = refused;
+    return STATUS_FAIL;
+}
+
 static Status store_entry(SqliteSink *sink, const CheckpointEntry *entry, Error *err)
 {
     bool is_removed = entry->value.ptr == NULL;
@@ -360,6 +382,7 @@ const SinkOps sqlite_sink = {
     .clear = sqlite_clear_table,
     .keeps_rows = sqlite_keeps_rows,
     .write = sqlite_write,
+    .try_write = sqlite_try_write,
     .commit = sqlite_commit,
     .close = sqlite_close,
     .describe_column = sqlite_describe_column,

@@ -1,0 +1,465 @@
+// weir dead: changes that a target refused, and what becomes of them.
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "cli/command.h"
+#include "cli/pipeline_options.h"
+#include "cli/table.h"
+#include "codec/codec.h"
+#include "pipeline/dead_letter.h"
+#include "pipeline/dead_store.h"
+
+enum { STORES_MAX = 10000, REASON_MAX = 72 };
+
+typedef struct DeadOptions {
+    Str state;
+    bool all;
+} DeadOptions;
+
+static const Option dead_options[] = {
+    {"all", OPTION_BOOL(DeadOptions, all), .fallback = "false",
+     .help = "For retry and drop: every letter, and not those of the given numbers."},
+    {"state", OPTION_STRING(DeadOptions, state), .value_name = "DIR",
+     .help = "Directory for the state, as for weir stream and weir run."},
+    {0},
+};
+
+// ---------------------------------------------------------------------------------------------
+// Stores
+// ---------------------------------------------------------------------------------------------
+
+// Those of one route each, by the name of its state directory: "shop", "shop.lake".
+typedef struct Stores {
+    const char *directory;
+    Str *names;
+    size_t count;
+} Stores;
+
+static bool is_of_pipeline(Str name, Str pipeline)
+{
+    bool is_route =
+        name.len > pipeline.len && str_starts_with(name, pipeline) && name.ptr[pipeline.len] == '.';
+    return pipeline.len == 0 || is_route || str_equal(name, pipeline);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return str_compare(*(const Str *)a, *(const Str *)b);
+}
+
+static bool has_letters(const char *directory, const char *name, Arena *arena)
+{
+    struct stat info;
+    return stat(arena_printf(arena, "%s/%s/dead.db", directory, name), &info) == 0;
+}
+
+// @pipeline: its name, or that of one of its routes; empty: all.
+static Status find_stores(Str state, Str pipeline, Arena *arena, Stores *ret, Error *err)
+{
+    Str directory = state.len > 0 ? state : default_state_dir(arena);
+    *ret = (Stores){.directory = str_to_cstr(arena, directory),
+                    .names = ARENA_ARRAY(arena, Str, STORES_MAX)};
+    DIR *entries = opendir(ret->directory);
+    if (entries == NULL) {
+        error_set_errno(err, ERROR_CONFIG, errno, "read the state directory \"%s\"",
+                        ret->directory);
+        return error_hint(err,
+                          "Give the directory that the pipeline was started with: --state DIR.");
+    }
+    bool is_known = pipeline.len == 0;
+    const struct dirent *entry;
+    while ((entry = readdir(entries)) != NULL && ret->count < STORES_MAX) {
+        Str name = str_from(entry->d_name);
+        if (name.ptr[0] != '.' && is_of_pipeline(name, pipeline)) {
+            is_known = true;
+            if (has_letters(ret->directory, entry->d_name, arena)) {
+                ret->names[ret->count++] = str_copy(arena, name);
+            }
+        }
+    }
+    (void)closedir(entries);
+    qsort(ret->names, ret->count, sizeof(*ret->names), compare_names);
+    if (!is_known) {
+        error_set(err, ERROR_CONFIG, "there is no pipeline \"%" STR_FMT "\" in \"%s\"",
+                  STR_ARG(pipeline), ret->directory);
+        return error_hint(err, "weir dead list shows those that have letters; weir run keeps the "
+                               "state where weir.yml says, and so does --state DIR.");
+    }
+    return STATUS_OK;
+}
+
+static Status open_store(const Stores *stores, size_t index, Arena *arena, DeadStore **ret,
+                         Error *err)
+{
+    const char *path =
+        arena_printf(arena, "%s/%" STR_FMT, stores->directory, STR_ARG(stores->names[index]));
+    return dead_store_open(path, false, ret, err);
+}
+
+// ---------------------------------------------------------------------------------------------
+// list
+// ---------------------------------------------------------------------------------------------
+
+static const char *state_name(const DeadLetter *letter)
+{
+    if (!letter->is_refused) {
+        return "waits";
+    }
+    return letter->wants_retry ? "to retry" : "refused";
+}
+
+static Str time_text(int64_t unix_us, Arena *arena)
+{
+    char text[CLOCK_TEXT_SIZE];
+    if (unix_us == 0) {
+        return STR("-");
+    }
+    clock_format_us(unix_us, text);
+    Str whole = str_from(text);
+    ptrdiff_t dot = str_find(whole, '.');
+    return str_from(
+        arena_printf(arena, "%.*sZ", (int)(dot < 0 ? (ptrdiff_t)whole.len - 1 : dot), text));
+}
+
+static Str position_text(Position position, Arena *arena)
+{
+    char text[POSITION_TEXT_SIZE];
+    position_format(position, text);
+    return str_copy(arena, str_from(text));
+}
+
+// One line, and no character cut in two.
+static Str short_reason(Str reason, Arena *arena)
+{
+    size_t len = 0;
+    while (len < reason.len && reason.ptr[len] != '\n') {
+        len++;
+    }
+    if (len <= REASON_MAX) {
+        return (Str){reason.ptr, len};
+    }
+    len = REASON_MAX;
+    while (len > 0 && ((unsigned char)reason.ptr[len] & 0xc0) == 0x80) {
+        len--;
+    }
+    return str_from(arena_printf(arena, "%.*s…", (int)len, reason.ptr));
+}
+
+static void add_rows(TextTable *table, Str name, const DeadLetters *letters, Arena *arena)
+{
+    for (size_t i = 0; i < letters->count; i++) {
+        const DeadLetter *letter = &letters->items[i];
+        const Str cells[] = {
+            name,
+            str_from(arena_printf(arena, "%lld", (long long)letter->id)),
+            str_from(arena_printf(arena, "%" STR_FMT ".%" STR_FMT, STR_ARG(letter->schema),
+                                  STR_ARG(letter->name))),
+            str_from(change_op_name(letter->op)),
+            position_text(letter->position, arena),
+            time_text(letter->kept_us, arena),
+            str_from(state_name(letter)),
+            short_reason(letter->error, arena),
+        };
+        text_table_row(table, cells, ARRAY_LEN(cells));
+    }
+}
+
+static Status list(const Stores *stores, Arena *arena, Error *err)
+{
+    TextTable table = {.right = {[1] = true}};
+    const Str heading[] = {STR("PIPELINE"), STR("ID"),    STR("TABLE"), STR("CHANGE"),
+                           STR("POSITION"), STR("SINCE"), STR("STATE"), STR("REASON")};
+    text_table_row(&table, heading, ARRAY_LEN(heading));
+    Status status = STATUS_OK;
+    for (size_t i = 0; status == STATUS_OK && i < stores->count; i++) {
+        DeadStore *store = NULL;
+        DeadLetters letters;
+        status = open_store(stores, i, arena, &store, err);
+        if (status == STATUS_OK && store != NULL) {
+            status = dead_store_list(store, arena, &letters, err);
+        }
+        if (status == STATUS_OK && store != NULL) {
+            add_rows(&table, stores->names[i], &letters, arena);
+        }
+        dead_store_close(store);
+    }
+    if (status == STATUS_OK && table.row_count > 1) {
+        text_table_print(&table, 0);
+    } else if (status == STATUS_OK) {
+        printf("no dead letters\n");
+    }
+    text_table_done(&table);
+    return status;
+}
+
+// ---------------------------------------------------------------------------------------------
+// show
+// ---------------------------------------------------------------------------------------------
+
+static Status print_change(const DeadLetter *letter, Arena *arena, Error *err)
+{
+    CLEANUP(buf_done) Buf line;
+    buf_init(&line, LIMIT_TEXT_BYTES);
+    Unpacker unpacker = {0};
+    Batch *batch = batch_new();
+    CodecOptions options = {0};
+    Encoder encoder = {0};
+    encoder_init(&encoder, &options, arena);
+    Status status = dead_unpack(letter->record, &unpacker, batch, err);
+    if (status == STATUS_OK) {
+        status = encoder_encode(&encoder, &batch->changes[0], &line, err);
+    }
+    if (status == STATUS_OK) {
+        printf("%" STR_FMT, STR_ARG(buf_view(&line)));
+    }
+    encoder_done(&encoder);
+    batch_unref(batch);
+    unpacker_done(&unpacker);
+    return status;
+}
+
+static Status show_letter(const DeadLetter *letter, Arena *arena, Error *err)
+{
+    printf("letter %lld: %s in table %" STR_FMT ".%" STR_FMT ", %s\n", (long long)letter->id,
+           change_op_name(letter->op), STR_ARG(letter->schema), STR_ARG(letter->name),
+           state_name(letter));
+    printf("  position   %" STR_FMT "\n", STR_ARG(position_text(letter->position, arena)));
+    printf("  committed  %" STR_FMT "\n", STR_ARG(time_text(letter->happened_us, arena)));
+    printf("  set aside  %" STR_FMT "\n", STR_ARG(time_text(letter->kept_us, arena)));
+    if (letter->tries > 0) {
+        printf("  tried      %lld times, last %" STR_FMT "\n", (long long)letter->tries,
+               STR_ARG(time_text(letter->tried_us, arena)));
+        printf("  reason     %" STR_FMT "\n", STR_ARG(letter->error));
+    } else {
+        printf("  reason     an earlier change of this row is set aside\n");
+    }
+    printf("  change     ");
+    return print_change(letter, arena, err);
+}
+
+static Status no_such_letter(int64_t id, Error *err)
+{
+    error_set(err, ERROR_CONFIG, "there is no dead letter %lld", (long long)id);
+    return error_hint(err, "weir dead list shows which there are.");
+}
+
+static Status show(DeadStore *store, int64_t id, Arena *arena, Error *err)
+{
+    DeadLetter letter;
+    bool is_there;
+    if (dead_store_get(store, id, arena, &letter, &is_there, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return is_there ? show_letter(&letter, arena, err) : no_such_letter(id, err);
+}
+
+// ---------------------------------------------------------------------------------------------
+// retry, drop
+// ---------------------------------------------------------------------------------------------
+
+static Status retry(DeadStore *store, int64_t id, Arena *arena, Error *err)
+{
+    DeadLetter letter;
+    bool is_there;
+    if (dead_store_get(store, id, arena, &letter, &is_there, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (!is_there) {
+        return no_such_letter(id, err);
+    }
+    if (!letter.is_refused) {
+        error_set(err, ERROR_CONFIG, "dead letter %lld waits behind an earlier one of its row",
+                  (long long)id);
+        return error_hint(err, "Retry or drop that one: those behind it follow by themselves.");
+    }
+    return dead_store_retry(store, id, &is_there, err);
+}
+
+static Status drop(DeadStore *store, int64_t id, Arena *arena, Error *err)
+{
+    (void)arena;
+    bool is_there;
+    if (dead_store_remove(store, id, &is_there, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return is_there ? STATUS_OK : no_such_letter(id, err);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Actions
+// ---------------------------------------------------------------------------------------------
+
+typedef struct Action {
+    const char *name;
+    Status (*run)(DeadStore *store, int64_t id, Arena *arena, Error *err); // on one letter
+    bool writes;
+    const char *done; // behind the number of letters
+} Action;
+
+static const Action actions[] = {
+    {"show", show, false, NULL},
+    {"retry", retry, true,
+     "to be tried again: at once if the pipeline runs, otherwise with its next start"},
+    {"drop", drop, true, "dropped for good"},
+};
+
+static Status run_on_all(const Action *action, DeadStore *store, int64_t *ret_count, Arena *arena,
+                         Error *err)
+{
+    DeadLetters letters;
+    if (dead_store_list(store, arena, &letters, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    for (size_t i = 0; i < letters.count; i++) {
+        bool is_meant = action->run != retry || letters.items[i].is_refused;
+        if (is_meant && action->run(store, letters.items[i].id, arena, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        *ret_count += is_meant ? 1 : 0;
+    }
+    return STATUS_OK;
+}
+
+static Status run_on_some(const Action *action, DeadStore *store, const StrList *arguments,
+                          Arena *arena, Error *err)
+{
+    for (size_t i = 2; i < arguments->count; i++) {
+        int64_t id;
+        if (!str_to_int64(arguments->items[i], &id)) {
+            error_set(err, ERROR_CONFIG, "\"%" STR_FMT "\" is not the number of a letter",
+                      STR_ARG(arguments->items[i]));
+            return error_hint(err, "weir dead list shows them.");
+        }
+        if (action->run(store, id, arena, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    return STATUS_OK;
+}
+
+static Status one_store(const Stores *stores, Str pipeline, Error *err)
+{
+    if (stores->count == 1) {
+        return STATUS_OK;
+    }
+    if (stores->count == 0) {
+        return error_set(err, ERROR_CONFIG, "the pipeline \"%" STR_FMT "\" has no dead letters",
+                         STR_ARG(pipeline));
+    }
+    error_set(err, ERROR_CONFIG, "%zu routes of \"%" STR_FMT "\" have dead letters", stores->count,
+              STR_ARG(pipeline));
+    return error_hint(err, "Say which, as weir dead list names it: %" STR_FMT,
+                      STR_ARG(stores->names[0]));
+}
+
+static Status run_action(const Action *action, const Invocation *invocation, Error *err)
+{
+    const StrList *arguments = &invocation->arguments;
+    const DeadOptions *options = invocation->options;
+    Arena *arena = invocation->arena;
+    Str pipeline = arguments->items[1];
+    int64_t count = (int64_t)arguments->count - 2;
+    Stores stores;
+    DeadStore *store = NULL;
+    if (find_stores(options->state, pipeline, arena, &stores, err) != STATUS_OK ||
+        one_store(&stores, pipeline, err) != STATUS_OK ||
+        open_store(&stores, 0, arena, &store, err) != STATUS_OK || store == NULL) {
+        return STATUS_FAIL;
+    }
+    Status status = options->all ? run_on_all(action, store, &count, arena, err)
+                                 : run_on_some(action, store, arguments, arena, err);
+    if (status == STATUS_OK) {
+        status = dead_store_save(store, err);
+    }
+    dead_store_close(store);
+    if (status == STATUS_OK && action->writes) {
+        printf("%lld letter%s %s\n", (long long)count, count == 1 ? "" : "s", action->done);
+    }
+    return status;
+}
+
+static const char *const examples[] = {
+    "weir dead list",
+    "weir dead show shop 17",
+    "weir dead retry shop --all",
+    NULL,
+};
+
+static Status unknown_action(Str word, Error *err)
+{
+    static const char *const names[] = {"list", "show", "retry", "drop", NULL};
+    error_set(err, ERROR_CONFIG, "\"weir dead\" has no \"%" STR_FMT "\"", STR_ARG(word));
+    const char *nearest = nearest_name(word, names);
+    return nearest != NULL ? error_hint(err, "Did you mean \"weir dead %s\"?", nearest)
+                           : error_hint(err, "For example: %s", examples[0]);
+}
+
+static Status list_arguments(const Invocation *invocation, Error *err)
+{
+    const StrList *arguments = &invocation->arguments;
+    const DeadOptions *options = invocation->options;
+    Stores stores;
+    if (arguments->count > 2 || options->all) {
+        error_set(err, ERROR_CONFIG, "\"weir dead list\" takes the name of a pipeline, or nothing");
+        return error_hint(err, "For example: %s", examples[0]);
+    }
+    Str pipeline = arguments->count == 2 ? arguments->items[1] : (Str){"", 0};
+    return find_stores(options->state, pipeline, invocation->arena, &stores, err) == STATUS_OK
+               ? list(&stores, invocation->arena, err)
+               : STATUS_FAIL;
+}
+
+static Status action_arguments(const Action *action, const Invocation *invocation, Error *err)
+{
+    const StrList *arguments = &invocation->arguments;
+    const DeadOptions *options = invocation->options;
+    bool may_be_all = action->writes && options->all;
+    if (arguments->count >= 2 && (arguments->count > 2) != options->all &&
+        (may_be_all || !options->all)) {
+        return run_action(action, invocation, err);
+    }
+    error_set(err, ERROR_CONFIG, "\"weir dead %s\" takes PIPELINE and %s", action->name,
+              action->writes ? "either numbers of letters or --all" : "numbers of letters");
+    return error_hint(err, "For example: weir dead %s shop 17", action->name);
+}
+
+static int dead_run(Invocation *invocation)
+{
+    Str word = invocation->arguments.items[0];
+    Error err = {0};
+    if (str_is(word, "list")) {
+        return list_arguments(invocation, &err) == STATUS_OK ? EXIT_DONE : report_error(&err);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(actions); i++) {
+        if (str_is(word, actions[i].name)) {
+            return action_arguments(&actions[i], invocation, &err) == STATUS_OK
+                       ? EXIT_DONE
+                       : report_error(&err);
+        }
+    }
+    (void)unknown_action(word, &err);
+    return report_error(&err);
+}
+
+const Command dead_command = {
+    .name = "dead",
+    .arguments =
+        "list [PIPELINE] | show PIPELINE ID... | retry PIPELINE ID... | drop PIPELINE ID...",
+    .arguments_min = 1,
+    .arguments_max = 1000,
+    .summary = "see, retry and drop changes that a target refused",
+    .description =
+        "With --on-error dead-letter (on_error: dead-letter in weir.yml), a change that the target "
+        "refuses is set aside with the reason, and so are later changes of the same row behind it, "
+        "in their order; everything else goes on. retry has them tried again: at once when the "
+        "pipeline runs, otherwise with its next start. drop throws a change away for good; what "
+        "waited behind it is tried then. PIPELINE is the name that the pipeline logs, or one of "
+        "its "
+        "routes (shop.lake).",
+    .examples = examples,
+    .options = dead_options,
+    .options_size = sizeof(DeadOptions),
+    .run = dead_run,
+};

@@ -1,0 +1,667 @@
+#include "pipeline/dead.h"
+
+#include <assert.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "pipeline/dead_letter.h"
+
+enum {
+    LOOK_EVERY_MS = 1000,
+    CAREFUL_RUN = 64, // see Dead.careful_run
+};
+
+// What is known of the letters of one table.
+typedef struct DeadTable {
+    uint32_t oid;
+    Str key; // of any of them
+    int64_t count;
+} DeadTable;
+
+struct Dead {
+    const char *directory;
+    bool sets_aside;
+    DeadStore *store; // NULL: there is none yet
+    Arena arena;      // of what is known of the letters, all of it below
+    Map tables;       // oid -> DeadTable
+    Map keys;         // "oid key" -> what is not NULL
+    Map positions;    // position -> what is not NULL
+    int64_t count;
+    Arena scratch; // of one question
+    int64_t *done; // written since the last commit
+    size_t done_count;
+    size_t done_capacity;
+    bool is_due;
+    int64_t looked_at_ms;
+    // Where a refusal takes the transaction with it, what led to it comes again with the next
+    // attempt, in shorter runs: from here to there, of that many changes.
+    Position careful_from;
+    Position careful_until;
+    size_t careful_run;
+};
+
+#define DONE_KEY STR("dead")
+
+Dead *dead_new(const char *directory, bool sets_aside)
+{
+    Dead *dead = mem_alloc_zero(sizeof(*dead));
+    dead->directory = directory;
+    dead->sets_aside = sets_aside;
+    return dead;
+}
+
+static void forget(Dead *dead)
+{
+    map_reset(&dead->tables);
+    map_reset(&dead->keys);
+    map_reset(&dead->positions);
+    arena_reset(&dead->arena);
+    dead->count = 0;
+}
+
+void dead_free(Dead *dead)
+{
+    if (dead == NULL) {
+        return;
+    }
+    dead_store_close(dead->store);
+    map_done(&dead->tables);
+    map_done(&dead->keys);
+    map_done(&dead->positions);
+    arena_done(&dead->arena);
+    arena_done(&dead->scratch);
+    mem_free(dead->done);
+    mem_free(dead);
+}
+
+int64_t dead_count(const Dead *dead)
+{
+    return dead->count;
+}
+
+void dead_recheck(Dead *dead)
+{
+    dead->is_due = dead->is_due || dead_count(dead) > 0;
+}
+
+// ---------------------------------------------------------------------------------------------
+// What is known of the letters
+// ---------------------------------------------------------------------------------------------
+
+static Str place_of(Position position, char bytes[static 16])
+{
+    memcpy(bytes, &position.lsn, 8);
+    memcpy(bytes + 8, &position.ordinal, 8);
+    return (Str){bytes, 16};
+}
+
+static Str full_key(uint32_t oid, Str key, Arena *arena)
+{
+    char *bytes = arena_alloc_bytes(arena, sizeof(oid) + key.len);
+    memcpy(bytes, &oid, sizeof(oid));
+    memcpy(bytes + sizeof(oid), key.ptr, key.len);
+    return (Str){bytes, sizeof(oid) + key.len};
+}
+
+static void know_key(Dead *dead, uint32_t oid, Str key)
+{
+    if (key.len > 0) {
+        (void)map_put(&dead->keys, full_key(oid, key, &dead->arena), dead);
+    }
+}
+
+static void know(Dead *dead, const DeadLetter *letter)
+{
+    DeadTable *table = map_get_u64(&dead->tables, letter->oid);
+    if (table == NULL) {
+        table = arena_alloc_zero(&dead->arena, sizeof(*table));
+        *table = (DeadTable){.oid = letter->oid, .key = str_copy(&dead->arena, letter->old_key)};
+        (void)map_put_u64(&dead->tables, letter->oid, table);
+    }
+    table->count++;
+    know_key(dead, letter->oid, letter->old_key);
+    know_key(dead, letter->oid, letter->new_key);
+    char place[16];
+    (void)map_put(&dead->positions, str_copy(&dead->arena, place_of(letter->position, place)),
+                  dead);
+    dead->count++;
+}
+
+static Status load(Dead *dead, Error *err)
+{
+    forget(dead);
+    if (dead->store == NULL) {
+        return STATUS_OK;
+    }
+    Arena scratch = {0};
+    DeadLetters letters;
+    Status status = dead_store_list(dead->store, &scratch, &letters, err);
+    for (size_t i = 0; status == STATUS_OK && i < letters.count; i++) {
+        know(dead, &letters.items[i]);
+    }
+    arena_done(&scratch);
+    return status;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Letters that were written
+// ---------------------------------------------------------------------------------------------
+
+static Status remove_letter(Dead *dead, int64_t id, Error *err)
+{
+    bool was_there;
+    return dead_store_remove(dead->store, id, &was_there, err);
+}
+
+// Those that the last commit has: a crash came before they were removed.
+static Status remove_stored(Dead *dead, Str ids, Error *err)
+{
+    Str item;
+    while (str_split(&ids, ',', &item)) {
+        int64_t id;
+        if (!str_to_int64(item, &id)) {
+            return error_set(err, ERROR_FATAL,
+                             "the list of dead letters that were written is "
+                             "damaged in the checkpoint");
+        }
+        if (remove_letter(dead, id, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    return dead_store_save(dead->store, err);
+}
+
+// A transaction that failed may be open in the store, and so may what it knows be wrong.
+Status dead_begin(Dead *dead, const Checkpoint *stored, Error *err)
+{
+    dead_store_close(dead->store);
+    dead->done_count = 0;
+    if (dead_store_open(dead->directory, false, &dead->store, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    const CheckpointEntry *entry = stored == NULL ? NULL : checkpoint_get(stored, DONE_KEY);
+    if (dead->store != NULL && entry != NULL &&
+        remove_stored(dead, entry->value, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    dead->is_due = dead->store != NULL;
+    return load(dead, err);
+}
+
+Status dead_prepare_commit(Dead *dead, Checkpoint *changed, Error *err)
+{
+    if (dead->store == NULL) {
+        return STATUS_OK;
+    }
+    if (dead->done_count > 0) {
+        CLEANUP(buf_done) Buf ids;
+        buf_init(&ids, LIMIT_CHECKPOINT_VALUE);
+        for (size_t i = 0; i < dead->done_count; i++) {
+            buf_cstr(&ids, i == 0 ? "" : ",");
+            buf_int64(&ids, dead->done[i]);
+        }
+        assert(!ids.overflowed);
+        checkpoint_set(changed, DONE_KEY, buf_view(&ids));
+    }
+    return dead_store_save(dead->store, err);
+}
+
+Status dead_committed(Dead *dead, Error *err)
+{
+    if (dead->done_count == 0) {
+        return STATUS_OK;
+    }
+    for (size_t i = 0; i < dead->done_count; i++) {
+        if (remove_letter(dead, dead->done[i], err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    dead->done_count = 0;
+    return dead_store_save(dead->store, err) == STATUS_OK ? load(dead, err) : STATUS_FAIL;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Setting aside
+// ---------------------------------------------------------------------------------------------
+
+static bool is_row(const Change *change)
+{
+    return change->op == CHANGE_INSERT || change->op == CHANGE_UPDATE ||
+           change->op == CHANGE_DELETE;
+}
+
+typedef enum Concern {
+    CONCERN_NONE,
+    CONCERN_KNOWN, // it is a letter already
+    CONCERN_WAITS, // its row has a letter
+} Concern;
+
+static bool has_key(Dead *dead, uint32_t oid, Str key)
+{
+    return key.len > 0 && map_get(&dead->keys, full_key(oid, key, &dead->scratch)) != NULL;
+}
+
+static Concern concern(Dead *dead, const Change *change)
+{
+    if (!is_row(change)) {
+        return CONCERN_NONE;
+    }
+    const DeadTable *table = map_get_u64(&dead->tables, change->relation->oid);
+    if (table == NULL) {
+        return CONCERN_NONE;
+    }
+    char place[16];
+    if (map_get(&dead->positions, place_of(change_position(change), place)) != NULL) {
+        return CONCERN_KNOWN;
+    }
+    Str old_key;
+    Str new_key;
+    arena_reset(&dead->scratch);
+    dead_keys(change, &dead->scratch, &old_key, &new_key);
+    // Rows that are named by other columns than before cannot be told from one another.
+    bool waits = !dead_keys_are_alike(table->key, old_key) || has_key(dead, table->oid, old_key) ||
+                 has_key(dead, table->oid, new_key);
+    return waits ? CONCERN_WAITS : CONCERN_NONE;
+}
+
+static Status check_room(const Dead *dead, const Change *change, Error *err)
+{
+    if (dead_count(dead) < LIMIT_DEAD_LETTERS) {
+        return STATUS_OK;
+    }
+    error_set(err, ERROR_DATA,
+              "there are %d dead letters, which is the limit, and one more of table \"%" STR_FMT
+              ".%" STR_FMT "\"",
+              LIMIT_DEAD_LETTERS, STR_ARG(change->relation->schema),
+              STR_ARG(change->relation->name));
+    return error_hint(err, "weir dead list shows them and why they were refused; weir dead retry "
+                           "and weir dead drop make room.");
+}
+
+// @why: NULL when it waits.
+static Status set_aside(Dead *dead, const Change *change, const Error *why, Error *err)
+{
+    if (check_room(dead, change, err) != STATUS_OK ||
+        (dead->store == NULL &&
+         dead_store_open(dead->directory, true, &dead->store, err) != STATUS_OK)) {
+        return STATUS_FAIL;
+    }
+    Arena scratch = {0};
+    int64_t now = clock_wall_us();
+    DeadLetter letter = {
+        .position = change_position(change),
+        .oid = change->relation->oid,
+        .schema = change->relation->schema,
+        .name = change->relation->name,
+        .op = change->op,
+        .is_refused = why != NULL,
+        .happened_us = change->transaction->commit_time_us,
+        .kept_us = now,
+        .tried_us = why == NULL ? 0 : now,
+        .tries = why == NULL ? 0 : 1,
+    };
+    if (why != NULL) {
+        letter.error = str_from(dead_reason(why, &scratch));
+    }
+    dead_keys(change, &scratch, &letter.old_key, &letter.new_key);
+    Status status = dead_pack(change, &scratch, &letter.record, err);
+    if (status == STATUS_OK) {
+        status = dead_store_add(dead->store, &letter, err);
+    }
+    if (status == STATUS_OK) {
+        know(dead, &letter);
+    }
+    arena_done(&scratch);
+    return status;
+}
+
+static void tell(const Sink *sink, const Change *change, const Error *why)
+{
+    char text[POSITION_TEXT_SIZE];
+    position_format(change_position(change), text);
+    notice_tell(&sink->context.notice,
+                "%s of a row of table \"%" STR_FMT ".%" STR_FMT
+                "\" at %s is set aside, and what follows for that row: %s",
+                change_op_name(change->op), STR_ARG(change->relation->schema),
+                STR_ARG(change->relation->name), text, why->message);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Truncated tables
+// ---------------------------------------------------------------------------------------------
+
+static Status void_letters(Dead *dead, const Sink *sink, const Change *truncate, Error *err)
+{
+    uint32_t oid = truncate->relation->oid;
+    Arena scratch = {0};
+    DeadLetters letters;
+    int64_t count = 0;
+    Status status = dead_store_list(dead->store, &scratch, &letters, err);
+    for (size_t i = 0; status == STATUS_OK && i < letters.count; i++) {
+        const DeadLetter *letter = &letters.items[i];
+        if (letter->oid == oid &&
+            position_compare(letter->position, change_position(truncate)) < 0) {
+            status = remove_letter(dead, letter->id, err);
+            count++;
+        }
+    }
+    arena_done(&scratch);
+    if (status == STATUS_OK && count > 0) {
+        notice_tell(&sink->context.notice,
+                    "dead letters of table \"%" STR_FMT ".%" STR_FMT
+                    "\" are dropped, %lld of them: it was truncated behind them",
+                    STR_ARG(truncate->relation->schema), STR_ARG(truncate->relation->name),
+                    (long long)count);
+        status = load(dead, err);
+    }
+    return status;
+}
+
+static Status after_run(Dead *dead, const Sink *sink, const Change *changes, size_t count,
+                        Error *err)
+{
+    for (size_t i = 0; dead_count(dead) > 0 && i < count; i++) {
+        bool ends_letters = changes[i].op == CHANGE_TRUNCATE && changes[i].relation != NULL &&
+                            map_get_u64(&dead->tables, changes[i].relation->oid) != NULL;
+        if (ends_letters && void_letters(dead, sink, &changes[i], err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    return STATUS_OK;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Writing
+// ---------------------------------------------------------------------------------------------
+
+// The changes in front that no letter concerns: at most @max, but no part of several truncates,
+// which a target may only be able to do at once.
+static size_t free_run(Dead *dead, const Change *changes, size_t count, size_t max)
+{
+    size_t run = 0;
+    while (run < count && (dead_count(dead) == 0 || concern(dead, &changes[run]) == CONCERN_NONE)) {
+        bool may_end = run == 0 || changes[run - 1].op != CHANGE_TRUNCATE ||
+                       changes[run].op != CHANGE_TRUNCATE;
+        if (run >= max && may_end) {
+            break;
+        }
+        run++;
+    }
+    return run;
+}
+
+// Of @count changes in front: so many can be written at once.
+static size_t longest_run(const Dead *dead, const Change *changes, size_t count)
+{
+    if (dead->careful_run == 0 ||
+        position_compare(change_position(&changes[0]), dead->careful_until) > 0) {
+        return count;
+    }
+    size_t before = 0;
+    while (before < count &&
+           position_compare(change_position(&changes[before]), dead->careful_from) < 0) {
+        before++;
+    }
+    return before > 0 ? before : MIN(dead->careful_run, count);
+}
+
+// The transaction is lost. What is not known yet is found by the next attempt, in shorter runs.
+static Status begin_again(Dead *dead, const Change *changes, size_t count, Error *err)
+{
+    if (count > 1) {
+        dead->careful_from = change_position(&changes[0]);
+        dead->careful_until = change_position(&changes[count - 1]);
+        dead->careful_run = count > CAREFUL_RUN ? CAREFUL_RUN : 1;
+    }
+    Error unsaved;
+    if (dead->store != NULL && dead_store_save(dead->store, &unsaved) != STATUS_OK) {
+        *err = unsaved;
+        return STATUS_FAIL;
+    }
+    err->kind = ERROR_AGAIN;
+    return STATUS_FAIL;
+}
+
+static bool has_row(const Change *changes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (is_row(&changes[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// STATUS_AGAIN: @changes were refused; when it was one, it is set aside.
+static Status try_run(Dead *dead, Sink *sink, const Change *changes, size_t count, Error *err)
+{
+    Error refused = {0};
+    bool is_intact = false;
+    if (sink->ops->try_write(sink, changes, count, &is_intact, &refused) == STATUS_OK) {
+        return after_run(dead, sink, changes, count, err);
+    }
+    if (refused.kind != ERROR_DATA || !has_row(changes, count)) {
+        *err = refused;
+        return STATUS_FAIL;
+    }
+    if (count == 1) {
+        if (set_aside(dead, changes, &refused, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        tell(sink, changes, &refused);
+    }
+    if (is_intact) {
+        return STATUS_AGAIN;
+    }
+    *err = refused;
+    return begin_again(dead, changes, count, err);
+}
+
+static Status write_free(Dead *dead, Sink *sink, const Change *changes, size_t count, Error *err)
+{
+    if (!dead->sets_aside || sink->ops->try_write == NULL) {
+        return sink->ops->write(sink, changes, count, err) == STATUS_OK
+                   ? after_run(dead, sink, changes, count, err)
+                   : STATUS_FAIL;
+    }
+    return try_run(dead, sink, changes, count, err);
+}
+
+// A run that is refused is halved until the change is found; behind it runs grow again.
+Status dead_write(Dead *dead, Sink *sink, const Change *changes, size_t count, Error *err)
+{
+    size_t max = count;
+    for (size_t at = 0; at < count;) {
+        size_t left = count - at;
+        size_t longest = MIN(max, longest_run(dead, &changes[at], left));
+        size_t run = free_run(dead, &changes[at], left, longest);
+        if (run == 0) {
+            bool is_known = concern(dead, &changes[at]) == CONCERN_KNOWN;
+            if (!is_known && set_aside(dead, &changes[at], NULL, err) != STATUS_OK) {
+                return STATUS_FAIL;
+            }
+            at++;
+            continue;
+        }
+        Status status = write_free(dead, sink, &changes[at], run, err);
+        if (status == STATUS_FAIL) {
+            return STATUS_FAIL;
+        }
+        bool is_refused = status == STATUS_AGAIN;
+        max = is_refused ? MAX(run / 2, (size_t)1) : MIN(max * 2, count);
+        at += is_refused && run > 1 ? 0 : run;
+    }
+    return STATUS_OK;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Another try
+// ---------------------------------------------------------------------------------------------
+
+Status dead_is_due(Dead *dead, bool *ret, Error *err)
+{
+    int64_t now = clock_monotonic_ms();
+    if (dead->store != NULL && !dead->is_due && now - dead->looked_at_ms >= LOOK_EVERY_MS) {
+        dead->looked_at_ms = now;
+        if (dead_store_has_changed(dead->store, &dead->is_due, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    *ret = dead->is_due;
+    return STATUS_OK;
+}
+
+// One pass over all letters, in their order.
+typedef struct Pass {
+    Dead *dead;
+    Sink *sink;
+    const Tables *tables;
+    Position durable;
+    Arena arena;
+    Map blocked; // keys of letters that stay
+    int64_t dropped;
+} Pass;
+
+static bool is_blocked(Pass *pass, const DeadLetter *letter)
+{
+    Str old_key = full_key(letter->oid, letter->old_key, &pass->arena);
+    Str new_key = full_key(letter->oid, letter->new_key, &pass->arena);
+    return map_get(&pass->blocked, old_key) != NULL ||
+           (letter->new_key.len > 0 && map_get(&pass->blocked, new_key) != NULL);
+}
+
+static void block(Pass *pass, const DeadLetter *letter)
+{
+    (void)map_put(&pass->blocked, full_key(letter->oid, letter->old_key, &pass->arena), pass);
+    if (letter->new_key.len > 0) {
+        (void)map_put(&pass->blocked, full_key(letter->oid, letter->new_key, &pass->arena), pass);
+    }
+}
+
+static void note_done(Dead *dead, int64_t id)
+{
+    if (dead->done_count == dead->done_capacity) {
+        dead->done_capacity = MAX(dead->done_capacity * 2, (size_t)64);
+        dead->done = mem_resize(dead->done, dead->done_capacity * sizeof(*dead->done));
+    }
+    dead->done[dead->done_count++] = id;
+}
+
+static Status write_change(Pass *pass, const Relation *target, const Change *change,
+                           bool *ret_is_intact, Error *refused)
+{
+    const SinkOps *ops = pass->sink->ops;
+    Change now;
+    dead_reshape(change, target, &pass->arena, &now);
+    if (ops->prepare(pass->sink, target, target, refused) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return ops->try_write(pass->sink, &now, 1, ret_is_intact, refused);
+}
+
+static Status write_letter(Pass *pass, int64_t id, const Relation *target, bool *ret_is_intact,
+                           Error *refused)
+{
+    DeadLetter letter;
+    bool is_there;
+    if (dead_store_get(pass->dead->store, id, &pass->arena, &letter, &is_there, refused) !=
+        STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    Unpacker unpacker = {0};
+    Batch *batch = batch_new();
+    Status status = dead_unpack(letter.record, &unpacker, batch, refused);
+    if (status == STATUS_OK) {
+        status = write_change(pass, target, &batch->changes[0], ret_is_intact, refused);
+    }
+    batch_unref(batch);
+    unpacker_done(&unpacker);
+    return status;
+}
+
+static Status try_letter(Pass *pass, const DeadLetter *letter, const Relation *target, Error *err)
+{
+    Dead *dead = pass->dead;
+    Error refused = {0};
+    bool is_intact = false;
+    if (write_letter(pass, letter->id, target, &is_intact, &refused) == STATUS_OK) {
+        note_done(dead, letter->id);
+        return STATUS_OK;
+    }
+    if (refused.kind != ERROR_DATA) {
+        *err = refused;
+        return STATUS_FAIL;
+    }
+    block(pass, letter);
+    Str why = str_from(dead_reason(&refused, &pass->arena));
+    if (dead_store_refused(dead->store, letter->id, why, clock_wall_us(), err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (is_intact) {
+        return STATUS_OK;
+    }
+    // With the transaction, those before it are lost: they are tried again, and this one not.
+    *err = refused;
+    return begin_again(dead, NULL, 1, err);
+}
+
+static Status take_letter(Pass *pass, const DeadLetter *letter, Error *err)
+{
+    Dead *dead = pass->dead;
+    const Table *table = tables_find(pass->tables, letter->oid);
+    bool is_ready = table != NULL && table->state == TABLE_READY && table->target != NULL;
+    if (is_ready && letter->position.lsn < table->copied_at) {
+        pass->dropped++;
+        return remove_letter(dead, letter->id, err);
+    }
+    bool is_wanted = !letter->is_refused || letter->wants_retry;
+    if (!is_ready || !is_wanted || is_blocked(pass, letter)) {
+        block(pass, letter);
+        return STATUS_OK;
+    }
+    return try_letter(pass, letter, table->target, err);
+}
+
+static Status take_letters(Pass *pass, Error *err)
+{
+    DeadLetters letters;
+    if (dead_store_list(pass->dead->store, &pass->arena, &letters, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    for (size_t i = 0; i < letters.count; i++) {
+        // Behind it, the stream itself is going to come to them.
+        if (position_compare(letters.items[i].position, pass->durable) > 0) {
+            break;
+        }
+        if (take_letter(pass, &letters.items[i], err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    return STATUS_OK;
+}
+
+Status dead_retry(Dead *dead, Sink *sink, const Tables *tables, Position durable, bool *ret_wrote,
+                  Error *err)
+{
+    *ret_wrote = false;
+    dead->is_due = false;
+    if (dead->store == NULL || sink->ops->try_write == NULL) {
+        return STATUS_OK;
+    }
+    Pass pass = {.dead = dead, .sink = sink, .tables = tables, .durable = durable};
+    Status status = take_letters(&pass, err);
+    if (status == STATUS_OK && pass.dropped > 0) {
+        notice_tell(&sink->context.notice,
+                    "%lld dead letters are dropped: their tables were copied again behind them",
+                    (long long)pass.dropped);
+    }
+    map_done(&pass.blocked);
+    arena_done(&pass.arena);
+    *ret_wrote = dead->done_count > 0;
+    if (status == STATUS_OK && !*ret_wrote) {
+        status = dead_store_save(dead->store, err);
+    }
+    // Others may have been dropped by hand.
+    return status == STATUS_OK ? load(dead, err) : STATUS_FAIL;
+}

@@ -1,0 +1,61 @@
+// Dead letters: changes that a target refuses are set aside, so that the others go on.
+//
+// Order per key is kept: while a change of a row is set aside, later changes of that row are set
+// aside behind it, without being tried. When somebody asks for another try (weir dead retry), they
+// are written in their order, up to the next one that is refused.
+//
+//   stream ─► dead_write() ─┬─► sink
+//                           └─► store (letters) ─► dead_retry(), between transactions ─► sink
+//
+// A letter is in the store before the position behind it is committed, and is removed from it after
+// the commit that has its change; which letters that were is part of the checkpoint. So a crash
+// neither loses nor doubles one.
+//
+// It outlives the attempts of its route. Thread: the runner's while an attempt is opened, then the
+// route's.
+#pragma once
+
+#include "pipeline/dead_store.h"
+#include "pipeline/sink.h"
+#include "pipeline/tables.h"
+
+typedef struct Dead Dead;
+
+/** In @directory, borrowed. @sets_aside: what the target refuses; otherwise that is the error that
+ * it is, and only letters from before are taken care of. */
+RETURNS_NONNULL Dead *dead_new(const char *directory, bool sets_aside);
+
+/** Accepts NULL. */
+void dead_free(Dead *dead);
+
+/** A new attempt. @stored: what the sink has; NULL: nothing. */
+MUST_CHECK Status dead_begin(Dead *dead, const Checkpoint *stored, Error *err);
+
+/**
+ * SinkOps.write() for all of @changes but those that are set aside, now or before. Where a refusal
+ * takes the sink's transaction with it, the error is ERROR_AGAIN: the next attempt knows more.
+ */
+MUST_CHECK Status dead_write(Dead *dead, Sink *sink, const Change *changes, size_t count,
+                             Error *err);
+
+/** Whether dead_retry() has something to do. Looks at the store now and then. */
+MUST_CHECK Status dead_is_due(Dead *dead, bool *ret, Error *err);
+
+/** Tables may have been copied: what was set aside of them may be in the copy. */
+void dead_recheck(Dead *dead);
+
+/**
+ * Write those letters at or before @durable that somebody wants to be tried, and those that wait
+ * for nothing any more. Between transactions; a commit has to follow when *ret_wrote.
+ */
+MUST_CHECK Status dead_retry(Dead *dead, Sink *sink, const Tables *tables, Position durable,
+                             bool *ret_wrote, Error *err);
+
+/** Before a commit: letters are durable, and @changed says which ones it has. */
+MUST_CHECK Status dead_prepare_commit(Dead *dead, Checkpoint *changed, Error *err);
+
+/** Behind it. */
+MUST_CHECK Status dead_committed(Dead *dead, Error *err);
+
+/** How many there are. */
+int64_t dead_count(const Dead *dead);

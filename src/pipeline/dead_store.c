@@ -1,0 +1,327 @@
+#include "pipeline/dead_store.h"
+
+#include <sqlite3.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+// Another process holds the database for as long as a commit takes.
+enum { PATIENCE_MS = 10000 };
+
+struct DeadStore {
+    Arena arena;
+    const char *path;
+    sqlite3 *db;
+    bool in_transaction;
+    int64_t version; // of the database, as it was last seen; 0: it never was
+};
+
+static const char setup[] =
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+    "CREATE TABLE IF NOT EXISTS letter (id INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " lsn INTEGER NOT NULL, ordinal INTEGER NOT NULL, oid INTEGER NOT NULL,"
+    " table_schema TEXT NOT NULL, table_name TEXT NOT NULL, op INTEGER NOT NULL,"
+    " is_refused INTEGER NOT NULL, wants_retry INTEGER NOT NULL DEFAULT 0,"
+    " happened_us INTEGER NOT NULL, kept_us INTEGER NOT NULL, tried_us INTEGER NOT NULL,"
+    " tries INTEGER NOT NULL, error TEXT NOT NULL, old_key BLOB NOT NULL, new_key BLOB NOT NULL,"
+    " record BLOB NOT NULL, UNIQUE (lsn, ordinal));";
+
+// In the order of read_letter().
+#define COLUMNS                                                                      \
+    "id, lsn, ordinal, oid, table_schema, table_name, op, is_refused, wants_retry, " \
+    "happened_us, kept_us, tried_us, tries, error, old_key, new_key"
+
+static Status failed(const DeadStore *store, int code, const char *what, Error *err)
+{
+    bool is_setting = code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_READONLY ||
+                      code == SQLITE_CANTOPEN || code == SQLITE_PERM;
+    error_set(err, is_setting ? ERROR_CONFIG : ERROR_TRANSIENT, "%s the dead letters in \"%s\": %s",
+              what, store->path,
+              store->db == NULL ? sqlite3_errstr(code) : sqlite3_errmsg(store->db));
+    return code == SQLITE_FULL ? error_hint(err, "The disk is full: free some space.")
+                               : STATUS_FAIL;
+}
+
+static Status execute(DeadStore *store, const char *sql, Error *err)
+{
+    int code = sqlite3_exec(store->db, sql, NULL, NULL, NULL);
+    return code == SQLITE_OK ? STATUS_OK : failed(store, code, "write", err);
+}
+
+static Status open_database(DeadStore *store, Error *err)
+{
+    int code = sqlite3_open(store->path, &store->db);
+    if (code != SQLITE_OK) {
+        return failed(store, code, "open", err);
+    }
+    (void)sqlite3_busy_timeout(store->db, PATIENCE_MS);
+    return execute(store, setup, err);
+}
+
+Status dead_store_open(const char *directory, bool make, DeadStore **ret, Error *err)
+{
+    *ret = NULL;
+    DeadStore *store = mem_alloc_zero(sizeof(*store));
+    store->path = arena_printf(&store->arena, "%s/dead.db", directory);
+    bool is_there = access(store->path, F_OK) == 0;
+    if ((!is_there && !make) || open_database(store, err) != STATUS_OK) {
+        dead_store_close(store);
+        return is_there || make ? STATUS_FAIL : STATUS_OK;
+    }
+    *ret = store;
+    return STATUS_OK;
+}
+
+void dead_store_close(DeadStore *store)
+{
+    if (store != NULL) {
+        (void)sqlite3_close(store->db);
+        arena_done(&store->arena);
+        mem_free(store);
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Statements
+// ---------------------------------------------------------------------------------------------
+
+static Status prepare(DeadStore *store, const char *sql, sqlite3_stmt **ret, Error *err)
+{
+    int code = sqlite3_prepare_v2(store->db, sql, -1, ret, NULL);
+    return code == SQLITE_OK ? STATUS_OK : failed(store, code, "read", err);
+}
+
+// What is bound lives until the statement is stepped.
+static void bind_bytes(sqlite3_stmt *statement, int at, Str bytes, bool is_text)
+{
+    const char *ptr = bytes.ptr == NULL ? "" : bytes.ptr;
+    if (is_text) {
+        (void)sqlite3_bind_text64(statement, at, ptr, bytes.len, SQLITE_STATIC, SQLITE_UTF8);
+    } else {
+        (void)sqlite3_bind_blob64(statement, at, ptr, bytes.len, SQLITE_STATIC);
+    }
+}
+
+static Str column_bytes(sqlite3_stmt *statement, int column, Arena *arena)
+{
+    const void *bytes = sqlite3_column_blob(statement, column);
+    return bytes == NULL
+               ? (Str){"", 0}
+               : str_copy(arena, (Str){bytes, (size_t)sqlite3_column_bytes(statement, column)});
+}
+
+static Status begin(DeadStore *store, Error *err)
+{
+    if (store->in_transaction) {
+        return STATUS_OK;
+    }
+    if (execute(store, "BEGIN IMMEDIATE", err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    store->in_transaction = true;
+    return STATUS_OK;
+}
+
+// Frees @statement.
+static Status run(DeadStore *store, sqlite3_stmt *statement, bool *ret_found, Error *err)
+{
+    int code = sqlite3_step(statement);
+    *ret_found = sqlite3_changes(store->db) > 0;
+    Status status = code == SQLITE_DONE ? STATUS_OK : failed(store, code, "write", err);
+    (void)sqlite3_finalize(statement);
+    return status;
+}
+
+static void read_letter(sqlite3_stmt *statement, Arena *arena, DeadLetter *ret)
+{
+    int64_t op = sqlite3_column_int64(statement, 6);
+    *ret = (DeadLetter){
+        .id = sqlite3_column_int64(statement, 0),
+        .position = {(Lsn)sqlite3_column_int64(statement, 1),
+                     (uint64_t)sqlite3_column_int64(statement, 2)},
+        .oid = (uint32_t)sqlite3_column_int64(statement, 3),
+        .schema = column_bytes(statement, 4, arena),
+        .name = column_bytes(statement, 5, arena),
+        .op = op >= CHANGE_READ && op <= CHANGE_SCHEMA ? (ChangeOp)op : CHANGE_SCHEMA,
+        .is_refused = sqlite3_column_int64(statement, 7) != 0,
+        .wants_retry = sqlite3_column_int64(statement, 8) != 0,
+        .happened_us = sqlite3_column_int64(statement, 9),
+        .kept_us = sqlite3_column_int64(statement, 10),
+        .tried_us = sqlite3_column_int64(statement, 11),
+        .tries = sqlite3_column_int64(statement, 12),
+        .error = column_bytes(statement, 13, arena),
+        .old_key = column_bytes(statement, 14, arena),
+        .new_key = column_bytes(statement, 15, arena),
+    };
+}
+
+// ---------------------------------------------------------------------------------------------
+// Reading
+// ---------------------------------------------------------------------------------------------
+
+static Status count_letters(DeadStore *store, size_t *ret, Error *err)
+{
+    sqlite3_stmt *statement = NULL;
+    if (prepare(store, "SELECT count(*) FROM letter", &statement, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    int code = sqlite3_step(statement);
+    *ret = code == SQLITE_ROW ? (size_t)sqlite3_column_int64(statement, 0) : 0;
+    (void)sqlite3_finalize(statement);
+    return code == SQLITE_ROW ? STATUS_OK : failed(store, code, "read", err);
+}
+
+static Status read_list(DeadStore *store, Arena *arena, DeadLetters *ret, Error *err)
+{
+    size_t count;
+    sqlite3_stmt *statement = NULL;
+    if (count_letters(store, &count, err) != STATUS_OK ||
+        // Unsigned numbers are kept as signed ones: those of an LSN are far from the difference.
+        prepare(store, "SELECT " COLUMNS " FROM letter ORDER BY lsn, ordinal", &statement, err) !=
+            STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = (DeadLetters){.items = ARENA_ARRAY(arena, DeadLetter, count)};
+    int code;
+    while ((code = sqlite3_step(statement)) == SQLITE_ROW && ret->count < count) {
+        read_letter(statement, arena, &ret->items[ret->count++]);
+    }
+    (void)sqlite3_finalize(statement);
+    return code == SQLITE_DONE ? STATUS_OK : failed(store, code, "read", err);
+}
+
+Status dead_store_list(DeadStore *store, Arena *arena, DeadLetters *ret, Error *err)
+{
+    if (store->in_transaction) {
+        return read_list(store, arena, ret, err);
+    }
+    // The count and the letters of one moment.
+    if (execute(store, "BEGIN", err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    Status status = read_list(store, arena, ret, err);
+    (void)sqlite3_exec(store->db, "COMMIT", NULL, NULL, NULL);
+    return status;
+}
+
+Status dead_store_get(DeadStore *store, int64_t id, Arena *arena, DeadLetter *ret, bool *ret_found,
+                      Error *err)
+{
+    sqlite3_stmt *statement = NULL;
+    if (prepare(store, "SELECT " COLUMNS ", record FROM letter WHERE id = ?1", &statement, err) !=
+        STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    (void)sqlite3_bind_int64(statement, 1, id);
+    int code = sqlite3_step(statement);
+    *ret_found = code == SQLITE_ROW;
+    if (*ret_found) {
+        read_letter(statement, arena, ret);
+        ret->record = column_bytes(statement, 16, arena);
+    }
+    (void)sqlite3_finalize(statement);
+    return code == SQLITE_ROW || code == SQLITE_DONE ? STATUS_OK : failed(store, code, "read", err);
+}
+
+// https://www.sqlite.org/pragma.html#pragma_data_version
+Status dead_store_has_changed(DeadStore *store, bool *ret, Error *err)
+{
+    sqlite3_stmt *statement = NULL;
+    if (prepare(store, "PRAGMA data_version", &statement, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    int code = sqlite3_step(statement);
+    int64_t version = code == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : store->version;
+    (void)sqlite3_finalize(statement);
+    *ret = version != store->version;
+    store->version = version;
+    return code == SQLITE_ROW ? STATUS_OK : failed(store, code, "read", err);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Writing
+// ---------------------------------------------------------------------------------------------
+
+Status dead_store_add(DeadStore *store, DeadLetter *letter, Error *err)
+{
+    sqlite3_stmt *statement = NULL;
+    if (begin(store, err) != STATUS_OK ||
+        prepare(store,
+                "INSERT INTO letter (lsn, ordinal, oid, table_schema, table_name, op, is_refused,"
+                " happened_us, kept_us, tried_us, tries, error, old_key, new_key, record)"
+                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+                &statement, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    const int64_t numbers[] = {(int64_t)letter->position.lsn, (int64_t)letter->position.ordinal,
+                               letter->oid};
+    for (int i = 0; i < (int)ARRAY_LEN(numbers); i++) {
+        (void)sqlite3_bind_int64(statement, 1 + i, numbers[i]);
+    }
+    bind_bytes(statement, 4, letter->schema, true);
+    bind_bytes(statement, 5, letter->name, true);
+    const int64_t facts[] = {letter->op,      letter->is_refused, letter->happened_us,
+                             letter->kept_us, letter->tried_us,   letter->tries};
+    for (int i = 0; i < (int)ARRAY_LEN(facts); i++) {
+        (void)sqlite3_bind_int64(statement, 6 + i, facts[i]);
+    }
+    bind_bytes(statement, 12, letter->error, true);
+    bind_bytes(statement, 13, letter->old_key, false);
+    bind_bytes(statement, 14, letter->new_key, false);
+    bind_bytes(statement, 15, letter->record, false);
+    bool is_added;
+    Status status = run(store, statement, &is_added, err);
+    letter->id = sqlite3_last_insert_rowid(store->db);
+    return status;
+}
+
+Status dead_store_refused(DeadStore *store, int64_t id, Str why, int64_t now_us, Error *err)
+{
+    sqlite3_stmt *statement = NULL;
+    if (begin(store, err) != STATUS_OK ||
+        prepare(store,
+                "UPDATE letter SET is_refused = 1, wants_retry = 0, tried_us = ?2,"
+                " tries = tries + 1, error = ?3 WHERE id = ?1",
+                &statement, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    (void)sqlite3_bind_int64(statement, 1, id);
+    (void)sqlite3_bind_int64(statement, 2, now_us);
+    bind_bytes(statement, 3, why, true);
+    bool is_there;
+    return run(store, statement, &is_there, err);
+}
+
+static Status change_one(DeadStore *store, const char *sql, int64_t id, bool *ret_found, Error *err)
+{
+    sqlite3_stmt *statement = NULL;
+    if (begin(store, err) != STATUS_OK || prepare(store, sql, &statement, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    (void)sqlite3_bind_int64(statement, 1, id);
+    return run(store, statement, ret_found, err);
+}
+
+Status dead_store_retry(DeadStore *store, int64_t id, bool *ret_found, Error *err)
+{
+    return change_one(store, "UPDATE letter SET wants_retry = 1 WHERE id = ?1 AND is_refused = 1",
+                      id, ret_found, err);
+}
+
+Status dead_store_remove(DeadStore *store, int64_t id, bool *ret_found, Error *err)
+{
+    return change_one(store, "DELETE FROM letter WHERE id = ?1", id, ret_found, err);
+}
+
+Status dead_store_save(DeadStore *store, Error *err)
+{
+    if (!store->in_transaction) {
+        return STATUS_OK;
+    }
+    store->in_transaction = false;
+    if (execute(store, "COMMIT", err) != STATUS_OK) {
+        (void)sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+        return STATUS_FAIL;
+    }
+    return STATUS_OK;
+}
