@@ -400,15 +400,24 @@ static inline void settle(Fixture *f, Lsn lsn)
     assert_int_equal(route_durable(f->route).lsn, lsn);
 }
 
+/** What the sink has committed so far, while copies may go on. */
+static inline const char *done_now(Fixture *f)
+{
+    (void)pthread_mutex_lock(&world.lock);
+    const char *copy = str_to_cstr(&f->arena, buf_view(&world.done));
+    (void)pthread_mutex_unlock(&world.lock);
+    return copy;
+}
+
 /** Until the sink has committed that. */
 static inline void settle_with(Fixture *f, const char *part)
 {
-    for (int i = 0; i < 4000 && strstr(buf_cstring(&world.done), part) == NULL; i++) {
+    for (int i = 0; i < 4000 && strstr(done_now(f), part) == NULL; i++) {
         flush(f);
         (void)usleep(500);
     }
-    if (strstr(buf_cstring(&world.done), part) == NULL) {
-        fail_msg("\"%s\" is not in: %s", part, buf_cstring(&world.done));
+    if (strstr(done_now(f), part) == NULL) {
+        fail_msg("\"%s\" is not in: %s", part, done_now(f));
     }
 }
 
@@ -419,7 +428,7 @@ static inline void settle_with(Fixture *f, const char *part)
 static inline char *essence(Fixture *f)
 {
     Buf text = {.max = 1 << 20};
-    Str rest = buf_view(&world.done);
+    Str rest = str_from(done_now(f));
     while (rest.len > 0) {
         Str word = rest;
         rest = str_split(&rest, ' ', &word) ? rest : (Str){0};
