@@ -207,12 +207,12 @@ static DuckParse parse_scaled(DuckType type, Str text, DuckHugeint *ret)
             is_zero_beyond = is_zero_beyond && *in.at == '0';
             continue;
         }
-        value = value * 10 + (*in.at - '0');
-        count += value > 0 ? 1 : 0;
+        count += value > 0 || *in.at != '0' ? 1 : 0;
         places += places >= 0 ? 1 : 0;
         if (count > type.width) {
             return DUCK_PARSE_CANNOT_HOLD;
         }
+        value = value * 10 + (*in.at - '0');
     }
     int missing = type.scale - MAX(places, 0);
     if (!is_zero_beyond || (value > 0 && count + missing > type.width)) {

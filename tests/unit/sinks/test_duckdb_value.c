@@ -194,6 +194,8 @@ static void decimals(void **state)
     refused((DuckType){DUCK_DECIMAL, 4, 2}, "1.001", CANNOT);
     refused((DuckType){DUCK_DECIMAL, 4, 2}, "100", CANNOT);
     refused(wide, "12345678901234567890123456789", CANNOT);
+    // One digit more would not fit into the number either that they are gathered in.
+    refused((DuckType){DUCK_DECIMAL, 38, 0}, "199999999999999999999999999999999999999", CANNOT);
     refused(wide, "NaN", CANNOT);
     refused(wide, "-Infinity", CANNOT);
     refused(wide, "", SYNTAX);
