@@ -189,8 +189,7 @@ static Status check_query(const UrlParts *parts, const PQconninfoOption *known, 
         Str value = pair;
         Str name;
         (void)str_split(&value, '=', &name);
-        // libpq takes JDBC's "ssl=true" too.
-        if (!is_known(known, name) && !str_is(name, "ssl")) {
+        if (!is_known(known, name) && !str_is(pair, "ssl=true")) { // JDBC's, which libpq takes
             bool at_behind =
                 str_find(behind(parts->query, (size_t)(name.ptr - parts->query.ptr)), '@') >= 0;
             return unknown_name(known, ours, name, !at_behind, err);
@@ -199,6 +198,12 @@ static Status check_query(const UrlParts *parts, const PQconninfoOption *known, 
             return error_set(err, ERROR_CONFIG,
                              "option \"%" STR_FMT "\" in the connection needs a value",
                              STR_ARG(name));
+        }
+        if (str_find(value, '=') >= 0) {
+            error_set(err, ERROR_CONFIG,
+                      "option \"%" STR_FMT "\" in the connection has a \"=\" in its value",
+                      STR_ARG(name));
+            return error_hint(err, "Write it as %%3D.");
         }
     }
     return STATUS_OK;

@@ -79,6 +79,8 @@ static void what_would_show_a_password_is_refused_without_it(void **context)
         {"postgres://x:1/2?Hush@127.0.0.1/db", "unknown name"},
         {"postgres://x:1/2?Hush=3@127.0.0.1/db", "unknown name"},
         {"postgres://host/db?Hu%sh=1", "a \"%\""},
+        {"postgres://host/db?password=Hush=1", "a \"=\" in its value"},
+        {"postgres://host/db?ssl=Hush", "\"ssl\""},
         {"host=h password=my Hush", "without \"=\""},
         {"host=h password='Hush", "quote"},
         {"host=h password='a'Hush' dbname=d", "cannot be parsed"},
