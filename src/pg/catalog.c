@@ -70,7 +70,7 @@ static const char key_query[] =
 
 static Str field(const PGresult *result, int row, int column)
 {
-    return (Str){PQgetvalue(result, row, column), (size_t)PQgetlength(result, row, column)};
+    return str_from(pg_value(result, row, column));
 }
 
 static Str field_copy(const PGresult *result, int row, int column, Arena *arena)
@@ -95,7 +95,7 @@ static uint32_t field_oid(const PGresult *result, int row, int column)
 
 static char field_char(const PGresult *result, int row, int column)
 {
-    return PQgetvalue(result, row, column)[0];
+    return pg_value(result, row, column)[0];
 }
 
 static bool field_bool(const PGresult *result, int row, int column)
@@ -404,9 +404,22 @@ static bool is_published(const CatalogColumn *column, const Str *published, size
     return false;
 }
 
+static bool has_names(const CatalogTable *table)
+{
+    bool has = table->schema.len > 0 && table->name.len > 0;
+    for (uint16_t i = 0; i < table->column_count; i++) {
+        has = has && table->columns[i].column.name.len > 0;
+    }
+    return has;
+}
+
 Status catalog_relation(const CatalogTable *table, const Str *published, size_t published_count,
                         Arena *arena, Relation **ret, Error *err)
 {
+    if (!has_names(table)) {
+        return error_set(err, ERROR_DATA, "the server described table %u without names",
+                         table->oid);
+    }
     Relation *relation = arena_alloc_zero(arena, sizeof(*relation));
     relation->oid = table->oid;
     relation->schema = str_copy(arena, table->schema);

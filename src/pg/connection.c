@@ -535,6 +535,13 @@ Status pg_run_result(PGconn *conn, const PgWait *wait, const char *sql, PGresult
     return take_results(conn, wait, ret, err);
 }
 
+#undef PQgetvalue
+const char *pg_value(const PGresult *result, int row, int column)
+{
+    bool is_there = row < PQntuples(result) && column < PQnfields(result);
+    return is_there ? PQgetvalue(result, row, column) : "";
+}
+
 Status pg_results(PGconn *conn, const PgWait *wait, PGresult **ret, Error *err)
 {
     assert(*ret == NULL);

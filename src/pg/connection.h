@@ -85,6 +85,15 @@ MUST_CHECK Status pg_wait(PGconn *conn, const PgWait *wait, bool writing, Error 
 /** Turn a failed result (NULL: the connection's last error) into @err; "<what>: " in front. */
 Status pg_result_error(PGconn *conn, const PGresult *result, const char *what, Error *err);
 
+/** The text of a cell: "" for NULL, and for a row or column that the server has left out. Never
+ * NULL, so that no answer of a server has to be expected. */
+const char *pg_value(const PGresult *result, int row, int column);
+
+// It is NULL for a cell that is not there: pg_value().
+#ifdef BANNED
+#    define PQgetvalue(a, b, c) BANNED(PQgetvalue)
+#endif
+
 /** What to do about an SQLSTATE. */
 ErrorKind pg_error_kind(const char *sqlstate);
 

@@ -10,7 +10,7 @@ static const char list_query[] =
 
 static Str field(const PGresult *result, int row, int column, Arena *arena)
 {
-    return str_copy(arena, str_from(PQgetvalue(result, row, column)));
+    return str_copy(arena, str_from(pg_value(result, row, column)));
 }
 
 Status slots_list(PGconn *conn, const PgWait *wait, Arena *arena, SlotInfos *ret, Error *err)
@@ -27,11 +27,11 @@ Status slots_list(PGconn *conn, const PgWait *wait, Arena *arena, SlotInfos *ret
             .name = field(result, i, 0, arena),
             .plugin = field(result, i, 1, arena),
             .database = field(result, i, 2, arena),
-            .is_active = PQgetvalue(result, i, 3)[0] == 't',
+            .is_active = pg_value(result, i, 3)[0] == 't',
             .wal_status = field(result, i, 6, arena),
         };
-        if (!lsn_parse(str_from(PQgetvalue(result, i, 4)), &slot->confirmed) ||
-            !str_to_int64(str_from(PQgetvalue(result, i, 5)), &slot->retained_bytes)) {
+        if (!lsn_parse(str_from(pg_value(result, i, 4)), &slot->confirmed) ||
+            !str_to_int64(str_from(pg_value(result, i, 5)), &slot->retained_bytes)) {
             return error_set(err, ERROR_DATA, "the server described slot \"%" STR_FMT "\" badly",
                              STR_ARG(slot->name));
         }
@@ -49,7 +49,7 @@ static Status refuse_others(PGconn *conn, const PgWait *wait, const char *name, 
                  &name, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    const char *plugin = PQntuples(result) == 0 ? "pgoutput" : PQgetvalue(result, 0, 0);
+    const char *plugin = PQntuples(result) == 0 ? "pgoutput" : pg_value(result, 0, 0);
     if (strcmp(plugin, "pgoutput") == 0) {
         return STATUS_OK;
     }

@@ -287,7 +287,7 @@ static Status try_lock(PostgresSink *sink, const char *sql, Error *err)
     if (postgres_query(sink, sql, 1, parameters, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (PQgetvalue(result, 0, 0)[0] == 't') {
+    if (pg_value(result, 0, 0)[0] == 't') {
         return STATUS_OK;
     }
     error_set(err, ERROR_TRANSIENT, "another session writes to the target as pipeline \"%s\"",
@@ -324,7 +324,7 @@ Status postgres_has_checkpoint(PostgresSink *sink, bool *ret, Error *err)
                        0, NULL, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    *ret = PQgetvalue(result, 0, 0)[0] == 't';
+    *ret = pg_value(result, 0, 0)[0] == 't';
     return STATUS_OK;
 }
 
@@ -362,8 +362,8 @@ static Status read_checkpoint(PostgresSink *sink, Checkpoint *checkpoint, Error 
         return error_wrap(err, "read the checkpoint");
     }
     for (int i = 0; i < PQntuples(result); i++) {
-        CheckpointEntry entry = {str_from(PQgetvalue(result, i, 0)),
-                                 str_from(PQgetvalue(result, i, 1))};
+        CheckpointEntry entry = {str_from(pg_value(result, i, 0)),
+                                 str_from(pg_value(result, i, 1))};
         if (checkpoint != NULL) {
             checkpoint_set(checkpoint, entry.key, entry.value);
         }

@@ -92,7 +92,7 @@ static Status make_way(const Evolution *step, SqlTable from, Error *err)
         if (PQntuples(result) == 0) {
             return STATUS_OK;
         }
-        if (postgres_run(step->sink, PQgetvalue(result, 0, 0), err) != STATUS_OK) {
+        if (postgres_run(step->sink, pg_value(result, 0, 0), err) != STATUS_OK) {
             return STATUS_FAIL;
         }
     }

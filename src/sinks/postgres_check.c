@@ -15,7 +15,7 @@ static Status check_table_rights(PostgresSink *sink, SqlTable table, Report *rep
                        1, &name, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (PQgetvalue(result, 0, 0)[0] == 't') {
+    if (pg_value(result, 0, 0)[0] == 't') {
         return STATUS_OK;
     }
     buf_printf(&mend, "GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON %s TO ", name);
@@ -89,10 +89,10 @@ static Status check_rights(PostgresSink *sink, SqlTable table, Report *report, E
                        1, parameters, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (PQgetvalue(result, 0, 1)[0] == 't') {
+    if (pg_value(result, 0, 1)[0] == 't') {
         return STATUS_OK;
     }
-    bool schema = PQgetvalue(result, 0, 0)[0] == 't';
+    bool schema = pg_value(result, 0, 0)[0] == 't';
     buf_cstr(&mend, schema ? "GRANT USAGE, CREATE ON SCHEMA " : "GRANT CREATE ON DATABASE ");
     sql_identifier(&mend, schema ? table.schema : str_from(PQdb(sink->conn)));
     buf_cstr(&mend, " TO ");
@@ -134,9 +134,9 @@ static Str identity(PostgresSink *sink)
     bool told = postgres_query(sink, "SELECT system_identifier FROM pg_control_system()", 0, NULL,
                                &result, &refused) == STATUS_OK;
     const char *host = PQhost(sink->conn);
-    sink->identity = str_from(arena_printf(
-        &sink->arena, "%s/%s", told ? PQgetvalue(result, 0, 0) : (host == NULL ? "" : host),
-        PQdb(sink->conn)));
+    sink->identity = str_from(
+        arena_printf(&sink->arena, "%s/%s",
+                     told ? pg_value(result, 0, 0) : (host == NULL ? "" : host), PQdb(sink->conn)));
     return sink->identity;
 }
 

@@ -47,7 +47,7 @@ static bool ask_for_type(PostgresSink *sink, const char *name)
     if (guarded && postgres_run(sink, end, &ignored) != STATUS_OK) {
         return false;
     }
-    return asked && PQgetvalue(result, 0, 0)[0] == 't';
+    return asked && pg_value(result, 0, 0)[0] == 't';
 }
 
 // Without a connection (`weir check` describes the target before it is reached) no type is there.
@@ -135,7 +135,7 @@ static const char find_sql[] =
 
 static bool is_true(const PGresult *result, int row, int column)
 {
-    return PQgetvalue(result, row, column)[0] == 't';
+    return pg_value(result, row, column)[0] == 't';
 }
 
 static Status take_column(const PGresult *result, int row, Arena *arena, PgFoundColumn *ret,
@@ -143,15 +143,15 @@ static Status take_column(const PGresult *result, int row, Arena *arena, PgFound
 {
     uint64_t oid;
     int64_t typmod;
-    if (!str_to_uint64(str_from(PQgetvalue(result, row, 4)), &oid) || oid > UINT32_MAX ||
-        !str_to_int64(str_from(PQgetvalue(result, row, 5)), &typmod) || typmod < INT32_MIN ||
+    if (!str_to_uint64(str_from(pg_value(result, row, 4)), &oid) || oid > UINT32_MAX ||
+        !str_to_int64(str_from(pg_value(result, row, 5)), &typmod) || typmod < INT32_MIN ||
         typmod > INT32_MAX) {
         return error_set(err, ERROR_FATAL, "the target's catalog has a type that is no number");
     }
     *ret = (PgFoundColumn){
-        .name = str_copy(arena, str_from(PQgetvalue(result, row, 1))),
-        .type = str_copy(arena, str_from(PQgetvalue(result, row, 2))),
-        .cast = str_copy(arena, str_from(PQgetvalue(result, row, 3))),
+        .name = str_copy(arena, str_from(pg_value(result, row, 1))),
+        .type = str_copy(arena, str_from(pg_value(result, row, 2))),
+        .cast = str_copy(arena, str_from(pg_value(result, row, 3))),
         .type_oid = (uint32_t)oid,
         .typmod = (int32_t)typmod,
         .not_null = is_true(result, row, 6),
@@ -159,7 +159,7 @@ static Status take_column(const PGresult *result, int row, Arena *arena, PgFound
         .is_generated = is_true(result, row, 8),
         .is_identity_always = is_true(result, row, 9),
         .has_equality = is_true(result, row, 10),
-        .equals = str_copy(arena, str_from(PQgetvalue(result, row, 11))),
+        .equals = str_copy(arena, str_from(pg_value(result, row, 11))),
     };
     return STATUS_OK;
 }
@@ -176,7 +176,7 @@ Status postgres_find_table(PostgresSink *sink, SqlTable table, Arena *arena, PgF
     *ret = (PgFoundTable){.exists = rows > 0,
                           .columns = ARENA_ARRAY(arena, PgFoundColumn, (size_t)rows)};
     for (int i = 0; i < rows; i++) {
-        ret->kind = PQgetvalue(result, i, 0)[0];
+        ret->kind = pg_value(result, i, 0)[0];
         // A table without columns is one row of the outer join.
         if (!PQgetisnull(result, i, 1) &&
             take_column(result, i, arena, &ret->columns[ret->count++], err) != STATUS_OK) {

@@ -110,7 +110,7 @@ static Status last_values(PostgresSink *sink, const PgTarget *target, const Valu
                        err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (PQntuples(result) == 0 || is_gone(PQgetvalue(result, 0, relation->column_count))) {
+    if (PQntuples(result) == 0 || is_gone(pg_value(result, 0, relation->column_count))) {
         return no_earlier_row(target, err);
     }
     for (uint16_t i = 0; i < relation->column_count; i++) {
@@ -121,7 +121,7 @@ static Status last_values(PostgresSink *sink, const PgTarget *target, const Valu
         if (!PQgetisnull(result, 0, i)) {
             size_t len = (size_t)PQgetlength(result, 0, i);
             row[i] = (Value){.state = VALUE_TEXT,
-                             .ptr = arena_copy(&sink->scratch, PQgetvalue(result, 0, i), len),
+                             .ptr = arena_copy(&sink->scratch, pg_value(result, 0, i), len),
                              .len = (uint32_t)len};
         }
     }

@@ -37,11 +37,11 @@ Status postgres_set_key(PostgresSink *sink, SqlTable table, const Relation *rela
         return STATUS_FAIL;
     }
     bool has_key = PQntuples(result) > 0;
-    if (str_is(buf_view(&wanted), has_key ? PQgetvalue(result, 0, 1) : "")) {
+    if (str_is(buf_view(&wanted), has_key ? pg_value(result, 0, 1) : "")) {
         return STATUS_OK;
     }
     if (has_key) {
-        buf_printf(alter_table(sink, table), " DROP CONSTRAINT %s", PQgetvalue(result, 0, 0));
+        buf_printf(alter_table(sink, table), " DROP CONSTRAINT %s", pg_value(result, 0, 0));
         if (postgres_run_buf(sink, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
@@ -66,7 +66,7 @@ Status postgres_drop_key(PostgresSink *sink, SqlTable table, Error *err)
     buf_reset(&sink->sql);
     buf_cstr(&sink->sql, "SAVEPOINT weir_key; ALTER TABLE ");
     sql_table_name(&sink->sql, table);
-    buf_printf(&sink->sql, " DROP CONSTRAINT %s; RELEASE weir_key", PQgetvalue(result, 0, 0));
+    buf_printf(&sink->sql, " DROP CONSTRAINT %s; RELEASE weir_key", pg_value(result, 0, 0));
     if (postgres_run_buf(sink, &refusal) == STATUS_OK) {
         return STATUS_OK;
     }

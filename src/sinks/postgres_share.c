@@ -52,8 +52,8 @@ static Status find_other(PostgresSink *sink, SqlTable table, Other *ret, Error *
     }
     *ret = (Other){0};
     if (PQntuples(result) > 0) {
-        ret->pipeline = str_copy(&sink->scratch, str_from(PQgetvalue(result, 0, 0)));
-        ret->fills = PQgetvalue(result, 0, 1)[0] == 't';
+        ret->pipeline = str_copy(&sink->scratch, str_from(pg_value(result, 0, 0)));
+        ret->fills = pg_value(result, 0, 1)[0] == 't';
     }
     return STATUS_OK;
 }

@@ -16,7 +16,7 @@ Status postgres_has_rows(PostgresSink *sink, Str name, bool *ret, Error *err)
     if (postgres_query(sink, sql, 0, NULL, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    *ret = PQgetvalue(result, 0, 0)[0] == 't';
+    *ret = pg_value(result, 0, 0)[0] == 't';
     return STATUS_OK;
 }
 
@@ -93,7 +93,7 @@ static Status claim_table(PostgresSink *sink, Str name, Error *err)
                            parameters, &result, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
-        if (PQgetvalue(result, 0, 0)[0] == 't') {
+        if (pg_value(result, 0, 0)[0] == 't') {
             return STATUS_OK;
         }
         if (attempt == CLAIM_ATTEMPTS) {
@@ -342,7 +342,7 @@ Status postgres_sees_lock(PostgresSink *sink, const char *key, Str parameter, bo
     if (postgres_query(sink, sql, 1, parameters, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    *ret = PQgetvalue(result, 0, 0)[0] == 't';
+    *ret = pg_value(result, 0, 0)[0] == 't';
     return STATUS_OK;
 }
 

@@ -134,8 +134,8 @@ static Status read_facts(Postgres *postgres, Error *err)
                  0, NULL, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    postgres->database = str_copy(&postgres->arena, str_from(PQgetvalue(result, 0, 0)));
-    if (!str_to_int64(str_from(PQgetvalue(result, 0, 1)), &postgres->wal_sender_timeout_ms)) {
+    postgres->database = str_copy(&postgres->arena, str_from(pg_value(result, 0, 0)));
+    if (!str_to_int64(str_from(pg_value(result, 0, 1)), &postgres->wal_sender_timeout_ms)) {
         postgres->wal_sender_timeout_ms = 0;
     }
     return STATUS_OK;
@@ -218,7 +218,7 @@ Status postgres_wal_end(Postgres *postgres, Lsn *ret, Error *err)
                  0, NULL, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (!lsn_parse(str_from(PQgetvalue(result, 0, 0)), &lsn)) {
+    if (!lsn_parse(str_from(pg_value(result, 0, 0)), &lsn)) {
         return error_set(err, ERROR_DATA, "the server gave no WAL position");
     }
     *ret = before_page_header(lsn);
@@ -246,10 +246,10 @@ static Status identify_system(Postgres *postgres, Lsn *ret_end, Error *err)
         return STATUS_FAIL;
     }
     if (PQntuples(result) != 1 || PQnfields(result) < 3 ||
-        !lsn_parse(str_from(PQgetvalue(result, 0, 2)), ret_end)) {
+        !lsn_parse(str_from(pg_value(result, 0, 2)), ret_end)) {
         return error_set(err, ERROR_DATA, "the server did not identify itself");
     }
-    postgres->system_identifier = str_copy(&postgres->arena, str_from(PQgetvalue(result, 0, 0)));
+    postgres->system_identifier = str_copy(&postgres->arena, str_from(pg_value(result, 0, 0)));
     return STATUS_OK;
 }
 

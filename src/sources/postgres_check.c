@@ -28,23 +28,23 @@ static Status check_server(Postgres *postgres, Report *report, bool needs_public
     }
     Arena scratch = {0};
     Str where = pg_describe(postgres->sql, &scratch);
-    const char *user = PQgetvalue(result, 0, 6);
-    report_problem(report, PROBLEM_FACT, NULL, "PostgreSQL %s, %" STR_FMT, PQgetvalue(result, 0, 5),
+    const char *user = pg_value(result, 0, 6);
+    report_problem(report, PROBLEM_FACT, NULL, "PostgreSQL %s, %" STR_FMT, pg_value(result, 0, 5),
                    STR_ARG(where));
-    if (strcmp(PQgetvalue(result, 0, 0), "logical") != 0) {
+    if (strcmp(pg_value(result, 0, 0), "logical") != 0) {
         report_problem(report, PROBLEM_MUST,
                        "ALTER SYSTEM SET wal_level = logical;  -- and restart the server",
-                       "wal_level is %s", PQgetvalue(result, 0, 0));
+                       "wal_level is %s", pg_value(result, 0, 0));
     }
     int64_t free_senders;
     bool has_sender =
-        !str_to_int64(str_from(PQgetvalue(result, 0, 2)), &free_senders) || free_senders > 0;
-    bool may_replicate = PQgetvalue(result, 0, 3)[0] == 't';
+        !str_to_int64(str_from(pg_value(result, 0, 2)), &free_senders) || free_senders > 0;
+    bool may_replicate = pg_value(result, 0, 3)[0] == 't';
     *ret_streams = has_sender && may_replicate;
     if (!has_sender) {
         Error taken;
         error_set(&taken, ERROR_TRANSIENT, "every WAL sender is taken");
-        error_hint(&taken, "%s", PQgetvalue(result, 0, 9));
+        error_hint(&taken, "%s", pg_value(result, 0, 9));
         report_failure(report, NULL, &taken);
     }
     if (!may_replicate) {
@@ -52,7 +52,7 @@ static Status check_server(Postgres *postgres, Report *report, bool needs_public
                        arena_printf(&scratch, "ALTER ROLE \"%s\" REPLICATION;", user),
                        "user \"%s\" may not use replication", user);
     }
-    if (needs_publication && PQgetvalue(result, 0, 4)[0] != 't') {
+    if (needs_publication && pg_value(result, 0, 4)[0] != 't') {
         report_problem(
             report, PROBLEM_MUST,
             arena_printf(&scratch, "GRANT CREATE ON DATABASE \"%" STR_FMT "\" TO \"%s\";",
@@ -61,7 +61,7 @@ static Status check_server(Postgres *postgres, Report *report, bool needs_public
             "name it with --publication",
             user);
     }
-    if (strcmp(PQgetvalue(result, 0, 7), "-1") == 0) {
+    if (strcmp(pg_value(result, 0, 7), "-1") == 0) {
         report_problem(report, PROBLEM_NOTE, "ALTER SYSTEM SET max_slot_wal_keep_size = '50GB';",
                        "max_slot_wal_keep_size is not set: a pipeline that is stopped for long can "
                        "fill the server's disk with WAL");
@@ -107,18 +107,18 @@ static Status check_rights(Postgres *postgres, const WantedTables *wanted, Repor
         return STATUS_FAIL;
     }
     for (int i = 0; i < PQntuples(result); i++) {
-        const char *user = PQgetvalue(result, i, USER);
-        const char *name = PQgetvalue(result, i, NAME);
-        if (postgres->copy && PQgetvalue(result, i, USAGE)[0] != 't') {
-            report_problem(report, PROBLEM_MUST, PQgetvalue(result, i, GRANT_USAGE),
+        const char *user = pg_value(result, i, USER);
+        const char *name = pg_value(result, i, NAME);
+        if (postgres->copy && pg_value(result, i, USAGE)[0] != 't') {
+            report_problem(report, PROBLEM_MUST, pg_value(result, i, GRANT_USAGE),
                            "user \"%s\" may not use the schema of table %s", user, name);
         }
-        if (postgres->copy && PQgetvalue(result, i, READS)[0] != 't') {
-            report_problem(report, PROBLEM_MUST, PQgetvalue(result, i, GRANT_SELECT),
+        if (postgres->copy && pg_value(result, i, READS)[0] != 't') {
+            report_problem(report, PROBLEM_MUST, pg_value(result, i, GRANT_SELECT),
                            "user \"%s\" may not read table %s", user, name);
         }
-        if (postgres->owns_publication && PQgetvalue(result, i, OWNS)[0] != 't') {
-            report_problem(report, PROBLEM_MUST, PQgetvalue(result, i, GRANT_OWNER),
+        if (postgres->owns_publication && pg_value(result, i, OWNS)[0] != 't') {
+            report_problem(report, PROBLEM_MUST, pg_value(result, i, GRANT_OWNER),
                            "user \"%s\" may not publish table %s, which is somebody else's; or "
                            "let its owner make a publication, and name it with --publication",
                            user, name);
@@ -135,8 +135,8 @@ static Status check_free_slots(Postgres *postgres, Report *report, Error *err)
         return STATUS_FAIL;
     }
     int64_t free_slots;
-    if (str_to_int64(str_from(PQgetvalue(result, 0, 1)), &free_slots) && free_slots < 1) {
-        report_problem(report, PROBLEM_MUST, PQgetvalue(result, 0, 8),
+    if (str_to_int64(str_from(pg_value(result, 0, 1)), &free_slots) && free_slots < 1) {
+        report_problem(report, PROBLEM_MUST, pg_value(result, 0, 8),
                        "every replication slot is taken");
     }
     return STATUS_OK;

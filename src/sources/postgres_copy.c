@@ -54,10 +54,10 @@ static Status snapshot_of_temporary_slot(Postgres *postgres, Snapshot *snapshot,
     }
     CRASH_POINT("side-snapshot-taken");
     if (PQntuples(result) != 1 || PQnfields(result) < 3 ||
-        !lsn_parse(str_from(PQgetvalue(result, 0, 1)), ret_at)) {
+        !lsn_parse(str_from(pg_value(result, 0, 1)), ret_at)) {
         return error_set(err, ERROR_DATA, "the server gave no consistent point for a copy");
     }
-    snapshot->name = str_copy(&snapshot->arena, str_from(PQgetvalue(result, 0, 2)));
+    snapshot->name = str_copy(&snapshot->arena, str_from(pg_value(result, 0, 2)));
     return STATUS_OK;
 }
 
@@ -74,10 +74,10 @@ static Status snapshot_alone(Postgres *postgres, Snapshot *snapshot, Lsn *ret_at
                  0, NULL, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (!lsn_parse(str_from(PQgetvalue(result, 0, 1)), ret_at)) {
+    if (!lsn_parse(str_from(pg_value(result, 0, 1)), ret_at)) {
         return error_set(err, ERROR_DATA, "the server gave no WAL position");
     }
-    snapshot->name = str_copy(&snapshot->arena, str_from(PQgetvalue(result, 0, 0)));
+    snapshot->name = str_copy(&snapshot->arena, str_from(pg_value(result, 0, 0)));
     return STATUS_OK;
 }
 
@@ -160,7 +160,7 @@ static Status read_filter(Postgres *postgres, PGconn *conn, const PgWait *wait, 
         return STATUS_FAIL;
     }
     if (PQntuples(result) > 0) {
-        buf_printf(sql, " WHERE %s", PQgetvalue(result, 0, 0));
+        buf_printf(sql, " WHERE %s", pg_value(result, 0, 0));
     }
     return STATUS_OK;
 }
@@ -174,8 +174,8 @@ static bool is_same_column(const PGresult *result, int row, const Column *column
 {
     uint64_t attnum;
     uint64_t type_oid;
-    return str_to_uint64(str_from(PQgetvalue(result, row, 0)), &attnum) &&
-           str_to_uint64(str_from(PQgetvalue(result, row, 2)), &type_oid) &&
+    return str_to_uint64(str_from(pg_value(result, row, 0)), &attnum) &&
+           str_to_uint64(str_from(pg_value(result, row, 2)), &type_oid) &&
            (column->attnum == 0 || (uint64_t)column->attnum == attnum) &&
            column->type_oid == type_oid;
 }
@@ -198,7 +198,7 @@ static Status check_left_out(CopyReader *reader, const PgWait *wait, const char 
         return STATUS_FAIL;
     }
     for (int i = 0; i < PQntuples(result); i++) {
-        Str name = str_from(PQgetvalue(result, i, 0));
+        Str name = str_from(pg_value(result, i, 0));
         if (relation_find_column(reader->relation, name) < 0) {
             return changed_meanwhile(err);
         }
@@ -220,13 +220,13 @@ static Status check_columns(CopyReader *reader, const PgWait *wait, const char *
     uint16_t found = 0;
     bool left_out = false;
     for (int i = 0; i < PQntuples(result); i++) {
-        Str name = str_from(PQgetvalue(result, i, 1));
+        Str name = str_from(pg_value(result, i, 1));
         int at = relation_find_column(relation, name);
         if (at < 0) {
-            left_out = left_out || PQgetvalue(result, i, 3)[0] != 't'; // generated ones may be
+            left_out = left_out || pg_value(result, i, 3)[0] != 't'; // generated ones may be
             continue;
         }
-        if (!str_equal(name, str_from(PQgetvalue(result, i, 4))) ||
+        if (!str_equal(name, str_from(pg_value(result, i, 4))) ||
             !is_same_column(result, i, &relation->columns[at])) {
             return changed_meanwhile(err);
         }
@@ -270,13 +270,13 @@ static Status build_copy(CopyReader *reader, const PgWait *wait, Buf *sql, Error
     }
     // The catalog is read as of the snapshot, the function speaks of now: rows of a table that was
     // rewritten or truncated in between cannot be seen by the snapshot any more.
-    if (PQgetvalue(result, 0, 2)[0] != 't') {
+    if (pg_value(result, 0, 2)[0] != 't') {
         return error_set(err, ERROR_TRANSIENT, "the table was rewritten while it waited");
     }
     if (check_columns(reader, wait, oid, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    bool partitioned = PQgetvalue(result, 0, 0)[0] == 'p';
+    bool partitioned = pg_value(result, 0, 0)[0] == 'p';
     CLEANUP(buf_done) Buf filter;
     buf_init(&filter, 1 << 20);
     if (read_filter(postgres, conn, wait, oid, &filter, err) != STATUS_OK) {
@@ -284,7 +284,7 @@ static Status build_copy(CopyReader *reader, const PgWait *wait, Buf *sql, Error
     }
     // A table by itself is read without the executor, and without its inheritance children. COPY
     // does not name generated columns, which Postgres 18 publishes.
-    bool generated = PQgetvalue(result, 0, 1)[0] == 't';
+    bool generated = pg_value(result, 0, 1)[0] == 't';
     bool plain = !partitioned && !generated && filter.len == 0;
     if (plain) {
         buf_cstr(sql, "COPY ");

@@ -85,18 +85,18 @@ static Status read_publication(Postgres *postgres, Str name, Arena *arena, Publi
     *ret =
         (Publication){.exists = rows > 0, .tables = ARENA_ARRAY(arena, CatalogTable, (size_t)rows)};
     if (rows > 0) {
-        ret->all_tables = PQgetvalue(result, 0, 0)[0] == 't';
-        ret->facts.untold = str_copy(arena, str_from(PQgetvalue(result, 0, 1)));
-        ret->facts.has_updates = PQgetvalue(result, 0, 2)[0] == 't';
+        ret->all_tables = pg_value(result, 0, 0)[0] == 't';
+        ret->facts.untold = str_copy(arena, str_from(pg_value(result, 0, 1)));
+        ret->facts.has_updates = pg_value(result, 0, 2)[0] == 't';
         ret->facts.exists = true;
     }
     for (int i = 0; i < rows; i++) {
         uint64_t oid;
-        if (!PQgetisnull(result, i, 3) && str_to_uint64(str_from(PQgetvalue(result, i, 3)), &oid)) {
+        if (!PQgetisnull(result, i, 3) && str_to_uint64(str_from(pg_value(result, i, 3)), &oid)) {
             ret->tables[ret->count++] = (CatalogTable){
                 .oid = (uint32_t)oid,
-                .schema = str_copy(arena, str_from(PQgetvalue(result, i, 4))),
-                .name = str_copy(arena, str_from(PQgetvalue(result, i, 5))),
+                .schema = str_copy(arena, str_from(pg_value(result, i, 4))),
+                .name = str_copy(arena, str_from(pg_value(result, i, 5))),
             };
         }
     }
@@ -314,7 +314,7 @@ Status postgres_match_published(Postgres *postgres, WantedTables *wanted, Error 
     Status status = pg_query(postgres->sql, &wait, match_query, 3, parameters, &result, err);
     for (int i = 0; status == STATUS_OK && i < PQntuples(result); i++) {
         uint64_t place; // counted from 1
-        if (str_to_uint64(str_from(PQgetvalue(result, i, 0)), &place) && place >= 1 &&
+        if (str_to_uint64(str_from(pg_value(result, i, 0)), &place) && place >= 1 &&
             place <= wanted->count) {
             wanted->items[place - 1].is_published = true;
         }

@@ -27,8 +27,8 @@ static Status slot_was_remade(const Postgres *postgres, Position stored, Lsn con
 
 static Status check_slot_state(const Postgres *postgres, const PGresult *result, Error *err)
 {
-    const char *plugin = PQgetvalue(result, 0, 0);
-    Str database = str_from(PQgetvalue(result, 0, 1));
+    const char *plugin = pg_value(result, 0, 0);
+    Str database = str_from(pg_value(result, 0, 1));
     if (strcmp(plugin, "pgoutput") != 0) {
         error_set(
             err, ERROR_CONFIG, "replication slot \"%" STR_FMT "\" is for %s, not for pgoutput",
@@ -41,13 +41,13 @@ static Status check_slot_state(const Postgres *postgres, const PGresult *result,
                   STR_ARG(postgres->slot_name), STR_ARG(database));
         return error_hint(err, "Name another slot with --slot; it is made when it is missing.");
     }
-    if (PQgetvalue(result, 0, 2)[0] == 't') {
+    if (pg_value(result, 0, 2)[0] == 't') {
         error_set(err, ERROR_TRANSIENT, "replication slot \"%" STR_FMT "\" is in use by process %s",
-                  STR_ARG(postgres->slot_name), PQgetvalue(result, 0, 3));
+                  STR_ARG(postgres->slot_name), pg_value(result, 0, 3));
         return error_hint(err, "Another weir may be reading it, or the server has not yet noticed "
                                "that an earlier connection is gone.");
     }
-    if (strcmp(PQgetvalue(result, 0, 4), "lost") == 0) {
+    if (strcmp(pg_value(result, 0, 4), "lost") == 0) {
         error_set(err, ERROR_CONFIG,
                   "replication slot \"%" STR_FMT "\" is lost: the server has removed WAL that it "
                   "needs (max_slot_wal_keep_size)",
@@ -67,7 +67,7 @@ static Status use_slot(const Postgres *postgres, const PGresult *result, const P
     if (check_slot_state(postgres, result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (!lsn_parse(str_from(PQgetvalue(result, 0, 5)), &confirmed)) {
+    if (!lsn_parse(str_from(pg_value(result, 0, 5)), &confirmed)) {
         return error_set(err, ERROR_TRANSIENT, "replication slot \"%" STR_FMT "\" is not ready yet",
                          STR_ARG(postgres->slot_name));
     }
@@ -111,10 +111,10 @@ static Status create_slot(Postgres *postgres, Position *ret_start, Error *err)
     CRASH_POINT("slot-created");
     Lsn at;
     if (PQntuples(result) != 1 || PQnfields(result) < 3 ||
-        !lsn_parse(str_from(PQgetvalue(result, 0, 1)), &at)) {
+        !lsn_parse(str_from(pg_value(result, 0, 1)), &at)) {
         return error_set(err, ERROR_DATA, "the server gave no consistent point for the slot");
     }
-    postgres->fresh_snapshot = str_copy(&postgres->arena, str_from(PQgetvalue(result, 0, 2)));
+    postgres->fresh_snapshot = str_copy(&postgres->arena, str_from(pg_value(result, 0, 2)));
     postgres->fresh_snapshot_lsn = at;
     *ret_start = (Position){at, 0};
     return STATUS_OK;

@@ -255,7 +255,7 @@ static Status count_aborted(Postgres *postgres, const uint32_t *xids, size_t cou
                  1, parameters, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    return str_to_int64(str_from(PQgetvalue(result, 0, 0)), ret)
+    return str_to_int64(str_from(pg_value(result, 0, 0)), ret)
                ? STATUS_OK
                : error_set(err, ERROR_DATA, "the server did not count transactions");
 }

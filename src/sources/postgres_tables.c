@@ -286,7 +286,7 @@ typedef struct Published {
 
 static void read_columns(const PGresult *result, int row, Arena *arena, PublishedTable *table)
 {
-    Str rest = str_copy(arena, str_from(PQgetvalue(result, row, 1)));
+    Str rest = str_copy(arena, str_from(pg_value(result, row, 1)));
     Str *names = ARENA_ARRAY(arena, Str, rest.len / 3 + 1);
     size_t count = 0;
     uint64_t len;
@@ -307,7 +307,7 @@ static void read_columns(const PGresult *result, int row, Arena *arena, Publishe
 static uint64_t read_entries(const PGresult *result, int row, int column, uint64_t otherwise)
 {
     int64_t digest;
-    if (!str_to_int64(str_from(PQgetvalue(result, row, column)), &digest)) {
+    if (!str_to_int64(str_from(pg_value(result, row, column)), &digest)) {
         return otherwise;
     }
     return MAX((uint64_t)digest, PUBLISHED_NO_MORE + 1);
@@ -332,7 +332,7 @@ Status postgres_publishing(Postgres *postgres, uint32_t oid, uint64_t *ret, Erro
     Status status = pg_query(postgres->sql, &wait, sql, 3, parameters, &result, err);
     arena_done(&scratch);
     if (status == STATUS_OK) {
-        bool is_second = PQgetvalue(result, 0, 1)[0] == 't';
+        bool is_second = pg_value(result, 0, 1)[0] == 't';
         *ret = read_entries(result, 0, 0, is_second ? PUBLISHED_INSERTS : PUBLISHED_NO_MORE);
     }
     return status;
@@ -370,7 +370,7 @@ static Status read_published(Postgres *postgres, Arena *arena, Published *ret, E
     };
     for (int i = 0; i < (int)rows; i++) {
         uint64_t oid;
-        if (str_to_uint64(str_from(PQgetvalue(result, i, 0)), &oid)) {
+        if (str_to_uint64(str_from(pg_value(result, i, 0)), &oid)) {
             PublishedTable *table = &ret->items[ret->count];
             ret->oids[ret->count++] = (uint32_t)oid;
             read_columns(result, i, arena, table);
@@ -486,6 +486,6 @@ Status postgres_tables_digest(Postgres *postgres, char ret[static TABLES_DIGEST_
     if (status != STATUS_OK) {
         return error_wrap(err, "look for new tables");
     }
-    (void)snprintf(ret, TABLES_DIGEST_SIZE, "%s", PQgetvalue(result, 0, 0));
+    (void)snprintf(ret, TABLES_DIGEST_SIZE, "%s", pg_value(result, 0, 0));
     return STATUS_OK;
 }
