@@ -363,10 +363,25 @@ static Status drive_connect(PGconn *conn, const PgWait *wait, int64_t until_ms, 
 static ErrorKind connect_error_kind(const char *text)
 {
     static const char *const config[] = {
-        "authentication failed", "does not exist", "no pg_hba.conf entry", "is not permitted",
-        "permission denied",     "no password",    "could not translate",  "invalid",
-        "not supported",         "must be",        "certificate",          "peer authentication",
-        "unrecognized",          "missing \"=\"",
+        "authentication failed",
+        "does not exist",
+        "no pg_hba.conf entry",
+        "is not permitted",
+        "permission denied",
+        "no password",
+        "could not translate",
+        "invalid",
+        "not supported",
+        "must be",
+        "certificate",
+        "peer authentication",
+        "unrecognized",
+        "missing \"=\"",
+        // What was asked for of the connection, and the server does not do.
+        "does not support SSL",
+        "channel binding required",
+        "authentication method requirement",
+        "private key",
     };
     // The resolver itself could not be reached: that passes.
     if (strstr(text, "Temporary failure") != NULL) {
