@@ -25,6 +25,8 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "errors: bad input, broken servers, full disks")
     config.addinivalue_line("markers", "fault: faults on real servers, disks and clocks")
     config.addinivalue_line("markers", "soak: many kills and faults; not part of a run that names no suite")
+    config.addinivalue_line("markers", "tsan: where threads meet; runs under the thread sanitizer, too")
+    config.addinivalue_line("markers", "valgrind: the few that run under valgrind, too")
     config.addinivalue_line("markers", "demo: ./dev demo in its quick form")
 
 

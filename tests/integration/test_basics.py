@@ -41,6 +41,7 @@ def test_copy_then_follow(pipeline, version):
     pipeline.check()
 
 
+@pytest.mark.valgrind
 @pytest.mark.smoke
 @pytest.mark.parametrize("sink", ["sqlite"])
 def test_smoke(pipeline, sink):
@@ -72,6 +73,7 @@ def test_nothing_new_changes_nothing(pipeline):
     pipeline.check()
 
 
+@pytest.mark.tsan
 def test_follows_live(pipeline):
     pipeline.source.sql(SHOP)
     process = pipeline.start()
@@ -85,6 +87,7 @@ def test_follows_live(pipeline):
     pipeline.check()
 
 
+@pytest.mark.tsan
 def test_first_signal_delivers_what_is_there(pipeline):
     pipeline.source.sql(SHOP)
     process = pipeline.start()
@@ -119,6 +122,7 @@ def test_stop_while_connecting(weir, silent_port, is_silent, options, number, co
     assert process.wait(10).code == code, process.ended()
 
 
+@pytest.mark.tsan
 def test_stop_while_something_is_locked(weir, source):
     """What was cut short is made by the next start."""
     source.sql("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 1000)")
@@ -172,6 +176,7 @@ def test_copy_command(weir, source, target, sink):
     assert source.sql("SELECT * FROM pg_publication") == []
 
 
+@pytest.mark.tsan
 def test_many_tables_in_lanes(pipeline):
     for n in range(24):
         pipeline.source.sql(f"CREATE TABLE t{n} (id int PRIMARY KEY, v text);"
@@ -182,6 +187,7 @@ def test_many_tables_in_lanes(pipeline):
     pipeline.check()
 
 
+@pytest.mark.tsan
 def test_rows_committed_while_copying(pipeline):
     """The copy's snapshot and the start of the stream are one point."""
     pipeline.source.sql("CREATE TABLE t (id int PRIMARY KEY, v text);"
@@ -201,6 +207,7 @@ def test_rows_committed_while_copying(pipeline):
     pipeline.check()
 
 
+@pytest.mark.valgrind
 def test_stdout(weir, source, tmp_path):
     source.sql(SHOP)
     out = tmp_path / "all"
@@ -234,6 +241,7 @@ def test_origin_of_waiting_is_not_a_sleep():
         wait_for(lambda: False, 0.05, "never so")
 
 
+@pytest.mark.tsan
 def test_progress_of_a_copy(weir, source, tmp_path):
     """Without an estimate there is no share of it, and never all of it before it is done."""
     source.sql("CREATE TABLE t (id int PRIMARY KEY, v text) WITH (autovacuum_enabled = false);"

@@ -16,6 +16,8 @@ from harness.wait import wait_for
 from test_basics import CHANGES, SHOP
 from test_metrics import free_port, get, metrics, value
 
+pytestmark = pytest.mark.tsan
+
 KILLS = 10
 
 
@@ -167,6 +169,7 @@ def test_a_route_that_is_too_far_behind_is_dropped(hub):
     hub.source.sql(SHOP)
     process = hub.start()
     hub.settled(process, "sqlite", "postgres")
+    hub.settled(process, "sqlite", "postgres")  # not by the copy any more: it has come to its end
     with hub.down():
         fill_until(hub.source, process, 'dropped what only "postgres" still needed')
         hub.settled(process, "sqlite")
@@ -245,6 +248,7 @@ def test_one_failure_is_told_once(hub):
         assert ended.err.count("error failed") == 1 and "does not exist any more" in ended.err
 
 
+@pytest.mark.valgrind
 def test_replay(hub):
     """One route gets everything behind an LSN once more; the others are left alone."""
     hub = hub("sqlite", "file", segment="64kB", keep="1GB")

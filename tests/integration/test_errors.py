@@ -189,6 +189,7 @@ def with_user(database, user, password):
     return database.server.url(database.name, user=user, password=password)
 
 
+@pytest.mark.valgrind
 def test_wrong_password(weir, source, tmp_path):
     url = with_user(source, "postgres", PASSWORD + "x")
     ended = weir.run("stream", url, f"sqlite:{tmp_path}/x.db", "--until", "now", code=None, timeout=20)

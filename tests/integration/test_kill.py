@@ -182,6 +182,7 @@ def test_pgbench_itself(pipeline):
     pipeline.check()
 
 
+@pytest.mark.tsan
 def test_terminated_under_load(pipeline, tmp_path, seed):
     """SIGTERM delivers what is there; starting again goes on from exactly there."""
     pipeline.source.sql(TABLES)

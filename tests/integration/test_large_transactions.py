@@ -192,6 +192,7 @@ def interleave(source, chance, count, rounds, between=None):
                 open_now[n].commit()
 
 
+@pytest.mark.tsan
 @every_version
 @on_sqlite
 def test_many_at_the_same_time(pipeline, version):
@@ -213,6 +214,7 @@ def wait_sent(source):
                                 "AND sent_lsn >= %s::pg_lsn", end), 60, f"everything up to {end} is sent")
 
 
+@pytest.mark.valgrind
 @every_version
 @on_sqlite
 @pytest.mark.parametrize("live", [True, False], ids=["live", "later"])

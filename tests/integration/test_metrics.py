@@ -10,6 +10,7 @@ from harness.wait import wait_for
 
 from test_basics import CHANGES, SHOP
 
+pytestmark = pytest.mark.tsan
 SAMPLE = re.compile(r'^([a-z_]+)(?:\{(.*)\})? (\S+)$')
 LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
 
@@ -102,6 +103,7 @@ def test_trouble_is_told(pipeline):
     process.stop()
 
 
+@pytest.mark.valgrind
 @pytest.mark.parametrize("sink", ["sqlite"])
 def test_only_what_is_asked_for(pipeline):
     port = free_port()

@@ -28,6 +28,7 @@ def start(pipeline, refresh="100ms"):
 BACK = "was not published for a while"
 
 
+@pytest.mark.tsan
 @everywhere
 def test_comes_back_while_streaming(pipeline):
     pipeline.source.sql(TABLES)
@@ -192,6 +193,7 @@ def transaction(source, statement):
     return connection
 
 
+@pytest.mark.tsan
 @pytest.mark.sql
 def test_stopped_while_a_copy_waits(pipeline):
     """The first SIGTERM ends it, though a snapshot cannot be had; the copy is made by the next run."""
@@ -316,6 +318,7 @@ def test_altered_while_its_copy_waits(pipeline, own, altered):
     pipeline.check([("public", "stays"), ("public", "late")])
 
 
+@pytest.mark.tsan
 @pytest.mark.parametrize("sink", ["sqlite", "postgres", "file"])
 def test_a_late_table_does_not_hold_up_a_start(pipeline):
     """Made while weir was away; its snapshot cannot be had for now."""
@@ -337,6 +340,7 @@ def test_a_late_table_does_not_hold_up_a_start(pipeline):
     pipeline.check()
 
 
+@pytest.mark.tsan
 @pytest.mark.parametrize("sink", ["sqlite"])
 def test_a_locked_table_does_not_hold_up_the_others(pipeline):
     """Somebody alters a table for hours; a new table makes us look at the catalogs meanwhile."""

@@ -9,6 +9,8 @@ from harness.wait import wait_for
 
 from test_basics import CHANGES, SHOP
 
+pytestmark = pytest.mark.tsan
+
 
 @pytest.fixture
 def hub(make_hub):
@@ -28,6 +30,7 @@ def test_every_route_has_everything(hub):
     assert len(hub.source.slots()) == 1, "one slot feeds all of them"
 
 
+@pytest.mark.valgrind
 def test_a_route_is_added_and_removed(hub):
     hub = hub("sqlite", "postgres")
     hub.source.sql(SHOP)

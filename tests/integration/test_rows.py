@@ -44,6 +44,7 @@ def apart(source, statements):
             source.sql(statement)
 
 
+@pytest.mark.valgrind
 @pytest.mark.parametrize("identity", ["DEFAULT", "FULL"])
 @pytest.mark.parametrize("together", [True, False], ids=["one-run", "a-run-each"])
 def test_toast(pipeline, identity, together):
@@ -86,6 +87,7 @@ def test_history(pipeline, sink):
     assert events == 200 + 60 + 260 // 7 + 2 * (changed + 1) + 1
 
 
+@pytest.mark.valgrind
 def test_keys_that_change(pipeline):
     source = pipeline.source
     source.sql("""
@@ -319,6 +321,7 @@ HOSTILE = ['a "quoted" name', "it's", "dot.ted", "com,ma", "sp ace", "SELECT", "
            "back\\slash", "%s $1 ?", "--", "a/*b*/", " lead", "tail ", "semi;colon", "{brace}", "tab\tname"]
 
 
+@pytest.mark.valgrind
 def test_hostile_identifiers(pipeline):
     from harness.compare import identifier
     source = pipeline.source

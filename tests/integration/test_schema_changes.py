@@ -232,6 +232,7 @@ def test_generated_no_more(pipeline, live):
     pipeline.check()
 
 
+@pytest.mark.tsan
 @pytest.mark.parametrize("sink", ["postgres"])
 def test_new_table_is_copied_while_others_go_on(pipeline):
     """Its rows are on their way, and those of others, committed later, are in the target before them. (The sinks with one

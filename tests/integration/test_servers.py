@@ -62,6 +62,7 @@ def test_source_away_for_a_while(alone):
     pipeline.check()
 
 
+@pytest.mark.tsan
 def test_connections_terminated(pipeline):
     pipeline.source.sql(TABLE)
     process = pipeline.start()
@@ -91,6 +92,7 @@ def test_terminated_in_the_middle_of_a_large_transaction(pipeline):
     pipeline.check()
 
 
+@pytest.mark.tsan
 @pytest.mark.parametrize("sink", ["sqlite"])
 def test_terminated_in_the_middle_of_a_copy(pipeline):
     """Rows that came before the end count as nothing: a copy that broke off is no finished one."""
@@ -208,6 +210,7 @@ class locked:
         self.connection.close()
 
 
+@pytest.mark.tsan
 @pytest.mark.parametrize("sink", ["postgres"])
 def test_target_away_for_a_while(weir, source, own_server, sink):
     from conftest import Pipeline

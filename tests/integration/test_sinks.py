@@ -74,6 +74,7 @@ def test_a_late_table_goes_to_kept_rows(pipeline, sink):
     assert values(target, "late", "id") == [("-1",), ("1",), ("2",), ("3",), ("4",)]
 
 
+@pytest.mark.tsan
 @pytest.mark.parametrize("sink", ["postgres"])
 def test_rows_beside_those_of_a_pipeline_that_runs(pipeline, weir, make_database):
     """Its copy is over: existing=keep adds. When it has to copy again, the rows of the other stay."""

@@ -178,6 +178,7 @@ def test_copied(pipeline, version, sink, beyond, query):
     pipeline.check()
 
 
+@pytest.mark.valgrind
 @WAYS
 def test_streamed(pipeline, version, sink, beyond, query):
     create(pipeline.source, version)

@@ -13,7 +13,10 @@ from harness.wait import PATIENCE, wait_for
 PROGRAM = pathlib.Path(os.environ.get("WEIR", ROOT / "build/weir"))
 # The one without sanitizers: for memory and speed.
 RELEASE = pathlib.Path(os.environ.get("WEIR_RELEASE", ROOT / "build/weir"))
-SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|Assertion `")
+# Words in front of the program: ./dev test --suite valgrind runs it under that.
+WRAPPER = os.environ.get("WEIR_WRAPPER", "").split()
+# What a sanitizer, an assertion or valgrind says, wherever it stands on standard error.
+SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|Assertion `|^==\d+== ", re.MULTILINE)
 
 
 class Ended:
@@ -50,6 +53,7 @@ class Weir:
         keep.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0:exitcode=99")
         keep.setdefault("LSAN_OPTIONS", "suppressions=" + str(ROOT / "tests/integration/lsan.supp") +
                         ":print_suppressions=0")
+        keep.setdefault("TSAN_OPTIONS", f"suppressions={ROOT / 'tests/tsan.supp'}:exitcode=99")
         keep.update(XDG_STATE_HOME=str(self.state), HOME=str(self.folder), NO_COLOR="1", **more)
         return keep
 
@@ -57,7 +61,8 @@ class Weir:
         """In the background. @limit_file: no file may become larger than so many bytes."""
         assert self.program.exists(), f"{self.program} is not built"
         self.runs += 1
-        return Process(self, [str(self.program), *map(str, arguments)], limit_file,
+        wrapper = WRAPPER if self.program == PROGRAM else []
+        return Process(self, [*wrapper, str(self.program), *map(str, arguments)], limit_file,
                        self.environment(**environment))
 
     def run(self, *arguments, timeout=120, code=0, **more):
