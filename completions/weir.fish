@@ -20,6 +20,11 @@ complete -c weir -n __fish_use_subcommand -f -a run -d 'run every pipeline of a 
 complete -c weir -n '__fish_seen_subcommand_from run' -l until -d 'Stop when everything committed before now, or before an LSN, is delivered.' -r
 complete -c weir -n '__fish_seen_subcommand_from run' -l state -d 'Directory for the state. Default: what the file says, else $XDG_STATE_HOME/weir or ~/.local/state/weir.' -r
 complete -c weir -n '__fish_seen_subcommand_from run' -l metrics -d 'Serve /metrics for Prometheus and /health. :PORT is this machine only.' -r
+complete -c weir -n __fish_use_subcommand -f -a status -d 'show what runs, and how far it is'
+complete -c weir -n '__fish_seen_subcommand_from status' -l state -d 'Directory for the state, as for weir stream and weir run.' -r
+complete -c weir -n '__fish_seen_subcommand_from status' -l name -d 'Name of the pipeline, behind SOURCE SINK, as for weir stream.' -r
+complete -c weir -n '__fish_seen_subcommand_from status' -l format -d 'A table, or one JSON array, for programs.' -x -a 'text json'
+complete -c weir -n '__fish_seen_subcommand_from status' -l watch -d 'Show it again every second.'
 complete -c weir -n __fish_use_subcommand -f -a check -d 'look at both ends and say what would happen'
 complete -c weir -n '__fish_seen_subcommand_from check' -l table -d 'Look at these tables only: schema.table, schema.* or table. Can be repeated.' -r
 complete -c weir -n '__fish_seen_subcommand_from check' -l publication -d 'Publication that is to be read.' -r

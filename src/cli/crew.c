@@ -16,7 +16,7 @@
 #include "cli/command.h"
 #include "cli/ending.h"
 #include "cli/interrupt.h"
-#include "control/metrics.h"
+#include "control/serve.h"
 
 typedef struct Member Member;
 
@@ -181,6 +181,7 @@ static void open_buffer(Group *group, Watched *watched, Arena *arena)
     filler->status = segment_log_open(directory, &group->log, &filler->error);
     for (size_t i = 0; i < group->count; i++) {
         watched[i].log = group->log;
+        watched[i].filler = i == 0 ? NULL : filler->runner;
         watched[i].reader =
             i == 0 ? STR("") : settings_find(watched[i].pipeline->source_settings, "reader")->value;
     }
@@ -245,11 +246,11 @@ static void crew_done(Crew *crew)
 int crew_run(const Pipeline *pipelines, size_t count, const CrewOptions *options, Arena *arena)
 {
     Crew crew;
-    MetricsServer *server = NULL;
+    Serving *serving = NULL;
     Error err = {0};
     Status status = crew_make(&crew, pipelines, count, arena, &err);
-    if (status == STATUS_OK && options->metrics.len > 0) {
-        status = metrics_start(options->metrics, crew.watched, crew.count, &server, &err);
+    if (status == STATUS_OK) {
+        status = serve_start(options->metrics, crew.watched, crew.count, &serving, &err);
     }
     if (status != STATUS_OK) {
         crew_done(&crew);
@@ -264,7 +265,7 @@ int crew_run(const Pipeline *pipelines, size_t count, const CrewOptions *options
                              : NULL;
     run_groups(&crew);
     progress_stop(progress);
-    metrics_stop(server);
+    serve_stop(serving);
     int code = worst_code(&crew);
     crew_done(&crew);
     return code;

@@ -6,6 +6,7 @@
 //   run.c               weir run: all pipelines of a project (config/project.c)
 //   crew.c              the runners of several pipelines, or of the parts of one, side by side
 //   replay.c            weir replay: a disk buffer sends again
+//   status.c            what runs, and how far it is
 //   check.c slots.c     looking at both ends; replication slots
 //   help.c              --help from the tables
 //   progress.c          what is seen on a terminal meanwhile
@@ -20,9 +21,7 @@
 #include "cli/command.h"
 
 const Command *const commands[] = {
-    &stream_command, &copy_command,     &run_command,  &check_command,
-    &slots_command,  &replay_command,   &dead_command, &init_command,
-    &help_command,   &internal_command, NULL,
+    &stream_command, &copy_command, &run_command, &status_command, &check_command, &slots_command, &replay_command, &dead_command, &init_command, &help_command, &internal_command, NULL,
 };
 
 const Command *command_find(Str name)

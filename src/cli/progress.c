@@ -10,18 +10,12 @@
 
 #include "base/clock.h"
 #include "cli/table.h"
+#include "control/rate.h"
 #include "io/wake.h"
 
-enum { REDRAW_MS = 200, LOG_MS = 10000, LINES_MAX = 4, BAR_WIDTH = 24, RATE_WINDOW_MS = 2000 };
+enum { REDRAW_MS = 200, LOG_MS = 10000, LINES_MAX = 4, BAR_WIDTH = 24 };
 
 const char *const progress_choices[] = {"auto", "always", "never", NULL};
-
-// A rate over the last seconds, not since the start: what is happening now.
-typedef struct Rate {
-    int64_t value;
-    int64_t at_ms;
-    double per_second;
-} Rate;
 
 struct Progress {
     const Pipeline *pipeline;
@@ -39,16 +33,6 @@ struct Progress {
     Rate changes;
     Rate bytes;
 };
-
-static void rate_update(Rate *rate, int64_t value, int64_t now_ms)
-{
-    int64_t elapsed = now_ms - rate->at_ms;
-    if (rate->at_ms == 0 || value < rate->value) {
-        *rate = (Rate){value, now_ms, 0};
-    } else if (elapsed >= RATE_WINDOW_MS || (rate->per_second <= 0 && elapsed >= 400)) {
-        *rate = (Rate){value, now_ms, (double)(value - rate->value) * 1000 / (double)elapsed};
-    }
-}
 
 // ---------------------------------------------------------------------------------------------
 // Lines

@@ -6,7 +6,7 @@
 #include "cli/interrupt.h"
 #include "cli/pipeline_options.h"
 #include "cli/progress.h"
-#include "control/metrics.h"
+#include "control/serve.h"
 
 #define SHARED_OPTIONS                                                                     \
     {"table", OPTION_LIST(PipelineOptions, tables), .value_name = "PATTERN",               \
@@ -67,10 +67,9 @@ static int run_pipeline(const Pipeline *pipeline, const PipelineOptions *options
     if (runner_new(pipeline, NULL, &runner, &err) != STATUS_OK) {
         return report_error(&err);
     }
-    MetricsServer *metrics = NULL;
+    Serving *serving = NULL;
     const Watched watched[] = {{.pipeline = pipeline, .runner = runner}};
-    if (options->metrics.len > 0 &&
-        metrics_start(options->metrics, watched, 1, &metrics, &err) != STATUS_OK) {
+    if (serve_start(options->metrics, watched, 1, &serving, &err) != STATUS_OK) {
         runner_free(runner);
         return report_error(&err);
     }
@@ -82,7 +81,7 @@ static int run_pipeline(const Pipeline *pipeline, const PipelineOptions *options
     Status status = runner_run(runner, &err);
     progress_stop(progress);
     interrupt_clear();
-    metrics_stop(metrics);
+    serve_stop(serving);
     bool quiet = is_reader_gone(status, &err);
     if (!quiet) {
         summarize(pipeline, runner, began_us, status);

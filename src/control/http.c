@@ -1,15 +1,23 @@
 #include "control/http.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <microhttpd.h>
 #include <netdb.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 
-enum { BODY_MAX = 16 << 20, CONNECTIONS_MAX = 16, TIMEOUT_S = 10 };
+enum { BODY_MAX = 16 << 20, CONNECTIONS_MAX = 16, TIMEOUT_S = 10, PATIENCE_S = 3, BACKLOG = 16 };
 
 struct HttpServer {
     struct MHD_Daemon *daemon;
+    char *path; // of a UNIX socket; NULL: it is none
+    struct stat file;
     HttpHandler handler;
     void *context;
 };
@@ -133,10 +141,168 @@ Status http_start(Str address, HttpHandler handler, void *context, HttpServer **
     return STATUS_OK;
 }
 
+// ---------------------------------------------------------------------------------------------
+// UNIX sockets
+// ---------------------------------------------------------------------------------------------
+
+static void close_fd(const int *fd)
+{
+    if (*fd >= 0) {
+        (void)close(*fd);
+    }
+}
+
+// The address has room for some 100 bytes, and a directory's name may have more: it goes by its
+// descriptor, which has to stay open as long as @ret is used.
+static bool local_address(const char *directory, const char *name, int *ret_directory,
+                          struct sockaddr_un *ret)
+{
+    *ret = (struct sockaddr_un){.sun_family = AF_UNIX};
+    *ret_directory = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int len =
+        snprintf(ret->sun_path, sizeof(ret->sun_path), "/proc/self/fd/%d/%s", *ret_directory, name);
+    return *ret_directory >= 0 && len > 0 && (size_t)len < sizeof(ret->sun_path);
+}
+
+// The mode is set before it has a name: nobody else can ever connect.
+static int listen_local(const struct sockaddr_un *address)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    (void)unlink(address->sun_path);
+    if (fd < 0 || fchmod(fd, 0600) != 0 ||
+        bind(fd, (const struct sockaddr *)(const void *)address, sizeof(*address)) != 0 ||
+        listen(fd, BACKLOG) != 0) {
+        int reason = errno;
+        close_fd(&fd);
+        errno = reason;
+        return -1;
+    }
+    return fd;
+}
+
+static Status start_local(HttpServer *server, const char *directory, const char *name, Error *err)
+{
+    CLEANUP(close_fd) int place = -1;
+    struct sockaddr_un address;
+    int fd = local_address(directory, name, &place, &address) ? listen_local(&address) : -1;
+    if (fd < 0) {
+        return error_set_errno(err, ERROR_TRANSIENT, errno, "listen on \"%s/%s\"", directory, name);
+    }
+    (void)stat(address.sun_path, &server->file);
+    server->daemon = MHD_start_daemon(
+        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_AUTO, 0, NULL, NULL, answer, server,
+        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S, MHD_OPTION_END);
+    if (server->daemon == NULL) {
+        int reason = errno;
+        (void)unlink(address.sun_path);
+        close_fd(&fd);
+        return error_set_errno(err, ERROR_TRANSIENT, reason, "listen on \"%s/%s\"", directory,
+                               name);
+    }
+    return STATUS_OK;
+}
+
+Status http_start_local(const char *directory, const char *name, HttpHandler handler, void *context,
+                        HttpServer **ret, Error *err)
+{
+    HttpServer *server = mem_alloc_zero(sizeof(*server));
+    server->handler = handler;
+    server->context = context;
+    if (start_local(server, directory, name, err) != STATUS_OK) {
+        mem_free(server);
+        return STATUS_FAIL;
+    }
+    size_t size = strlen(directory) + strlen(name) + 2;
+    server->path = mem_alloc(size);
+    (void)snprintf(server->path, size, "%s/%s", directory, name);
+    *ret = server;
+    return STATUS_OK;
+}
+
+static Status no_answer(const char *directory, int code, Error *err)
+{
+    return error_set_errno(err, ERROR_TRANSIENT, code,
+                           "the process that has \"%s\" gives no answer", directory);
+}
+
+// Head and all, until it is closed.
+static Status exchange(int fd, const char *directory, const char *path, Buf *ret, Error *err)
+{
+    char request[256];
+    int len = snprintf(request, sizeof(request), "GET %s HTTP/1.0\r\n\r\n", path);
+    if (send(fd, request, (size_t)len, MSG_NOSIGNAL) != len) {
+        return no_answer(directory, errno, err);
+    }
+    for (;;) {
+        char piece[16384];
+        ssize_t got = recv(fd, piece, sizeof(piece), 0);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0) {
+            return no_answer(directory, errno, err);
+        }
+        if (got == 0) {
+            return buf_check(ret, "the answer", err);
+        }
+        buf_bytes(ret, piece, (size_t)got);
+    }
+}
+
+static Status take_body(const Buf *answer, const char *directory, Buf *body, Error *err)
+{
+    static const char end_of_head[] = "\r\n\r\n";
+    const char *end = memmem(answer->ptr, answer->len, end_of_head, strlen(end_of_head));
+    if (end == NULL || answer->len < 12 || memcmp(answer->ptr + 8, " 200", 4) != 0) {
+        return no_answer(directory, EPROTO, err);
+    }
+    const char *start = end + strlen(end_of_head);
+    buf_bytes(body, start, answer->len - (size_t)(start - answer->ptr));
+    return STATUS_OK;
+}
+
+Status http_ask_local(const char *directory, const char *name, const char *path, bool *ret_listens,
+                      Buf *body, Error *err)
+{
+    CLEANUP(close_fd) int place = -1;
+    CLEANUP(close_fd) int fd = -1;
+    struct sockaddr_un address;
+    *ret_listens = false;
+    if (!local_address(directory, name, &place, &address)) {
+        return STATUS_OK;
+    }
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct timeval patience = {.tv_sec = PATIENCE_S};
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) != 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) != 0) {
+        return error_set_errno(err, ERROR_TRANSIENT, errno, "make a socket");
+    }
+    if (connect(fd, (const struct sockaddr *)(const void *)&address, sizeof(address)) != 0) {
+        // The socket of one that was killed is still there, and nobody listens on it.
+        *ret_listens = errno != ECONNREFUSED && errno != ENOENT;
+        return *ret_listens ? no_answer(directory, errno, err) : STATUS_OK;
+    }
+    *ret_listens = true;
+    CLEANUP(buf_done) Buf answer;
+    buf_init(&answer, BODY_MAX);
+    return exchange(fd, directory, path, &answer, err) == STATUS_OK
+               ? take_body(&answer, directory, body, err)
+               : STATUS_FAIL;
+}
+
 void http_stop(HttpServer *server)
 {
-    if (server != NULL) {
-        MHD_stop_daemon(server->daemon);
-        mem_free(server);
+    if (server == NULL) {
+        return;
     }
+    // Somebody else's may be there by now.
+    struct stat now;
+    if (server->path != NULL && stat(server->path, &now) == 0 &&
+        now.st_ino == server->file.st_ino && now.st_dev == server->file.st_dev) {
+        (void)unlink(server->path);
+    }
+    MHD_stop_daemon(server->daemon);
+    mem_free(server->path);
+    mem_free(server);
 }

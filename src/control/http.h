@@ -19,5 +19,19 @@ typedef unsigned (*HttpHandler)(void *context, Str path, Buf *body, const char *
 MUST_CHECK Status http_start(Str address, HttpHandler handler, void *context, HttpServer **ret,
                              Error *err);
 
+/**
+ * Listen on a UNIX socket of that @name in @directory, for this user only; one that is there is
+ * taken away. The way there may be longer than the address of a socket.
+ */
+MUST_CHECK Status http_start_local(const char *directory, const char *name, HttpHandler handler,
+                                   void *context, HttpServer **ret, Error *err);
+
+/**
+ * Ask who listens there for @path, and have what is answered in @body. False: nobody listens.
+ * ERROR_TRANSIENT when somebody does and gives no answer within a few seconds.
+ */
+MUST_CHECK Status http_ask_local(const char *directory, const char *name, const char *path,
+                                 bool *ret_listens, Buf *body, Error *err);
+
 /** Waits for requests that are being answered. Accepts NULL. */
 void http_stop(HttpServer *server);

@@ -1,6 +1,8 @@
 #include "control/metrics.h"
 
-#include "base/mem.h"
+#include <stddef.h>
+
+#include "base/arena.h"
 
 // ---------------------------------------------------------------------------------------------
 // Families: one line each
@@ -20,30 +22,19 @@ typedef struct RouteFamily {
     double (*get)(const RouteStats *route, const RunnerStats *stats);
 } RouteFamily;
 
-static double behind(Lsn head, Lsn at)
-{
-    return head > at ? (double)(head - at) : 0;
-}
+/** Which figure of a step on the way. */
+typedef enum RungFigure { RUNG_LSN, RUNG_BYTES, RUNG_SECONDS } RungFigure;
+
+typedef struct RungFamily {
+    const char *name;
+    const char *help;
+    size_t rung; // offset in Ladder
+    RungFigure figure;
+} RungFamily;
 
 static double get_head(const RunnerStats *stats)
 {
     return (double)stats->head;
-}
-static double get_received(const RunnerStats *stats)
-{
-    return (double)stats->received;
-}
-static double get_confirmed(const RunnerStats *stats)
-{
-    return (double)stats->confirmed;
-}
-static double get_lag_received(const RunnerStats *stats)
-{
-    return behind(stats->head, stats->received);
-}
-static double get_lag_confirmed(const RunnerStats *stats)
-{
-    return behind(stats->head, stats->confirmed);
 }
 static double get_retries(const RunnerStats *stats)
 {
@@ -51,17 +42,74 @@ static double get_retries(const RunnerStats *stats)
 }
 
 static const PipelineFamily pipeline_families[] = {
-    {"weir_source_head_lsn_bytes", "gauge", "End of the server's WAL, as far as it has told.",
+    {"weir_source_head_lsn_bytes", "gauge", "End of the server's WAL, as it was last seen.",
      get_head},
-    {"weir_received_lsn_bytes", "gauge", "Position taken in from the source.", get_received},
-    {"weir_confirmed_lsn_bytes", "gauge", "Position that the source was told it may forget.",
-     get_confirmed},
-    {"weir_received_lag_bytes", "gauge", "WAL between the server's end and what was taken in.",
-     get_lag_received},
-    {"weir_confirmed_lag_bytes", "gauge", "WAL between the server's end and what was confirmed.",
-     get_lag_confirmed},
     {"weir_retries_total", "counter", "Restarts after a passing error.", get_retries},
 };
+
+#define RUNG(step) offsetof(Ladder, step)
+
+// Of a pipeline, or of one part of it.
+static const RungFamily source_rungs[] = {
+    {"weir_sent_lsn_bytes", "Position that the server has sent.", RUNG(sent), RUNG_LSN},
+    {"weir_received_lsn_bytes", "Position taken in from the source.", RUNG(received), RUNG_LSN},
+    {"weir_confirmed_lsn_bytes", "Position that the source was told it may forget.",
+     RUNG(confirmed), RUNG_LSN},
+    {"weir_sent_lag_bytes", "WAL between the server's end and what it has sent.", RUNG(sent),
+     RUNG_BYTES},
+    {"weir_received_lag_bytes", "WAL between the server's end and what was taken in.",
+     RUNG(received), RUNG_BYTES},
+    {"weir_confirmed_lag_bytes", "WAL between the server's end and what was confirmed.",
+     RUNG(confirmed), RUNG_BYTES},
+    {"weir_sent_lag_seconds",
+     "Age of the first WAL that the server has not sent; 0: there is none.", RUNG(sent),
+     RUNG_SECONDS},
+    {"weir_received_lag_seconds", "Age of the first WAL that was not taken in; 0: there is none.",
+     RUNG(received), RUNG_SECONDS},
+    {"weir_confirmed_lag_seconds",
+     "Age of the first change that was not confirmed; 0: there is none.", RUNG(confirmed),
+     RUNG_SECONDS},
+};
+
+// Of a route, all the way from the server.
+static const RungFamily route_rungs[] = {
+    {"weir_delivered_lsn_bytes", "Position handed to the sink.", RUNG(delivered), RUNG_LSN},
+    {"weir_durable_lsn_bytes", "Position durable at the sink.", RUNG(durable), RUNG_LSN},
+    {"weir_delivered_lag_bytes", "WAL between the server's end and what was handed over.",
+     RUNG(delivered), RUNG_BYTES},
+    {"weir_durable_lag_bytes", "WAL between the server's end and what is durable.", RUNG(durable),
+     RUNG_BYTES},
+    {"weir_delivered_lag_seconds",
+     "Age of the first change that was not handed to the sink; 0: there is none.", RUNG(delivered),
+     RUNG_SECONDS},
+    {"weir_durable_lag_seconds",
+     "Age of the first change that is not durable at the sink; 0: there is none.", RUNG(durable),
+     RUNG_SECONDS},
+};
+
+// Of a route behind a disk buffer.
+static const RungFamily buffer_rungs[] = {
+    {"weir_buffered_lsn_bytes", "Position durable in the disk buffer.", RUNG(buffered), RUNG_LSN},
+    {"weir_buffered_lag_bytes", "WAL between the server's end and what the disk buffer has.",
+     RUNG(buffered), RUNG_BYTES},
+    {"weir_buffered_lag_seconds",
+     "Age of the first change that the disk buffer lacks; 0: there is none.", RUNG(buffered),
+     RUNG_SECONDS},
+};
+
+static double rung_figure(const RungFamily *family, const Ladder *ladder)
+{
+    const Rung *rung = (const Rung *)(const void *)((const char *)ladder + family->rung);
+    switch (family->figure) {
+    case RUNG_LSN:
+        return (double)rung->lsn;
+    case RUNG_BYTES:
+        return (double)rung->behind_bytes;
+    case RUNG_SECONDS:
+        return (double)rung->behind_us / 1e6;
+    }
+    return 0;
+}
 
 static double get_changes(const RouteStats *route, const RunnerStats *stats)
 {
@@ -95,25 +143,9 @@ static double get_tables_done(const RouteStats *route, const RunnerStats *stats)
 {
     return (double)route->tables_done;
 }
-static double get_delivered(const RouteStats *route, const RunnerStats *stats)
-{
-    return (double)route->delivered;
-}
 static double get_dead_letters(const RouteStats *route, const RunnerStats *stats)
 {
     return (double)route->dead_letters;
-}
-static double get_durable(const RouteStats *route, const RunnerStats *stats)
-{
-    return (double)route->durable;
-}
-static double get_lag_delivered(const RouteStats *route, const RunnerStats *stats)
-{
-    return behind(stats->head, route->delivered);
-}
-static double get_lag_durable(const RouteStats *route, const RunnerStats *stats)
-{
-    return behind(stats->head, route->durable);
 }
 static double get_lag_seconds(const RouteStats *route, const RunnerStats *stats)
 {
@@ -131,12 +163,6 @@ static const RouteFamily route_families[] = {
     {"weir_copy_bytes", "gauge", "Bytes copied by the copy that runs or ran last.", get_copy_bytes},
     {"weir_copy_tables", "gauge", "Tables that the copy has to copy.", get_tables_total},
     {"weir_copy_tables_done", "gauge", "Tables that it has copied.", get_tables_done},
-    {"weir_delivered_lsn_bytes", "gauge", "Position handed to the sink.", get_delivered},
-    {"weir_durable_lsn_bytes", "gauge", "Position durable at the sink.", get_durable},
-    {"weir_delivered_lag_bytes", "gauge", "WAL between the server's end and what was handed over.",
-     get_lag_delivered},
-    {"weir_durable_lag_bytes", "gauge", "WAL between the server's end and what is durable.",
-     get_lag_durable},
     {"weir_lag_seconds", "gauge",
      "Age of the oldest change that was taken in and is not durable at the sink; 0: there is none.",
      get_lag_seconds},
@@ -145,13 +171,6 @@ static const RouteFamily route_families[] = {
 // ---------------------------------------------------------------------------------------------
 // Text
 // ---------------------------------------------------------------------------------------------
-
-typedef struct Sample {
-    const Watched *watched;
-    const Pipeline *pipeline;
-    RunnerStats stats;
-    RouteStats *routes;
-} Sample;
 
 static void label(Buf *out, const char *before, const char *name, Str value)
 {
@@ -180,50 +199,95 @@ static void label_runner(Buf *out, const Pipeline *pipeline)
     }
 }
 
-static void write_phases(const Sample *samples, size_t count, Buf *out)
+static void write_phases(const WatchedView *views, size_t count, Buf *out)
 {
     heading(out, "weir_phase", "gauge", "1 for the phase that the pipeline is in.");
     for (size_t i = 0; i < count; i++) {
         for (int phase = 0; phase <= PHASE_DONE; phase++) {
             buf_cstr(out, "weir_phase");
-            label_runner(out, samples[i].pipeline);
+            label_runner(out, views[i].watched->pipeline);
             label(out, ",", "phase", str_from(runner_phase_name((RunnerPhase)phase)));
-            buf_printf(out, "} %d\n", (int)samples[i].stats.phase == phase);
+            buf_printf(out, "} %d\n", (int)views[i].stats.phase == phase);
         }
     }
 }
 
-static void write_pipelines(const Sample *samples, size_t count, Buf *out)
+static void write_pipelines(const WatchedView *views, size_t count, Buf *out)
 {
     for (size_t f = 0; f < ARRAY_LEN(pipeline_families); f++) {
         const PipelineFamily *family = &pipeline_families[f];
         heading(out, family->name, family->type, family->help);
         for (size_t i = 0; i < count; i++) {
             buf_cstr(out, family->name);
-            label_runner(out, samples[i].pipeline);
-            buf_printf(out, "} %.17g\n", family->get(&samples[i].stats));
+            label_runner(out, views[i].watched->pipeline);
+            buf_printf(out, "} %.17g\n", family->get(&views[i].stats));
         }
     }
 }
 
-static void write_route(const RouteFamily *family, const Sample *sample, size_t at, Buf *out)
+static void label_route(Buf *out, const WatchedView *view, const RouteStats *route)
 {
-    const RouteStats *route = &sample->routes[at];
-    buf_cstr(out, family->name);
-    label(out, "{", "pipeline", sample->pipeline->name);
+    label(out, "{", "pipeline", view->watched->pipeline->name);
     label(out, ",", "route", route->name);
     label(out, ",", "sink", str_from(route->sink->name));
-    buf_printf(out, "} %.17g\n", family->get(route, &sample->stats));
 }
 
-static void write_routes(const Sample *samples, size_t count, Buf *out)
+static void write_route(const RouteFamily *family, const WatchedView *view, size_t at, Buf *out)
+{
+    const RouteStats *route = &view->routes[at].stats;
+    buf_cstr(out, family->name);
+    label_route(out, view, route);
+    buf_printf(out, "} %.17g\n", family->get(route, &view->stats));
+}
+
+static void write_source_rungs(const WatchedView *views, size_t count, Buf *out)
+{
+    for (size_t f = 0; f < ARRAY_LEN(source_rungs); f++) {
+        const RungFamily *family = &source_rungs[f];
+        heading(out, family->name, "gauge", family->help);
+        for (size_t i = 0; i < count; i++) {
+            buf_cstr(out, family->name);
+            label_runner(out, views[i].watched->pipeline);
+            buf_printf(out, "} %.17g\n", rung_figure(family, &views[i].own));
+        }
+    }
+}
+
+static void write_route_rung(const RungFamily *family, const WatchedView *view, Buf *out)
+{
+    for (size_t i = 0; i < view->watched->pipeline->route_count; i++) {
+        buf_cstr(out, family->name);
+        label_route(out, view, &view->routes[i].stats);
+        buf_printf(out, "} %.17g\n", rung_figure(family, &view->routes[i].ladder));
+    }
+}
+
+static void write_route_rungs(const WatchedView *views, size_t count, Buf *out)
+{
+    for (size_t f = 0; f < ARRAY_LEN(route_rungs); f++) {
+        heading(out, route_rungs[f].name, "gauge", route_rungs[f].help);
+        for (size_t i = 0; i < count; i++) {
+            write_route_rung(&route_rungs[f], &views[i], out);
+        }
+    }
+    for (size_t f = 0; f < ARRAY_LEN(buffer_rungs); f++) {
+        heading(out, buffer_rungs[f].name, "gauge", buffer_rungs[f].help);
+        for (size_t i = 0; i < count; i++) {
+            if (views[i].watched->filler != NULL) {
+                write_route_rung(&buffer_rungs[f], &views[i], out);
+            }
+        }
+    }
+}
+
+static void write_routes(const WatchedView *views, size_t count, Buf *out)
 {
     for (size_t f = 0; f < ARRAY_LEN(route_families); f++) {
         const RouteFamily *family = &route_families[f];
         heading(out, family->name, family->type, family->help);
         for (size_t i = 0; i < count; i++) {
-            for (size_t j = 0; j < samples[i].pipeline->route_count; j++) {
-                write_route(family, &samples[i], j, out);
+            for (size_t j = 0; j < views[i].watched->pipeline->route_count; j++) {
+                write_route(family, &views[i], j, out);
             }
         }
     }
@@ -233,11 +297,11 @@ static void write_routes(const Sample *samples, size_t count, Buf *out)
 // Disk buffers
 // ---------------------------------------------------------------------------------------------
 
-static void write_sizes(const Sample *samples, size_t count, Buf *out)
+static void write_sizes(const WatchedView *views, size_t count, Buf *out)
 {
     heading(out, "weir_buffer_bytes", "gauge", "What the disk buffer takes up.");
     for (size_t i = 0; i < count; i++) {
-        const Watched *watched = samples[i].watched;
+        const Watched *watched = views[i].watched;
         if (watched->log != NULL && watched->reader.len == 0) {
             label(out, "weir_buffer_bytes{", "pipeline", watched->pipeline->name);
             buf_printf(out, "} %.17g\n", (double)segment_log_range(watched->log).bytes);
@@ -270,13 +334,13 @@ static const struct {
      get_dropped},
 };
 
-static void write_buffers(const Sample *samples, size_t count, Buf *out)
+static void write_buffers(const WatchedView *views, size_t count, Buf *out)
 {
-    write_sizes(samples, count, out);
+    write_sizes(views, count, out);
     for (size_t f = 0; f < ARRAY_LEN(buffer_families); f++) {
         heading(out, buffer_families[f].name, "gauge", buffer_families[f].help);
         for (size_t i = 0; i < count; i++) {
-            const Watched *watched = samples[i].watched;
+            const Watched *watched = views[i].watched;
             if (watched->log == NULL || watched->reader.len == 0) {
                 continue;
             }
@@ -290,88 +354,19 @@ static void write_buffers(const Sample *samples, size_t count, Buf *out)
     }
 }
 
-void metrics_write(const Watched *watched, size_t count, Buf *out)
+void metrics_write(Monitor *monitor, Buf *out)
 {
     Arena scratch = {0};
-    Sample *samples = ARENA_ARRAY(&scratch, Sample, count);
-    for (size_t i = 0; i < count; i++) {
-        const Pipeline *pipeline = watched[i].pipeline;
-        samples[i].watched = &watched[i];
-        samples[i].pipeline = pipeline;
-        samples[i].routes = ARENA_ARRAY(&scratch, RouteStats, pipeline->route_count);
-        runner_stats(watched[i].runner, &samples[i].stats);
-        for (size_t j = 0; j < pipeline->route_count; j++) {
-            runner_route_stats(watched[i].runner, j, &samples[i].routes[j]);
-        }
-    }
+    size_t count = monitor_count(monitor);
+    const WatchedView *views = monitor_view(monitor, &scratch);
     heading(out, "weir_info", "gauge", "The program that runs.");
     label(out, "weir_info{", "version", STR(WEIR_VERSION));
     buf_cstr(out, "} 1\n");
-    write_phases(samples, count, out);
-    write_pipelines(samples, count, out);
-    write_routes(samples, count, out);
-    write_buffers(samples, count, out);
+    write_phases(views, count, out);
+    write_pipelines(views, count, out);
+    write_source_rungs(views, count, out);
+    write_routes(views, count, out);
+    write_route_rungs(views, count, out);
+    write_buffers(views, count, out);
     arena_done(&scratch);
-}
-
-// ---------------------------------------------------------------------------------------------
-// Over HTTP
-// ---------------------------------------------------------------------------------------------
-
-struct MetricsServer {
-    const Watched *watched;
-    size_t count;
-    HttpServer *http;
-};
-
-static unsigned write_health(const MetricsServer *server, Buf *body)
-{
-    bool well = true;
-    for (size_t i = 0; i < server->count; i++) {
-        RunnerStats stats;
-        runner_stats(server->watched[i].runner, &stats);
-        well = well && stats.phase != PHASE_RETRYING && stats.phase != PHASE_DONE;
-        const Pipeline *pipeline = server->watched[i].pipeline;
-        Str route = pipeline->route_count == 1 ? pipeline->routes[0].name : STR("");
-        buf_printf(body, "%" STR_FMT "%s%" STR_FMT " %s\n", STR_ARG(pipeline->name),
-                   route.len > 0 ? "." : "", STR_ARG(route), runner_phase_name(stats.phase));
-    }
-    return well ? 200 : 503;
-}
-
-static unsigned handle(void *context, Str path, Buf *body, const char **ret_type)
-{
-    const MetricsServer *server = context;
-    if (str_is(path, "/metrics")) {
-        *ret_type = "text/plain; version=0.0.4; charset=utf-8";
-        metrics_write(server->watched, server->count, body);
-        return 200;
-    }
-    if (str_is(path, "/health")) {
-        return write_health(server, body);
-    }
-    buf_cstr(body, "/metrics and /health are here\n");
-    return str_is(path, "/") ? 200 : 404;
-}
-
-Status metrics_start(Str address, const Watched *watched, size_t count, MetricsServer **ret,
-                     Error *err)
-{
-    MetricsServer *server = mem_alloc_zero(sizeof(*server));
-    server->watched = watched;
-    server->count = count;
-    if (http_start(address, handle, server, &server->http, err) != STATUS_OK) {
-        mem_free(server);
-        return error_wrap(err, "metrics");
-    }
-    *ret = server;
-    return STATUS_OK;
-}
-
-void metrics_stop(MetricsServer *server)
-{
-    if (server != NULL) {
-        http_stop(server->http);
-        mem_free(server);
-    }
 }

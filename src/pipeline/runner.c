@@ -116,6 +116,9 @@ static Position after_opening(Runner *runner, Position start)
         atomic_store(&branch->meter.durable, branch->start.lsn);
     }
     atomic_store(&runner->received, start.lsn);
+    (void)pthread_mutex_lock(&runner->lock);
+    timeline_begin(&runner->changes, start.lsn);
+    (void)pthread_mutex_unlock(&runner->lock);
     set_until(runner, runner->until);
     return start;
 }
@@ -199,16 +202,21 @@ static void on_running(Runner *runner, const Core *core)
     }
 }
 
+static void note_failure(Runner *runner)
+{
+    (void)pthread_mutex_lock(&runner->lock);
+    (void)snprintf(runner->last_error, sizeof(runner->last_error), "%.500s",
+                   runner->failure.message);
+    (void)pthread_mutex_unlock(&runner->lock);
+}
+
 static void log_retry(Runner *runner)
 {
     Core core = core_now(runner);
     if (core.state != CORE_WAITING || runner->failure.kind == ERROR_AGAIN) {
         return;
     }
-    (void)pthread_mutex_lock(&runner->lock);
-    (void)snprintf(runner->last_error, sizeof(runner->last_error), "%.500s",
-                   runner->failure.message);
-    (void)pthread_mutex_unlock(&runner->lock);
+    note_failure(runner);
     int64_t times;
     if (!log_repeat_is_due(&runner->retry_line, str_from(runner->failure.message),
                            clock_monotonic_ms(), &times)) {
@@ -330,6 +338,7 @@ Status runner_new(const Pipeline *pipeline, const LogScope *scope, Runner **ret,
 
 static void close_states(Runner *runner)
 {
+    atomic_store(&runner->has_states, false);
     for (size_t i = 0; i < runner->branch_count; i++) {
         dead_free(runner->branches[i].dead);
         runner->branches[i].dead = NULL;
@@ -364,6 +373,7 @@ Status runner_run(Runner *runner, Error *err)
     if (runner->failure.message[0] == '\0') {
         return error_set(err, ERROR_CANCELLED, "interrupted before everything was delivered");
     }
+    note_failure(runner);
     say_what_stays(runner, &runner->failure);
     if (err != NULL) {
         *err = runner->failure;
@@ -382,6 +392,11 @@ void runner_stop(Runner *runner, bool now)
         cancel_set(&runner->cancel);
     }
     wake_set(&runner->bell);
+}
+
+bool runner_has_state(Runner *runner)
+{
+    return atomic_load(&runner->has_states);
 }
 
 void runner_route_stats(Runner *runner, size_t route, RouteStats *ret)
@@ -438,7 +453,6 @@ void runner_stats(Runner *runner, RunnerStats *ret)
 {
     *ret = (RunnerStats){
         .phase = (RunnerPhase)atomic_load(&runner->phase),
-        .head = atomic_load(&runner->head),
         .received = atomic_load(&runner->received),
     };
     for (size_t i = 0; i < runner->branch_count; i++) {
@@ -447,6 +461,7 @@ void runner_stats(Runner *runner, RunnerStats *ret)
         add_route(&route, i == 0, ret);
     }
     (void)pthread_mutex_lock(&runner->lock);
+    ret->head = MAX((Lsn)atomic_load(&runner->head), timeline_end(&runner->heads));
     ret->confirmed = runner->core.confirmed.lsn;
     ret->retries = runner->core.restarts;
     if (runner->core.state == CORE_WAITING) {

@@ -125,6 +125,24 @@ typedef struct RouteStats {
     int64_t dead_letters;
 } RouteStats;
 
+/** How far something is, and what it lacks of the source's head. */
+typedef struct Rung {
+    Lsn lsn;
+    int64_t behind_bytes;
+    int64_t behind_us; // age of the first thing that it lacks; 0: nothing
+} Rung;
+
+/** The way of the changes to one route, each step at most as far as the one before. */
+typedef struct Ladder {
+    Lsn head; // end of the source's history; LSN_NONE: not known yet
+    Rung sent;
+    Rung received;
+    Rung buffered; // durable in the disk buffer; lsn LSN_NONE: there is none
+    Rung delivered;
+    Rung durable;
+    Rung confirmed; // to the source
+} Ladder;
+
 typedef struct Runner Runner;
 
 /** Nothing is opened yet. @scope: fields for its log lines (NULL: none). */
@@ -143,6 +161,18 @@ void runner_stats(Runner *runner, RunnerStats *ret);
 
 /** Of the pipeline's @route-th route. Thread: any. */
 void runner_route_stats(Runner *runner, size_t route, RouteStats *ret);
+
+/**
+ * Of the @route-th route of @runner, which takes from the disk buffer that @filler fills (NULL:
+ * from the source itself). Thread: any.
+ */
+void runner_ladder(Runner *runner, size_t route, Runner *filler, Ladder *ret);
+
+/** Its state directories are there, and locked for it. Thread: any. */
+bool runner_has_state(Runner *runner);
+
+/** What the source saw last. False: nothing yet, or it does not look. Thread: any. */
+bool runner_sight(Runner *runner, SourceSight *ret);
 
 /** Accepts NULL. */
 void runner_free(Runner *runner);

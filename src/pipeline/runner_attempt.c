@@ -124,6 +124,7 @@ static Status open_source(Runner *runner, Error *err)
         .until = runner->until.lsn,
         .directory = copy_only ? NULL : state_path(runner->branches[0].state),
         .notice = {log_notice, &runner->scope},
+        .watch = {runner_see, runner},
     };
     Status status =
         source_new(pipeline->source, pipeline->source_settings, &context, &runner->source, err);

@@ -3,11 +3,13 @@
 //   runner.c          the loop around the core, the public face
 //   runner_attempt.c  opening both ends, copies, where each route continues
 //   runner_threads.c  the threads of a running attempt
+//   runner_sight.c    what was seen when: how far everything is
 #pragma once
 
 #include "base/log.h"
 #include "io/queue.h"
 #include "pipeline/core.h"
+#include "pipeline/ladder.h"
 #include "pipeline/meter.h"
 #include "pipeline/route.h"
 #include "pipeline/runner.h"
@@ -52,12 +54,16 @@ struct Runner {
     size_t branch_count;
     pthread_t source_thread;
     bool threads_run;
-    bool has_states;
+    atomic_bool has_states;
     bool has_begun; // this run was the first start of a route
     bool is_whole;  // of the source thread: the last batch ended a transaction
     Position until;
     atomic_uint_fast64_t head;     // Lsn: end of the source's history as far as it is known
     atomic_uint_fast64_t received; // Lsn
+    // Under `lock`.
+    SourceSight sight; // seen_us 0: none yet
+    Timeline heads;    // when the source's end was first seen where
+    Timeline changes;  // when what was received was committed
 };
 
 /** What a thread has to know of the core, taken at one moment. */
@@ -79,6 +85,11 @@ void runner_set_phase(Runner *runner, RunnerPhase phase);
 MUST_CHECK Status runner_open(Runner *runner, Position *ret_start, Error *err);
 /** Close what runner_open() opened: the source last, with the final confirmation. */
 void runner_close(Runner *runner);
+
+/** For SourceContext.watch. Thread: any. */
+void runner_see(void *context, const SourceSight *sight);
+/** @batch was taken in. Thread: the source's. */
+void runner_note_batch(Runner *runner, const Batch *batch);
 
 MUST_CHECK Status runner_start_threads(Runner *runner, Error *err);
 void runner_stop_threads(Runner *runner);

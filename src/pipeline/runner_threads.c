@@ -41,6 +41,7 @@ static void take_in(Runner *runner, const Batch *batch)
         runner->branches[i].wants = true;
     }
     atomic_store(&runner->received, batch->end.lsn);
+    runner_note_batch(runner, batch);
     runner_post(runner, (CoreEvent){.kind = CORE_SEALED,
                                     .position = batch->end,
                                     .ends_transaction = batch->ends_transaction});

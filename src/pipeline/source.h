@@ -31,6 +31,21 @@ typedef struct SourceTables {
     size_t count;
 } SourceTables;
 
+/** What a source sees of its server beside the stream, at one moment. */
+typedef struct SourceSight {
+    int64_t seen_us;  // clock_monotonic_us() then
+    int64_t clock_us; // the server's clock then, since 1970
+    Lsn head;         // end of the server's history
+    Lsn sent;         // as far as it says it has sent; LSN_NONE: not known
+    uint64_t arrived; // bytes that have come from it, ever more
+} SourceSight;
+
+/** Who wants to know, from time to time. Thread of tell(): any. */
+typedef struct SourceWatch {
+    void (*tell)(void *context, const SourceSight *sight); // NULL: nobody
+    void *context;
+} SourceWatch;
+
 typedef struct SourceContext {
     const char *pipeline;
     Cancel *cancel;
@@ -38,6 +53,7 @@ typedef struct SourceContext {
     Lsn until;             // where the run is to end; LSN_NONE: nowhere, or it is asked by now()
     const char *directory; // of the pipeline's state, for files of one's own; NULL: there is none
     Notice notice;
+    SourceWatch watch;
 } SourceContext;
 
 typedef struct SourceOps {

@@ -9,9 +9,10 @@
 //   postgres_stream.c        frames → batches
 //   postgres_messages.c      pgoutput messages → changes
 //   postgres_spill.c         transactions that are sent while they run
+//   postgres_watch.c         a look at the server from beside the stream
 //
-// Two connections: a walsender for the slot and its stream, an ordinary one for catalogs. Copies
-// open their own.
+// Three connections: a walsender for the slot and its stream, an ordinary one for catalogs, one to
+// look at the server with. Copies open their own.
 #include "sources/postgres.h"
 
 #include <assert.h>
@@ -199,7 +200,7 @@ static Status postgres_open(Source *source, Error *err)
 // pg_current_wal_insert_lsn() may stand behind a page header that only the next record will be
 // written after: nothing is ever sent up to there on an idle server, so such an LSN is moved back
 // to the page's start, where the last record ends. See XLogBytePosToRecPtr() in xlog.c.
-static Lsn before_page_header(Lsn lsn)
+Lsn postgres_before_page_header(Lsn lsn)
 {
     enum { PAGE = 8192, SHORT_HEADER = 24, LONG_HEADER = 40 };
     Lsn offset = lsn % PAGE;
@@ -221,7 +222,7 @@ Status postgres_wal_end(Postgres *postgres, Lsn *ret, Error *err)
     if (!lsn_parse(str_from(pg_value(result, 0, 0)), &lsn)) {
         return error_set(err, ERROR_DATA, "the server gave no WAL position");
     }
-    *ret = before_page_header(lsn);
+    *ret = postgres_before_page_header(lsn);
     return STATUS_OK;
 }
 
@@ -362,7 +363,7 @@ static Status resume_stream(Postgres *postgres, const Checkpoint *checkpoint, Ch
     take_told(postgres, checkpoint);
     postgres->stream.end = start;
     postgres->stream.passed = start;
-    return STATUS_OK;
+    return postgres_watch_start(postgres, err);
 }
 
 static Status postgres_resume(Source *source, const Checkpoint *checkpoint, Checkpoint *changed,
@@ -445,12 +446,15 @@ static Status postgres_now(Source *source, Lsn *ret, Error *err)
 static Lsn postgres_head(const Source *source)
 {
     const Postgres *postgres = (const Postgres *)source;
-    return atomic_load(&postgres->head);
+    Lsn told = atomic_load(&postgres->head);
+    Lsn seen = atomic_load(&postgres->watch.head);
+    return MAX(told, seen);
 }
 
 static void postgres_close(Source *source)
 {
     Postgres *postgres = (Postgres *)source;
+    postgres_watch_stop(postgres);
     if (postgres->stream.is_started) {
         replication_stop(&postgres->replication);
     }

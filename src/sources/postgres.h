@@ -1,6 +1,8 @@
 // The Postgres source, inside: shared by its files. See postgres.c for how they fit together.
 #pragma once
 
+#include <pthread.h>
+
 #include "base/limits.h"
 #include "base/map.h"
 #include "pg/catalog.h"
@@ -58,6 +60,17 @@ typedef struct PostgresStream {
     Arena scratch;                          // of one message
 } PostgresStream;
 
+/** Who looks at the server beside the stream. */
+typedef struct PostgresWatch {
+    struct Postgres *postgres;
+    pthread_t thread;
+    bool is_running;
+    Cancel cancel; // of the thread's statements, and of the thread
+    PGconn *conn;  // of the thread; NULL: not connected
+    bool has_complained;
+    atomic_uint_fast64_t head; // Lsn: end of the WAL when it was last looked at
+} PostgresWatch;
+
 typedef struct Postgres {
     Source base;
     // Options.
@@ -90,7 +103,9 @@ typedef struct Postgres {
     Lsn fresh_snapshot_lsn;
     SourceTables published;
     PostgresStream stream;
-    atomic_uint_fast64_t head;
+    atomic_uint_fast64_t head;    // Lsn: as the stream tells it
+    atomic_uint_fast64_t arrived; // bytes of the stream
+    PostgresWatch watch;
 } Postgres;
 
 /** How our statements wait: cancelled by the pipeline, status updates go on meanwhile, and a server
@@ -101,6 +116,10 @@ Catalog postgres_catalog(Postgres *postgres);
 
 /** Where the server's WAL ends, as a position that the stream will come to even when it is idle. */
 MUST_CHECK Status postgres_wal_end(Postgres *postgres, Lsn *ret, Error *err);
+
+/** @lsn, or where the record before it ends, if there is only a page's header in between: nothing
+ *  is ever sent up to there on an idle server. */
+Lsn postgres_before_page_header(Lsn lsn);
 
 /** Connect, with the settings that make text output exact. @replication: a walsender. */
 MUST_CHECK Status postgres_connect(Postgres *postgres, bool replication, PGconn **ret, Error *err);
@@ -218,6 +237,13 @@ MUST_CHECK Status postgres_find_slot(Postgres *postgres, const Position *stored,
 
 Status postgres_check(Source *source, const Checkpoint *checkpoint, Report *report,
                       const SourceTables **ret, Error *err);
+
+// postgres_watch.c
+
+/** Tell the context's watch of the server, until postgres_watch_stop(). The slot's name is set. */
+MUST_CHECK Status postgres_watch_start(Postgres *postgres, Error *err);
+/** Also when it was never started. */
+void postgres_watch_stop(Postgres *postgres);
 
 // postgres_copy.c
 

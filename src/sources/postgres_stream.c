@@ -327,6 +327,7 @@ static Status take_frame(Postgres *postgres, Error *err)
     if (status != STATUS_OK) {
         return status;
     }
+    atomic_fetch_add_explicit(&postgres->arrived, frame.data.len + 1, memory_order_relaxed);
     if (frame.kind == FRAME_DATA) {
         status = postgres_message(postgres, frame.start, frame.data, err);
     } else {

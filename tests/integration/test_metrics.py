@@ -1,6 +1,7 @@
 """What a running weir says of itself over HTTP."""
 import re
 import socket
+import time
 import urllib.error
 import urllib.request
 
@@ -74,6 +75,66 @@ def test_figures_are_true(pipeline):
     for stage in ("received", "delivered", "durable", "confirmed"):
         assert 0 <= value(found, f"weir_{stage}_lag_bytes", pipeline="shop") < 1 << 20
     assert get(port, "/health")[0] == 200
+    assert process.stop().code == 0
+
+
+STEPS = ("sent", "received", "delivered", "durable", "confirmed")
+
+
+def ladder(port, figure):
+    found = metrics(port)
+    return [value(found, f"weir_{step}_{figure}", pipeline="shop") for step in STEPS]
+
+
+@pytest.mark.parametrize("sink", ["postgres"])
+def test_how_far_behind(pipeline):
+    """Each step has its own delay, by the server's clock; what lacks nothing has none, however long that is."""
+    port = free_port()
+    pipeline.source.sql(SHOP)
+    process = pipeline.start("--metrics", f":{port}", "--name", "shop")
+    pipeline.settle(process)
+    wait_for(lambda: ladder(port, "lag_seconds") == [0] * 5, 20, "it is behind by nothing")
+    time.sleep(2.5)  # longer than it looks away from the server
+    assert max(ladder(port, "lag_seconds")) < 1
+    database = pipeline.target.database
+    with database.server.connect(database.name) as holder:
+        holder.autocommit = False
+        holder.execute("LOCK TABLE customers")
+        since = pipeline.source.one("UPDATE customers SET note = 'held' WHERE id = 1 RETURNING clock_timestamp()")
+        pipeline.source.sql("CREATE TABLE other AS SELECT generate_series(1, 20000) n")
+        wait_for(lambda: value(metrics(port), "weir_durable_lag_seconds") > 3, 20, "it is behind")
+        sent, received, delivered, durable, confirmed = ladder(port, "lag_seconds")
+        age = (pipeline.source.one("SELECT clock_timestamp()") - since).total_seconds()
+        assert max(sent, received, delivered) < 2 and 3 < durable <= age and durable - 0.1 <= confirmed <= age + 0.1
+        head = value(metrics(port), "weir_source_head_lsn_bytes")
+        assert head >= pipeline.source.one("SELECT %s::pg_lsn - '0/0'", pipeline.source.lsn()) - (4 << 20)
+        behind = ladder(port, "lag_bytes")
+        assert behind == sorted(behind) and behind[3] > 1000000 > behind[1]
+        holder.rollback()
+    wait_for(lambda: ladder(port, "lag_seconds") == [0] * 5, 20, "it has caught up")
+    assert process.stop().code == 0
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_how_long_it_was_away(pipeline):
+    """What was committed meanwhile is as old as it is, not as long as it is known of."""
+    port = free_port()
+    pipeline.source.sql(SHOP)
+    pipeline.drain("--name", "shop")
+    pipeline.source.sql("INSERT INTO customers SELECT g, repeat('m', 500), NULL FROM generate_series(5000, 60000) g")
+    time.sleep(1.5)
+    process = pipeline.start("--metrics", f":{port}", "--name", "shop")
+    seen = []
+
+    def sees():
+        process.must_live()
+        try:
+            seen.append(ladder(port, "lag_seconds")[3])
+        except (OSError, AssertionError):
+            pass
+        return max(seen, default=0) > 1.5
+    wait_for(sees, 30, lambda: f"its age is seen: {seen}", every=0.005)
+    wait_for(lambda: ladder(port, "lag_seconds") == [0] * 5, 20, "it has caught up")
     assert process.stop().code == 0
 
 

@@ -1,0 +1,128 @@
+// What was seen when: how far everything is, and what the source says of its server.
+#include <assert.h>
+
+#include "base/clock.h"
+#include "pipeline/runner_inner.h"
+
+// The source's clock. Until it is known, ours.
+static int64_t source_clock_us(const SourceSight *sight)
+{
+    return sight->seen_us == 0 ? clock_wall_us()
+                               : sight->clock_us + clock_monotonic_us() - sight->seen_us;
+}
+
+void runner_see(void *context, const SourceSight *sight)
+{
+    Runner *runner = context;
+    (void)pthread_mutex_lock(&runner->lock);
+    runner->sight = *sight;
+    // What was there before the first look is older by nobody knows how much.
+    timeline_begin(&runner->heads, sight->head - 1);
+    timeline_add(&runner->heads, sight->head, sight->clock_us);
+    (void)pthread_mutex_unlock(&runner->lock);
+}
+
+bool runner_sight(Runner *runner, SourceSight *ret)
+{
+    (void)pthread_mutex_lock(&runner->lock);
+    *ret = runner->sight;
+    (void)pthread_mutex_unlock(&runner->lock);
+    return ret->seen_us != 0;
+}
+
+// A message outside of transactions has no time of its own: it was written just now.
+void runner_note_batch(Runner *runner, const Batch *batch)
+{
+    if (batch->count == 0) {
+        return;
+    }
+    int64_t at_us = batch->changes[0].transaction->commit_time_us;
+    (void)pthread_mutex_lock(&runner->lock);
+    timeline_add(&runner->changes, batch->end.lsn,
+                 at_us != 0 ? at_us : source_clock_us(&runner->sight));
+    (void)pthread_mutex_unlock(&runner->lock);
+}
+
+// ---------------------------------------------------------------------------------------------
+// The ladder
+// ---------------------------------------------------------------------------------------------
+
+enum { STAGES_MAX = 3 };
+
+// One runner's part of the way, at one moment.
+typedef struct Way {
+    LadderStage stages[STAGES_MAX];
+    size_t count;
+    Lsn head;
+    int64_t now_us;
+} Way;
+
+static Rung rung(const Way *way, size_t from, Lsn at)
+{
+    return (Rung){
+        .lsn = at,
+        .behind_bytes = ladder_behind_bytes(at, way->head),
+        .behind_us = ladder_behind_us(at, way->stages + from, way->count - from, way->now_us),
+    };
+}
+
+// The locks are of different runners, and always taken in this order.
+static void lock_both(Runner *runner, Runner *filler)
+{
+    (void)pthread_mutex_lock(&runner->lock);
+    if (filler != NULL) {
+        (void)pthread_mutex_lock(&filler->lock);
+    }
+}
+
+static void unlock_both(Runner *runner, Runner *filler)
+{
+    if (filler != NULL) {
+        (void)pthread_mutex_unlock(&filler->lock);
+    }
+    (void)pthread_mutex_unlock(&runner->lock);
+}
+
+static Way way_of(const Runner *runner, const Runner *filler)
+{
+    const Runner *first = filler == NULL ? runner : filler;
+    Way way = {.now_us = source_clock_us(&first->sight), .head = atomic_load(&first->head)};
+    if (filler != NULL) {
+        way.stages[way.count++] = (LadderStage){&runner->changes, atomic_load(&runner->received)};
+    }
+    way.stages[way.count++] = (LadderStage){&first->changes, atomic_load(&first->received)};
+    // A source that does not look tells its end with the stream.
+    way.head = MAX(way.head, timeline_end(&first->heads));
+    way.stages[way.count++] = (LadderStage){&first->heads, way.head};
+    return way;
+}
+
+void runner_ladder(Runner *runner, size_t route, Runner *filler, Ladder *ret)
+{
+    assert(route < runner->branch_count);
+    assert(runner != filler);
+    Runner *first = filler == NULL ? runner : filler;
+    const Meter *meter = &runner->branches[route].meter;
+    lock_both(runner, filler);
+    // The last step first: none may seem to be further than the one before.
+    Lsn confirmed = first->core.confirmed.lsn;
+    Lsn durable = atomic_load(&meter->durable);
+    Lsn delivered = atomic_load(&meter->delivered);
+    Lsn buffered = filler == NULL ? LSN_NONE : atomic_load(&filler->branches[0].meter.durable);
+    Lsn received = atomic_load(&first->received);
+    Way way = way_of(runner, filler);
+    Lsn sent = MAX(first->sight.sent, received);
+    size_t source = way.count - 2; // the stages before are those of a route behind a buffer
+    *ret = (Ladder){
+        .head = way.head,
+        .sent = rung(&way, source, sent),
+        .received = rung(&way, source, received),
+        .delivered = rung(&way, 0, delivered),
+        .durable = rung(&way, 0, durable),
+        .confirmed = rung(&way, source, confirmed),
+    };
+    if (filler != NULL) {
+        ret->buffered = rung(&way, source, buffered);
+    }
+    unlock_both(runner, filler);
+}

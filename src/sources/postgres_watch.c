@@ -1,0 +1,134 @@
+// A look at the server from beside the stream, every few seconds: where its WAL ends, what its
+// walsender has sent, what time it is there. A connection and a thread of its own, so that it goes
+// on while the stream is held up, and never holds it up.
+//
+// Nothing depends on it. When it fails it is said once, and tried again.
+#include <poll.h>
+
+#include "base/clock.h"
+#include "sources/postgres.h"
+
+enum { LOOK_MS = 2000 };
+
+static const char look_query[] =
+    "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
+    "            ELSE pg_current_wal_flush_lsn() END,"
+    "       (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,"
+    "       sender.sent_lsn"
+    "  FROM (SELECT) AS here"
+    "  LEFT JOIN pg_replication_slots slot ON slot.slot_name = $1"
+    "  LEFT JOIN pg_stat_replication sender ON sender.pid = slot.active_pid";
+
+static bool read_lsn(const PGresult *result, int column, Lsn *ret)
+{
+    *ret = LSN_NONE;
+    return PQgetisnull(result, 0, column) == 1 ||
+           lsn_parse(str_from(PQgetvalue(result, 0, column)), ret);
+}
+
+static Status read_sight(const PGresult *result, SourceSight *ret, Error *err)
+{
+    if (PQntuples(result) != 1 || !read_lsn(result, 0, &ret->head) || ret->head == LSN_NONE ||
+        !str_to_int64(str_from(PQgetvalue(result, 0, 1)), &ret->clock_us) ||
+        !read_lsn(result, 2, &ret->sent)) {
+        return error_set(err, ERROR_DATA, "the server described its WAL badly");
+    }
+    ret->head = postgres_before_page_header(ret->head);
+    return STATUS_OK;
+}
+
+static Status look(PostgresWatch *watch, Error *err)
+{
+    Postgres *postgres = watch->postgres;
+    Arena scratch = {0};
+    const char *parameters[] = {str_to_cstr(&scratch, postgres->slot_name)};
+    PgWait wait = {.cancel = &watch->cancel};
+    SourceSight sight = {0};
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    Status status = pg_query(watch->conn, &wait, look_query, 1, parameters, &result, err);
+    arena_done(&scratch);
+    if (status != STATUS_OK || read_sight(result, &sight, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    sight.seen_us = clock_monotonic_us(); // not before: no age may come out too high
+    sight.arrived = atomic_load(&postgres->arrived);
+    atomic_store(&watch->head, sight.head);
+    const SourceWatch *told = &postgres->base.context.watch;
+    told->tell(told->context, &sight);
+    return STATUS_OK;
+}
+
+static Status connect_once(PostgresWatch *watch, Error *err)
+{
+    if (watch->conn != NULL) {
+        return STATUS_OK;
+    }
+    Arena scratch = {0};
+    PgConnect options = {
+        .url = watch->postgres->url,
+        .application_name =
+            arena_printf(&scratch, "weir/%s", watch->postgres->base.context.pipeline),
+    };
+    PgWait wait = {.cancel = &watch->cancel};
+    Status status = pg_connect(&options, &wait, &watch->conn, err);
+    arena_done(&scratch);
+    return status;
+}
+
+static void say_once(PostgresWatch *watch, const Error *err)
+{
+    if (!watch->has_complained && !cancel_is_set(&watch->cancel)) {
+        watch->has_complained = true;
+        notice_tell(&watch->postgres->base.context.notice,
+                    "how far the server is cannot be looked at for now: %s", err->message);
+    }
+}
+
+static void *watch_main(void *argument)
+{
+    PostgresWatch *watch = argument;
+    while (!cancel_is_set(&watch->cancel)) {
+        Error err = {0};
+        if (connect_once(watch, &err) == STATUS_OK && look(watch, &err) == STATUS_OK) {
+            watch->has_complained = false;
+        } else {
+            pg_close(&watch->conn);
+            say_once(watch, &err);
+        }
+        struct pollfd fd = {.fd = watch->cancel.fd, .events = POLLIN};
+        (void)poll(&fd, 1, LOOK_MS);
+    }
+    pg_close(&watch->conn);
+    return NULL;
+}
+
+Status postgres_watch_start(Postgres *postgres, Error *err)
+{
+    PostgresWatch *watch = &postgres->watch;
+    if (postgres->base.context.watch.tell == NULL) {
+        return STATUS_OK;
+    }
+    watch->postgres = postgres;
+    if (cancel_init(&watch->cancel, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    int code = pthread_create(&watch->thread, NULL, watch_main, watch);
+    if (code != 0) {
+        cancel_done(&watch->cancel);
+        return error_set_errno(err, ERROR_TRANSIENT, code, "start a thread");
+    }
+    watch->is_running = true;
+    return STATUS_OK;
+}
+
+void postgres_watch_stop(Postgres *postgres)
+{
+    PostgresWatch *watch = &postgres->watch;
+    if (!watch->is_running) {
+        return;
+    }
+    cancel_set(&watch->cancel);
+    (void)pthread_join(watch->thread, NULL);
+    cancel_done(&watch->cancel);
+    watch->is_running = false;
+}
