@@ -11,10 +11,9 @@ _weir() {
         *' --log-level') words='error warn info debug' ;;
         'stream --progress') words='auto always never' ;;
         'stream --buffer') words='memory disk' ;;
-        'stream --on-error') words='stop dead-letter' ;;
-        'stream '*) words='--table --jobs --progress --publication --slot --no-copy --until --state --buffer --on-error --metrics --name --log-format --log-level --help' ;;
+        'stream '*) words='--table --jobs --watchdog --progress --publication --slot --no-copy --until --state --buffer --wal-warning --metrics --name --log-format --log-level --help' ;;
         'copy --progress') words='auto always never' ;;
-        'copy '*) words='--table --jobs --progress --log-format --log-level --help' ;;
+        'copy '*) words='--table --jobs --watchdog --progress --log-format --log-level --help' ;;
         'run '*) words='--until --state --metrics --log-format --log-level --help' ;;
         'status --format') words='text json' ;;
         'status '*) words='--state --name --format --watch --log-format --log-level --help' ;;

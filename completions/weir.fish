@@ -2,6 +2,7 @@
 complete -c weir -n __fish_use_subcommand -f -a stream -d 'copy what is there, then follow every change'
 complete -c weir -n '__fish_seen_subcommand_from stream' -l table -d 'Take only these tables: schema.table, schema.* or table. Can be repeated.' -r
 complete -c weir -n '__fish_seen_subcommand_from stream' -l jobs -d 'Tables copied at the same time.' -r
+complete -c weir -n '__fish_seen_subcommand_from stream' -l watchdog -d 'Warn, and name the stage, when something that has to move stands still for so long; 0: never.' -r
 complete -c weir -n '__fish_seen_subcommand_from stream' -l progress -d 'Show live progress: auto does so on a terminal.' -x -a 'auto always never'
 complete -c weir -n '__fish_seen_subcommand_from stream' -l publication -d 'Publication to read; made when it is missing.' -r
 complete -c weir -n '__fish_seen_subcommand_from stream' -l slot -d 'Replication slot to read; made when it is missing.' -r
@@ -9,12 +10,13 @@ complete -c weir -n '__fish_seen_subcommand_from stream' -l no-copy -d 'Do not c
 complete -c weir -n '__fish_seen_subcommand_from stream' -l until -d 'Stop when everything committed before now, or before an LSN, is delivered.' -r
 complete -c weir -n '__fish_seen_subcommand_from stream' -l state -d 'Directory for the state. Default: $XDG_STATE_HOME/weir or ~/.local/state/weir.' -r
 complete -c weir -n '__fish_seen_subcommand_from stream' -l buffer -d 'Where changes wait for the target: on disk, the source need not keep them meanwhile.' -x -a 'memory disk'
-complete -c weir -n '__fish_seen_subcommand_from stream' -l on-error -d 'What to do with a change that the target refuses: stop, or dead-letter, which sets it aside (weir dead) and goes on.' -x -a 'stop dead-letter'
+complete -c weir -n '__fish_seen_subcommand_from stream' -l wal-warning -d 'Warn when the slot holds so much WAL on the server, and again at each doubling; 0: only when max_slot_wal_keep_size comes near.' -r
 complete -c weir -n '__fish_seen_subcommand_from stream' -l metrics -d 'Serve /metrics for Prometheus and /health. :PORT is this machine only.' -r
 complete -c weir -n '__fish_seen_subcommand_from stream' -l name -d 'Name of the pipeline, under which its state is kept. Default: made from both ends.' -r
 complete -c weir -n __fish_use_subcommand -f -a copy -d 'copy what is there, once'
 complete -c weir -n '__fish_seen_subcommand_from copy' -l table -d 'Take only these tables: schema.table, schema.* or table. Can be repeated.' -r
 complete -c weir -n '__fish_seen_subcommand_from copy' -l jobs -d 'Tables copied at the same time.' -r
+complete -c weir -n '__fish_seen_subcommand_from copy' -l watchdog -d 'Warn, and name the stage, when something that has to move stands still for so long; 0: never.' -r
 complete -c weir -n '__fish_seen_subcommand_from copy' -l progress -d 'Show live progress: auto does so on a terminal.' -x -a 'auto always never'
 complete -c weir -n __fish_use_subcommand -f -a run -d 'run every pipeline of a project'
 complete -c weir -n '__fish_seen_subcommand_from run' -l until -d 'Stop when everything committed before now, or before an LSN, is delivered.' -r

@@ -36,6 +36,7 @@ struct Member {
     pthread_t thread;
     bool is_started;
     atomic_bool is_sent_home; // stopped by us, not by a signal
+    bool is_cut_short;        // by that
     Status status;
     Error error;
 };
@@ -59,7 +60,10 @@ static void report_end(const Member *member)
     LogScope pipeline = {NULL, "pipeline", member->pipeline->name};
     LogScope named = {&pipeline, "route", route};
     const LogScope *scope = route.len > 0 ? &named : &pipeline;
-    bool stopped = interrupt_signal() != 0 || atomic_load(&member->is_sent_home);
+    // One that had an end to come to has done so, unless it was cut short.
+    bool has_end = member->pipeline->until != UNTIL_FOREVER;
+    bool stopped = interrupt_signal() != 0 || member->is_cut_short ||
+                   (!has_end && atomic_load(&member->is_sent_home));
     if (member->status == STATUS_OK) {
         log_info(scope, stopped ? "stopped" : "done");
     } else if (is_reader_gone(member->status, &member->error)) {
@@ -101,6 +105,7 @@ static void *member_main(void *argument)
     if (member->status != STATUS_OK && member->error.kind == ERROR_CANCELLED &&
         atomic_load(&member->is_sent_home)) {
         member->status = STATUS_OK; // why it was, another one says
+        member->is_cut_short = true;
     }
     report_end(member);
     end_with(member);

@@ -22,7 +22,9 @@ static const char starting_file[] =
     "  shop-to-copy:\n"
     "    from: { connection: shop }\n"
     "    to: { connection: copy }\n"
-    "    # jobs: 4                            # tables copied at the same time\n";
+    "    # jobs: 4                            # tables copied at the same time\n"
+    "    # watchdog: 5min                     # warn when something stands still for so long\n"
+    "    # wal_warning: 10GB                  # warn when the slot holds so much WAL\n";
 
 static Status write_new(const char *path, Error *err)
 {

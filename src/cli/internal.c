@@ -2,6 +2,7 @@
 // the repository and fails when they are not those of the program.
 #include "buffers/disk.h"
 #include "cli/command.h"
+#include "cli/pipeline_options.h"
 #include "pipeline/sink.h"
 #include "pipeline/source.h"
 
@@ -105,6 +106,8 @@ static void print_options_md(void)
     printf("\n## Buffer disk\n\nKeys of `buffer: { type: disk, … }` of a pipeline in a project "
            "file.\n\n");
     md_options(disk_sink.options, false);
+    printf("\n## Guards\n\nKeys of a pipeline in a project file, beside `from` and `to`.\n\n");
+    md_options(guard_options, false);
 }
 
 // ---------------------------------------------------------------------------------------------

@@ -6,6 +6,14 @@ enum { CONNECTORS_MAX = 64, JOBS_DEFAULT = 2 };
 
 const char *const buffer_choices[] = {"memory", "disk", NULL};
 
+const Option guard_options[] = {
+    {"watchdog", OPTION_MS(PipelineGuards, watchdog_ms), .fallback = "5min", .max = 604800000,
+     .help = WATCHDOG_HELP},
+    {"wal_warning", OPTION_SIZE(PipelineGuards, wal_warning), .fallback = "10GB",
+     .max = INT64_C(1) << 60, .help = WAL_WARNING_HELP},
+    {0},
+};
+
 Status source_endpoint(Str text, Arena *arena, Endpoint *ret, Error *err)
 {
     EndpointKind kinds[CONNECTORS_MAX];
@@ -182,6 +190,7 @@ Status pipeline_from_options(Str source, Str sink, const PipelineOptions *option
     ret->route_count = 1;
     ret->state_dir = options->state.len > 0 ? options->state : default_state_dir(arena);
     ret->on_error = (OnError)options->on_error;
+    ret->guards = options->guards;
     ret->jobs = options->jobs == 0 ? JOBS_DEFAULT : options->jobs;
     if (copy_only) {
         ret->until = UNTIL_COPY;

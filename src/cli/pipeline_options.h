@@ -17,6 +17,7 @@ typedef struct PipelineOptions {
     int progress; // ProgressMode
     int buffer;   // BufferKind
     int on_error; // OnError
+    PipelineGuards guards;
 } PipelineOptions;
 
 typedef enum BufferKind { BUFFER_MEMORY, BUFFER_DISK } BufferKind;
@@ -37,6 +38,16 @@ extern const char *const buffer_choices[]; // NULL-terminated
             .value_name = "HOST:PORT",                                                       \
             .help = "Serve /metrics for Prometheus and /health. :PORT is this machine only." \
     }
+
+#define WATCHDOG_HELP                                                                         \
+    "Warn, and name the stage, when something that has to move stands still for so long; 0: " \
+    "never."
+#define WAL_WARNING_HELP                                                                       \
+    "Warn when the slot holds so much WAL on the server, and again at each doubling; 0: only " \
+    "when max_slot_wal_keep_size comes near."
+
+/** Keys of a pipeline in a project file, into PipelineGuards. */
+extern const Option guard_options[];
 
 /** A source as it stands on the command line. */
 MUST_CHECK Status source_endpoint(Str text, Arena *arena, Endpoint *ret, Error *err);

@@ -171,6 +171,7 @@ static Status load_one(const Project *project, ProjectPipeline *from, Arena *are
     Settings *source = &from->source.settings;
     if (find_source(&from->source, &ret->source, err) != STATUS_OK ||
         load_jobs(from, ret, err) != STATUS_OK || load_on_error(from, ret, err) != STATUS_OK ||
+        options_apply(guard_options, &ret->guards, &from->guards, arena, err) != STATUS_OK ||
         load_end(source, ret->source->name, true, arena, &ret->source_id, err) != STATUS_OK) {
         return STATUS_FAIL;
     }

@@ -13,6 +13,14 @@ void status_row_stopped(StatusRow *row)
         STATUS_CHANGES_PER_SECOND,
         STATUS_BYTES_PER_SECOND,
         STATUS_COPY_ROWS_PER_SECOND,
+        STATUS_STALLED,
+        STATUS_STALLED_SECONDS,
+        STATUS_SLOT,
+        STATUS_SLOT_HELD_BYTES,
+        STATUS_SLOT_LEFT_BYTES,
+        STATUS_SLOT_LEFT_SECONDS,
+        STATUS_WAL_BYTES_PER_SECOND,
+        STATUS_BACKLOG_SECONDS,
     };
     for (size_t i = 0; i < ARRAY_LEN(of_the_moment); i++) {
         row->values[of_the_moment[i]] = (Str){NULL, 0};
@@ -206,6 +214,39 @@ static void note_buffer(const StatusRow *row, Arena *arena)
     }
 }
 
+static void note_stall(const StatusRow *row, Arena *arena)
+{
+    if (has(row, STATUS_STALLED)) {
+        begin_note(row);
+        printf("stalled for %" STR_FMT ": %s\n",
+               STR_ARG(duration(number(row, STATUS_STALLED_SECONDS), arena)),
+               stage_text(stage_find(row->values[STATUS_STALLED])));
+    }
+}
+
+static void note_slot(const StatusRow *row, Arena *arena)
+{
+    Str slot = row->values[STATUS_SLOT];
+    if (slot.len == 0 || str_is(slot, "fine")) {
+        return;
+    }
+    begin_note(row);
+    if (str_is(slot, "lost")) {
+        printf("the slot is lost\n");
+        return;
+    }
+    printf("the slot holds %" STR_FMT " of WAL",
+           STR_ARG(bytes(row, STATUS_SLOT_HELD_BYTES, arena)));
+    if (has(row, STATUS_SLOT_LEFT_BYTES)) {
+        printf(", and may be lost when %" STR_FMT " more are written",
+               STR_ARG(bytes(row, STATUS_SLOT_LEFT_BYTES, arena)));
+    }
+    if (has(row, STATUS_SLOT_LEFT_SECONDS)) {
+        printf(", in %" STR_FMT, STR_ARG(duration(number(row, STATUS_SLOT_LEFT_SECONDS), arena)));
+    }
+    printf("\n");
+}
+
 static void note_end(const StatusRow *row)
 {
     int64_t at_us;
@@ -230,6 +271,8 @@ void status_table_print(const StatusRows *rows)
         const StatusRow *row = &rows->items[i];
         note_end(row);
         note_error(row, &arena);
+        note_stall(row, &arena);
+        note_slot(row, &arena);
         note_copy(row, &arena);
         note_buffer(row, &arena);
     }

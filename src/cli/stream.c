@@ -13,6 +13,8 @@
      .help = "Take only these tables: schema.table, schema.* or table. Can be repeated."}, \
         {"jobs",    OPTION_INT(PipelineOptions, jobs),        .fallback = "2", .min = 1,   \
          .max = 64, .help = "Tables copied at the same time."},                            \
+        {"watchdog", OPTION_MS(PipelineOptions, guards.watchdog_ms), .fallback = "5min",   \
+         .max = 604800000, .help = WATCHDOG_HELP},                                         \
         {"progress", OPTION_CHOICE(PipelineOptions, progress, progress_choices),           \
          .fallback = "auto", .help = "Show live progress: auto does so on a terminal."},
 
@@ -31,6 +33,8 @@ static const Option stream_options[] = {
      .help =
          "Where changes wait for the target: on disk, the source need not keep them meanwhile."},
     ON_ERROR_OPTION(PipelineOptions),
+    {"wal-warning", OPTION_SIZE(PipelineOptions, guards.wal_warning), .fallback = "10GB",
+     .max = INT64_C(1) << 60, .help = WAL_WARNING_HELP},
     METRICS_OPTION(PipelineOptions),
     {"name", OPTION_STRING(PipelineOptions, name), .value_name = "NAME",
      .help = "Name of the pipeline, under which its state is kept. Default: made from both ends."},

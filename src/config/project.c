@@ -322,9 +322,30 @@ static Status load_word(Loader *loader, const YamlPair *pair, Setting *ret)
     return scalar(loader, pair, &ret->value);
 }
 
+static Status load_guards(Loader *loader, const YamlNode *node, ProjectPipeline *ret)
+{
+    static const char *const names[] = {"watchdog", "wal_warning"};
+    Settings *guards = &ret->guards;
+    guards->origin = ret->origin;
+    guards->items = ARENA_ARRAY(loader->arena, Setting, ARRAY_LEN(names));
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        const YamlPair *pair = yaml_find(node, names[i]);
+        if (pair == NULL) {
+            continue;
+        }
+        Setting *setting = &guards->items[guards->count++];
+        *setting = (Setting){.key = str_from(names[i]), .origin = origin(loader, pair->line)};
+        if (scalar(loader, pair, &setting->value) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    return STATUS_OK;
+}
+
 static Status load_pipeline(Loader *loader, const YamlPair *pair, ProjectPipeline *ret)
 {
-    static const char *const known[] = {"from", "to", "jobs", "buffer", "on_error", NULL};
+    static const char *const known[] = {"from",     "to",          "jobs",     "buffer",
+                                        "watchdog", "wal_warning", "on_error", NULL};
     const YamlNode *node = pair->value;
     if (expect_mapping(loader, node, "a pipeline") != STATUS_OK ||
         check_keys(loader, node, known) != STATUS_OK) {
@@ -342,6 +363,7 @@ static Status load_pipeline(Loader *loader, const YamlPair *pair, ProjectPipelin
     const YamlPair *buffer = yaml_find(node, "buffer");
     if (load_word(loader, yaml_find(node, "jobs"), &ret->jobs) != STATUS_OK ||
         load_word(loader, yaml_find(node, "on_error"), &ret->on_error) != STATUS_OK ||
+        load_guards(loader, node, ret) != STATUS_OK ||
         (buffer != NULL && load_buffer(loader, buffer, ret) != STATUS_OK)) {
         return STATUS_FAIL;
     }

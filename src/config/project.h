@@ -28,9 +28,10 @@ typedef struct ProjectPipeline {
     ProjectEnd source;
     ProjectEnd *sinks;
     size_t sink_count;
-    Setting jobs; // as written; its value is empty: not given
-    Setting on_error;
-    Str buffer; // its type; empty: not given
+    Setting jobs;     // as written; its value is empty: not given
+    Setting on_error; // the same
+    Settings guards;  // watchdog, wal_warning: those that are given
+    Str buffer;       // its type; empty: not given
     Settings buffer_settings;
     Str origin; // "weir.yml:12"
 } ProjectPipeline;

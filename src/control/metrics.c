@@ -1,5 +1,6 @@
 #include "control/metrics.h"
 
+#include <math.h>
 #include <stddef.h>
 
 #include "base/arena.h"
@@ -294,6 +295,86 @@ static void write_routes(const WatchedView *views, size_t count, Buf *out)
 }
 
 // ---------------------------------------------------------------------------------------------
+// Guards
+// ---------------------------------------------------------------------------------------------
+
+static void write_stage(const WatchedView *view, Str route, Stage stalled, Buf *out)
+{
+    for (int stage = STAGE_NONE + 1; stage <= STAGE_COMMIT; stage++) {
+        buf_cstr(out, "weir_stalled");
+        label(out, "{", "pipeline", view->watched->pipeline->name);
+        label(out, ",", "route", route);
+        label(out, ",", "stage", str_from(stage_name((Stage)stage)));
+        buf_printf(out, "} %d\n", (int)stalled == stage);
+    }
+}
+
+static void write_stalls(const WatchedView *views, size_t count, Buf *out)
+{
+    heading(out, "weir_stalled", "gauge",
+            "1 for the stage that has stood still for longer than the watchdog lets it.");
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < views[i].watched->pipeline->route_count; j++) {
+            const RouteView *route = &views[i].routes[j];
+            Stage stalled = route->stalled != STAGE_NONE ? route->stalled : views[i].stalled;
+            write_stage(&views[i], route->stats.name, stalled, out);
+        }
+    }
+}
+
+static double get_held(const WatchedView *view)
+{
+    return (double)wal_retained(&view->wal);
+}
+static double get_left_bytes(const WatchedView *view)
+{
+    return view->wal.safe_bytes < 0 ? INFINITY : (double)view->wal.safe_bytes;
+}
+static double get_left_seconds(const WatchedView *view)
+{
+    return view->wal_left_ms < 0 ? INFINITY : (double)view->wal_left_ms / 1000;
+}
+static double get_lost(const WatchedView *view)
+{
+    return view->wal.is_lost ? 1 : 0;
+}
+
+static const struct {
+    const char *name;
+    const char *help;
+    double (*get)(const WatchedView *view);
+} slot_families[] = {
+    {"weir_slot_held_bytes", "WAL that the server keeps for the slot.", get_held},
+    {"weir_slot_left_bytes",
+     "WAL that can be written before the slot may be lost; +Inf: the server has no limit.",
+     get_left_bytes},
+    {"weir_slot_left_seconds",
+     "How long that takes at the present rates; +Inf: for ever, or not known.", get_left_seconds},
+    {"weir_slot_lost", "1 when the server has removed WAL that the slot needs.", get_lost},
+};
+
+static void write_slots(const WatchedView *views, size_t count, Buf *out)
+{
+    for (size_t f = 0; f < ARRAY_LEN(slot_families); f++) {
+        heading(out, slot_families[f].name, "gauge", slot_families[f].help);
+        for (size_t i = 0; i < count; i++) {
+            if (!views[i].has_slot) {
+                continue;
+            }
+            double value = slot_families[f].get(&views[i]);
+            buf_cstr(out, slot_families[f].name);
+            label(out, "{", "pipeline", views[i].watched->pipeline->name);
+            buf_cstr(out, "} ");
+            if (isinf(value)) {
+                buf_cstr(out, "+Inf\n");
+            } else {
+                buf_printf(out, "%.17g\n", value);
+            }
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
 // Disk buffers
 // ---------------------------------------------------------------------------------------------
 
@@ -367,6 +448,8 @@ void metrics_write(Monitor *monitor, Buf *out)
     write_source_rungs(views, count, out);
     write_routes(views, count, out);
     write_route_rungs(views, count, out);
+    write_stalls(views, count, out);
+    write_slots(views, count, out);
     write_buffers(views, count, out);
     arena_done(&scratch);
 }

@@ -3,6 +3,8 @@
 
 #include "buffers/segment_log.h"
 #include "control/rate.h"
+#include "control/wal_guard.h"
+#include "control/watchdog.h"
 #include "pipeline/runner.h"
 
 /** A pipeline, or a part of one with a disk buffer, and what runs it. Borrowed. */
@@ -21,6 +23,8 @@ typedef struct RouteView {
     Rate changes;
     Rate bytes;
     Rate rows; // of its copy
+    Stage stalled;
+    int64_t stalled_ms;
 } RouteView;
 
 /** The same of one of @watched. */
@@ -29,6 +33,13 @@ typedef struct WatchedView {
     RunnerStats stats;
     Ladder own; // from its own source, which may be the disk buffer
     RouteView *routes;
+    Stage stalled; // before the routes
+    int64_t stalled_ms;
+    bool has_slot;
+    WalFigures wal;      // of the slot
+    int64_t wal_left_ms; // until it is lost; -1: for ever, or not known
+    WalVerdict wal_verdict;
+    double written_per_second; // bytes of WAL on the server; -1: not known yet
 } WatchedView;
 
 typedef struct Monitor Monitor;
@@ -39,7 +50,7 @@ Monitor *monitor_new(const Watched *watched, size_t count);
 /** Accepts NULL. */
 void monitor_free(Monitor *monitor);
 
-/** Once a second or so. Thread: one. */
+/** Once a second or so. Says what is to be said, in the log. Thread: one. */
 void monitor_look(Monitor *monitor, int64_t now_ms);
 
 size_t monitor_count(const Monitor *monitor);

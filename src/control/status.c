@@ -57,6 +57,13 @@ static const struct {
     [STATUS_BUFFER_BYTES] = {"buffer_bytes", false},
     [STATUS_BACKLOG_BYTES] = {"backlog_bytes", false},
     [STATUS_BACKLOG_SECONDS] = {"backlog_seconds", false},
+    [STATUS_STALLED] = {"stalled", true},
+    [STATUS_STALLED_SECONDS] = {"stalled_seconds", false},
+    [STATUS_SLOT] = {"slot", true},
+    [STATUS_SLOT_HELD_BYTES] = {"slot_held_bytes", false},
+    [STATUS_SLOT_LEFT_BYTES] = {"slot_left_bytes", false},
+    [STATUS_SLOT_LEFT_SECONDS] = {"slot_left_seconds", false},
+    [STATUS_WAL_BYTES_PER_SECOND] = {"wal_bytes_per_second", false},
 };
 static_assert(ARRAY_LEN(fields) == STATUS_FIELDS, "every field has a name");
 
@@ -162,6 +169,31 @@ static void put_buffer(const Maker *maker, const Watched *watched)
     }
 }
 
+static void put_guards(const Maker *maker, const WatchedView *view, const RouteView *route)
+{
+    bool is_route = route->stalled != STAGE_NONE;
+    Stage stage = is_route ? route->stalled : view->stalled;
+    if (stage != STAGE_NONE) {
+        put_text(maker, STATUS_STALLED, str_from(stage_name(stage)));
+        put_number(maker, STATUS_STALLED_SECONDS,
+                   (is_route ? route->stalled_ms : view->stalled_ms) / 1000);
+    }
+    if (!view->has_slot) {
+        return;
+    }
+    put_text(maker, STATUS_SLOT, str_from(wal_verdict_name(view->wal_verdict)));
+    put_number(maker, STATUS_SLOT_HELD_BYTES, wal_retained(&view->wal));
+    if (view->wal.safe_bytes >= 0) {
+        put_number(maker, STATUS_SLOT_LEFT_BYTES, view->wal.safe_bytes);
+    }
+    if (view->wal_left_ms >= 0) {
+        put_number(maker, STATUS_SLOT_LEFT_SECONDS, view->wal_left_ms / 1000);
+    }
+    if (view->written_per_second >= 0) {
+        put_number(maker, STATUS_WAL_BYTES_PER_SECOND, (int64_t)view->written_per_second);
+    }
+}
+
 static void make_row(const WatchedView *view, size_t at, Arena *arena, StatusRow *ret)
 {
     const Pipeline *pipeline = view->watched->pipeline;
@@ -183,6 +215,7 @@ static void make_row(const WatchedView *view, size_t at, Arena *arena, StatusRow
     put_rate(&maker, STATUS_BYTES_PER_SECOND, &route->bytes);
     put_copy(&maker, route);
     put_buffer(&maker, view->watched);
+    put_guards(&maker, view, route);
 }
 
 StatusRows status_rows(Monitor *monitor, Arena *arena)

@@ -52,6 +52,13 @@ typedef enum StatusField {
     STATUS_BUFFER_BYTES,
     STATUS_BACKLOG_BYTES,
     STATUS_BACKLOG_SECONDS,
+    STATUS_STALLED, // a stage; none: nothing stands still
+    STATUS_STALLED_SECONDS,
+    STATUS_SLOT,
+    STATUS_SLOT_HELD_BYTES,
+    STATUS_SLOT_LEFT_BYTES, // that may be written before it may be lost
+    STATUS_SLOT_LEFT_SECONDS,
+    STATUS_WAL_BYTES_PER_SECOND,
     STATUS_FIELDS,
 } StatusField;
 

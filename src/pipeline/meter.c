@@ -11,6 +11,17 @@ void meter_done(Meter *meter)
     (void)pthread_mutex_destroy(&meter->name_lock);
 }
 
+void meter_begin(Meter *meter, Activity activity)
+{
+    atomic_store(&meter->activity, (int)activity);
+    atomic_fetch_add(&meter->activities, 1);
+}
+
+void meter_end(Meter *meter)
+{
+    atomic_store(&meter->activity, ACTIVITY_NONE);
+}
+
 void meter_set_table(Meter *meter, Str schema, Str name)
 {
     (void)pthread_mutex_lock(&meter->name_lock);

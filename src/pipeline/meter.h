@@ -8,6 +8,9 @@
 #include "base/str.h"
 #include "change/position.h"
 
+/** What a route's thread has called its sink for. */
+typedef enum Activity { ACTIVITY_NONE, ACTIVITY_WRITE, ACTIVITY_COMMIT } Activity;
+
 typedef struct Meter {
     atomic_int_fast64_t tables_total;
     atomic_int_fast64_t tables_done;
@@ -22,13 +25,20 @@ typedef struct Meter {
     atomic_uint_fast64_t delivered; // Lsn: handed to the sink
     atomic_uint_fast64_t durable;   // Lsn
     atomic_int_fast64_t
-        waiting_us; // when the oldest change that is not durable was taken in; 0: none
+        waiting_us;         // when the oldest change that is not durable was taken in; 0: none
+    atomic_bool is_copying; // the route's thread waits for the copy of a table
+    atomic_int activity;    // Activity
+    atomic_uint_fast64_t activities; // that have begun: it moves
     pthread_mutex_t name_lock;
     char copy_table[256];
 } Meter;
 
 void meter_init(Meter *meter);
 void meter_done(Meter *meter);
+
+/** A call of the sink begins, and has come back. Thread: the route's. */
+void meter_begin(Meter *meter, Activity activity);
+void meter_end(Meter *meter);
 
 /** Name the table that is being copied. Thread: any. */
 void meter_set_table(Meter *meter, Str schema, Str name);

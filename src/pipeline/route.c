@@ -69,7 +69,6 @@ struct Route {
     Change *merged;    // several batches' changes, see side_by_side()
     size_t merged_capacity;
     SideCopy *side;
-    atomic_bool is_copying; // the route's thread waits for a copy
     CopyJob job;
 };
 
@@ -495,8 +494,10 @@ static Status write_run(Route *route, const Change *changes, size_t count, Error
     route->has_changes = true;
     Dead *dead = route->options.dead;
     CRASH_POINT("changes-begin");
+    meter_begin(meter, ACTIVITY_WRITE);
     Status status = dead == NULL ? route->sink->ops->write(route->sink, changes, count, err)
                                  : dead_write(dead, route->sink, changes, count, err);
+    meter_end(meter);
     CRASH_POINT("changes-written");
     return status;
 }
@@ -619,10 +620,12 @@ static Status commit(Route *route, Error *err)
     save_missing(route, &changed);
     int64_t began_us = clock_monotonic_us();
     Dead *dead = route->options.dead;
+    meter_begin(route->options.meter, ACTIVITY_COMMIT);
     Status status = dead == NULL ? STATUS_OK : dead_prepare_commit(dead, &changed, err);
     if (status == STATUS_OK) {
         status = copy_commit(&route->job, route->sink, &changed, err);
     }
+    meter_end(route->options.meter);
     checkpoint_done(&changed);
     if (status != STATUS_OK || (dead != NULL && dead_committed(dead, err) != STATUS_OK)) {
         return STATUS_FAIL;
@@ -779,9 +782,9 @@ static Status side_end(Route *route, Error *err)
     }
     SideCopy *side = route->side;
     route->side = NULL;
-    atomic_store(&route->is_copying, true);
+    atomic_store(&route->options.meter->is_copying, true);
     Status status = side_join(side, route->sink, err);
-    atomic_store(&route->is_copying, false);
+    atomic_store(&route->options.meter->is_copying, false);
     if (status != STATUS_OK) {
         side_free(side);
         return STATUS_FAIL;
@@ -910,7 +913,7 @@ Status route_flush(Route *route, bool idle, bool draining, Error *err)
 
 bool route_is_copying(const Route *route)
 {
-    return atomic_load(&route->is_copying);
+    return atomic_load(&route->options.meter->is_copying);
 }
 
 void route_close(Route *route)

@@ -420,6 +420,12 @@ void runner_route_stats(Runner *runner, size_t route, RouteStats *ret)
         .durable = atomic_load(&meter->durable),
         .dead_letters = atomic_load(&meter->dead_letters),
     };
+    ret->activity = (Activity)atomic_load(&meter->activity);
+    ret->activities = atomic_load(&meter->activities);
+    ret->is_copying = atomic_load(&meter->is_copying);
+    (void)pthread_mutex_lock(&runner->lock);
+    ret->wanted = MIN(timeline_end(&runner->changes), (Lsn)atomic_load(&runner->received));
+    (void)pthread_mutex_unlock(&runner->lock);
     int64_t waiting = atomic_load(&meter->waiting_us);
     ret->lag_ms = waiting == 0 ? 0 : MAX((clock_monotonic_us() - waiting) / 1000, (int64_t)0);
     (void)pthread_mutex_lock(&meter->name_lock);
@@ -454,6 +460,7 @@ void runner_stats(Runner *runner, RunnerStats *ret)
     *ret = (RunnerStats){
         .phase = (RunnerPhase)atomic_load(&runner->phase),
         .received = atomic_load(&runner->received),
+        .is_full = atomic_load(&runner->is_full),
     };
     for (size_t i = 0; i < runner->branch_count; i++) {
         RouteStats route;

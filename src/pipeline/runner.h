@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "base/log.h"
+#include "pipeline/meter.h"
 #include "pipeline/sink.h"
 #include "pipeline/source.h"
 #include "pipeline/state.h"
@@ -30,6 +31,12 @@ typedef struct PipelineRoute {
     Settings *settings;
     Str id; // the sink as the user wrote it, without secrets
 } PipelineRoute;
+
+/** What a user is told of without asking. */
+typedef struct PipelineGuards {
+    int64_t watchdog_ms; // something stands still for so long; 0: never
+    int64_t wal_warning; // bytes of the server's history are held; 0: only what is in danger
+} PipelineGuards;
 
 typedef struct Pipeline Pipeline;
 
@@ -60,6 +67,7 @@ struct Pipeline {
     OnError on_error;
     Settings *buffer;     // NULL: none; otherwise it is no single runner's, see buffers/disk.h
     PipelineParts *parts; // of which this is one; NULL: it is whole
+    PipelineGuards guards;
 };
 
 /** What names the state and the checkpoint of one of the pipeline's routes. NUL-terminated, in
@@ -102,6 +110,7 @@ typedef struct RunnerStats {
     int64_t lag_ms;      // age of the oldest change that is not durable; 0 when caught up
     int64_t retries;     // restarts after a transient error
     int64_t retry_in_ms; // in PHASE_RETRYING
+    bool is_full;        // what was received waits for room in front of a route
     char last_error[512];
 } RunnerStats;
 
@@ -123,6 +132,10 @@ typedef struct RouteStats {
     Lsn durable;
     int64_t lag_ms;
     int64_t dead_letters;
+    Lsn wanted;          // end of the last changes that were taken in for it
+    Activity activity;   // what its thread has called the sink for,
+    uint64_t activities; // how often it has done so
+    bool is_copying;     // it waits for the copy of a table
 } RouteStats;
 
 /** How far something is, and what it lacks of the source's head. */

@@ -60,6 +60,7 @@ struct Runner {
     Position until;
     atomic_uint_fast64_t head;     // Lsn: end of the source's history as far as it is known
     atomic_uint_fast64_t received; // Lsn
+    atomic_bool is_full;           // a batch waits for room in a queue
     // Under `lock`.
     SourceSight sight; // seen_us 0: none yet
     Timeline heads;    // when the source's end was first seen where

@@ -55,6 +55,7 @@ static Status source_step(Runner *runner, Batch **pending, bool draining, Error 
         batch_unref(*pending);
         *pending = NULL;
     }
+    atomic_store(&runner->is_full, *pending != NULL);
     if (*pending != NULL || (draining && runner->is_whole)) {
         // Full, or nothing more is wanted: keep the connection alive and take nothing in. A
         // transaction of which a part is delivered is taken to its end: nothing commits a part.

@@ -38,6 +38,12 @@ typedef struct SourceSight {
     Lsn head;         // end of the server's history
     Lsn sent;         // as far as it says it has sent; LSN_NONE: not known
     uint64_t arrived; // bytes that have come from it, ever more
+    // The slot, or what else holds the server's history for us.
+    bool has_slot;
+    bool is_unreserved; // what it holds may go at any moment
+    bool is_lost;       // some of it is gone
+    Lsn retained_from;  // it holds everything from here on; LSN_NONE: not known
+    int64_t safe_bytes; // that can be written before it may be lost; -1: there is no limit
 } SourceSight;
 
 /** Who wants to know, from time to time. Thread of tell(): any. */

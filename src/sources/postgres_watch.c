@@ -14,7 +14,7 @@ static const char look_query[] =
     "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
     "            ELSE pg_current_wal_flush_lsn() END,"
     "       (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,"
-    "       sender.sent_lsn"
+    "       sender.sent_lsn, slot.restart_lsn, slot.safe_wal_size, slot.wal_status"
     "  FROM (SELECT) AS here"
     "  LEFT JOIN pg_replication_slots slot ON slot.slot_name = $1"
     "  LEFT JOIN pg_stat_replication sender ON sender.pid = slot.active_pid";
@@ -26,13 +26,30 @@ static bool read_lsn(const PGresult *result, int column, Lsn *ret)
            lsn_parse(str_from(PQgetvalue(result, 0, column)), ret);
 }
 
+// It may be negative where the limit is passed already.
+static bool read_safe(const PGresult *result, int column, int64_t *ret)
+{
+    *ret = -1;
+    bool is_limited = PQgetisnull(result, 0, column) == 0;
+    if (is_limited && !str_to_int64(str_from(PQgetvalue(result, 0, column)), ret)) {
+        return false;
+    }
+    *ret = is_limited ? MAX(*ret, (int64_t)0) : -1;
+    return true;
+}
+
 static Status read_sight(const PGresult *result, SourceSight *ret, Error *err)
 {
     if (PQntuples(result) != 1 || !read_lsn(result, 0, &ret->head) || ret->head == LSN_NONE ||
         !str_to_int64(str_from(PQgetvalue(result, 0, 1)), &ret->clock_us) ||
-        !read_lsn(result, 2, &ret->sent)) {
+        !read_lsn(result, 2, &ret->sent) || !read_lsn(result, 3, &ret->retained_from) ||
+        !read_safe(result, 4, &ret->safe_bytes)) {
         return error_set(err, ERROR_DATA, "the server described its WAL badly");
     }
+    Str wal_status = str_from(PQgetvalue(result, 0, 5));
+    ret->has_slot = wal_status.len > 0;
+    ret->is_unreserved = str_is(wal_status, "unreserved");
+    ret->is_lost = str_is(wal_status, "lost");
     ret->head = postgres_before_page_header(ret->head);
     return STATUS_OK;
 }

@@ -169,7 +169,7 @@ def test_shown_again_every_second(pipeline):
     wait_for(lambda: has_socket(pipeline.weir), 20, "it has a socket")
     watching = pipeline.weir.start("status", "shop", "--watch")
     wait_for(lambda: watching.out.read_text().count("PIPELINE") >= 2, 20, "it is shown twice")
-    watching.signal(signal.SIGINT)
+    watching.signal(signal.SIGTERM)
     watching.popen.wait(10)
     assert process.stop().code == 0
 

@@ -1,0 +1,203 @@
+"""What a user is told of without asking: WAL that a slot holds, what stands still."""
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from conftest import Pipeline
+from harness.targets import make_target
+from harness.wait import wait_for
+
+from test_basics import SHOP
+from test_metrics import free_port, metrics, value
+from test_status import has_socket, only, table
+
+
+def lines_of(process):
+    """What the log for machines has so far."""
+    return [json.loads(line) for line in process.logs().splitlines() if line.endswith("}")]
+
+
+@pytest.fixture
+def limited(own_server, weir, tmp_path, make_database):
+    """A pipeline into Postgres, whose source keeps 64 MB of WAL for a slot."""
+    def make(**settings):
+        server = own_server(max_wal_size="128MB", min_wal_size="32MB", **settings)
+        source = server.database()
+        source.sql(SHOP + "CREATE TABLE filling (v text)")
+        return Pipeline(weir, source, make_target("postgres", tmp_path, make_database))
+    return make
+
+
+def write_wal(source, megabytes, checkpoint=True):
+    """Of another database: nothing that has to be delivered."""
+    with source.server.connect() as admin:
+        admin.execute("SELECT count(pg_logical_emit_message(false, 'fill', repeat('x', 1024 * 1024))) "
+                      f"FROM generate_series(1, {megabytes})")
+        if checkpoint:
+            admin.execute("SELECT pg_switch_wal()")
+            admin.execute("CHECKPOINT")
+
+
+class Held:
+    """Nobody else can write to the target."""
+
+    def __init__(self, pipeline, name="customers"):
+        database = pipeline.target.database
+        self.connection = database.server.connect(database.name)
+        self.connection.autocommit = False
+        self.connection.execute(f"LOCK TABLE {name}")
+        pipeline.source.sql("UPDATE customers SET note = 'held' WHERE id = 1")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.connection.close()
+
+
+@pytest.mark.parametrize("version", [16], indirect=True)
+def test_a_slot_that_may_be_lost(limited):
+    """Told with what is left, told again when it gets worse, told to be over; then it is really lost."""
+    pipeline = limited(max_slot_wal_keep_size="64MB")
+    port = free_port()
+    process = pipeline.start("--name", "shop", "--log-format", "json", "--metrics", f":{port}")
+    pipeline.settle(process)
+    wait_for(lambda: has_socket(pipeline.weir), 20, "it has a socket")
+    wait_for(lambda: (only(pipeline.weir, "shop")["slot_left_bytes"] or 0) > 16 << 20, 20, "there is room")
+    assert value(metrics(port), "weir_slot_left_bytes", pipeline="shop") > 16 << 20
+    with Held(pipeline):
+        write_wal(pipeline.source, 52)
+        process.expect("the slot may be lost")
+        (told,) = [line for line in lines_of(process) if line["message"] == "the slot may be lost"]
+        assert told["pipeline"] == "shop" and 40 << 20 < told["held_bytes"] < 80 << 20
+        assert 0 <= told["left_bytes"] < 20 << 20 and "max_slot_wal_keep_size" in told["hint"]
+        row = only(pipeline.weir, "shop")
+        assert row["slot"] == "may_be_lost" and row["slot_held_bytes"] >= told["held_bytes"]
+        assert any("the slot holds" in note for note in table(pipeline.weir, "shop")[1])
+        write_wal(pipeline.source, 14, checkpoint=False)
+        process.expect("the slot is nearly lost")
+    process.expect("the slot is well again", 60)
+    with Held(pipeline):
+        for _ in range(20):
+            write_wal(pipeline.source, 30)
+            if pipeline.source.one("SELECT wal_status FROM pg_replication_slots") == "lost":
+                break
+    assert process.wait().code == 2
+    failed = lines_of(process)[-1]
+    assert "removed WAL that it needs" in failed["error"] and "pg_drop_replication_slot" in failed["hint"]
+    for message in ("the slot may be lost", "the slot is nearly lost", "the slot is well again", "the slot is lost"):
+        assert len([line for line in lines_of(process) if line["message"] == message]) <= 2, message  # it happened twice
+
+
+@pytest.mark.parametrize("version", [15], indirect=True)
+def test_a_slot_that_holds_much(limited):
+    """Without a limit: at the threshold, at each doubling, and when it is over."""
+    pipeline = limited()
+    port = free_port()
+    process = pipeline.start("--log-format", "json", "--wal-warning", "20MB", "--metrics", f":{port}")
+    pipeline.settle(process)
+    with Held(pipeline):
+        write_wal(pipeline.source, 24)
+        process.expect("the slot holds much WAL")
+        write_wal(pipeline.source, 40)
+
+        def times():
+            return [line for line in lines_of(process) if line["message"] == "the slot holds much WAL"]
+        wait_for(lambda: len(times()) == 2, 20, "it is said again")
+        first, second = times()
+        assert 20 << 20 <= first["held_bytes"] <= second["held_bytes"] / 2 and "left_bytes" not in first
+        found = metrics(port)
+        assert value(found, "weir_slot_held_bytes") >= second["held_bytes"]
+        assert value(found, "weir_slot_left_bytes") == float("inf")
+    process.expect("the slot is well again", 60)
+    assert process.stop().code == 0
+
+
+@pytest.mark.parametrize("sink", ["postgres"])
+def test_a_sink_that_stands_still(pipeline):
+    """One warning with the stage, also in the figures; and when it is over."""
+    port = free_port()
+    pipeline.source.sql(SHOP)
+    process = pipeline.start("--name", "shop", "--watchdog", "2s", "--log-format", "json", "--metrics", f":{port}")
+    pipeline.settle(process)
+    wait_for(lambda: has_socket(pipeline.weir), 20, "it has a socket")
+    with Held(pipeline):
+        process.expect("stalled")
+        (told,) = [line for line in lines_of(process) if line["message"] == "stalled"]
+        assert told["level"] == "warn" and told["stage"] == "write" and told["for_s"] >= 2 and told["pipeline"] == "shop"
+        assert value(metrics(port), "weir_stalled", pipeline="shop", stage="write") == 1
+        assert value(metrics(port), "weir_stalled", pipeline="shop", stage="commit") == 0
+        row = only(pipeline.weir, "shop")
+        assert row["stalled"] == "write" and row["stalled_seconds"] >= 2
+        assert any(note.startswith("shop: stalled for") for note in table(pipeline.weir, "shop")[1])
+        # More than the queue takes: the source waits, and that is no second warning.
+        pipeline.source.sql("INSERT INTO customers SELECT g, repeat('m', 1000), NULL FROM generate_series(5000, 30000) g")
+        time.sleep(4)
+        assert process.logs().count('"stalled"') == 1
+    process.expect("moves again")
+    (over,) = [line for line in lines_of(process) if line["message"] == "moves again"]
+    assert over["stage"] == "write" and over["for_s"] >= told["for_s"]
+    pipeline.settle(process)
+    wait_for(lambda: value(metrics(port), "weir_stalled", pipeline="shop", stage="write") == 0, 20, "it moves")
+    assert process.stop().code == 0
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_a_server_that_does_not_send(pipeline):
+    """Its walsender is stopped: the server goes on writing."""
+    source = pipeline.source
+    source.sql(SHOP)
+    process = pipeline.start("--watchdog", "2s", "--log-format", "json")
+    pipeline.settle(process)
+    walsender = source.one("SELECT active_pid FROM pg_replication_slots WHERE database = current_database()")
+    os.kill(walsender, signal.SIGSTOP)
+    try:
+        source.sql("UPDATE customers SET note = 'unsent' WHERE id = 1")
+        process.expect("stalled")
+        (told,) = [line for line in lines_of(process) if line["message"] == "stalled"]
+        assert told["stage"] == "server"
+    finally:
+        os.kill(walsender, signal.SIGCONT)
+    process.expect("moves again")
+    pipeline.settle(process)
+    assert process.stop().code == 0
+
+
+@pytest.mark.parametrize("sink", ["postgres"])
+def test_a_copy_that_stands_still(pipeline):
+    pipeline.source.sql(SHOP)
+    process = pipeline.start("--watchdog", "2s", "--log-format", "json")
+    pipeline.settle(process)
+    source = pipeline.source
+    source.sql("CREATE TABLE late (id int PRIMARY KEY); INSERT INTO late VALUES (1)")
+    assert process.stop().code == 0
+    with source.server.connect(source.name) as holder:
+        holder.autocommit = False
+        holder.execute("SELECT pg_current_xact_id()")  # no snapshot can be had before it ends
+        process = pipeline.start("--watchdog", "2s", "--log-format", "json", "--until",
+                                 source.one("SELECT pg_current_wal_lsn()::text"))
+        process.expect("stalled")
+        (told,) = [line for line in lines_of(process) if line["message"] == "stalled"]
+        assert told["stage"] == "copy"
+    assert process.wait().code == 0
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_no_false_alarm(pipeline):
+    """Idle, busy elsewhere, and while a slow copy moves."""
+    source = pipeline.source
+    source.sql(SHOP + "CREATE TABLE large (id int PRIMARY KEY, v text);"
+               "INSERT INTO large SELECT g, repeat('x', 200) FROM generate_series(1, 20000) g")
+    process = pipeline.start("--watchdog", "2s", "--log-format", "json", "--table", "public.*")
+    pipeline.settle(process)
+    source.sql("CREATE SCHEMA other; CREATE TABLE other.t (v text)")
+    until = time.monotonic() + 5
+    while time.monotonic() < until:  # WAL that is none of ours
+        source.sql("INSERT INTO other.t SELECT repeat('y', 100) FROM generate_series(1, 1000)")
+        time.sleep(0.05)
+    time.sleep(5)  # idle
+    assert "stalled" not in process.logs()
+    assert process.stop().code == 0
