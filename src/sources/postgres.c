@@ -24,6 +24,8 @@
 // What the batches that are filled, queued and written take at the most, with the program itself.
 #define DATA_ON_ITS_WAY ((int64_t)40 << 20)
 
+enum { HEARTBEAT_MS_MIN = 1000 };
+
 static const char *const partition_choices[] = {"root", "leaf", NULL};
 
 static const Option postgres_options[] = {
@@ -49,6 +51,9 @@ static const Option postgres_options[] = {
      .max = 3600000,
      .help = "A server from which nothing has come for so long, although it was asked, is lost: "
              "connect again. As wal_receiver_timeout of Postgres."},
+    {"heartbeat", OPTION_MS(Postgres, heartbeat_ms), .fallback = "0", .max = 3600000,
+     .help = "How often to write a logical message of ours (prefix weir, not delivered) into the "
+             "server's WAL, at least 1s; 0: never."},
     {"streaming", OPTION_BOOL(Postgres, streaming), .fallback = "true",
      .help =
          "Receive large transactions while they run, and keep them here until they commit. When "
@@ -115,6 +120,9 @@ static Status postgres_validate(Source *source, Error *err)
                       STR_ARG(postgres->slot));
             return error_hint(err, "Postgres allows up to 63 lower-case letters, digits and _.");
         }
+    }
+    if (postgres->heartbeat_ms > 0 && postgres->heartbeat_ms < HEARTBEAT_MS_MIN) {
+        return error_set(err, ERROR_CONFIG, "heartbeat has to be 1s or more, or 0 for none");
     }
     // The server would cut it, and then not find what it has made.
     if (postgres->publication.len > LIMIT_IDENTIFIER_SLOT) {

@@ -10,6 +10,9 @@
 #include "pipeline/source.h"
 #include "sources/postgres_spill.h"
 
+/** Prefix of logical messages that are our own. */
+#define POSTGRES_OWN_MESSAGES STR("weir")
+
 enum { MINIMUM_SERVER_VERSION = 140000, TABLES_DIGEST_SIZE = 24 };
 
 /** `partitions=`: how partitioned tables are published. */
@@ -68,6 +71,7 @@ typedef struct PostgresWatch {
     Cancel cancel; // of the thread's statements, and of the thread
     PGconn *conn;  // of the thread; NULL: not connected
     bool has_complained;
+    int64_t beat_ms;           // the last heartbeat
     atomic_uint_fast64_t head; // Lsn: end of the WAL when it was last looked at
 } PostgresWatch;
 
@@ -82,6 +86,7 @@ typedef struct Postgres {
     int partitions; // Partitions
     int64_t refresh_ms;
     int64_t receive_timeout_ms;
+    int64_t heartbeat_ms; // 0: none
     bool streaming;
     int64_t memory;
     Str spill_dir;

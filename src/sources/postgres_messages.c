@@ -376,10 +376,13 @@ static Status on_logical_message(Postgres *postgres, const PgoutputLogicalMessag
                    ? error_set(err, ERROR_DATA, "the server sent a message inside a transaction")
                    : STATUS_OK; // sent again after a reconnect
     }
+    stream->end = position;
+    if (str_equal(sent->prefix, POSTGRES_OWN_MESSAGES)) {
+        return STATUS_OK; // a heartbeat: it is there to move the position
+    }
     Transaction *own = arena_alloc_zero(&stream->batch->arena, sizeof(*own));
     own->commit_lsn = sent->lsn;
     add_message(stream, sent, own, 0);
-    stream->end = position;
     return STATUS_OK;
 }
 

@@ -1,6 +1,6 @@
 // A look at the server from beside the stream, every few seconds: where its WAL ends, what its
-// walsender has sent, what time it is there. A connection and a thread of its own, so that it goes
-// on while the stream is held up, and never holds it up.
+// walsender has sent, what time it is there, what the slot holds. And a heartbeat. A connection and
+// a thread of its own, so that it goes on while the stream is held up, and never holds it up.
 //
 // Nothing depends on it. When it fails it is said once, and tried again.
 #include <poll.h>
@@ -75,6 +75,31 @@ static Status look(PostgresWatch *watch, Error *err)
     return STATUS_OK;
 }
 
+// Not in a transaction, so it comes at once and belongs to none. The empty transaction behind it is
+// what the WAL writer writes out at once, with all before it; nobody has to wait for that.
+static Status beat(PostgresWatch *watch, int64_t now_ms, Error *err)
+{
+    int64_t every_ms = watch->postgres->heartbeat_ms;
+    if (every_ms == 0 || (watch->beat_ms != 0 && now_ms - watch->beat_ms < every_ms)) {
+        return STATUS_OK;
+    }
+    PgWait wait = {.cancel = &watch->cancel};
+    if (pg_run(watch->conn, &wait,
+               "SET synchronous_commit = off;"
+               "SELECT pg_logical_emit_message(false, 'weir', 'heartbeat'), pg_current_xact_id()",
+               err) != STATUS_OK) {
+        return error_wrap(err, "heartbeat");
+    }
+    watch->beat_ms = now_ms;
+    return STATUS_OK;
+}
+
+static int pause_ms(const PostgresWatch *watch)
+{
+    int64_t every_ms = watch->postgres->heartbeat_ms;
+    return every_ms == 0 ? LOOK_MS : (int)MIN(every_ms, (int64_t)LOOK_MS);
+}
+
 static Status connect_once(PostgresWatch *watch, Error *err)
 {
     if (watch->conn != NULL) {
@@ -106,14 +131,15 @@ static void *watch_main(void *argument)
     PostgresWatch *watch = argument;
     while (!cancel_is_set(&watch->cancel)) {
         Error err = {0};
-        if (connect_once(watch, &err) == STATUS_OK && look(watch, &err) == STATUS_OK) {
+        if (connect_once(watch, &err) == STATUS_OK && look(watch, &err) == STATUS_OK &&
+            beat(watch, clock_monotonic_ms(), &err) == STATUS_OK) {
             watch->has_complained = false;
         } else {
             pg_close(&watch->conn);
             say_once(watch, &err);
         }
         struct pollfd fd = {.fd = watch->cancel.fd, .events = POLLIN};
-        (void)poll(&fd, 1, LOOK_MS);
+        (void)poll(&fd, 1, pause_ms(watch));
     }
     pg_close(&watch->conn);
     return NULL;

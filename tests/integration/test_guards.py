@@ -201,3 +201,28 @@ def test_no_false_alarm(pipeline):
     time.sleep(5)  # idle
     assert "stalled" not in process.logs()
     assert process.stop().code == 0
+
+
+@pytest.mark.parametrize("sink", ["file"])
+def test_heartbeat(pipeline):
+    """It moves the position of an idle server, and is no event; messages of others are."""
+    source = pipeline.source
+    source.sql(SHOP)
+    process = pipeline.weir.start("stream", f"{source.url}?heartbeat=1s", pipeline.target.url(), "--name", "shop")
+    pipeline.settle(process)
+    before = source.one("SELECT pg_current_wal_lsn()")
+    source.sql("SELECT pg_logical_emit_message(false, 'app', 'theirs'), pg_logical_emit_message(true, 'weir', 'theirs, too')")
+
+    def beats():
+        return source.one("SELECT pg_current_wal_lsn() - %s::pg_lsn", before) > 600
+    wait_for(beats, 30, "the server's WAL moves")
+    pipeline.settle(process)
+    assert process.stop().code == 0
+    lines = [json.loads(line) for line in (pipeline.target.path).read_text().splitlines()]
+    messages = [line for line in lines if "theirs" in json.dumps(line) or "heartbeat" in json.dumps(line)]
+    assert len(messages) == 2, messages
+
+
+def test_heartbeat_that_is_too_quick(weir, source):
+    ended = weir.run("stream", f"{source.url}?heartbeat=10ms", "null:", code=2)
+    assert "1s" in ended.err

@@ -141,6 +141,21 @@ static void a_message_outside_transactions_comes_once(void **state)
     assert_changes(f, "M30.0 S30.1 +30.1:1,a,null");
 }
 
+// A heartbeat moves the position, and nobody is told. A message of that prefix in a transaction is
+// somebody's.
+static void our_own_messages_are_no_changes(void **state)
+{
+    Fixture *f = *state;
+    PgoutputMessage beat = {.kind = PGOUTPUT_MESSAGE,
+                            .message = {.lsn = 0x30, .prefix = STR("weir"), .content = STR("c")}};
+    assert_int_equal(send(f, &beat), STATUS_OK);
+    assert_true(f->postgres.stream.end.lsn == 0x30);
+    assert_int_equal(send_begin(f, 0x30), STATUS_OK);
+    beat.message.transactional = true;
+    assert_int_equal(send(f, &beat), STATUS_OK);
+    assert_changes(f, "M30.1");
+}
+
 static void nonsense_is_refused(void **state)
 {
     Fixture *f = *state;
@@ -171,6 +186,7 @@ int main(void)
         message_test(what_is_not_sent_is_not_invented),
         message_test(a_whole_old_row_tells_what_is_unchanged),
         message_test(a_message_outside_transactions_comes_once),
+        message_test(our_own_messages_are_no_changes),
         message_test(nonsense_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
