@@ -11,6 +11,23 @@ Status checkpoint_position(const Checkpoint *checkpoint, bool *ret_has, Position
     return STATUS_OK;
 }
 
+// Of a merged checkpoint only: nobody stores it.
+#define FURTHEST_KEY STR("furthest")
+
+Status checkpoint_furthest(const Checkpoint *checkpoint, Position *ret, Error *err)
+{
+    const CheckpointEntry *entry = checkpoint_get(checkpoint, FURTHEST_KEY);
+    bool has_position;
+    *ret = (Position){0};
+    if (entry == NULL) {
+        return checkpoint_position(checkpoint, &has_position, ret, err);
+    }
+    return position_parse(entry->value, ret)
+               ? STATUS_OK
+               : error_set(err, ERROR_FATAL, "the stored position \"%" STR_FMT "\" is damaged",
+                           STR_ARG(entry->value));
+}
+
 static bool has(const StoredRoute *route, Str key)
 {
     return checkpoint_get(route->checkpoint, key) != NULL;
@@ -30,10 +47,11 @@ static Status check_same_source(const StoredRoute *one, const StoredRoute *other
 }
 
 static Status find_slowest(const StoredRoute *routes, size_t count, const StoredRoute **ret,
-                           Error *err)
+                           Position *ret_furthest, Error *err)
 {
     Position least = {0};
     *ret = NULL;
+    *ret_furthest = (Position){0};
     for (size_t i = 0; i < count; i++) {
         bool has_position;
         Position position = {0};
@@ -49,6 +67,7 @@ static Status find_slowest(const StoredRoute *routes, size_t count, const Stored
         bool is_slower = *ret == NULL || position_compare(position, least) < 0;
         *ret = is_slower ? &routes[i] : *ret;
         least = is_slower ? position : least;
+        *ret_furthest = position_max(*ret_furthest, position);
     }
     return STATUS_OK;
 }
@@ -67,8 +86,14 @@ static bool all_have(const StoredRoute *routes, size_t count, Str key)
 Status checkpoint_merge(const StoredRoute *routes, size_t count, Checkpoint *ret, Error *err)
 {
     const StoredRoute *slowest;
-    if (find_slowest(routes, count, &slowest, err) != STATUS_OK) {
+    Position furthest;
+    if (find_slowest(routes, count, &slowest, &furthest, err) != STATUS_OK) {
         return STATUS_FAIL;
+    }
+    if (slowest != NULL) {
+        char text[POSITION_TEXT_SIZE];
+        position_format(furthest, text);
+        checkpoint_set(ret, FURTHEST_KEY, str_from(text));
     }
     const Checkpoint *base = slowest == NULL ? NULL : slowest->checkpoint;
     for (size_t i = 0; base != NULL && i < base->count; i++) {

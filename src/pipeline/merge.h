@@ -15,6 +15,10 @@ typedef struct StoredRoute {
 MUST_CHECK Status checkpoint_position(const Checkpoint *checkpoint, bool *ret_has, Position *ret,
                                       Error *err);
 
+/** The same of the route that is furthest, of those whose checkpoints were merged: what the source
+ *  must not have forgotten. (0, 0): there is none. */
+MUST_CHECK Status checkpoint_furthest(const Checkpoint *checkpoint, Position *ret, Error *err);
+
 /**
  * What the source of all these routes continues from: where the slowest one is; the others skip
  * what they have. A route that is new starts there, too, with copies of its own, so @ret is empty

@@ -208,6 +208,7 @@ static Status store_start(Branch *branch, const Checkpoint *merged, const Checkp
     if (is_new) {
         copy_entry(merged, STR("position"), &own);
         copy_entry(merged, STR("source"), &own);
+        copy_entry(merged, STR("timeline"), &own);
     }
     branch->start = is_new ? start : route_durable(branch->route);
     branch->runner->has_begun = branch->runner->has_begun || is_new;

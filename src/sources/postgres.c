@@ -4,6 +4,7 @@
 //   postgres_tables.c        which tables are wanted, and which are published
 //   postgres_publications.c  publications: made when missing, kept in step
 //   postgres_slot.c          the slot: made when missing, checked when there
+//   postgres_timeline.c      whether the server's history is still the target's
 //   postgres_check.c         the same, only looked at
 //   postgres_copy.c          snapshots and COPY
 //   postgres_stream.c        frames → batches
@@ -259,6 +260,7 @@ static Status identify_system(Postgres *postgres, Lsn *ret_end, Error *err)
         return error_set(err, ERROR_DATA, "the server did not identify itself");
     }
     postgres->system_identifier = str_copy(&postgres->arena, str_from(pg_value(result, 0, 0)));
+    postgres->timeline = str_copy(&postgres->arena, str_from(pg_value(result, 0, 1)));
     return STATUS_OK;
 }
 
@@ -332,14 +334,17 @@ Status postgres_take_checkpoint(Postgres *postgres, const Checkpoint *checkpoint
                                 Position *ret, Error *err)
 {
     Lsn end;
+    Position furthest = {0};
     *ret = (Position){0};
     if (checkpoint_position(checkpoint, ret_has, ret, err) != STATUS_OK ||
+        checkpoint_furthest(checkpoint, &furthest, err) != STATUS_OK ||
         postgres_connect_walsender(postgres, err) != STATUS_OK ||
         identify_system(postgres, &end, err) != STATUS_OK ||
-        check_identity(postgres, checkpoint, err) != STATUS_OK) {
+        check_identity(postgres, checkpoint, err) != STATUS_OK ||
+        check_server_end(furthest, end, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    return check_server_end(*ret, end, err);
+    return postgres_check_timeline(postgres, checkpoint, furthest.lsn, err);
 }
 
 static Status resume_stream(Postgres *postgres, const Checkpoint *checkpoint, Checkpoint *changed,
@@ -365,6 +370,10 @@ static Status resume_stream(Postgres *postgres, const Checkpoint *checkpoint, Ch
     }
     if (checkpoint_get(checkpoint, STR("source")) == NULL) {
         checkpoint_set(changed, STR("source"), source_identity(postgres));
+    }
+    const CheckpointEntry *timeline = checkpoint_get(checkpoint, POSTGRES_TIMELINE);
+    if (timeline == NULL || !str_equal(timeline->value, postgres->timeline)) {
+        checkpoint_set(changed, POSTGRES_TIMELINE, postgres->timeline);
     }
     int64_t memory = MAX(postgres->memory - DATA_ON_ITS_WAY, (int64_t)0);
     streamed_init(&postgres->stream.streamed, spill_directory(postgres), (size_t)memory);

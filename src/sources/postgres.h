@@ -98,6 +98,7 @@ typedef struct Postgres {
     int server_version; // as PQserverVersion(): 150003
     Str database;
     Str system_identifier;
+    Str timeline; // that the server is on, in digits
     int64_t wal_sender_timeout_ms;
     Str slot_name;
     Str publication_name;
@@ -242,6 +243,20 @@ MUST_CHECK Status postgres_find_slot(Postgres *postgres, const Position *stored,
 
 Status postgres_check(Source *source, const Checkpoint *checkpoint, Report *report,
                       const SourceTables **ret, Error *err);
+
+// postgres_timeline.c
+
+/** Key of the checkpoint's entry. */
+#define POSTGRES_TIMELINE STR("timeline")
+
+/** Whether what the target has, up to @furthest, is in the past of the timeline that the server is
+ *  on now. The walsender is connected, and the timeline known. */
+MUST_CHECK Status postgres_check_timeline(Postgres *postgres, const Checkpoint *checkpoint,
+                                          Lsn furthest, Error *err);
+
+/** Where, by @history (the server's TIMELINE_HISTORY), @timeline was left. False: it is not in
+ *  it. */
+bool postgres_timeline_end(Str history, Str timeline, Lsn *ret);
 
 // postgres_watch.c
 

@@ -379,6 +379,62 @@ def test_source_restored_from_a_backup(own_server, weir, tmp_path):
     refused(pipeline, "--name")
 
 
+def promoted(server, copy):
+    """The server goes on from @copy of its data, on a timeline of its own."""
+    server.stop()
+    subprocess.run(["rm", "-rf", server.data], check=True)
+    subprocess.run(["mv", copy, server.data], check=True)
+    (server.data / "standby.signal").touch()
+    server.home.own(server.data / "standby.signal")
+    server.start()
+    with server.connect() as admin:
+        admin.execute("SELECT pg_promote()")
+
+
+def copied(server):
+    copy = f"{server.data}.copy"
+    server.stop()
+    subprocess.run(["cp", "-a", server.data, copy], check=True)
+    server.start()
+    return copy
+
+
+@pytest.mark.parametrize("version", [14, 17], indirect=True)
+def test_source_went_back_and_on(own_server, weir, tmp_path):
+    """Restored to an earlier time, it has written more since than the target has seen: positions tell nothing."""
+    from conftest import Pipeline
+    server = own_server()
+    pipeline = Pipeline(weir, server.database("shop"), make_target("sqlite", tmp_path))
+    pipeline.source.sql(TABLE)
+    pipeline.drain()
+    pipeline.source.close()
+    copy = copied(server)
+    pipeline.source.sql("INSERT INTO t SELECT g, 'lost' FROM generate_series(10, 20) g")
+    pipeline.drain()
+    pipeline.source.close()
+    promoted(server, copy)
+    pipeline.source.sql("INSERT INTO t SELECT g, repeat('x', 500) FROM generate_series(10, 5000) g")
+    refused(pipeline, "timeline", "before the position of the target", "restored to an earlier time", "--name")
+    ended = weir.run("check", pipeline.source.url, pipeline.target.url(), code=None)
+    assert ended.code != 0 and "timeline" in ended.text
+
+
+@pytest.mark.parametrize("version", [14, 17], indirect=True)
+def test_source_promoted_with_everything(own_server, weir, tmp_path):
+    """A new timeline behind all that the target has, once and again, is no reason to stop."""
+    from conftest import Pipeline
+    server = own_server()
+    pipeline = Pipeline(weir, server.database("shop"), make_target("sqlite", tmp_path))
+    pipeline.source.sql(TABLE)
+    pipeline.drain()
+    for n in range(2):
+        pipeline.source.close()
+        promoted(server, copied(server))
+        pipeline.source.sql("INSERT INTO t VALUES (%s, 'after')", 100 + n)
+        pipeline.drain()
+    pipeline.check()
+
+
 # ---------------------------------------------------------------------------------------------
 # State
 # ---------------------------------------------------------------------------------------------

@@ -70,6 +70,11 @@ static void the_slowest_decides(void **state)
     put(f, 2, "position", "0/100:0");
     assert_int_equal(merge(f), STATUS_OK);
     assert_merged(f, "position", "0/20:0");
+    Position furthest;
+    assert_int_equal(checkpoint_furthest(&f->merged, &furthest, &f->error), STATUS_OK);
+    assert_true(furthest.lsn == 0x100);
+    assert_int_equal(checkpoint_furthest(&f->stored[1], &furthest, &f->error), STATUS_OK);
+    assert_true(furthest.lsn == 0x20); // one that was not merged
 }
 
 static void a_new_route_does_not_hold_back(void **state)
