@@ -31,12 +31,18 @@ static Status publication_too_young(const Postgres *postgres, Error *err)
 {
     bool missing = err != NULL && strstr(err->message, "publication \"") != NULL &&
                    strstr(err->message, "does not exist") != NULL;
-    if (missing) {
+    if (missing && postgres->is_fresh) {
         err->kind = ERROR_CONFIG;
         error_hint(err,
-                   "The slot is older than the publication. If nothing has been read from it yet: "
+                   "The slot is older than the publication, and nothing has been read from it yet: "
                    "SELECT pg_drop_replication_slot('%" STR_FMT "'); it is made anew.",
                    STR_ARG(postgres->slot_name));
+    } else if (missing) {
+        err->kind = ERROR_CONFIG;
+        error_hint(err, "The publication was dropped for a while, and the server cannot tell what "
+                        "was changed meanwhile. Nothing was skipped. Start again with another "
+                        "--name, which copies the tables anew (sink option existing=truncate "
+                        "empties them first).");
     }
     return STATUS_FAIL;
 }

@@ -139,7 +139,13 @@ def test_mistakes_in_a_project_have_a_line(weir, command, connection, said):
     says(weir.run(command, code=2, timeout=10), "weir.yml:3", *said)
 
 
-@pytest.mark.parametrize("line, said", [("jobs: many", ["jobs", "many"]), ("job: 2", ['"job"', '"jobs"'])])
+@pytest.mark.parametrize("line, said", [
+    ("jobs: many", ["jobs", "many"]),
+    ("job: 2", ['"job"', '"jobs"']),
+    ("watchdog: soon", ["watchdog", "soon"]),
+    ("wal_warning: -1", ["wal_warning"]),
+    ("watchdog: [1s]", ["watchdog"]),
+])
 def test_mistakes_in_a_pipeline_have_a_line(weir, line, said):
     (weir.folder / "weir.yml").write_text(
         f"connections:\n  nowhere: {{ type: 'null' }}\n  it: {{ type: postgres, url: '{NOWHERE}' }}\n"
@@ -325,6 +331,19 @@ def test_slot_dropped_and_made_again(pipeline):
     pipeline.source.sql("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", name)
     pipeline.source.sql("INSERT INTO t VALUES (4, 'this is in the slot')")
     refused(pipeline, name, "made again", "--name")
+
+
+@pytest.mark.parametrize("sink, ours", [("sqlite", True), ("postgres", False)])
+def test_publication_dropped(pipeline, ours):
+    """It is made again, and what was changed meanwhile cannot be told."""
+    source = pipeline.source
+    source.sql(TABLE + "CREATE PUBLICATION theirs FOR TABLE t")
+    words = [] if ours else ["--publication", "theirs"]
+    pipeline.drain(*words)
+    source.sql(f'DROP PUBLICATION "{slot_of(source) if ours else "theirs"}"')
+    source.sql("UPDATE t SET v = 'not told' WHERE id = 1")
+    says(pipeline.drain(*words, code=2), "does not exist", "was dropped for a while", "--name")
+    says(pipeline.drain(*words, code=2), "was dropped for a while", "--name")
 
 
 def test_slot_of_another_plugin(weir, source):
