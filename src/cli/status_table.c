@@ -118,6 +118,7 @@ static size_t cells_of(const Columns *columns, const StatusRow *row, Arena *aren
     cells[n++] = text(row, STATUS_DURABLE_LSN);
     cells[n++] = count(row, STATUS_CHANGES_PER_SECOND, arena);
     cells[n++] = bytes(row, STATUS_BYTES_PER_SECOND, arena);
+    cells[n++] = bytes(row, STATUS_SLOT_HELD_BYTES, arena);
     return n;
 }
 
@@ -139,6 +140,7 @@ static size_t heading_of(const Columns *columns, Str cells[static TEXT_TABLE_COL
     cells[n++] = STR("DURABLE TO");
     cells[n++] = STR("CHANGES/S");
     cells[n++] = STR("BYTES/S");
+    cells[n++] = STR("WAL HELD");
     return n;
 }
 

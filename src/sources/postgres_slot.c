@@ -25,6 +25,21 @@ static Status slot_was_remade(const Postgres *postgres, Position stored, Lsn con
                            "tables anew (sink option existing=truncate empties them first).");
 }
 
+// pg_replication_slots.invalidation_reason; before 17 it is not told, and there is one.
+static const char *why_lost(Str reason)
+{
+    if (str_is(reason, "idle_timeout")) {
+        return "nobody has read from it for too long (idle_replication_slot_timeout)";
+    }
+    if (str_is(reason, "wal_level_insufficient")) {
+        return "the server's wal_level was not logical for a while";
+    }
+    if (str_is(reason, "rows_removed")) {
+        return "the server has removed rows of its catalogs that it needs";
+    }
+    return "the server has removed WAL that it needs (max_slot_wal_keep_size)";
+}
+
 static Status check_slot_state(const Postgres *postgres, const PGresult *result, Error *err)
 {
     const char *plugin = pg_value(result, 0, 0);
@@ -47,11 +62,9 @@ static Status check_slot_state(const Postgres *postgres, const PGresult *result,
         return error_hint(err, "Another weir may be reading it, or the server has not yet noticed "
                                "that an earlier connection is gone.");
     }
-    if (strcmp(pg_value(result, 0, 4), "lost") == 0) {
-        error_set(err, ERROR_CONFIG,
-                  "replication slot \"%" STR_FMT "\" is lost: the server has removed WAL that it "
-                  "needs (max_slot_wal_keep_size)",
-                  STR_ARG(postgres->slot_name));
+    if (strcmp(PQgetvalue(result, 0, 4), "lost") == 0) {
+        error_set(err, ERROR_CONFIG, "replication slot \"%" STR_FMT "\" is lost: %s",
+                  STR_ARG(postgres->slot_name), why_lost(str_from(PQgetvalue(result, 0, 6))));
         return error_hint(err,
                           "SELECT pg_drop_replication_slot('%" STR_FMT
                           "'); then start again with another --name, which copies the tables anew.",
@@ -125,13 +138,15 @@ static Status read_slot(Postgres *postgres, PGresult **ret, Error *err)
 {
     Arena scratch = {0};
     const char *parameters[] = {str_to_cstr(&scratch, postgres->slot_name)};
+    const char *reason = postgres->server_version < 170000 ? "''" : "invalidation_reason";
+    const char *sql =
+        arena_printf(&scratch,
+                     "SELECT coalesce(plugin, ''), database, active, active_pid, wal_status,"
+                     "       confirmed_flush_lsn, %s"
+                     "  FROM pg_replication_slots WHERE slot_name = $1",
+                     reason);
     PgWait wait = postgres_wait(postgres);
-    Status status =
-        pg_query(postgres->sql, &wait,
-                 "SELECT coalesce(plugin, ''), database, active, active_pid, wal_status,"
-                 "       confirmed_flush_lsn"
-                 "  FROM pg_replication_slots WHERE slot_name = $1",
-                 1, parameters, ret, err);
+    Status status = pg_query(postgres->sql, &wait, sql, 1, parameters, ret, err);
     arena_done(&scratch);
     return status;
 }

@@ -25,7 +25,8 @@ static Status parse(const char *text)
     "  one:\n"                                                                \
     "    from: { connection: shop, tables: [public.a, \"public.b,c\"] }\n"    \
     "    to: { connection: lake, mode: history }\n"                           \
-    "    jobs: 4\n"
+    "    jobs: 4\n"                                                           \
+    "    wal_warning: 3GB\n"
 
 static void a_project_is_read(void **context)
 {
@@ -43,6 +44,10 @@ static void a_project_is_read(void **context)
     assert_true(str_is(one->sinks[0].settings.items[1].origin, "weir.yml:9"));
     assert_true(str_is(one->jobs.value, "4"));
     assert_true(str_is(one->jobs.origin, "weir.yml:10"));
+    assert_int_equal(one->guards.count, 1);
+    assert_true(str_is(one->guards.items[0].key, "wal_warning"));
+    assert_true(str_is(one->guards.items[0].value, "3GB"));
+    assert_true(str_is(one->guards.items[0].origin, "weir.yml:11"));
 }
 
 static void variables_are_replaced(void **context)
