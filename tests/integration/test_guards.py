@@ -7,6 +7,7 @@ import time
 import pytest
 
 from conftest import Pipeline
+from harness.hub import Buffered
 from harness.targets import make_target
 from harness.wait import wait_for
 
@@ -150,8 +151,9 @@ def test_a_server_that_does_not_send(pipeline):
     """Its walsender is stopped: the server goes on writing."""
     source = pipeline.source
     source.sql(SHOP)
-    process = pipeline.start("--watchdog", "2s", "--log-format", "json")
+    process = pipeline.start("--name", "shop", "--watchdog", "2s", "--log-format", "json")
     pipeline.settle(process)
+    wait_for(lambda: has_socket(pipeline.weir), 20, "it has a socket")
     walsender = source.one("SELECT active_pid FROM pg_replication_slots WHERE database = current_database()")
     os.kill(walsender, signal.SIGSTOP)
     try:
@@ -159,6 +161,8 @@ def test_a_server_that_does_not_send(pipeline):
         process.expect("stalled")
         (told,) = [line for line in lines_of(process) if line["message"] == "stalled"]
         assert told["stage"] == "server"
+        row = only(pipeline.weir, "shop")
+        assert row["stalled"] == "server" and min(row[f"{step}_lag_seconds"] for step in ("sent", "received", "durable")) > 1
     finally:
         os.kill(walsender, signal.SIGCONT)
     process.expect("moves again")
@@ -186,11 +190,49 @@ def test_a_copy_that_stands_still(pipeline):
 
 
 @pytest.mark.parametrize("sink", ["sqlite"])
-def test_no_false_alarm(pipeline):
-    """Idle, busy elsewhere, and while a slow copy moves."""
+def test_a_first_start_that_waits(pipeline):
+    """For somebody's open transaction, as the slot has to."""
     source = pipeline.source
-    source.sql(SHOP + "CREATE TABLE large (id int PRIMARY KEY, v text);"
-               "INSERT INTO large SELECT g, repeat('x', 200) FROM generate_series(1, 20000) g")
+    source.sql(SHOP)
+    with source.server.connect(source.name) as holder:
+        holder.autocommit = False
+        holder.execute("SELECT pg_current_xact_id()")
+        process = pipeline.start("--watchdog", "2s", "--log-format", "json")
+        process.expect("stalled")
+        (told,) = [line for line in lines_of(process) if line["message"] == "stalled"]
+        assert told["stage"] == "open"
+    pipeline.settle(process)
+    process.expect("moves again")
+    assert process.stop().code == 0
+
+
+def test_a_pause_is_no_stall(make_hub):
+    """The buffer waits for a route whose target is down: each says so in its own way."""
+    hub = make_hub(Buffered, "sqlite", "postgres", segment="64kB", max_size="300kB", patience="1s")
+    with open(hub.file, "a") as file:
+        file.write("    watchdog: 2s\n")
+    hub.source.sql(SHOP)
+    process = hub.start()
+    hub.settled(process, "sqlite", "postgres")
+    with hub.down():
+        for n in range(40):
+            hub.source.sql("INSERT INTO customers SELECT g, repeat('m', 300), NULL FROM generate_series(%s::int, %s::int) g",
+                           200000 + n * 100, 200099 + n * 100)
+            if "the buffer waits for" in process.logs():
+                break
+            time.sleep(0.1)
+        process.expect("the buffer waits for")
+        time.sleep(6)
+        assert "stalled" not in process.logs()
+    hub.settled(process, "sqlite", "postgres")
+    assert process.stop().code == 0
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_no_false_alarm(pipeline):
+    """Idle, and busy elsewhere."""
+    source = pipeline.source
+    source.sql(SHOP)
     process = pipeline.start("--watchdog", "2s", "--log-format", "json", "--table", "public.*")
     pipeline.settle(process)
     source.sql("CREATE SCHEMA other; CREATE TABLE other.t (v text)")
