@@ -3,7 +3,7 @@ _weir() {
     local word=${COMP_WORDS[COMP_CWORD]}
     local before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} words=''
     if [ "$COMP_CWORD" -eq 1 ]; then
-        words='stream copy run status check slots replay init help --help --version'
+        words='stream copy run status check slots replay dead init help --help --version'
     else
         case "$command $before" in
         'slots slots') words='list drop' ;;
@@ -11,7 +11,8 @@ _weir() {
         *' --log-level') words='error warn info debug' ;;
         'stream --progress') words='auto always never' ;;
         'stream --buffer') words='memory disk' ;;
-        'stream '*) words='--table --jobs --watchdog --progress --publication --slot --no-copy --until --state --buffer --wal-warning --metrics --name --log-format --log-level --help' ;;
+        'stream --on-error') words='stop dead-letter' ;;
+        'stream '*) words='--table --jobs --watchdog --progress --publication --slot --no-copy --until --state --buffer --on-error --wal-warning --metrics --name --log-format --log-level --help' ;;
         'copy --progress') words='auto always never' ;;
         'copy '*) words='--table --jobs --watchdog --progress --log-format --log-level --help' ;;
         'run '*) words='--until --state --metrics --log-format --log-level --help' ;;

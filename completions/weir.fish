@@ -10,6 +10,7 @@ complete -c weir -n '__fish_seen_subcommand_from stream' -l no-copy -d 'Do not c
 complete -c weir -n '__fish_seen_subcommand_from stream' -l until -d 'Stop when everything committed before now, or before an LSN, is delivered.' -r
 complete -c weir -n '__fish_seen_subcommand_from stream' -l state -d 'Directory for the state. Default: $XDG_STATE_HOME/weir or ~/.local/state/weir.' -r
 complete -c weir -n '__fish_seen_subcommand_from stream' -l buffer -d 'Where changes wait for the target: on disk, the source need not keep them meanwhile.' -x -a 'memory disk'
+complete -c weir -n '__fish_seen_subcommand_from stream' -l on-error -d 'What to do with a change that the target refuses: stop, or dead-letter, which sets it aside (weir dead) and goes on.' -x -a 'stop dead-letter'
 complete -c weir -n '__fish_seen_subcommand_from stream' -l wal-warning -d 'Warn when the slot holds so much WAL on the server, and again at each doubling; 0: only when max_slot_wal_keep_size comes near.' -r
 complete -c weir -n '__fish_seen_subcommand_from stream' -l metrics -d 'Serve /metrics for Prometheus and /health. :PORT is this machine only.' -r
 complete -c weir -n '__fish_seen_subcommand_from stream' -l name -d 'Name of the pipeline, under which its state is kept. Default: made from both ends.' -r

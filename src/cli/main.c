@@ -21,7 +21,9 @@
 #include "cli/command.h"
 
 const Command *const commands[] = {
-    &stream_command, &copy_command, &run_command, &status_command, &check_command, &slots_command, &replay_command, &dead_command, &init_command, &help_command, &internal_command, NULL,
+    &stream_command, &copy_command,  &run_command,      &status_command,
+    &check_command,  &slots_command, &replay_command,   &dead_command,
+    &init_command,   &help_command,  &internal_command, NULL,
 };
 
 const Command *command_find(Str name)

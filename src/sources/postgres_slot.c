@@ -62,9 +62,9 @@ static Status check_slot_state(const Postgres *postgres, const PGresult *result,
         return error_hint(err, "Another weir may be reading it, or the server has not yet noticed "
                                "that an earlier connection is gone.");
     }
-    if (strcmp(PQgetvalue(result, 0, 4), "lost") == 0) {
+    if (strcmp(pg_value(result, 0, 4), "lost") == 0) {
         error_set(err, ERROR_CONFIG, "replication slot \"%" STR_FMT "\" is lost: %s",
-                  STR_ARG(postgres->slot_name), why_lost(str_from(PQgetvalue(result, 0, 6))));
+                  STR_ARG(postgres->slot_name), why_lost(str_from(pg_value(result, 0, 6))));
         return error_hint(err,
                           "SELECT pg_drop_replication_slot('%" STR_FMT
                           "'); then start again with another --name, which copies the tables anew.",

@@ -68,7 +68,7 @@ Status postgres_check_timeline(Postgres *postgres, const Checkpoint *checkpoint,
         return error_wrap(err, "ask for timelines");
     }
     Lsn left;
-    Str history = has_history ? str_from(PQgetvalue(result, 0, 1)) : STR("");
+    Str history = has_history ? str_from(pg_value(result, 0, 1)) : STR("");
     if (!postgres_timeline_end(history, stored->value, &left)) {
         error_set(err, ERROR_CONFIG,
                   "the target was filled from timeline %" STR_FMT

@@ -23,7 +23,7 @@ static bool read_lsn(const PGresult *result, int column, Lsn *ret)
 {
     *ret = LSN_NONE;
     return PQgetisnull(result, 0, column) == 1 ||
-           lsn_parse(str_from(PQgetvalue(result, 0, column)), ret);
+           lsn_parse(str_from(pg_value(result, 0, column)), ret);
 }
 
 // It may be negative where the limit is passed already.
@@ -31,7 +31,7 @@ static bool read_safe(const PGresult *result, int column, int64_t *ret)
 {
     *ret = -1;
     bool is_limited = PQgetisnull(result, 0, column) == 0;
-    if (is_limited && !str_to_int64(str_from(PQgetvalue(result, 0, column)), ret)) {
+    if (is_limited && !str_to_int64(str_from(pg_value(result, 0, column)), ret)) {
         return false;
     }
     *ret = is_limited ? MAX(*ret, (int64_t)0) : -1;
@@ -41,12 +41,12 @@ static bool read_safe(const PGresult *result, int column, int64_t *ret)
 static Status read_sight(const PGresult *result, SourceSight *ret, Error *err)
 {
     if (PQntuples(result) != 1 || !read_lsn(result, 0, &ret->head) || ret->head == LSN_NONE ||
-        !str_to_int64(str_from(PQgetvalue(result, 0, 1)), &ret->clock_us) ||
+        !str_to_int64(str_from(pg_value(result, 0, 1)), &ret->clock_us) ||
         !read_lsn(result, 2, &ret->sent) || !read_lsn(result, 3, &ret->retained_from) ||
         !read_safe(result, 4, &ret->safe_bytes)) {
         return error_set(err, ERROR_DATA, "the server described its WAL badly");
     }
-    Str wal_status = str_from(PQgetvalue(result, 0, 5));
+    Str wal_status = str_from(pg_value(result, 0, 5));
     ret->has_slot = wal_status.len > 0;
     ret->is_unreserved = str_is(wal_status, "unreserved");
     ret->is_lost = str_is(wal_status, "lost");

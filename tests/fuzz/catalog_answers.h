@@ -47,7 +47,7 @@ static inline PGresult *next_answer(void)
 Status __wrap_pg_query(PGconn *conn, const PgWait *wait, const char *sql, int count,
                        const char *const *parameters, PGresult **ret, Error *err);
 Status __wrap_pg_begin_snapshot(PGconn *conn, const PgWait *wait, bool *ret_is_begun, Error *err);
-Status __wrap_pg_end_snapshot(PGconn *conn, const PgWait *wait, bool is_begun, Status status,
+Status __wrap_pg_end_snapshot(PGconn *conn, const PgWait *wait, bool is_begun, bool is_read,
                               Error *err);
 
 Status __wrap_pg_query(PGconn *conn, const PgWait *wait, const char *sql, int count,
@@ -63,9 +63,9 @@ Status __wrap_pg_begin_snapshot(PGconn *conn, const PgWait *wait, bool *ret_is_b
     return STATUS_OK;
 }
 
-Status __wrap_pg_end_snapshot(PGconn *conn, const PgWait *wait, bool is_begun, Status status,
+Status __wrap_pg_end_snapshot(PGconn *conn, const PgWait *wait, bool is_begun, bool is_read,
                               Error *err)
 {
-    return status;
+    return STATUS_OK;
 }
 // NOLINTEND(bugprone-reserved-identifier,readability-function-size)

@@ -1,6 +1,5 @@
 // The store of dead letters. Targets refuse nothing here, so there are none.
 #include "pipeline/dead_store.h"
-
 #include "sim.h"
 
 Status dead_store_open(const char *directory, bool make, DeadStore **ret, Error *err)
