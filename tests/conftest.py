@@ -6,6 +6,7 @@ import pytest
 
 from harness import postgres
 from harness.compare import assert_equal, compare_table, read_postgres
+from harness.proxy import Proxy
 from harness.targets import SINKS, SQL_SINKS, make_target
 from harness.wait import wait_for
 from harness.weir import Weir
@@ -163,6 +164,19 @@ class Pipeline:
 @pytest.fixture
 def pipeline(weir, source, target):
     return Pipeline(weir, source, target)
+
+
+@pytest.fixture
+def make_proxy():
+    """A network that fails, in front of a database's server."""
+    made = []
+
+    def make(database):
+        made.append(Proxy(database.server.port))
+        return made[-1]
+    yield make
+    for one in made:
+        one.close()
 
 
 @pytest.fixture

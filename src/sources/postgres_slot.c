@@ -111,9 +111,11 @@ static Status slot_refused(const Postgres *postgres, Error *err)
 static Status create_slot(Postgres *postgres, Position *ret_start, Error *err)
 {
     char sql[256];
-    (void)snprintf(sql, sizeof(sql),
-                   "CREATE_REPLICATION_SLOT \"%" STR_FMT "\" LOGICAL pgoutput EXPORT_SNAPSHOT",
-                   STR_ARG(postgres->slot_name));
+    // Standbys may keep it in step (sync_replication_slots), so that it outlives a failover.
+    (void)snprintf(sql, sizeof(sql), "CREATE_REPLICATION_SLOT \"%" STR_FMT "\" LOGICAL pgoutput %s",
+                   STR_ARG(postgres->slot_name),
+                   postgres->server_version >= 170000 ? "(SNAPSHOT 'export', FAILOVER true)"
+                                                      : "EXPORT_SNAPSHOT");
     PgWait wait = postgres_wait(postgres);
     wait.patience_ms = 0; // it waits for every transaction that is running
     CLEANUP(pg_result_clear) PGresult *result = NULL;

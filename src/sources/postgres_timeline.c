@@ -51,7 +51,8 @@ static Status advise(Error *err)
                       "It was restored to an earlier time, or it is a standby that was promoted "
                       "before it had received everything: the target has changes that it has not. "
                       "Start again with another --name, which copies the tables anew (sink option "
-                      "existing=truncate empties them first).");
+                      "existing=truncate empties them first). Set synchronized_standby_slots "
+                      "(PostgreSQL 17 and later), and no standby can lag behind what is streamed.");
 }
 
 Status postgres_check_timeline(Postgres *postgres, const Checkpoint *checkpoint, Lsn furthest,

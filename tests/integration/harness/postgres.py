@@ -160,9 +160,8 @@ class Postgres:
         self.version = version
         home.count += 1
         self.data = home.path / f"pg{version}-{home.count}"
-        template = home.template(version)
         home.folder(self.data.name)
-        home.run(["cp", "-a", f"{template}/.", self.data])
+        self.fill()
         self.log = home.path / f"{self.data.name}.log"
         self.log.touch()
         home.own(self.log)
@@ -171,6 +170,10 @@ class Postgres:
         self.databases = 0
         self.process = None
         self.start()
+
+    def fill(self):
+        """The data directory, which is empty."""
+        self.home.run(["cp", "-a", f"{self.home.template(self.version)}/.", self.data])
 
     def start(self):
         options = [f"-c{name}={value}" for name, value in self.settings.items()]
