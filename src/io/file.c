@@ -61,6 +61,10 @@ static void add_hint(Error *err, int code, const char *path)
                    "directory.",
                    path);
         break;
+    case EROFS:
+        error_hint(err, "Mount the file system of \"%s\" for writing, or name another place.",
+                   path);
+        break;
     case ENOENT:
         error_hint(err, "mkdir -p '%s'", directory_of(path, copy));
         break;

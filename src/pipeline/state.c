@@ -191,11 +191,13 @@ static Status look(State *state, bool *ret_is_owned, Checkpoint *checkpoint, Err
         return sqlite_failed(state, code, "open the database", err);
     }
     (void)sqlite3_busy_timeout(state->db, LOOK_PATIENCE_MS);
-    // The first start may have been killed before it had made the tables.
-    bool is_made = sqlite3_table_column_metadata(state->db, NULL, "checkpoint", "key", NULL, NULL,
-                                                 NULL, NULL, NULL) == SQLITE_OK;
-    if (!is_made) {
-        return STATUS_OK;
+    // The first start may have been killed before it had made the tables. Whatever else keeps us
+    // from reading them is no first start.
+    code = sqlite3_table_column_metadata(state->db, NULL, "checkpoint", "key", NULL, NULL, NULL,
+                                         NULL, NULL);
+    if (code != SQLITE_OK) {
+        return code == SQLITE_ERROR ? STATUS_OK
+                                    : sqlite_failed(state, code, "read the checkpoint", err);
     }
     if (check_owners(state, ret_is_owned, err) != STATUS_OK) {
         return STATUS_FAIL;

@@ -35,6 +35,15 @@ class SmallDisk:
     def grow(self):
         _call("mount", "-o", "remount,size=256m", self.folder)
 
+    @contextlib.contextmanager
+    def read_only(self):
+        """While nobody writes there."""
+        _call("mount", "-o", "remount,ro", self.folder)
+        try:
+            yield
+        finally:
+            _call("mount", "-o", "remount,rw", self.folder)
+
 
 @contextlib.contextmanager
 def small_disk(home, size="2m"):
