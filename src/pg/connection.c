@@ -1,10 +1,13 @@
 #include "pg/connection.h"
 
 #include <assert.h>
+#include <linux/sockios.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 
 #include "base/clock.h"
 #include "config/conninfo.h"
+#include "pg/probe.h"
 
 enum { CONNECT_TIMEOUT_MS = 30000, MAX_KEYWORDS = 64 };
 
@@ -242,14 +245,50 @@ static Status server_is_silent(const PGconn *conn, int64_t ms, Error *err)
     return STATUS_FAIL;
 }
 
+// Seen twice: an answer may be on its way when it is seen first.
+static Status ask_probe(PGconn *conn, const PgWait *wait, int *times, Error *err)
+{
+    bool is_waiting;
+    if (pg_probe_ask(wait->probe, *times > 0, wait->cancel, &is_waiting, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *times = is_waiting ? *times + 1 : 0;
+    return *times < 2 ? STATUS_AGAIN : server_is_silent(conn, wait->probe->after_ms, err);
+}
+
+// Bytes of ours that nobody has acknowledged are TCP's to worry about.
+static bool is_in_transit(const PGconn *conn)
+{
+    int unsent = 0;
+    return ioctl(PQsocket(conn), SIOCOUTQ, &unsent) == 0 && unsent > 0;
+}
+
+static Status wait_for_server(PGconn *conn, const PgWait *wait, short events, Error *err)
+{
+    const PgProbe *probe = wait == NULL ? NULL : wait->probe;
+    int64_t patience_ms = wait == NULL ? 0 : wait->patience_ms;
+    int64_t silence_ms = probe == NULL ? patience_ms : probe->after_ms;
+    for (int times = 0;;) {
+        int64_t until_ms = silence_ms > 0 ? clock_monotonic_ms() + silence_ms : 0;
+        Status status = wait_socket(conn, wait, events, until_ms, err);
+        if (status == STATUS_AGAIN && probe == NULL) {
+            return server_is_silent(conn, patience_ms, err);
+        }
+        if (status == STATUS_AGAIN && !is_in_transit(conn)) {
+            status = ask_probe(conn, wait, &times, err);
+        }
+        if (status != STATUS_AGAIN) {
+            return status;
+        }
+        silence_ms = times == 0 ? probe->after_ms : MAX(probe->after_ms / 4, (int64_t)1);
+    }
+}
+
 Status pg_wait(PGconn *conn, const PgWait *wait, bool writing, Error *err)
 {
     short events = (short)(POLLIN | (writing ? POLLOUT : 0));
-    int64_t patience_ms = wait == NULL ? 0 : wait->patience_ms;
-    int64_t until_ms = patience_ms > 0 ? clock_monotonic_ms() + patience_ms : 0;
-    Status status = wait_socket(conn, wait, events, until_ms, err);
-    if (status != STATUS_OK) {
-        return status == STATUS_AGAIN ? server_is_silent(conn, patience_ms, err) : STATUS_FAIL;
+    if (wait_for_server(conn, wait, events, err) != STATUS_OK) {
+        return STATUS_FAIL;
     }
     if (PQconsumeInput(conn) != 1) {
         return pg_result_error(conn, NULL, "read from the server", err);

@@ -19,6 +19,8 @@ typedef struct PgWait {
     // A server from which nothing has come for so long is lost, ERROR_TRANSIENT; 0: it may take any
     // time. Only for what no lock, no running transaction and no number of rows can hold up.
     int64_t patience_ms;
+    // For all else: asked when nothing has come for long; may be NULL. See pg/probe.h.
+    const struct PgProbe *probe;
 } PgWait;
 
 typedef struct PgConnect {

@@ -30,6 +30,10 @@ static const Option options[] = {
      .help = "Let the target's triggers and foreign keys act on what is written. Otherwise they do "
              "not, as with Postgres's own replication, if the user may set "
              "session_replication_role."},
+    {"receive_timeout", OPTION_MS(PostgresSink, receive_timeout_ms), .fallback = "60s", .min = 1000,
+     .max = 3600000,
+     .help = "A target from which nothing has come for so long is asked by a second connection "
+             "whether it is at work for us. If it waits for us instead, connect again."},
     {0},
 };
 
@@ -40,7 +44,10 @@ static PostgresSink *self(Sink *sink)
 
 PgWait postgres_sink_wait(const PostgresSink *sink)
 {
-    return (PgWait){.cancel = sink->base.context.cancel};
+    return (PgWait){
+        .cancel = sink->base.context.cancel,
+        .probe = sink->probe.url.ptr == NULL ? NULL : &sink->probe,
+    };
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -393,6 +400,8 @@ static Status postgres_open(Sink *base, Error *err)
         .application_name = arena_printf(&sink->arena, "weir/%s", base->context.pipeline),
     };
     if (pg_connect(&connect, &wait, &sink->conn, err) != STATUS_OK ||
+        pg_probe_init(&sink->probe, sink->conn, sink->url, sink->receive_timeout_ms, &wait, err) !=
+            STATUS_OK ||
         postgres_run(sink, session, err) != STATUS_OK || quiet_triggers(sink, err) != STATUS_OK) {
         return STATUS_FAIL;
     }

@@ -16,6 +16,7 @@
 
 #include "change/compaction.h"
 #include "pg/connection.h"
+#include "pg/probe.h"
 #include "pipeline/sink.h"
 #include "sinks/sql.h"
 
@@ -61,10 +62,12 @@ typedef struct PostgresSink {
     int mode;        // SqlMode
     int existing;    // SqlExisting
     bool triggers;
+    int64_t receive_timeout_ms;
 
     Arena arena;   // as long as the instance
     Arena scratch; // one call
     PGconn *conn;
+    PgProbe probe; // of conn
     bool is_quiet; // the target's triggers and foreign keys do not act
     bool in_transaction;
     bool is_trying; // a run that is refused as sets is not applied row by row

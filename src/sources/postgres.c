@@ -22,6 +22,8 @@
 #include "base/clock.h"
 #include "pipeline/merge.h"
 
+enum { LOCK_TIMEOUT_MS = 2000 };
+
 // What the batches that are filled, queued and written take at the most, with the program itself.
 #define DATA_ON_ITS_WAY ((int64_t)40 << 20)
 
@@ -197,9 +199,13 @@ static Status postgres_open(Source *source, Error *err)
         return error_hint(err, "PostgreSQL 14 or later is needed.");
     }
     postgres_choose_names(postgres);
-    // A look at the catalogs may have to wait for somebody's ALTER TABLE. The stream must not.
+    // A look at the catalogs may have to wait for somebody's ALTER TABLE. The stream must not, and
+    // a lock is no silence.
     PgWait wait = postgres_wait(postgres);
-    if (pg_run(postgres->sql, &wait, "SET lock_timeout = '2s'", err) != STATUS_OK) {
+    char sql[64];
+    (void)snprintf(sql, sizeof(sql), "SET lock_timeout = %d",
+                   (int)MIN(postgres->receive_timeout_ms / 2, (int64_t)LOCK_TIMEOUT_MS));
+    if (pg_run(postgres->sql, &wait, sql, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     leave_mark(postgres);

@@ -6,6 +6,7 @@
 #include "base/limits.h"
 #include "base/map.h"
 #include "pg/catalog.h"
+#include "pg/probe.h"
 #include "pg/replication.h"
 #include "pipeline/source.h"
 #include "sources/postgres_spill.h"

@@ -23,7 +23,8 @@ struct Snapshot {
 struct CopyReader {
     Postgres *postgres;
     const Snapshot *snapshot;
-    PGconn *conn; // NULL: nothing has been read yet
+    PGconn *conn;  // NULL: nothing has been read yet
+    PgProbe probe; // of conn
     Cancel *cancel;
     CopyForm form;
     bool has_header; // of COPY BINARY: it has been taken off
@@ -307,10 +308,14 @@ static Status build_copy(CopyReader *reader, const PgWait *wait, Buf *sql, Error
 
 static Status start_copy(CopyReader *reader, Error *err)
 {
-    PgWait wait = {.cancel = reader->cancel};
-    if (postgres_connect(reader->postgres, false, &reader->conn, err) != STATUS_OK) {
+    Postgres *postgres = reader->postgres;
+    PgWait wait = {.cancel = reader->cancel, .patience_ms = postgres->receive_timeout_ms};
+    if (postgres_connect(postgres, false, &reader->conn, err) != STATUS_OK ||
+        pg_probe_init(&reader->probe, reader->conn, postgres->url, postgres->receive_timeout_ms,
+                      &wait, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
+    wait = (PgWait){.cancel = reader->cancel, .probe = &reader->probe};
     CLEANUP(buf_done) Buf sql;
     buf_init(&sql, 1 << 20);
     buf_cstr(&sql, PG_BEGIN_SNAPSHOT "; SET TRANSACTION SNAPSHOT ");
@@ -406,7 +411,7 @@ static Status finish(CopyReader *reader, Error *err)
 // The next row as the server sends it, one message each; *ret NULL at the end. To be freed.
 static Status next_row(CopyReader *reader, char **ret, int *ret_len, Error *err)
 {
-    PgWait wait = {.cancel = reader->cancel};
+    PgWait wait = {.cancel = reader->cancel, .probe = &reader->probe};
     *ret = NULL;
     *ret_len = 0;
     while (!reader->is_done) {

@@ -9,6 +9,7 @@ import pytest
 from harness.load import TABLES, load
 from harness.proxy import BOTH, DOWN, REPLICATION, SQL, UP
 from harness.wait import wait_for
+from test_servers import locked
 
 pytestmark = [pytest.mark.fault,
               pytest.mark.skipif(shutil.which("pgbench") is None, reason="pgbench is not installed")]
@@ -144,6 +145,56 @@ def test_a_source_that_is_silent(pipeline, near, kind, ways):
     assert timeout * 0.7 < took < timeout + 1.5, f"noticed after {took:.1f} s"
     near.heal()
     pipeline.settle(process)
+    assert process.stop().code == 0
+    pipeline.check()
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_a_source_that_is_silent_in_a_copy(pipeline, near):
+    """A copy may wait for its rows as long as it likes, but not when the server has nothing left to do."""
+    source = pipeline.source
+    source.sql("CREATE TABLE t AS SELECT g AS id, repeat(md5(g::text), 20) AS v FROM generate_series(1, 4000) g")
+    source.url += "?receive_timeout=1s"
+    near.worsen((DOWN,), SQL, rate=200e3)
+    process = pipeline.start()
+    wait_for(lambda: source.one("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'COPY %%'"),
+             30, "it copies", 0.01)
+    near.lose((DOWN,), SQL)
+    began = time.monotonic()
+    process.expect("retrying", 10)
+    assert "silent" in process.logs() and time.monotonic() - began < 4, process.logs()
+    near.heal()
+    pipeline.settle(process)
+    assert process.stop().code == 0
+    pipeline.check()
+
+
+@pytest.mark.parametrize("sink", ["postgres"])
+@pytest.mark.parametrize("ways", [BOTH, (UP,), (DOWN,)], ids=["both", "up", "down"])
+def test_a_target_that_is_silent(pipeline, far, ways):
+    """Those that come anew are answered: they are asked whether the server waits for us. A lock is waited for."""
+    source, timeout = pipeline.source, 1
+    source.sql("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+    process = pipeline.start(query={"receive_timeout": f"{timeout}s"})
+    pipeline.settle(process)
+    with locked(pipeline.target):
+        source.sql("INSERT INTO t VALUES (2)")
+        until = time.monotonic() + 3 * timeout
+
+        def is_patient():
+            process.must_live()
+            assert "retrying" not in process.logs(), "a lock is no silence"
+            return time.monotonic() > until
+        wait_for(is_patient, 10)
+    pipeline.settle(process)
+    began = time.monotonic()
+    far.lose(ways)
+    source.sql("INSERT INTO t VALUES (3)")
+    process.expect("retrying", 10 * timeout)
+    assert time.monotonic() - began < 2 * timeout + 2, process.logs()
+    assert "silent" in process.logs(), process.logs()
+    pipeline.settle(process, 20)
+    assert process.logs().count("retrying") == 1, process.logs()
     assert process.stop().code == 0
     pipeline.check()
 

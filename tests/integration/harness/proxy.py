@@ -141,6 +141,15 @@ class Proxy:
         """Half-open: bytes are accepted, nothing comes back, nobody says that it is over."""
         self.worsen(ways, kind, is_silent=True)
 
+    def lose(self, ways=BOTH, kind=ANY):
+        """The same, for the connections that are there only."""
+        def do():
+            for link in self._of(kind):
+                for flow in link.flows:
+                    if flow.way in ways:
+                        flow.weather.is_silent = True
+        self._call(do)
+
     def refuse(self, is_refused=True):
         """New connections are accepted by the kernel, and reset."""
         self._call(lambda: setattr(self, "is_closed_for_new", is_refused))
