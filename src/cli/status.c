@@ -203,26 +203,8 @@ static bool is_same(const StatusRow *row, Str pipeline, Str route)
            str_equal(row->values[STATUS_ROUTE], route);
 }
 
-static bool has_row(const StatusRows *rows, Str pipeline, Str route)
-{
-    for (size_t i = 0; i < rows->count; i++) {
-        if (is_same(&rows->items[i], pipeline, route)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void add_row(StatusRows *rows, const StatusRow *row)
-{
-    if (rows->count < PLACES_MAX &&
-        !has_row(rows, row->values[STATUS_PIPELINE], row->values[STATUS_ROUTE])) {
-        rows->items[rows->count++] = *row;
-    }
-}
-
-// Of several routes in one process each socket tells all; only what belongs to the place counts.
-static bool is_wanted(const StatusPlace *place, const StatusRow *row, Arena *arena)
+// A process tells of all its routes on each of its sockets.
+static bool is_of_place(const StatusPlace *place, const StatusRow *row, Arena *arena)
 {
     Str pipeline = row->values[STATUS_PIPELINE];
     Str route = row->values[STATUS_ROUTE];
@@ -257,8 +239,18 @@ static Str last_part(const char *directory)
     return str_from(slash == NULL ? directory : slash + 1);
 }
 
+static StatusRow row_of_place(const StatusPlace *place, Str state)
+{
+    StatusRow row = {0};
+    row.values[STATUS_PIPELINE] =
+        place->pipeline.ptr != NULL ? place->pipeline : last_part(place->directory);
+    row.values[STATUS_ROUTE] = place->route.ptr != NULL ? place->route : STR("");
+    row.values[STATUS_STATE] = state;
+    return row;
+}
+
 // It does not run: how far it was then is all that is known.
-static void add_kept(const StatusPlace *place, Arena *arena, StatusRows *rows)
+static StatusRow kept_row(const StatusPlace *place, Arena *arena)
 {
     CLEANUP(buf_done) Buf text;
     buf_init(&text, STATUS_BYTES_MAX);
@@ -267,62 +259,66 @@ static void add_kept(const StatusPlace *place, Arena *arena, StatusRows *rows)
     Error ignored = {0};
     bool is_known = read_kept(path, &text) == STATUS_OK &&
                     status_read_text(buf_view(&text), arena, &kept, &ignored) == STATUS_OK &&
-                    kept.count == 1;
-    StatusRow row = {0};
-    if (is_known && is_wanted(place, &kept.items[0], arena)) {
-        row = kept.items[0];
-    } else {
-        row.values[STATUS_PIPELINE] =
-            place->pipeline.ptr != NULL ? place->pipeline : last_part(place->directory);
-        row.values[STATUS_ROUTE] = place->route.ptr != NULL ? place->route : STR("");
-    }
+                    kept.count == 1 && is_of_place(place, &kept.items[0], arena);
+    StatusRow row = is_known ? kept.items[0] : row_of_place(place, STR(""));
     status_row_stopped(&row);
     if (!exists(str_from(place->directory), arena)) {
         row.values[STATUS_STATE] = STR("never started");
     }
-    add_row(rows, &row);
+    return row;
 }
 
-// *ret_answers: it runs.
-static void ask(const StatusPlace *place, Arena *arena, StatusRows *rows, bool *ret_answers)
+// What was found of each place.
+typedef struct Answer {
+    bool is_known;
+    StatusRow row;
+} Answer;
+
+static void take_answer(const Places *places, const StatusRow *row, Arena *arena, Answer *answers)
 {
+    for (size_t i = 0; i < places->count; i++) {
+        if (!answers[i].is_known && is_of_place(&places->items[i], row, arena)) {
+            answers[i] = (Answer){true, *row};
+            return;
+        }
+    }
+}
+
+static void ask(const Places *places, size_t at, Arena *arena, Answer *answers)
+{
+    const StatusPlace *place = &places->items[at];
     CLEANUP(buf_done) Buf text;
     buf_init(&text, STATUS_BYTES_MAX);
     StatusRows told = {0};
     Error failure = {0};
+    bool listens;
     Status status =
-        http_ask_local(place->directory, SERVE_SOCKET, "/status.tsv", ret_answers, &text, &failure);
-    if (!*ret_answers) {
-        return;
-    }
-    if (status == STATUS_OK) {
+        http_ask_local(place->directory, SERVE_SOCKET, "/status.tsv", &listens, &text, &failure);
+    if (status == STATUS_OK && listens) {
         status = status_read_text(buf_view(&text), arena, &told, &failure);
     }
-    for (size_t i = 0; status == STATUS_OK && i < told.count; i++) {
-        if (is_wanted(place, &told.items[i], arena)) {
-            add_row(rows, &told.items[i]);
-        }
-    }
     if (status != STATUS_OK) {
-        StatusRow row = {0};
-        row.values[STATUS_PIPELINE] =
-            place->pipeline.ptr != NULL ? place->pipeline : last_part(place->directory);
-        row.values[STATUS_ROUTE] = place->route.ptr != NULL ? place->route : STR("");
-        row.values[STATUS_STATE] = STR("no answer");
-        row.values[STATUS_LAST_ERROR] = str_copy(arena, str_from(failure.message));
-        add_row(rows, &row);
+        answers[at] = (Answer){true, row_of_place(place, STR("no answer"))};
+        answers[at].row.values[STATUS_LAST_ERROR] = str_copy(arena, str_from(failure.message));
+        return;
+    }
+    for (size_t i = 0; i < told.count; i++) {
+        take_answer(places, &told.items[i], arena, answers);
     }
 }
 
 static StatusRows gather(const Places *places, Arena *arena)
 {
+    Answer *answers = ARENA_ARRAY(arena, Answer, places->count + 1);
+    for (size_t i = 0; i < places->count; i++) {
+        if (!answers[i].is_known) {
+            ask(places, i, arena, answers);
+        }
+    }
     StatusRows rows = {.items = ARENA_ARRAY(arena, StatusRow, places->count + 1)};
     for (size_t i = 0; i < places->count; i++) {
-        bool answers;
-        ask(&places->items[i], arena, &rows, &answers);
-        if (!answers) {
-            add_kept(&places->items[i], arena, &rows);
-        }
+        rows.items[rows.count++] =
+            answers[i].is_known ? answers[i].row : kept_row(&places->items[i], arena);
     }
     return rows;
 }

@@ -127,13 +127,13 @@ static void keep_row(const Place *place, const StatusRow *row)
     arena_done(&scratch);
 }
 
-// Only where our socket is: the directory is ours.
+// Only where the directory is, or just was, ours.
 static void keep_rows(Serving *serving)
 {
     Arena scratch = {0};
     StatusRows rows = status_rows(serving->monitor, &scratch);
     for (size_t i = 0; i < serving->place_count; i++) {
-        if (serving->places[i].socket != NULL) {
+        if (runner_had_state(serving->places[i].watched->runner)) {
             keep_row(&serving->places[i], &rows.items[i]);
         }
     }

@@ -146,7 +146,8 @@ static void put_copy(const Maker *maker, const RouteView *route)
 
 static void put_runner(const Maker *maker, const RunnerStats *stats)
 {
-    put_text(maker, STATUS_STATE, str_from(runner_phase_name(stats->phase)));
+    put_text(maker, STATUS_STATE,
+             str_from(stats->has_failed ? "failed" : runner_phase_name(stats->phase)));
     put_number(maker, STATUS_RETRIES, stats->retries);
     if (stats->phase == PHASE_RETRYING) {
         put_seconds(maker, STATUS_RETRY_IN_SECONDS, stats->retry_in_ms * 1000);

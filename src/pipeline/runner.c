@@ -399,6 +399,11 @@ bool runner_has_state(Runner *runner)
     return atomic_load(&runner->has_states);
 }
 
+bool runner_had_state(Runner *runner)
+{
+    return atomic_load(&runner->had_states);
+}
+
 void runner_route_stats(Runner *runner, size_t route, RouteStats *ret)
 {
     assert(route < runner->branch_count);
@@ -471,6 +476,7 @@ void runner_stats(Runner *runner, RunnerStats *ret)
     ret->head = MAX((Lsn)atomic_load(&runner->head), timeline_end(&runner->heads));
     ret->confirmed = runner->core.confirmed.lsn;
     ret->retries = runner->core.restarts;
+    ret->has_failed = runner->core.state == CORE_DONE && !core_succeeded(&runner->core);
     if (runner->core.state == CORE_WAITING) {
         ret->retry_in_ms = MAX(runner->core.retry_at_ms - clock_monotonic_ms(), (int64_t)0);
     }

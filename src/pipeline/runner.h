@@ -110,6 +110,7 @@ typedef struct RunnerStats {
     int64_t lag_ms;      // age of the oldest change that is not durable; 0 when caught up
     int64_t retries;     // restarts after a transient error
     int64_t retry_in_ms; // in PHASE_RETRYING
+    bool has_failed;     // in PHASE_DONE: `last_error` says why
     bool is_full;        // what was received waits for room in front of a route
     char last_error[512];
 } RunnerStats;
@@ -183,6 +184,9 @@ void runner_ladder(Runner *runner, size_t route, Runner *filler, Ladder *ret);
 
 /** Its state directories are there, and locked for it. Thread: any. */
 bool runner_has_state(Runner *runner);
+
+/** They were at some time. Thread: any. */
+bool runner_had_state(Runner *runner);
 
 /** What the source saw last. False: nothing yet, or it does not look. Thread: any. */
 bool runner_sight(Runner *runner, SourceSight *ret);

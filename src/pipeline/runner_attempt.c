@@ -105,7 +105,8 @@ static Status open_states(Runner *runner, Error *err)
                                     runner->pipeline->on_error == ON_ERROR_DEAD_LETTER);
         }
     }
-    runner->has_states = true;
+    atomic_store(&runner->has_states, true);
+    atomic_store(&runner->had_states, true);
     return STATUS_OK;
 }
 

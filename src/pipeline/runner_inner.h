@@ -55,6 +55,7 @@ struct Runner {
     pthread_t source_thread;
     bool threads_run;
     atomic_bool has_states;
+    atomic_bool had_states;
     bool has_begun; // this run was the first start of a route
     bool is_whole;  // of the source thread: the last batch ended a transaction
     Position until;

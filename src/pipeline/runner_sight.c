@@ -30,13 +30,17 @@ bool runner_sight(Runner *runner, SourceSight *ret)
     return ret->seen_us != 0;
 }
 
-// A message outside of transactions has no time of its own: it was written just now.
+// When the first of them was committed. A message outside of transactions, and a table that is
+// told, have no time of their own: they are of just now.
 void runner_note_batch(Runner *runner, const Batch *batch)
 {
     if (batch->count == 0) {
         return;
     }
-    int64_t at_us = batch->changes[0].transaction->commit_time_us;
+    int64_t at_us = 0;
+    for (size_t i = 0; i < batch->count && at_us == 0; i++) {
+        at_us = batch->changes[i].transaction->commit_time_us;
+    }
     (void)pthread_mutex_lock(&runner->lock);
     timeline_add(&runner->changes, batch->end.lsn,
                  at_us != 0 ? at_us : source_clock_us(&runner->sight));

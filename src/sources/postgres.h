@@ -69,9 +69,9 @@ typedef struct PostgresWatch {
     struct Postgres *postgres;
     pthread_t thread;
     bool is_running;
-    Cancel cancel; // of the thread's statements, and of the thread
-    PGconn *conn;  // of the thread; NULL: not connected
-    bool has_complained;
+    Cancel cancel;             // of the thread's statements, and of the thread
+    PGconn *conn;              // of the thread; NULL: not connected
+    int failures;              // in a row
     int64_t beat_ms;           // the last heartbeat
     atomic_uint_fast64_t head; // Lsn: end of the WAL when it was last looked at
 } PostgresWatch;

@@ -2,13 +2,13 @@
 // walsender has sent, what time it is there, what the slot holds. And a heartbeat. A connection and
 // a thread of its own, so that it goes on while the stream is held up, and never holds it up.
 //
-// Nothing depends on it. When it fails it is said once, and tried again.
+// Nothing depends on it. When it fails again and again it is said once, and tried on.
 #include <poll.h>
 
 #include "base/clock.h"
 #include "sources/postgres.h"
 
-enum { LOOK_MS = 2000 };
+enum { LOOK_MS = 2000, FAILURES_TO_SAY = 3 };
 
 static const char look_query[] =
     "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
@@ -117,10 +117,11 @@ static Status connect_once(PostgresWatch *watch, Error *err)
     return status;
 }
 
+// A server that is gone for all is said by the stream, and this look ends with it.
 static void say_once(PostgresWatch *watch, const Error *err)
 {
-    if (!watch->has_complained && !cancel_is_set(&watch->cancel)) {
-        watch->has_complained = true;
+    watch->failures++;
+    if (watch->failures == FAILURES_TO_SAY && !cancel_is_set(&watch->cancel)) {
         notice_tell(&watch->postgres->base.context.notice,
                     "how far the server is cannot be looked at for now: %s", err->message);
     }
@@ -133,7 +134,7 @@ static void *watch_main(void *argument)
         Error err = {0};
         if (connect_once(watch, &err) == STATUS_OK && look(watch, &err) == STATUS_OK &&
             beat(watch, clock_monotonic_ms(), &err) == STATUS_OK) {
-            watch->has_complained = false;
+            watch->failures = 0;
         } else {
             pg_close(&watch->conn);
             say_once(watch, &err);

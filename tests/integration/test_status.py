@@ -162,6 +162,32 @@ def test_a_disk_buffer(make_hub):
 
 
 @pytest.mark.parametrize("sink", ["sqlite"])
+def test_after_a_short_run(pipeline):
+    """However short it was, it has left word."""
+    pipeline.source.sql(SHOP)
+    for _ in range(2):
+        pipeline.drain("--name", "shop")
+        row = only(pipeline.weir, "shop")
+        assert row["state"] == "not running" and row["durable_lsn"] and row["sink"].startswith("sqlite:")
+
+
+def test_one_of_several_has_failed(weir, source, tmp_path):
+    """The others run; it is said of the one why it does not."""
+    source.sql(SHOP)
+    (weir.folder / "weir.yml").write_text(
+        f"connections:\n  shop: {{ type: postgres, url: '{source.url}' }}\n  nothing: {{ type: 'null' }}\n"
+        "pipelines:\n  good: { from: { connection: shop }, to: { connection: nothing } }\n"
+        "  bad: { from: { connection: shop, tables: [nowhere.nothing] }, to: { connection: nothing } }\n")
+    process = weir.start("run")
+    process.expect("failed")
+    wait_for(lambda: has_socket(weir, "good"), 20, "it has a socket")
+    rows = {row["pipeline"]: row for row in json.loads(weir.run("status", "--format", "json").out)}
+    assert rows["good"]["state"] in ("starting", "copying", "streaming")
+    assert rows["bad"]["state"] == "failed" and "nowhere" in rows["bad"]["last_error"]
+    process.stop()
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
 def test_shown_again_every_second(pipeline):
     pipeline.source.sql(SHOP)
     process = pipeline.start("--name", "shop")
