@@ -15,8 +15,8 @@ Status pg_probe_init(PgProbe *probe, PGconn *conn, Str url, int64_t after_ms, co
         return error_set(err, ERROR_DATA, "the server does not know our session");
     }
     *probe = (PgProbe){.url = url, .after_ms = after_ms};
-    (void)snprintf(probe->pid, sizeof(probe->pid), "%s", PQgetvalue(result, 0, 0));
-    (void)snprintf(probe->started, sizeof(probe->started), "%s", PQgetvalue(result, 0, 1));
+    (void)snprintf(probe->pid, sizeof(probe->pid), "%s", pg_value(result, 0, 0));
+    (void)snprintf(probe->started, sizeof(probe->started), "%s", pg_value(result, 0, 1));
     return STATUS_OK;
 }
 
