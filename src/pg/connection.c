@@ -616,10 +616,12 @@ Status pg_begin_snapshot(PGconn *conn, const PgWait *wait, bool *ret_is_begun, E
 
 Status pg_end_snapshot(PGconn *conn, const PgWait *wait, bool is_begun, bool is_read, Error *err)
 {
-    if (!is_begun) {
-        return STATUS_OK;
+    PGTransactionStatusType state = PQtransactionStatus(conn);
+    bool is_of_use = state == PQTRANS_INTRANS || state == PQTRANS_INERROR;
+    if (!is_begun || !is_of_use) {
+        return STATUS_OK; // a connection that is lost, or waits for an answer, is given up
     }
-    Error ignored; // a connection that is lost fails its next statement, too
+    Error ignored;
     return is_read ? pg_run(conn, wait, "COMMIT", err) : pg_run(conn, wait, "ROLLBACK", &ignored);
 }
 
