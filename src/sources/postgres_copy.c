@@ -306,6 +306,19 @@ static Status build_copy(CopyReader *reader, const PgWait *wait, Buf *sql, Error
     return buf_check(sql, "a COPY statement", err);
 }
 
+// A snapshot ends with the connection that exported it: invalid_parameter_value before version 17,
+// undefined_object since. LOCK TABLE, which comes with it, knows neither.
+static Status no_snapshot(Error *err)
+{
+    bool is_gone =
+        err != NULL && (strcmp(err->sqlstate, "22023") == 0 || strcmp(err->sqlstate, "42704") == 0);
+    if (is_gone) {
+        err->kind = ERROR_TRANSIENT;
+        return error_wrap(err, "the connection that held the snapshot is gone");
+    }
+    return STATUS_FAIL;
+}
+
 static Status start_copy(CopyReader *reader, Error *err)
 {
     Postgres *postgres = reader->postgres;
@@ -325,7 +338,7 @@ static Status start_copy(CopyReader *reader, Error *err)
     append_name(&sql, reader->relation);
     buf_cstr(&sql, " IN ACCESS SHARE MODE");
     if (pg_run(reader->conn, &wait, buf_cstring(&sql), err) != STATUS_OK) {
-        return STATUS_FAIL;
+        return no_snapshot(err);
     }
     buf_reset(&sql);
     if (build_copy(reader, &wait, &sql, err) != STATUS_OK) {
