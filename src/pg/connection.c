@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <linux/sockios.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/ioctl.h>
 
 #include "base/clock.h"
@@ -190,14 +191,29 @@ static Status cancelled(Error *err)
     return error_set(err, ERROR_CANCELLED, "interrupted");
 }
 
+static void *send_cancel(void *argument)
+{
+    char text[256];
+    PGcancel *request = argument;
+    (void)PQcancel(request, text, sizeof(text));
+    PQfreeCancel(request);
+    return NULL;
+}
+
+// By a thread of its own, which nobody waits for: libpq waits for the server to hang up, and one
+// that is silent never does.
 static void ask_server_to_stop(PGconn *conn)
 {
+    pthread_t thread;
     PGcancel *request = PQgetCancel(conn);
-    if (request != NULL) {
-        char text[256];
-        (void)PQcancel(request, text, sizeof(text));
-        PQfreeCancel(request);
+    if (request == NULL) {
+        return;
     }
+    if (pthread_create(&thread, NULL, send_cancel, request) != 0) {
+        PQfreeCancel(request);
+        return;
+    }
+    (void)pthread_detach(thread);
 }
 
 // Wait for @events on the connection's socket; STATUS_AGAIN when @until_ms (0: never) has passed.
