@@ -249,6 +249,15 @@ static void note_slot(const StatusRow *row, Arena *arena)
     printf("\n");
 }
 
+static void note_dead_letters(const StatusRow *row, Arena *arena)
+{
+    if (number(row, STATUS_DEAD_LETTERS) > 0) {
+        begin_note(row);
+        printf("%" STR_FMT " changes were refused, or wait behind one: weir dead list\n",
+               STR_ARG(count(row, STATUS_DEAD_LETTERS, arena)));
+    }
+}
+
 static void note_end(const StatusRow *row)
 {
     int64_t at_us;
@@ -275,6 +284,7 @@ void status_table_print(const StatusRows *rows)
         note_error(row, &arena);
         note_stall(row, &arena);
         note_slot(row, &arena);
+        note_dead_letters(row, &arena);
         note_copy(row, &arena);
         note_buffer(row, &arena);
     }

@@ -54,6 +54,7 @@ static const struct {
     [STATUS_RETRIES] = {"retries", false},
     [STATUS_RETRY_IN_SECONDS] = {"retry_in_seconds", false},
     [STATUS_LAST_ERROR] = {"last_error", true},
+    [STATUS_DEAD_LETTERS] = {"dead_letters", false},
     [STATUS_BUFFER_BYTES] = {"buffer_bytes", false},
     [STATUS_BACKLOG_BYTES] = {"backlog_bytes", false},
     [STATUS_BACKLOG_SECONDS] = {"backlog_seconds", false},
@@ -212,6 +213,7 @@ static void make_row(const WatchedView *view, size_t at, Arena *arena, StatusRow
     put_number(&maker, STATUS_CHANGES, route->stats.changes);
     put_number(&maker, STATUS_TRANSACTIONS, route->stats.transactions);
     put_number(&maker, STATUS_BYTES, route->stats.bytes);
+    put_number(&maker, STATUS_DEAD_LETTERS, route->stats.dead_letters);
     put_rate(&maker, STATUS_CHANGES_PER_SECOND, &route->changes);
     put_rate(&maker, STATUS_BYTES_PER_SECOND, &route->bytes);
     put_copy(&maker, route);

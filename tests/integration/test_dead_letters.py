@@ -141,6 +141,7 @@ def test_while_the_pipeline_runs(letters):
     letters.sql("INSERT INTO t VALUES (10, 'a')")
     process.expect("is set aside")
     wait_for(lambda: count_of_metrics(port) == 1, 20, lambda: process.logs()[-2000:])
+    wait_for(lambda: "shop: 1 changes were refused" in letters.pipeline.weir.run("status", "shop").out, 20, "status says so")
     letters.sql("INSERT INTO t VALUES (11, 'l')")
     letters.pipeline.settle(process)
     letters.sql("DELETE FROM t WHERE id = 1")
