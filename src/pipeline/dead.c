@@ -33,6 +33,7 @@ struct Dead {
     size_t done_count;
     size_t done_capacity;
     bool is_due;
+    Position due_at; // it is, when the target has everything up to there; 0: none
     int64_t looked_at_ms;
     // Where a refusal takes the transaction with it, what led to it comes again with the next
     // attempt, in shorter runs: from here to there, of that many changes.
@@ -186,6 +187,7 @@ Status dead_begin(Dead *dead, const Checkpoint *stored, Error *err)
         return STATUS_FAIL;
     }
     dead->is_due = dead->store != NULL;
+    dead->due_at = (Position){0};
     return load(dead, err);
 }
 
@@ -499,9 +501,11 @@ Status dead_write(Dead *dead, Sink *sink, const Change *changes, size_t count, E
 // Another try
 // ---------------------------------------------------------------------------------------------
 
-Status dead_is_due(Dead *dead, bool *ret, Error *err)
+Status dead_is_due(Dead *dead, Position durable, bool *ret, Error *err)
 {
     int64_t now = clock_monotonic_ms();
+    bool has_come = dead->due_at.lsn != LSN_NONE && position_compare(dead->due_at, durable) <= 0;
+    dead->is_due = dead->is_due || has_come;
     if (dead->store != NULL && !dead->is_due && now - dead->looked_at_ms >= LOOK_EVERY_MS) {
         dead->looked_at_ms = now;
         if (dead_store_has_changed(dead->store, &dead->is_due, err) != STATUS_OK) {
@@ -606,6 +610,11 @@ static Status try_letter(Pass *pass, const DeadLetter *letter, const Relation *t
     return begin_again(dead, NULL, 1, err);
 }
 
+static bool is_wanted(const DeadLetter *letter)
+{
+    return !letter->is_refused || letter->wants_retry;
+}
+
 static Status take_letter(Pass *pass, const DeadLetter *letter, Error *err)
 {
     Dead *dead = pass->dead;
@@ -615,8 +624,7 @@ static Status take_letter(Pass *pass, const DeadLetter *letter, Error *err)
         pass->dropped++;
         return remove_letter(dead, letter->id, err);
     }
-    bool is_wanted = !letter->is_refused || letter->wants_retry;
-    if (!is_ready || !is_wanted || is_blocked(pass, letter)) {
+    if (!is_ready || !is_wanted(letter) || is_blocked(pass, letter)) {
         block(pass, letter);
         return STATUS_OK;
     }
@@ -629,15 +637,18 @@ static Status take_letters(Pass *pass, Error *err)
     if (dead_store_list(pass->dead->store, &pass->arena, &letters, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    for (size_t i = 0; i < letters.count; i++) {
-        // Behind it, the stream itself is going to come to them.
-        if (position_compare(letters.items[i].position, pass->durable) > 0) {
-            break;
-        }
-        if (take_letter(pass, &letters.items[i], err) != STATUS_OK) {
+    size_t at = 0;
+    for (; at < letters.count && position_compare(letters.items[at].position, pass->durable) <= 0;
+         at++) {
+        if (take_letter(pass, &letters.items[at], err) != STATUS_OK) {
             return STATUS_FAIL;
         }
     }
+    // An attempt that failed has left these. The stream comes to them again, and leaves them be.
+    while (at < letters.count && !is_wanted(&letters.items[at])) {
+        at++;
+    }
+    pass->dead->due_at = at < letters.count ? letters.items[at].position : (Position){0};
     return STATUS_OK;
 }
 

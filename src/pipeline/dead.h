@@ -38,8 +38,9 @@ MUST_CHECK Status dead_begin(Dead *dead, const Checkpoint *stored, Error *err);
 MUST_CHECK Status dead_write(Dead *dead, Sink *sink, const Change *changes, size_t count,
                              Error *err);
 
-/** Whether dead_retry() has something to do. Looks at the store now and then. */
-MUST_CHECK Status dead_is_due(Dead *dead, bool *ret, Error *err);
+/** Whether dead_retry() has something to do, with the same @durable. Looks at the store now and
+ *  then. */
+MUST_CHECK Status dead_is_due(Dead *dead, Position durable, bool *ret, Error *err);
 
 /** Tables may have been copied: what was set aside of them may be in the copy. */
 void dead_recheck(Dead *dead);

@@ -875,7 +875,7 @@ Status route_retry_dead(Route *route, Error *err)
     if (dead == NULL || route->durable.lsn == LSN_NONE) {
         return STATUS_OK;
     }
-    if (dead_is_due(dead, &is_due, err) != STATUS_OK) {
+    if (dead_is_due(dead, route->durable, &is_due, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (!is_due) {
