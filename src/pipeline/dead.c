@@ -29,9 +29,10 @@ struct Dead {
     Map positions;    // position -> what is not NULL
     int64_t count;
     Arena scratch; // of one question
-    int64_t *done; // written since the last commit
+    int64_t *done; // written, or void, since the last commit
     size_t done_count;
     size_t done_capacity;
+    Map is_done; // id -> what is not NULL
     bool is_due;
     Position due_at; // it is, when the target has everything up to there; 0: none
     int64_t looked_at_ms;
@@ -70,6 +71,7 @@ void dead_free(Dead *dead)
     map_done(&dead->tables);
     map_done(&dead->keys);
     map_done(&dead->positions);
+    map_done(&dead->is_done);
     arena_done(&dead->arena);
     arena_done(&dead->scratch);
     mem_free(dead->done);
@@ -139,7 +141,9 @@ static Status load(Dead *dead, Error *err)
     DeadLetters letters;
     Status status = dead_store_list(dead->store, &scratch, &letters, err);
     for (size_t i = 0; status == STATUS_OK && i < letters.count; i++) {
-        know(dead, &letters.items[i]);
+        if (map_get_u64(&dead->is_done, (uint64_t)letters.items[i].id) == NULL) {
+            know(dead, &letters.items[i]);
+        }
     }
     arena_done(&scratch);
     return status;
@@ -148,6 +152,22 @@ static Status load(Dead *dead, Error *err)
 // ---------------------------------------------------------------------------------------------
 // Letters that were written
 // ---------------------------------------------------------------------------------------------
+
+static void note_done(Dead *dead, int64_t id)
+{
+    if (dead->done_count == dead->done_capacity) {
+        dead->done_capacity = MAX(dead->done_capacity * 2, (size_t)64);
+        dead->done = mem_resize(dead->done, dead->done_capacity * sizeof(*dead->done));
+    }
+    dead->done[dead->done_count++] = id;
+    (void)map_put_u64(&dead->is_done, (uint64_t)id, dead);
+}
+
+static void forget_done(Dead *dead)
+{
+    dead->done_count = 0;
+    map_reset(&dead->is_done);
+}
 
 static Status remove_letter(Dead *dead, int64_t id, Error *err)
 {
@@ -177,7 +197,7 @@ static Status remove_stored(Dead *dead, Str ids, Error *err)
 Status dead_begin(Dead *dead, const Checkpoint *stored, Error *err)
 {
     dead_store_close(dead->store);
-    dead->done_count = 0;
+    forget_done(dead);
     if (dead_store_open(dead->directory, false, &dead->store, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
@@ -219,8 +239,8 @@ Status dead_committed(Dead *dead, Error *err)
             return STATUS_FAIL;
         }
     }
-    dead->done_count = 0;
-    return dead_store_save(dead->store, err) == STATUS_OK ? load(dead, err) : STATUS_FAIL;
+    forget_done(dead);
+    return dead_store_save(dead->store, err);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -269,7 +289,7 @@ static Concern concern(Dead *dead, const Change *change)
 
 static Status check_room(const Dead *dead, const Change *change, Error *err)
 {
-    if (dead_count(dead) < LIMIT_DEAD_LETTERS) {
+    if (dead_count(dead) + (int64_t)dead->done_count < LIMIT_DEAD_LETTERS) {
         return STATUS_OK;
     }
     error_set(err, ERROR_DATA,
@@ -333,6 +353,7 @@ static void tell(const Sink *sink, const Change *change, const Error *why)
 // Truncated tables
 // ---------------------------------------------------------------------------------------------
 
+// With the truncate: when it has to come again, what waits behind them has to wait again.
 static Status void_letters(Dead *dead, const Sink *sink, const Change *truncate, Error *err)
 {
     uint32_t oid = truncate->relation->oid;
@@ -342,9 +363,9 @@ static Status void_letters(Dead *dead, const Sink *sink, const Change *truncate,
     Status status = dead_store_list(dead->store, &scratch, &letters, err);
     for (size_t i = 0; status == STATUS_OK && i < letters.count; i++) {
         const DeadLetter *letter = &letters.items[i];
-        if (letter->oid == oid &&
+        if (letter->oid == oid && map_get_u64(&dead->is_done, (uint64_t)letter->id) == NULL &&
             position_compare(letter->position, change_position(truncate)) < 0) {
-            status = remove_letter(dead, letter->id, err);
+            note_done(dead, letter->id);
             count++;
         }
     }
@@ -541,15 +562,6 @@ static void block(Pass *pass, const DeadLetter *letter)
     if (letter->new_key.len > 0) {
         (void)map_put(&pass->blocked, full_key(letter->oid, letter->new_key, &pass->arena), pass);
     }
-}
-
-static void note_done(Dead *dead, int64_t id)
-{
-    if (dead->done_count == dead->done_capacity) {
-        dead->done_capacity = MAX(dead->done_capacity * 2, (size_t)64);
-        dead->done = mem_resize(dead->done, dead->done_capacity * sizeof(*dead->done));
-    }
-    dead->done[dead->done_count++] = id;
 }
 
 static Status write_change(Pass *pass, const Relation *target, const Change *change,
