@@ -576,18 +576,12 @@ static Status write_change(Pass *pass, const Relation *target, const Change *cha
     return ops->try_write(pass->sink, &now, 1, ret_is_intact, refused);
 }
 
-static Status write_letter(Pass *pass, int64_t id, const Relation *target, bool *ret_is_intact,
-                           Error *refused)
+static Status write_letter(Pass *pass, const DeadLetter *letter, const Relation *target,
+                           bool *ret_is_intact, Error *refused)
 {
-    DeadLetter letter;
-    bool is_there;
-    if (dead_store_get(pass->dead->store, id, &pass->arena, &letter, &is_there, refused) !=
-        STATUS_OK) {
-        return STATUS_FAIL;
-    }
     Unpacker unpacker = {0};
     Batch *batch = batch_new();
-    Status status = dead_unpack(letter.record, &unpacker, batch, refused);
+    Status status = dead_unpack(letter->record, &unpacker, batch, refused);
     if (status == STATUS_OK) {
         status = write_change(pass, target, &batch->changes[0], ret_is_intact, refused);
     }
@@ -596,12 +590,21 @@ static Status write_letter(Pass *pass, int64_t id, const Relation *target, bool 
     return status;
 }
 
-static Status try_letter(Pass *pass, const DeadLetter *letter, const Relation *target, Error *err)
+static Status try_letter(Pass *pass, const DeadLetter *listed, const Relation *target, Error *err)
 {
     Dead *dead = pass->dead;
+    DeadLetter kept;
+    const DeadLetter *letter = &kept;
+    bool is_there;
+    if (dead_store_get(dead->store, listed->id, &pass->arena, &kept, &is_there, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (!is_there) {
+        return STATUS_OK; // dropped by hand since it was listed
+    }
     Error refused = {0};
     bool is_intact = false;
-    if (write_letter(pass, letter->id, target, &is_intact, &refused) == STATUS_OK) {
+    if (write_letter(pass, letter, target, &is_intact, &refused) == STATUS_OK) {
         note_done(dead, letter->id);
         return STATUS_OK;
     }
