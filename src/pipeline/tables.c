@@ -11,7 +11,12 @@
 #include "base/limits.h"
 #include "pg/copy_text.h"
 
-enum { FORMAT_VERSION = 1, TABLE_FIELDS = 13, COLUMN_FIELDS = 11 };
+enum {
+    FORMAT_VERSION = 1,
+    TABLE_FIELDS = 13,
+    COLUMN_FIELDS = 11, // and one more when it has a missing value
+    MISSING_MAX = 4096, // bytes of one that is kept
+};
 
 static const char *const state_names[] = {"pending", "copying", "ready"};
 
@@ -190,6 +195,11 @@ static void save_column(Buf *out, const Column *column)
     number(out, column->kind);
     number(out, column->is_identity);
     buf_int64(out, column->not_null);
+    Str missing = column->missing_value;
+    if (missing.ptr != NULL && missing.len <= MISSING_MAX) {
+        buf_char(out, '\t');
+        copy_text_encode(out, missing);
+    }
 }
 
 static void save_relation(Buf *out, const Relation *relation)
@@ -226,7 +236,7 @@ void table_save(Table *table, Checkpoint *changed)
     buf_printf(&out, LSN_FMT "\t", LSN_ARG(table->copied_at));
     number(&out, table->oid);
     save_relation(&out, table->target);
-    // 1664 columns with names of at most 63 bytes: far below the limit.
+    // 1664 columns with names of at most 63 bytes, and MISSING_MAX: below the limit.
     assert(!out.overflowed);
 
     char key[32];
@@ -257,11 +267,22 @@ static bool get_number(Value value, int64_t min, int64_t max, int64_t *ret)
     return true;
 }
 
+static size_t count_tabs(const char *line, size_t len)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < len; i++) {
+        count += line[i] == '\t';
+    }
+    return count;
+}
+
 static bool load_column(char *line, size_t len, Column *ret)
 {
-    Value fields[COLUMN_FIELDS];
+    Value fields[COLUMN_FIELDS + 1];
     int64_t numbers[COLUMN_FIELDS] = {0};
-    if (copy_text_decode(line, len, fields, COLUMN_FIELDS, NULL) != STATUS_OK) {
+    bool has_missing = count_tabs(line, len) == COLUMN_FIELDS;
+    size_t count = COLUMN_FIELDS + (has_missing ? 1 : 0);
+    if (copy_text_decode(line, len, fields, count, NULL) != STATUS_OK) {
         return false;
     }
     bool valid = get_number(fields[1], 0, INT16_MAX, &numbers[1]) &&
@@ -288,6 +309,7 @@ static bool load_column(char *line, size_t len, Column *ret)
         .type = type_class((uint32_t)numbers[5]),
         .is_identity = numbers[9] == 1,
         .not_null = numbers[10] == 1,
+        .missing_value = has_missing ? value_str(fields[COLUMN_FIELDS]) : (Str){0},
     };
     return true;
 }

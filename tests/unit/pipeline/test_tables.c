@@ -66,6 +66,38 @@ static void a_table_comes_back(void **context)
     checkpoint_done(&checkpoint);
 }
 
+// What rows of before a column came have in it is asked for long after it came.
+static void missing_values_come_back(void **context)
+{
+    (void)context;
+    static char large[4097];
+    memset(large, 'x', sizeof(large));
+    const Str values[] = {{NULL, 0}, {"", 0}, {"\\N", 2}, {"a\tb\nc", 5}, {large, sizeof(large)}};
+    for (size_t i = 0; i < ARRAY_LEN(values); i++) {
+        Column altered[2] = {columns[0], columns[1]};
+        altered[1].missing_value = values[i];
+        Relation with = relation;
+        with.columns = altered;
+        Tables tables;
+        tables_init(&tables);
+        tables_set_target(&tables, tables_get(&tables, with.oid), &with);
+        Checkpoint checkpoint = {0};
+        tables_save(&tables, &checkpoint);
+        Tables loaded;
+        tables_init(&loaded);
+        assert_int_equal(tables_load(&loaded, &checkpoint, NULL), STATUS_OK);
+        const Relation *again = tables_find(&loaded, with.oid)->target;
+        Str missing = again->columns[1].missing_value;
+        bool is_kept = values[i].ptr != NULL && values[i].len <= 4096;
+        assert_true(relation_equal(again, &relation));
+        assert_true((missing.ptr != NULL) == is_kept);
+        assert_true(!is_kept || str_equal(missing, values[i]));
+        tables_done(&loaded);
+        tables_done(&tables);
+        checkpoint_done(&checkpoint);
+    }
+}
+
 // Its snapshot is gone with the process that copied: the copy starts again, from an emptied table.
 static void a_copy_under_way_starts_again(void **context)
 {
@@ -130,6 +162,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_table_comes_back),
+        cmocka_unit_test(missing_values_come_back),
         cmocka_unit_test(a_copy_under_way_starts_again),
         cmocka_unit_test(damage_is_refused),
     };
