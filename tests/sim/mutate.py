@@ -88,6 +88,68 @@ MUTANTS = {
     # Names
     "a table steps aside in the middle of its copy": (
         "shape.c", "if (table->state == TABLE_COPYING)", "if (false)"),
+    # Dead letters
+    "a letter is not saved before the commit": (
+        "dead.c", "buf_view(&ids));\n    }\n    return dead_store_save(dead->store, err);",
+        "buf_view(&ids));\n    }\n    return STATUS_OK;"),
+    "a letter that was written is not listed in the commit": (
+        "dead.c", "        checkpoint_set(changed, DONE_KEY, buf_view(&ids));\n", ""),
+    "listed letters are not removed after a crash": (
+        "dead.c", "remove_stored(dead, entry->value, err) != STATUS_OK", "false"),
+    "letters are removed before the commit": (
+        "dead.c", "        note_done(dead, letter->id);\n        return",
+        "        note_done(dead, letter->id);\n        return remove_letter(dead, letter->id, err);\n        return"),
+    "what waits is not set aside": (
+        "dead.c", "return waits ? CONCERN_WAITS : CONCERN_NONE;", "return CONCERN_NONE;"),
+    "a letter that is known is delivered": (
+        "dead.c", "return CONCERN_KNOWN;", "return CONCERN_NONE;"),
+    "a letter that is known becomes another one": (
+        "dead.c", "return CONCERN_KNOWN;", "return CONCERN_WAITS;"),
+    "a new key is not waited for": (
+        "dead.c", "    know_key(dead, letter->oid, letter->new_key);\n", ""),
+    "a change to a new key does not wait": (
+        "dead.c", "has_key(dead, table->oid, new_key);", "false;"),
+    "what is kept is forgotten by a restart": (
+        "dead.c", "    if (dead->store == NULL) {\n        return STATUS_OK;\n    }\n    Arena", "    if (true) {\n"
+        "        return STATUS_OK;\n    }\n    Arena"),
+    "a refusal ends the run": (
+        "dead.c", "refused.kind != ERROR_DATA || !has_row", "true || !has_row"),
+    "what was refused is taken for written": (
+        "dead.c", "at += is_refused && run > 1 ? 0 : run;", "at += run;"),
+    "a retry goes on behind a refusal": (
+        "dead.c", "    block(pass, letter);\n    Str why", "    Str why"),
+    "a retry does not look who waits": (
+        "dead.c", "|| is_blocked(pass, letter)) {", ") {"),
+    "a retry looks at the old key only": (
+        "dead.c", "(letter->new_key.len > 0 && map_get(&pass->blocked, new_key) != NULL)", "false"),
+    "a retry goes beyond the position": (
+        "dead.c", "position_compare(letters.items[at].position, pass->durable) <= 0", "true"),
+    "a retry before its position is forgotten": (
+        "dead.c", "position_compare(dead->due_at, durable) <= 0", "false"),
+    "what nobody asked for is tried again": (
+        "dead.c", "return !letter->is_refused || letter->wants_retry;", "return true;"),
+    "a letter is written although it was dropped": (
+        "dead.c", "if (!is_there) {\n        return STATUS_OK; //", "if (false) {\n        return STATUS_OK; //"),
+    "letters outlive a truncate": (
+        "dead.c", "map_get_u64(&dead->tables, changes[i].relation->oid) != NULL", "false"),
+    "letters are void before the truncate is there": (
+        "dead.c", "            note_done(dead, letter->id);\n            count",
+        "            status = remove_letter(dead, letter->id, err);\n            count"),
+    "a truncate ends letters behind it": (
+        "dead.c", "position_compare(letter->position, change_position(truncate)) < 0", "true"),
+    "letters outlive a copy": (
+        "dead.c", "letter->position.lsn < table->copied_at", "false"),
+    "letters behind a copy are dropped": (
+        "dead.c", "letter->position.lsn < table->copied_at", "table->copied_at != LSN_NONE"),
+    "a copy is no reason to look at letters": (
+        "route.c", "        dead_recheck(route->options.dead);\n", ""),
+    "a letter has the shape of its time": (
+        "dead.c", "try_write(pass->sink, &now, 1,", "try_write(pass->sink, change, 1,"),
+    "columns of a letter go by their places": (
+        "dead_letter.c", "int found = find_column(change->relation, &now->columns[i]);",
+        "int found = i < change->relation->column_count ? i : -1;"),
+    "a restart forgets defaults": (
+        "tables.c", ".missing_value = has_missing ?", ".missing_value = false ?"),
     # Ends and beginnings
     "cancel is ignored": (
         "runner.c", "    if (failed) {\n        cancel_set(&runner->cancel);\n    }\n", "    (void)failed;\n"),
@@ -131,7 +193,8 @@ def make(build, folder, name):
     if source not in compiles:  # it is included there
         source = copy = ROOT / "tests/sim/segments.c"
     compile_it = list(compiles[source])
-    compile_it.insert(1, f"-I{folder}")
+    first = next(i for i, part in enumerate(compile_it) if part.startswith("-I"))  # behind ccache, too
+    compile_it.insert(first, f"-I{folder}")
     was = compile_it[compile_it.index("-o") + 1]
     compile_it[compile_it.index("-o") + 1] = str(made)
     compile_it[compile_it.index("-c") + 1] = str(copy)

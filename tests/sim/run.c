@@ -38,8 +38,10 @@ typedef struct Plan {
     int64_t stop_at;
     uint32_t step_us; // a step takes up to
     uint32_t stall_permille;
-    uint32_t heaviest; // bytes that a batch claims to have
-    bool is_ending;    // nothing happens or fails any more
+    uint32_t heaviest;      // bytes that a batch claims to have
+    uint32_t ask_permille;  // the user looks after dead letters
+    uint32_t drop_permille; // and throws each away
+    bool is_ending;         // nothing happens or fails any more
     int64_t ends_from;
     int64_t closed_at; // step of the last row of each table
     uint32_t closes;
@@ -162,6 +164,13 @@ size_t sim_weight(void)
     return sim_below(plan.heaviest);
 }
 
+void sim_begun(const Cancel *cancel)
+{
+    if (life.poll_failed == cancel) {
+        life.poll_failed = NULL;
+    }
+}
+
 void sim_polled(void)
 {
     life.has_polled = true;
@@ -177,7 +186,6 @@ void sim_check_retry(const char *message)
 {
     sim_check(strstr(message, "fails (") == NULL || strstr(message, "fails (transient)") != NULL,
               "another attempt although %s", message);
-    life.poll_failed = NULL;
 }
 
 Status sim_error(const Cancel *cancel, const char *what, Error *err)
@@ -257,10 +265,11 @@ static void start_life(void)
         .buffer = world.has_buffer ? &life.settings : NULL,
         .until = sim_chance(700) ? UNTIL_FOREVER : UNTIL_NOW,
         .jobs = 1 + sim_below(3),
+        .on_error = plan.is_ending || sim_chance(900) ? ON_ERROR_DEAD_LETTER : ON_ERROR_STOP,
     };
     for (uint32_t i = 0; i < target_count; i++) {
         life.routes[i] = (PipelineRoute){
-            .name = names[i], .sink = sim_sink(targets[i].kind), .settings = &life.settings};
+            .name = names[i], .sink = sim_sink(&targets[i]), .settings = &life.settings};
     }
     sim_trace("--- process starts: %u routes, %s, %s%s", target_count,
               target_kind_name(targets[0].kind),
@@ -280,6 +289,7 @@ static void crash(void)
     plan.crashes--;
     plan.crash_at = step_number + 1 + sim_below(400);
     targets_crash();
+    letters_crash();
     if (world.has_buffer) {
         files_crash();
     }
@@ -319,6 +329,8 @@ static void make_plan(void)
         .step_us = speeds[sim_below(4)],
         .stall_permille = rates[sim_below(4)],
         .heaviest = weights[sim_below(4)],
+        .ask_permille = sim_below(40),
+        .drop_permille = sim_chance(300) ? 100 : 0,
     };
 }
 
@@ -335,13 +347,34 @@ static void begin_ending(void)
     plan.is_ending = true;
     plan.faults = 0;
     plan.ends_from = step_number;
+    targets_heal();
     close_world();
     task_wake(&plan);
     sim_trace("--- nothing fails any more");
 }
 
+// The user looks after dead letters. What is asked for at the end is asked for once.
+static void look_after_letters(void)
+{
+    static const uint32_t most[] = {100, 1000};
+    for (uint32_t i = 0; i < target_count; i++) {
+        Refusals *refusals = &targets[i].refusals;
+        if (!refusals->has_letters) {
+            continue;
+        }
+        if (plan.is_ending) {
+            letters_ask(i, 1000, 0);
+        } else if (sim_chance(plan.ask_permille)) {
+            refusals->salt += sim_chance(300);
+            refusals->permille = sim_chance(100) ? 0 : refusals->permille;
+            letters_ask(i, most[sim_below(2)], plan.drop_permille);
+        }
+    }
+}
+
 static void happen(void)
 {
+    look_after_letters();
     if (plan.is_ending) {
         return;
     }
@@ -375,6 +408,10 @@ static void check_end(void)
     const Error *err = &life.error;
     bool is_good = life.status == STATUS_OK || life.is_asked;
     sim_check(is_good || err->kind != ERROR_CANCELLED, "it was cancelled by nobody");
+    sim_check(is_good || err->kind != ERROR_AGAIN, "it does not begin again");
+    bool sets_aside = life.pipeline.on_error == ON_ERROR_DEAD_LETTER;
+    sim_check(is_good || !sets_aside || strstr(err->message, "is refused") == NULL,
+              "it ends for a change that could be set aside");
     sim_check(is_good || err->kind != ERROR_TRANSIENT || strstr(err->message, "state open") != NULL,
               "it gives up although %s", err->message);
 }
@@ -397,7 +434,8 @@ static bool on_end(void)
     bool is_good = plan.is_ending && life.status == STATUS_OK;
     bool is_complete = plan.is_ending && targets_are_complete(&why);
     if (is_good && !life.is_asked && life.starts_at_end && !life.is_outrun) {
-        sim_check(is_complete || needs_row || strstr(why, "again") != NULL,
+        sim_check(is_complete || needs_row || strstr(why, "again") != NULL ||
+                      strstr(why, "letters") != NULL,
                   "it ended well before everything was there: %s", why);
     }
     if (is_good && is_complete && !needs_row &&
@@ -471,6 +509,7 @@ bool sim_run(uint64_t seed)
     make_plan();
     target_count = 1 + sim_below(sim_chance(100) ? TARGETS : 2);
     targets_init();
+    letters_init();
     files_init();
     world_init();
     run();

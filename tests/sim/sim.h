@@ -9,6 +9,7 @@
 //   source.c  SourceOps on it
 //   target.c  what targets have, and what must be true of it
 //   sink.c    SinkOps on them; also pipeline/state
+//   letters.c the stores of dead letters, and their user
 //   files.c   io/file in memory, with power cuts; segments.c: the disk buffer's log on it
 //   run.c     one schedule: what happens when, and what the end must be
 //   main.c    seeds and processes
@@ -58,6 +59,10 @@ typedef struct Seen {
     uint64_t side_copies; // of them, while the stream ran
     uint64_t redelivered; // to an at-least-once sink
     uint64_t asides;      // tables that had to wait for a row to get their name back
+    uint64_t refusals;    // of what a target was to write
+    uint64_t letters;     // changes that were set aside
+    uint64_t retried;     // of them, written later
+    uint64_t drops;       // of them, thrown away by the user
 } Seen;
 
 extern Seen sim_seen;
@@ -254,6 +259,11 @@ typedef struct Store {
     Position first; // its first "position": where this target began
 } Store;
 
+/** Some changes of a table, by their places in its list. */
+typedef struct ChangeSet {
+    uint64_t bits[TABLE_CHANGES / 64];
+} ChangeSet;
+
 /** One source table at a target. */
 typedef struct TargetTable {
     bool exists;
@@ -268,6 +278,7 @@ typedef struct TargetTable {
     bool is_told;  // rows of it, as events
     bool is_stale; // changes were made while it was not published: to be copied again
     uint32_t next;
+    ChangeSet aside; // those before `next` that are dead letters, or were
     Lsn copy_lsn;
     uint32_t copy_rows;
 } TargetTable;
@@ -287,8 +298,20 @@ typedef enum TargetKind {
     TARGET_KINDS,
 } TargetKind;
 
+/** What a target refuses, until it does no more. */
+typedef struct Refusals {
+    bool has_letters;          // it may refuse changes, and they may be set aside
+    uint32_t permille;         // of changes
+    uint32_t salt;             // other ones with another number
+    bool is_undone;            // of the transaction, only the run that was refused is lost
+    bool folds;                // of several changes of a row, only the last counts
+    ChangeSet dropped[TABLES]; // by the user
+    uint8_t tainted[TABLES];   // bits: rows that are wrong for that
+} Refusals;
+
 typedef struct Target {
     TargetKind kind;
+    Refusals refusals;
     TargetData data;       // committed
     TargetData kept[KEPT]; // a file can be cut back to an earlier commit
     uint32_t epoch;        // commits of the file
@@ -302,7 +325,7 @@ extern Target targets[TARGETS];
 
 extern uint32_t target_count;
 
-const SinkOps *sim_sink(TargetKind kind);
+const SinkOps *sim_sink(const Target *target);
 const char *target_kind_name(TargetKind kind);
 void targets_init(void);
 /** The process died: what was not committed is gone. */
@@ -331,6 +354,38 @@ bool target_has_tables(const Target *target);
 /** Index of the message that comes next. */
 uint32_t target_next_message(const Target *target, const TargetData *data);
 uint32_t target_table(const Relation *relation);
+/** Whether it refuses @changes. */
+bool target_refuses(const Target *target, const Change *changes, size_t count);
+/** The change at @position was thrown away by the user. */
+void target_drop(Target *target, uint32_t oid, Position position);
+/** All targets take everything again. */
+void targets_heal(void);
+
+// ---------------------------------------------------------------------------------------------
+// Dead letters
+// ---------------------------------------------------------------------------------------------
+
+typedef struct SavedLetter {
+    int64_t id;
+    uint32_t oid;
+    Position position;
+} SavedLetter;
+
+void letters_init(void);
+/** The process died: what was not saved is gone. */
+void letters_crash(void);
+/** There is a letter of that change, as the process sees it. */
+bool letters_have(const Target *target, Position position);
+/** There is one that was refused, and nobody has asked for it to be tried again. */
+bool letters_rest(const Target *target, Position position);
+/** There is one, whatever becomes of the process. */
+bool letters_keep(const Target *target, Position position);
+/** One after the other, from *at 0 on. */
+bool letters_next(const Target *target, uint32_t *at, SavedLetter *ret);
+/** Some are left that should not be, at the end. */
+bool letters_are_left(const Target *target);
+/** The user asks for some letters of a target, and drops some, if nobody is writing. */
+void letters_ask(uint32_t target, uint32_t retry_permille, uint32_t drop_permille);
 
 // ---------------------------------------------------------------------------------------------
 // Faults
@@ -345,6 +400,8 @@ Status sim_error(const Cancel *cancel, const char *what, Error *err);
 /** Bytes by which a batch is larger than it is: what waits, and what is committed in parts, is
  *  decided by bytes. */
 size_t sim_weight(void);
+/** An attempt begins. */
+void sim_begun(const Cancel *cancel);
 /** The stream of this process has begun. */
 void sim_polled(void);
 /** It broke off: all that goes on at the same time is to be cut short. */

@@ -187,6 +187,39 @@ static Status sink_writes(Sink *sink, const Change *changes, size_t count, Error
     return call(self, "written", err);
 }
 
+// Of what is refused nothing is there; some targets lose what was there before it, too.
+static Status refuse(SimSink *self, bool *ret_is_intact, Error *err)
+{
+    sim_trace("  is refused");
+    sim_seen.refusals++;
+    *ret_is_intact = self->target->refusals.is_undone && !sim_chance(20);
+    self->is_broken = !*ret_is_intact;
+    return error_set(err, ERROR_DATA, "a change is refused");
+}
+
+static Status sink_tries(Sink *sink, const Change *changes, size_t count, bool *ret_is_intact,
+                         Error *err)
+{
+    SimSink *self = (SimSink *)sink;
+    *ret_is_intact = false;
+    for (size_t i = 0; i < count; i++) {
+        sim_check(!letters_rest(self->target, change_position(&changes[i])),
+                  "a letter is tried that nobody has asked for");
+    }
+    if (!self->is_broken && target_refuses(self->target, changes, count)) {
+        task_yield();
+        return refuse(self, ret_is_intact, err);
+    }
+    return sink_writes(sink, changes, count, err);
+}
+
+// What cannot be set aside ends the run.
+static Status sink_writes_or_refuses(Sink *sink, const Change *changes, size_t count, Error *err)
+{
+    bool is_intact;
+    return sink_tries(sink, changes, count, &is_intact, err);
+}
+
 static void keep_file(SimSink *self, Checkpoint *changed)
 {
     Target *target = self->target;
@@ -225,26 +258,37 @@ static void sink_closes(Sink *sink)
 
 static const Option no_options[] = {{0}};
 
-#define SIM_SINK(label, promise, stored, tables, lanes)                                        \
+#define SIM_SINK(label, promise, stored, tables, lanes, writes, tries)                         \
     {                                                                                          \
         .name = label, .summary = "", .options = no_options, .instance_size = sizeof(SimSink), \
         .guarantee = promise, .stores_checkpoint = stored, .has_tables = tables,               \
         .is_parallel = lanes, .open = sink_opens, .resume = sink_resumes,                      \
-        .prepare = sink_prepares, .has = sink_has, .clear = sink_clears, .write = sink_writes, \
-        .commit = sink_commits, .close = sink_closes,                                          \
+        .prepare = sink_prepares, .has = sink_has, .clear = sink_clears, .write = writes,      \
+        .try_write = tries, .commit = sink_commits, .close = sink_closes,                      \
     }
 
 static const SinkOps sinks[] = {
-    [TARGET_TABLES] = SIM_SINK("tables", GUARANTEE_EXACTLY_ONCE, true, true, false),
-    [TARGET_PARALLEL_TABLES] = SIM_SINK("lanes", GUARANTEE_EXACTLY_ONCE, true, true, true),
-    [TARGET_LOG] = SIM_SINK("log", GUARANTEE_EXACTLY_ONCE, true, false, false),
-    [TARGET_FILE] = SIM_SINK("file", GUARANTEE_EXACTLY_ONCE, false, false, false),
-    [TARGET_AT_LEAST_ONCE] = SIM_SINK("queue", GUARANTEE_AT_LEAST_ONCE, false, false, false),
+    [TARGET_TABLES] =
+        SIM_SINK("tables", GUARANTEE_EXACTLY_ONCE, true, true, false, sink_writes, NULL),
+    [TARGET_PARALLEL_TABLES] =
+        SIM_SINK("lanes", GUARANTEE_EXACTLY_ONCE, true, true, true, sink_writes, NULL),
+    [TARGET_LOG] = SIM_SINK("log", GUARANTEE_EXACTLY_ONCE, true, false, false, sink_writes, NULL),
+    [TARGET_FILE] =
+        SIM_SINK("file", GUARANTEE_EXACTLY_ONCE, false, false, false, sink_writes, NULL),
+    [TARGET_AT_LEAST_ONCE] =
+        SIM_SINK("queue", GUARANTEE_AT_LEAST_ONCE, false, false, false, sink_writes, NULL),
 };
 
-const SinkOps *sim_sink(TargetKind kind)
+static const SinkOps refusing_sinks[] = {
+    [TARGET_TABLES] = SIM_SINK("tables", GUARANTEE_EXACTLY_ONCE, true, true, false,
+                               sink_writes_or_refuses, sink_tries),
+    [TARGET_PARALLEL_TABLES] = SIM_SINK("lanes", GUARANTEE_EXACTLY_ONCE, true, true, true,
+                                        sink_writes_or_refuses, sink_tries),
+};
+
+const SinkOps *sim_sink(const Target *target)
 {
-    return &sinks[kind];
+    return target->refusals.has_letters ? &refusing_sinks[target->kind] : &sinks[target->kind];
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -285,8 +329,8 @@ Status state_own(State *state, Error *err)
 
 const char *state_path(const State *state)
 {
-    (void)state;
-    return "sim";
+    static const char *const paths[TARGETS] = {"a", "b", "c", "d"};
+    return state->target == NULL ? "sim" : paths[state->target - targets];
 }
 
 Status state_load(State *state, Checkpoint *checkpoint, Error *err)

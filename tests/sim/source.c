@@ -68,6 +68,7 @@ static Status source_validates(Source *source, Error *err)
 
 static Status source_opens(Source *source, Error *err)
 {
+    sim_begun(cancel_of(source));
     return call(source, "source open", err);
 }
 

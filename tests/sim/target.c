@@ -1,6 +1,7 @@
 // What targets have, and what must be true of it at every step. A target knows of each table which
 // change comes next: one that comes later was lost, one that comes again was doubled.
 #include <assert.h>
+#include <inttypes.h>
 
 #include "sim.h"
 
@@ -14,19 +15,44 @@ const char *target_kind_name(TargetKind kind)
     return names[kind];
 }
 
+static Refusals any_refusals(const Target *target)
+{
+    static const uint32_t rates[] = {20, 80, 200, 500};
+    Refusals refusals = {.has_letters = target_has_tables(target)};
+    if (refusals.has_letters) {
+        refusals.salt = sim_below(UINT16_MAX);
+        refusals.is_undone = sim_chance(600);
+        refusals.permille = rates[sim_below(refusals.is_undone ? 4 : 3)];
+        refusals.folds = sim_chance(500);
+    }
+    return refusals;
+}
+
 void targets_init(void)
 {
+    bool have_letters = sim_chance(250);
     for (uint32_t i = 0; i < TARGETS; i++) {
         Target *target = &targets[i];
         memset(&target->data, 0, sizeof(target->data));
         memset(&target->kept[0], 0, sizeof(target->kept[0]));
-        target->kind = (TargetKind)sim_below(TARGET_KINDS);
+        target->kind = (TargetKind)sim_below(have_letters && i == 0 ? TARGET_LOG : TARGET_KINDS);
         target->epoch = 0;
         target->store.count = 0;
         target->store.has_position = false;
         memset(target->ready_at, 0, sizeof(target->ready_at));
         memset(target->is_ready, 0, sizeof(target->is_ready));
         memset(target->locks, 0, sizeof(target->locks));
+        target->refusals.has_letters = false;
+        if (have_letters) {
+            target->refusals = any_refusals(target);
+        }
+    }
+}
+
+void targets_heal(void)
+{
+    for (uint32_t i = 0; i < TARGETS; i++) {
+        targets[i].refusals.permille = 0;
     }
 }
 
@@ -149,6 +175,7 @@ void target_clear(TargetData *data, const Relation *relation)
     memset(table->rows, 0, sizeof(table->rows));
     table->is_begun = false;
     table->is_stale = false;
+    table->aside = (ChangeSet){0};
     table->copy_lsn = LSN_NONE;
     table->copy_rows = 0;
 }
@@ -191,11 +218,46 @@ static Lsn begin_of(const Target *target, uint32_t at)
     return world.copies ? target->ready_at[at] : target->store.first.lsn;
 }
 
-static bool has_published(const WorldTable *source, uint32_t from, uint32_t to)
+static bool has(const ChangeSet *set, uint32_t at)
+{
+    return (set->bits[at / 64] >> (at % 64) & 1) != 0;
+}
+
+static void put(ChangeSet *set, uint32_t at)
+{
+    set->bits[at / 64] |= (uint64_t)1 << (at % 64);
+}
+
+static void take(ChangeSet *set, uint32_t at)
+{
+    set->bits[at / 64] &= ~((uint64_t)1 << (at % 64));
+}
+
+// It is a dead letter, or was thrown away as one.
+static bool is_aside(const Target *target, const WorldTable *source, uint32_t at)
+{
+    return target->refusals.has_letters && world.changes[source->changes[at]].is_published &&
+           (has(&target->refusals.dropped[source - world.tables], at) ||
+            letters_have(target, world_position(&world.changes[source->changes[at]])));
+}
+
+// That are to come to @target.
+static bool has_published(const Target *target, const WorldTable *source, uint32_t from,
+                          uint32_t to)
 {
     bool has = false;
     for (uint32_t i = from; i < to; i++) {
-        has = has || world.changes[source->changes[i]].is_published;
+        has =
+            has || (world.changes[source->changes[i]].is_published && !is_aside(target, source, i));
+    }
+    return has;
+}
+
+static bool has_unpublished(const WorldTable *source, uint32_t from, uint32_t to)
+{
+    bool has = false;
+    for (uint32_t i = from; i < to; i++) {
+        has = has || !world.changes[source->changes[i]].is_published;
     }
     return has;
 }
@@ -205,36 +267,89 @@ static bool has_published(const WorldTable *source, uint32_t from, uint32_t to)
 static void skip(const Target *target, TargetTable *table, const WorldTable *source, uint32_t found)
 {
     uint32_t from = found;
-    while (from > 0 && !world.changes[source->changes[from - 1]].is_published) {
+    while (from > 0 && is_aside(target, source, from - 1)) {
+        from--;
+    }
+    uint32_t last = from;
+    while (from > 0 && !has_published(target, source, from - 1, from)) {
         from--;
     }
     bool is_new = world.copies && !table->is_begun;
     bool is_fine = (is_new && is_in_empty_copy(source, from, found)) ||
-                   !has_published(source, table->next, found);
+                   !has_published(target, source, table->next, found);
     sim_check(is_fine, "a change of table %u before its %u. is lost (%s)", source->oid, found + 1,
               target_kind_name(target->kind));
-    table->is_stale = world.copies && !(is_new && is_in_empty_copy(source, found, found));
+    table->is_stale =
+        table->is_stale || (world.copies && has_unpublished(source, table->next, found) &&
+                            !(is_new && is_in_empty_copy(source, last, found)));
+    for (uint32_t i = table->next; i < found; i++) {
+        if (is_aside(target, source, i)) {
+            put(&table->aside, i);
+        }
+    }
+}
+
+// What was set aside before the copy is in it.
+static void begin_changes(const Target *target, TargetTable *table, const WorldTable *source)
+{
+    uint32_t first = world_first(source, begin_of(target, (uint32_t)(source - world.tables)));
+    table->next = table->is_begun ? table->next : first;
+    for (uint32_t i = 0; target->refusals.has_letters && i < first; i++) {
+        take(&table->aside, i);
+    }
+}
+
+static uint32_t keys_of(const WorldChange *change)
+{
+    return change->op == CHANGE_TRUNCATE ? (1u << KEYS) - 1
+                                         : (1u << change->old_key) | (1u << change->new_key);
+}
+
+// What came before it for its rows is there. A truncate makes all of that void.
+static void check_order(const Target *target, TargetTable *table, const WorldTable *source,
+                        uint32_t at)
+{
+    const WorldChange *change = &world.changes[source->changes[at]];
+    const ChangeSet *dropped = &target->refusals.dropped[source - world.tables];
+    for (uint32_t i = 0; target->refusals.has_letters && i < at; i++) {
+        if (!has(&table->aside, i)) {
+            continue;
+        }
+        if (change->op == CHANGE_TRUNCATE) {
+            take(&table->aside, i);
+            continue;
+        }
+        uint32_t shared = keys_of(change) & keys_of(&world.changes[source->changes[i]]);
+        sim_check(shared == 0 || has(dropped, i), "change %u of table %u overtakes its %u.", at + 1,
+                  source->oid, i + 1);
+    }
 }
 
 static const WorldChange *expect(const Target *target, TargetTable *table, const WorldTable *source,
                                  Position position)
 {
-    if (!table->is_begun) {
-        table->next = world_first(source, begin_of(target, (uint32_t)(source - world.tables)));
-    }
+    begin_changes(target, table, source);
     uint32_t found = find_change(source, position);
-    if (found > table->next) {
-        skip(target, table, source, found);
+    const WorldChange *change = &world.changes[source->changes[found]];
+    if (has(&table->aside, found)) {
+        take(&table->aside, found);
+        sim_seen.retried++;
     } else if (found < table->next) {
         char text[POSITION_TEXT_SIZE];
         position_format(position, text);
         sim_check(target->kind == TARGET_AT_LEAST_ONCE, "%s of table %u is applied twice (%s)",
                   text, source->oid, target_kind_name(target->kind));
         sim_seen.redelivered++;
+        table->next = found + 1;
+    } else {
+        if (found > table->next) {
+            skip(target, table, source, found);
+        }
+        table->next = found + 1;
     }
     table->is_begun = true;
-    table->next = found + 1;
-    return &world.changes[source->changes[found]];
+    check_order(target, table, source, found);
+    return change;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -286,6 +401,81 @@ static void delete (TargetTable *table, const Change *change, bool is_strict)
     memset(row, 0, sizeof(*row));
 }
 
+// A row that a change was thrown away of is wrong, and so is what it becomes. That this is noted
+// before the commit makes it no weaker than it has to be by much.
+static bool is_tainted(const Target *target, const WorldChange *change)
+{
+    uint8_t *tainted = &targets[target - targets].refusals.tainted[change->table];
+    if (!target->refusals.has_letters || (*tainted & keys_of(change)) == 0) {
+        return false;
+    }
+    if (change->op == CHANGE_UPDATE) {
+        *tainted = (uint8_t)(*tainted | keys_of(change));
+    }
+    return true;
+}
+
+void target_drop(Target *target, uint32_t oid, Position position)
+{
+    const WorldTable *source = world_find(oid);
+    uint32_t at = find_change(source, position);
+    uint32_t table = (uint32_t)(source - world.tables);
+    uint32_t keys = keys_of(&world.changes[source->changes[at]]);
+    put(&target->refusals.dropped[table], at);
+    target->refusals.tainted[table] = (uint8_t)(target->refusals.tainted[table] | keys);
+}
+
+static uint32_t mix(uint32_t a, uint32_t b)
+{
+    uint64_t mixed = ((uint64_t)a << 32 | b) * 0x9e3779b97f4a7c15ULL;
+    mixed = (mixed ^ (mixed >> 29)) * 0xbf58476d1ce4e5b9ULL;
+    return (uint32_t)(mixed >> 32);
+}
+
+static bool is_row(const Change *change)
+{
+    return change->op == CHANGE_INSERT || change->op == CHANGE_UPDATE ||
+           change->op == CHANGE_DELETE;
+}
+
+static const WorldChange *world_change(const Change *change)
+{
+    const WorldTable *source = world_find(change->relation->oid);
+    return &world.changes[source->changes[find_change(source, change_position(change))]];
+}
+
+// A later change of the same row comes with it.
+static bool is_folded(const Change *changes, size_t count)
+{
+    uint32_t keys = keys_of(world_change(&changes[0]));
+    for (size_t i = 1; i < count; i++) {
+        bool is_same = changes[i].relation != NULL && changes[i].op != CHANGE_SCHEMA &&
+                       changes[i].relation->oid == changes[0].relation->oid;
+        if (is_same && (keys_of(world_change(&changes[i])) & keys) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool target_refuses(const Target *target, const Change *changes, size_t count)
+{
+    const Refusals *refusals = &target->refusals;
+    for (size_t i = 0; refusals->permille > 0 && i < count; i++) {
+        if (!is_row(&changes[i])) {
+            continue;
+        }
+        Position position = change_position(&changes[i]);
+        uint32_t number =
+            mix((uint32_t)position.lsn * 1000 + (uint32_t)position.ordinal, refusals->salt);
+        if (number % 1000 < refusals->permille &&
+            !(refusals->folds && is_folded(&changes[i], count - i))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void apply_row(const Target *target, TargetData *data, const Change *change)
 {
     const Relation *relation = change->relation;
@@ -300,7 +490,7 @@ static void apply_row(const Target *target, TargetData *data, const Change *chan
     if (!target_has_tables(target)) {
         return;
     }
-    bool is_strict = !table->is_stale && world.copies;
+    bool is_strict = !table->is_stale && world.copies && !is_tainted(target, expected);
     if (change->op == CHANGE_INSERT) {
         insert(table, change, is_strict);
     } else if (change->op == CHANGE_UPDATE) {
@@ -317,6 +507,7 @@ static void begin_copy(TargetTable *table, const WorldTable *source, Lsn lsn)
     table->is_begun = true;
     table->is_stale = false;
     table->next = world_first(source, lsn);
+    table->aside = (ChangeSet){0};
     table->copy_lsn = lsn;
     table->copy_rows = 0;
 }
@@ -492,6 +683,8 @@ static void store_entry(Store *store, const CheckpointEntry *entry)
     to->len = (uint16_t)entry->value.len;
 }
 
+static void check_commit(const Target *target);
+
 void target_store(Target *target, const TargetData *data, const Checkpoint *changed)
 {
     bool has_position = false;
@@ -514,6 +707,7 @@ void target_store(Target *target, const TargetData *data, const Checkpoint *chan
                   position_compare(data->last, target->store.position) <= 0,
               "changes are committed without their position");
     sim_seen.commits++;
+    check_commit(target);
 }
 
 void target_load(const Target *target, Checkpoint *ret)
@@ -528,6 +722,13 @@ void target_load(const Target *target, Checkpoint *ret)
 // Nothing is lost
 // ---------------------------------------------------------------------------------------------
 
+static bool is_kept(const Target *target, const WorldTable *source, uint32_t at)
+{
+    return target->refusals.has_letters && world.changes[source->changes[at]].is_published &&
+           (has(&target->refusals.dropped[source - world.tables], at) ||
+            letters_keep(target, world_position(&world.changes[source->changes[at]])));
+}
+
 // The first of its changes that the target does not have, counted by what is stored with it.
 static uint32_t next_of(const Target *target, uint32_t at)
 {
@@ -537,7 +738,8 @@ static uint32_t next_of(const Target *target, uint32_t at)
     if (table->is_begun && table->next > next) {
         next = table->next;
     }
-    while (next < source->change_count && !world.changes[source->changes[next]].is_published) {
+    while (next < source->change_count &&
+           (!world.changes[source->changes[next]].is_published || is_kept(target, source, next))) {
         next++;
     }
     return next;
@@ -563,6 +765,62 @@ static uint32_t messages_before(Lsn lsn)
         count++;
     }
     return count;
+}
+
+static bool is_listed(const Target *target, int64_t id)
+{
+    for (uint32_t i = 0; i < target->store.count; i++) {
+        const Entry *entry = &target->store.entries[i];
+        Str ids = {entry->value, entry->len};
+        Str item;
+        while (strcmp(entry->key, "dead") == 0 && str_split(&ids, ',', &item)) {
+            int64_t listed;
+            if (str_to_int64(item, &listed) && listed == id) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+// Each change is in the target, or a letter, and never both: unless what was stored says so.
+static void check_letters(const Target *target)
+{
+    uint32_t cursor = 0;
+    for (SavedLetter letter; letters_next(target, &cursor, &letter);) {
+        const WorldTable *source = world_find(letter.oid);
+        const TargetTable *table = &target->data.tables[source - world.tables];
+        uint32_t at = find_change(source, letter.position);
+        Lsn begin = begin_of(target, (uint32_t)(source - world.tables));
+        bool is_old = at < world_first(source, MAX(begin, table->copy_lsn)); // than the copy
+        bool is_there = table->is_begun && at < table->next && !has(&table->aside, at) && !is_old;
+        sim_check(!is_there || is_listed(target, letter.id),
+                  "letter %" PRId64 " is kept, and its change is there", letter.id);
+    }
+}
+
+static void check_aside(const Target *target, uint32_t at)
+{
+    const WorldTable *source = &world.tables[at];
+    const TargetTable *table = &target->data.tables[at];
+    for (uint32_t i = world_first(source, begin_of(target, at)); i < table->next; i++) {
+        sim_check(!has(&table->aside, i) || is_kept(target, source, i),
+                  "change %u of table %u is neither there nor a letter", i + 1, source->oid);
+    }
+    bool counts = target->is_ready[at] || !world.copies;
+    sim_check(!counts || table->is_stale || !target->store.has_position ||
+                  next_of(target, at) >= world_first(source, target->store.position.lsn),
+              "a position is stored, and not all letters of table %u before it", source->oid);
+}
+
+static void check_commit(const Target *target)
+{
+    if (target->refusals.has_letters) {
+        check_letters(target);
+        for (uint32_t at = 0; at < world.table_count; at++) {
+            check_aside(target, at);
+        }
+    }
 }
 
 static void check_confirmed(uint32_t i, Position position)
@@ -618,6 +876,8 @@ static const char *missing_of(uint32_t route)
         what = "its position is not stored";
     } else if (target_next_message(target, &target->data) < world.message_count) {
         what = "a message is not delivered";
+    } else if (target->refusals.has_letters && letters_are_left(target)) {
+        what = "dead letters are left";
     }
     for (uint32_t at = 0; what == NULL && at < world.table_count; at++) {
         const char *missing = world_wants(&world.tables[at]) ? missing_of_table(target, at) : NULL;
@@ -655,12 +915,15 @@ bool targets_wait_for_rows(void)
     return false;
 }
 
-static void compare_table(const TargetTable *table, const WorldTable *source)
+static void compare_table(const TargetTable *table, const WorldTable *source, uint8_t tainted)
 {
     const Relation *relation = world_relation(source, 0);
     sim_check(target_fits(table, relation), "table %u has another shape at the target",
               source->oid);
     for (uint32_t key = 0; key < KEYS; key++) {
+        if ((tainted & (1u << key)) != 0) {
+            continue;
+        }
         const Row *want = &source->rows[key];
         const Row *have = &table->rows[key];
         sim_check(want->is_there == have->is_there, "row %u of table %u is %s", key + 1,
@@ -680,7 +943,9 @@ void targets_compare(void)
     for (uint32_t i = 0; i < target_count; i++) {
         for (uint32_t at = 0; at < world.table_count; at++) {
             if (target_has_tables(&targets[i]) && world.copies && world_wants(&world.tables[at])) {
-                compare_table(&targets[i].data.tables[at], &world.tables[at]);
+                uint8_t tainted = targets[i].refusals.tainted[at];
+                compare_table(&targets[i].data.tables[at], &world.tables[at],
+                              targets[i].refusals.has_letters ? tainted : 0);
             }
         }
     }
