@@ -214,7 +214,6 @@ def wait_sent(source):
                                 "AND sent_lsn >= %s::pg_lsn", end), 60, f"everything up to {end} is sent")
 
 
-@pytest.mark.valgrind
 @every_version
 @on_sqlite
 @pytest.mark.parametrize("live", [True, False], ids=["live", "later"])
@@ -437,6 +436,22 @@ class TestMemory:
         assert ended.code == 0, ended
         must_have_streamed(pipeline.source)
         assert peak < 100 * MB, f"{peak / MB:.0f} MB"
+
+
+    @pytest.mark.parametrize("memory, least, most", [(1, 0, 40), (160, 100, 160)])
+    def test_the_setting(self, weir, small_servers, make_database, memory, least, most):
+        """It is what the process aims at, whatever is on its way; where there is more of it, it is used."""
+        source = make_database(on=small_servers(15))
+        source.sql("CREATE TABLE a (id int PRIMARY KEY, v text)")
+        weir.drain(f"{source.url}?memory={memory}MB", "null:")
+        source.sql("INSERT INTO a SELECT g, repeat(md5(g::text), 125) FROM generate_series(1, 37500) g")
+        process = weir.start("stream", f"{source.url}?memory={memory}MB", "null:", "--until", "now", "--log-format", "json")
+        peak, ended = process.peak(240)
+        assert ended.code == 0, ended
+        (done,) = [line for line in process.log_lines() if line["message"] == "done"]
+        assert done["changes"] == 37500
+        must_have_streamed(source)
+        assert least * MB <= peak <= most * MB, f"{peak / MB:.0f} MB"
 
 
 @on_sqlite
