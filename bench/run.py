@@ -14,7 +14,7 @@ import tempfile
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from suite import copies, embedded, footprint, latency, measure, report, servers, streams  # noqa: E402
+from suite import copies, embedded, footprint, huge, latency, measure, report, servers, streams  # noqa: E402
 
 BENCHES = {
     "drain": streams.drain,
@@ -25,6 +25,7 @@ BENCHES = {
     "big-transaction": footprint.big_transaction,
     "start": footprint.start,
     "idle": footprint.idle,
+    "huge": huge.huge,
 }
 
 
