@@ -70,7 +70,7 @@ static void write_file(Str bytes)
 {
     FILE *file = fopen(segment_path, "wb");
     FUZZ_CHECK(file != NULL);
-    FUZZ_CHECK(fwrite(bytes.ptr, 1, bytes.len, file) == bytes.len);
+    FUZZ_CHECK(bytes.len == 0 || fwrite(bytes.ptr, 1, bytes.len, file) == bytes.len);
     (void)fclose(file);
 }
 
