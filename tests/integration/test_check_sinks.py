@@ -79,7 +79,6 @@ def checked(weir, source, make_database, tmp_path):
     return check
 
 
-@pytest.mark.valgrind
 @pytest.mark.parametrize("sink", TYPES)
 def test_every_sink(checked, weir, source, sink):
     source.sql(TABLES)

@@ -44,7 +44,6 @@ def apart(source, statements):
             source.sql(statement)
 
 
-@pytest.mark.valgrind
 @pytest.mark.parametrize("identity", ["DEFAULT", "FULL"])
 @pytest.mark.parametrize("together", [True, False], ids=["one-run", "a-run-each"])
 def test_toast(pipeline, identity, together):
@@ -144,6 +143,7 @@ def test_transactions_that_did_not_happen(pipeline):
     pipeline.check()
 
 
+@pytest.mark.valgrind
 def test_streamed_transactions_with_subtransactions(pipeline):
     """Larger than logical_decoding_work_mem: they arrive before it is known how they end."""
     source = pipeline.source
@@ -321,7 +321,6 @@ HOSTILE = ['a "quoted" name', "it's", "dot.ted", "com,ma", "sp ace", "SELECT", "
            "back\\slash", "%s $1 ?", "--", "a/*b*/", " lead", "tail ", "semi;colon", "{brace}", "tab\tname"]
 
 
-@pytest.mark.valgrind
 def test_hostile_identifiers(pipeline):
     from harness.compare import identifier
     source = pipeline.source
