@@ -10,9 +10,8 @@ from harness.targets import Postgres
 from harness.tls import Authority
 from harness.wait import wait_for
 
-from conftest import DEFAULT_VERSION
-
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+VERSION = 15
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT g, 'row ' || g FROM generate_series(1, 50) g"
 
 
@@ -25,7 +24,7 @@ def authorities(home):
 @pytest.fixture(scope="module")
 def encrypted(home, authorities):
     """A server that is called localhost, and that lets nobody in without TLS."""
-    server = postgres.Postgres(home, DEFAULT_VERSION, **authorities[0].certify("localhost", home))
+    server = postgres.Postgres(home, VERSION, **authorities[0].certify("localhost", home))
     (server.data / "pg_hba.conf").write_text("hostssl all,replication all all scram-sha-256\n")
     with server.connect() as db:
         db.execute("SELECT pg_reload_conf()")
