@@ -38,6 +38,18 @@ complete -c weir -n '__fish_seen_subcommand_from check' -l buffer -d 'Where chan
 complete -c weir -n '__fish_seen_subcommand_from check' -l name -d 'Name of the pipeline.' -r
 complete -c weir -n '__fish_seen_subcommand_from check' -l no-columns -d 'Leave the columns and their types out.'
 complete -c weir -n '__fish_seen_subcommand_from check' -l format -d 'The report as text or as one JSON document, for programs.' -x -a 'text json'
+complete -c weir -n __fish_use_subcommand -f -a verify -d 'compare every row of the target with the source'
+complete -c weir -n '__fish_seen_subcommand_from verify' -l table -d 'The pipeline\'s tables, as weir stream was given them. Can be repeated.' -r
+complete -c weir -n '__fish_seen_subcommand_from verify' -l only -d 'Compare these of its tables only: schema.table, schema.* or table. Can be repeated.' -r
+complete -c weir -n '__fish_seen_subcommand_from verify' -l repair -d 'Write the source\'s rows over what differs, and compare again.'
+complete -c weir -n '__fish_seen_subcommand_from verify' -l limit -d 'Rows of a table that are printed when they differ. All are counted.' -r
+complete -c weir -n '__fish_seen_subcommand_from verify' -l jobs -d 'Tables copied at the same time, if any are still to be copied.' -r
+complete -c weir -n '__fish_seen_subcommand_from verify' -l publication -d 'Publication that is read.' -r
+complete -c weir -n '__fish_seen_subcommand_from verify' -l slot -d 'Slot that is read.' -r
+complete -c weir -n '__fish_seen_subcommand_from verify' -l state -d 'Directory for the state. Default: what the file says, else $XDG_STATE_HOME/weir or ~/.local/state/weir.' -r
+complete -c weir -n '__fish_seen_subcommand_from verify' -l name -d 'Name of the pipeline; of a project: the one to verify. Default: all of them.' -r
+complete -c weir -n '__fish_seen_subcommand_from verify' -l progress -d 'Show live progress: auto does so on a terminal.' -x -a 'auto always never'
+complete -c weir -n '__fish_seen_subcommand_from verify' -l format -d 'The result as text or as one JSON document, for programs.' -x -a 'text json'
 complete -c weir -n __fish_use_subcommand -f -a slots -d 'see and drop replication slots'
 complete -c weir -n __fish_use_subcommand -f -a replay -d 'send again what a disk buffer has kept'
 complete -c weir -n '__fish_seen_subcommand_from replay' -l route -d 'The place that gets it again; needed when the pipeline has several.' -r

@@ -35,6 +35,8 @@ enum {
     OID_NUMERIC = 1700,
     OID_UUID = 2950,
     OID_JSONB = 3802,
+    // Types below it are the server's own and the same everywhere (FirstNormalObjectId).
+    FIRST_USER_OID = 16384,
 };
 
 /** Stock types by what a target does with them. Whatever is not named here is TYPE_OTHER: its text

@@ -266,17 +266,6 @@ static int check_pipelines(const Pipeline *pipelines, size_t count, const CheckO
     return printed.all_ready ? EXIT_DONE : EXIT_USAGE;
 }
 
-// One argument that is a file or a folder is a project, and so is one that cannot be a connection.
-static bool names_project(const StrList *arguments, Arena *arena)
-{
-    if (arguments->count != 1) {
-        return arguments->count == 0;
-    }
-    Str word = arguments->items[0];
-    bool may_connect = str_find(word, ':') >= 0 || str_find(word, '=') >= 0;
-    return !may_connect || access(str_to_cstr(arena, word), F_OK) == 0;
-}
-
 static int check_project(const Invocation *invocation, const CheckOptions *options)
 {
     const StrList *arguments = &invocation->arguments;
@@ -294,7 +283,7 @@ static int check_project(const Invocation *invocation, const CheckOptions *optio
 static int check_run(Invocation *invocation)
 {
     CheckOptions *options = invocation->options;
-    if (names_project(&invocation->arguments, invocation->arena)) {
+    if (project_is_named(&invocation->arguments, invocation->arena)) {
         return check_project(invocation, options);
     }
     bool has_sink = invocation->arguments.count > 1;

@@ -1,41 +1,7 @@
 #include "cli/check_json.h"
 
-#include "base/limits.h"
 #include "buffers/disk.h"
-#include "codec/json.h"
-
-static void print_string(Str text)
-{
-    CLEANUP(buf_done) Buf out;
-    buf_init(&out, LIMIT_TEXT_BYTES);
-    json_string_lossy(&out, text);
-    (void)fwrite(out.ptr, 1, out.len, stdout);
-}
-
-// `"name":"text"` with a comma in front when it is not the first.
-static void print_text(const char *before, const char *name, Str text, bool is_known)
-{
-    printf("%s\"%s\":", before, name);
-    if (is_known) {
-        print_string(text);
-    } else {
-        printf("null");
-    }
-}
-
-static void print_number(const char *name, int64_t value)
-{
-    if (value < 0) {
-        printf(",\"%s\":null", name);
-    } else {
-        printf(",\"%s\":%lld", name, (long long)value);
-    }
-}
-
-static void print_bool(const char *name, bool value)
-{
-    printf(",\"%s\":%s", name, value ? "true" : "false");
-}
+#include "cli/json_print.h"
 
 static void print_columns(const CheckTable *table, bool has_sink)
 {
@@ -44,11 +10,11 @@ static void print_columns(const CheckTable *table, bool has_sink)
     for (uint16_t i = 0; i < relation->column_count; i++) {
         const Column *column = &relation->columns[i];
         bool has_type = has_sink && table->column_types != NULL;
-        print_text(i == 0 ? "\n    {" : ",\n    {", "name", column->name, true);
-        print_text(",", "type", column->type_name, true);
-        print_text(",", "target_type", has_type ? table->column_types[i] : STR(""), has_type);
-        print_bool("key", relation_is_key(relation, i));
-        print_bool("not_null", column->not_null);
+        json_print_text(i == 0 ? "\n    {" : ",\n    {", "name", column->name, true);
+        json_print_text(",", "type", column->type_name, true);
+        json_print_text(",", "target_type", has_type ? table->column_types[i] : STR(""), has_type);
+        json_print_bool("key", relation_is_key(relation, i));
+        json_print_bool("not_null", column->not_null);
         printf("}");
     }
     printf("]");
@@ -57,18 +23,18 @@ static void print_columns(const CheckTable *table, bool has_sink)
 static void print_table(const CheckTable *table, bool has_sink, bool columns, bool is_first)
 {
     const Relation *relation = table->source.relation;
-    print_text(is_first ? "\n   {" : ",\n   {", "schema", relation->schema, true);
-    print_text(",", "name", relation->name, true);
-    print_text(",", "target", table->target, has_sink);
-    print_number("rows", table->source.row_estimate);
-    print_number("bytes", table->source.byte_estimate);
+    json_print_text(is_first ? "\n   {" : ",\n   {", "schema", relation->schema, true);
+    json_print_text(",", "name", relation->name, true);
+    json_print_text(",", "target", table->target, has_sink);
+    json_print_number("rows", table->source.row_estimate);
+    json_print_number("bytes", table->source.byte_estimate);
     printf(",\"key\":[");
     for (uint16_t i = 0; i < relation->key_count; i++) {
         printf(i == 0 ? "" : ",");
-        print_string(relation->columns[relation->key[i]].name);
+        json_print_string(relation->columns[relation->key[i]].name);
     }
     printf("]");
-    print_text(",", "identity", str_from(check_identity_name(relation)), true);
+    json_print_text(",", "identity", str_from(check_identity_name(relation)), true);
     if (columns) {
         print_columns(table, has_sink);
     }
@@ -82,7 +48,7 @@ static void print_facts(const Report *report)
     for (size_t i = 0; i < report->count; i++) {
         if (report->problems[i].level == PROBLEM_FACT) {
             printf(is_first ? "" : ",");
-            print_string(report->problems[i].what);
+            json_print_string(report->problems[i].what);
             is_first = false;
         }
     }
@@ -97,10 +63,10 @@ static void print_findings(const Report *report)
         const Problem *problem = &report->problems[i];
         if (problem->level != PROBLEM_FACT) {
             bool must = problem->level == PROBLEM_MUST;
-            print_text(is_first ? "\n   {" : ",\n   {", "level", must ? STR("must") : STR("note"),
-                       true);
-            print_text(",", "what", problem->what, true);
-            print_text(",", "mend", problem->mend, problem->mend.len > 0);
+            json_print_text(is_first ? "\n   {" : ",\n   {", "level",
+                            must ? STR("must") : STR("note"), true);
+            json_print_text(",", "what", problem->what, true);
+            json_print_text(",", "mend", problem->mend, problem->mend.len > 0);
             printf("}");
             is_first = false;
         }
@@ -113,16 +79,17 @@ void check_json_pipeline(const Pipeline *pipeline, const PipelineRoute *route,
 {
     bool has_sink = route != NULL;
     const char *guarantee = has_sink ? sink_guarantee_name(route->sink->guarantee) : NULL;
-    print_text(is_first ? "{\"pipelines\":[\n {" : ",\n {", "name", pipeline->name, true);
-    print_text(",", "source", pipeline->source_id, true);
+    json_print_text(is_first ? "{\"pipelines\":[\n {" : ",\n {", "name", pipeline->name, true);
+    json_print_text(",", "source", pipeline->source_id, true);
     Arena scratch = {0};
     Str buffer = pipeline->buffer == NULL ? STR("") : disk_buffer_directory(pipeline, &scratch);
-    print_text(",", "buffer", buffer, pipeline->buffer != NULL);
+    json_print_text(",", "buffer", buffer, pipeline->buffer != NULL);
     arena_done(&scratch);
-    print_text(",", "route", has_sink ? route->name : STR(""), has_sink && route->name.len > 0);
-    print_text(",", "sink", has_sink ? route->id : STR(""), has_sink);
-    print_text(",", "guarantee", str_from(guarantee), has_sink);
-    print_bool("ready", is_ready);
+    json_print_text(",", "route", has_sink ? route->name : STR(""),
+                    has_sink && route->name.len > 0);
+    json_print_text(",", "sink", has_sink ? route->id : STR(""), has_sink);
+    json_print_text(",", "guarantee", str_from(guarantee), has_sink);
+    json_print_bool("ready", is_ready);
     print_facts(&result->report);
     printf(",\n  \"tables\":[");
     for (size_t i = 0; i < result->table_count; i++) {

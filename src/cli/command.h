@@ -51,6 +51,7 @@ extern const Command dead_command;
 extern const Command init_command;
 extern const Command check_command;
 extern const Command status_command;
+extern const Command verify_command;
 extern const Command slots_command;
 extern const Command help_command;
 extern const Command internal_command;

@@ -7,7 +7,7 @@ enum { WIDTH = 80, OPTION_COLUMN = 26 };
 
 const ExitCodeText exit_code_texts[] = {
     {EXIT_DONE, "Done; also a stop that was asked for with SIGTERM, when --until was not given."},
-    {EXIT_FAILED, "Failed, or stopped before --until was reached."},
+    {EXIT_FAILED, "Failed, or stopped before --until was reached; verify: something differs."},
     {EXIT_USAGE, "Something must be changed first: the command, a setting, a permission."},
     {EXIT_INTERRUPTED, "Interrupted with Ctrl-C. What was delivered is kept, as always."},
     {EXIT_PIPE, "Nobody reads standard output any more."},

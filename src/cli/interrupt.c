@@ -5,6 +5,7 @@
 
 static Runner *const *volatile watched;
 static volatile size_t watched_count;
+static Cancel *volatile watched_cancel;
 static volatile sig_atomic_t signals_seen;
 static atomic_int last_signal; // of threads, too
 
@@ -16,6 +17,10 @@ static void on_signal(int number)
     atomic_store(&last_signal, number);
     for (size_t i = 0; i < watched_count; i++) {
         runner_stop(watched[i], again);
+    }
+    Cancel *cancel = watched_cancel;
+    if (cancel != NULL) {
+        cancel_set(cancel);
     }
     errno = saved;
 }
@@ -31,6 +36,11 @@ void interrupt_watch(Runner *const *runners, size_t count)
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     (void)sigaction(SIGPIPE, &ignore, NULL);
     (void)sigaction(SIGXFSZ, &ignore, NULL); // writing then fails with EFBIG, which is told
+}
+
+void interrupt_cancels(Cancel *cancel)
+{
+    watched_cancel = cancel;
 }
 
 void interrupt_clear(void)

@@ -8,5 +8,8 @@
 void interrupt_watch(Runner *const *runners, size_t count);
 void interrupt_clear(void);
 
+/** Have them set @cancel, too, from interrupt_watch() on; NULL: no more. */
+void interrupt_cancels(Cancel *cancel);
+
 /** The last signal, or 0. */
 int interrupt_signal(void);

@@ -8,6 +8,7 @@
 //   replay.c            weir replay: a disk buffer sends again
 //   status.c            what runs, and how far it is
 //   check.c slots.c     looking at both ends; replication slots
+//   verify.c            weir verify: comparing both ends, row by row
 //   help.c              --help from the tables
 //   progress.c          what is seen on a terminal meanwhile
 //
@@ -21,9 +22,19 @@
 #include "cli/command.h"
 
 const Command *const commands[] = {
-    &stream_command, &copy_command,  &run_command,      &status_command,
-    &check_command,  &slots_command, &replay_command,   &dead_command,
-    &init_command,   &help_command,  &internal_command, NULL,
+    &stream_command,
+    &copy_command,
+    &run_command,
+    &status_command,
+    &check_command,
+    &verify_command,
+    &slots_command,
+    &replay_command,
+    &dead_command,
+    &init_command,
+    &help_command,
+    &internal_command,
+    NULL,
 };
 
 const Command *command_find(Str name)

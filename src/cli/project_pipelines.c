@@ -2,6 +2,7 @@
 
 #include <libgen.h>
 #include <limits.h>
+#include <unistd.h>
 
 #include "buffers/disk.h"
 #include "cli/pipeline_options.h"
@@ -228,6 +229,16 @@ static Status load_buffer(const Project *project, ProjectPipeline *from, Arena *
     Pipeline *parts = disk_buffer_pipelines(ret, arena);
     return check_route_names(ret, err) == STATUS_OK ? pipeline_validate(&parts[0], err)
                                                     : STATUS_FAIL;
+}
+
+bool project_is_named(const StrList *arguments, Arena *arena)
+{
+    if (arguments->count != 1) {
+        return arguments->count == 0;
+    }
+    Str word = arguments->items[0];
+    bool may_connect = str_find(word, ':') >= 0 || str_find(word, '=') >= 0;
+    return !may_connect || access(str_to_cstr(arena, word), F_OK) == 0;
 }
 
 Status project_pipelines(Str path, Str state, Str until, Arena *arena, Pipeline **ret,

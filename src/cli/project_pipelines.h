@@ -1,7 +1,12 @@
-// From a project file to pipelines: shared by `weir run` and `weir check`.
+// From a project file to pipelines: shared by the commands that take one.
 #pragma once
 
+#include "config/option.h"
 #include "pipeline/runner.h"
+
+/** Whether a command that takes a project or a connection was given the former: a file or a folder,
+ *  or what cannot be a connection; or nothing. */
+bool project_is_named(const StrList *arguments, Arena *arena);
 
 /**
  * The pipelines of the project at @path, in @arena. @state: directory for the state, empty: what

@@ -539,16 +539,31 @@ static Status deliver_changes(Route *route, const Change *changes, size_t count,
     return write_run(route, changes + start, count - start, err);
 }
 
+// Transactions are told in the order in which they were committed: the end of the run is cut off.
+static size_t count_before_end(const Route *route, const Change *run, size_t count)
+{
+    Lsn until = route->options.until.lsn;
+    while (route->options.stops_there && count > 0 &&
+           run[count - 1].transaction->commit_lsn >= until) {
+        count--;
+    }
+    return count;
+}
+
 static void take_in(Route *route, const Batch *batch)
 {
     assert(position_compare(batch->end, route->written) >= 0 ||
-           position_compare(batch->end, route->resumed) <= 0);
-    route->written = position_max(route->written, batch->end);
+           position_compare(batch->end, route->resumed) <= 0 || route->options.stops_there);
+    bool is_behind_end =
+        route->options.stops_there && position_compare(batch->end, route->options.until) > 0;
+    Position end = is_behind_end ? route->options.until : batch->end;
+    route->written = position_max(route->written, end);
     atomic_store(&route->options.meter->delivered, route->written.lsn);
     if (batch->count > 0 && atomic_load(&route->options.meter->waiting_us) == 0) {
         atomic_store(&route->options.meter->waiting_us, batch->sealed_us);
     }
-    route->in_transaction = !batch->ends_transaction;
+    // What is cut off has no part here that would have to be made whole.
+    route->in_transaction = !batch->ends_transaction && !is_behind_end;
     route->uncommitted_bytes += batch->bytes;
     atomic_fetch_add(&route->options.meter->bytes, (int64_t)batch->bytes);
 }
@@ -591,7 +606,7 @@ Status route_deliver(Route *route, Batch *const *batches, size_t count, Error *e
         assert(batches[i]->is_sealed);
         take_in(route, batches[i]);
     }
-    return deliver_changes(route, run, changes, err);
+    return deliver_changes(route, run, count_before_end(route, run, changes), err);
 }
 
 // ---------------------------------------------------------------------------------------------

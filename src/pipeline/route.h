@@ -14,8 +14,9 @@ typedef struct RouteOptions {
     Dead *dead;   // NULL: nothing was or is set aside
     bool copies;  // tables that are not in the target yet are copied; otherwise only followed
     bool persistent;
-    size_t lanes;   // tables copied at the same time
-    Position until; // commit as soon as it is reached; lsn LSN_NONE: none
+    size_t lanes;     // tables copied at the same time
+    Position until;   // commit as soon as it is reached; lsn LSN_NONE: none
+    bool stops_there; // exactly: what was committed at or behind `until` is not delivered
     Cancel *cancel;
     Meter *meter;
 } RouteOptions;

@@ -158,6 +158,7 @@ static Status open_branch(Branch *branch, Error *err)
         .persistent = !copy_only,
         .lanes = (size_t)MAX(pipeline->jobs, (int64_t)1),
         .until = runner->until,
+        .stops_there = pipeline->stops_there,
         .cancel = &runner->cancel,
         .meter = &branch->meter,
     };

@@ -3,6 +3,7 @@
 //
 //   open -> resume -> { has | prepare | clear | write | try_write | end_copy | commit }* -> close
 //   open -> look -> { check }* -> close      before anything is made, and for `weir check`
+//   open -> resume -> { has | digest_columns | digest_open }* -> close             `weir verify`
 //
 // All calls of one instance come from one thread, may block, and should give up soon after
 // context->cancel is set (ERROR_CANCELLED). Changes arrive in commit order and are borrowed: copy
@@ -15,6 +16,7 @@
 #include "base/error.h"
 #include "base/notice.h"
 #include "change/change.h"
+#include "change/digest.h"
 #include "config/option.h"
 #include "io/cancel.h"
 #include "pg/copy_form.h"
@@ -149,6 +151,19 @@ typedef struct SinkOps {
     /** Behind look(): report what prepare() would refuse, and claim what no other route may write
      *  to. Changes nothing. May be NULL. */
     Status (*check)(Sink *sink, const Relation *relation, Report *report, Error *err);
+
+    /** Before open(): whether `weir verify` can compare its tables. ERROR_CONFIG: not as it is set
+     *  up (a history). NULL, as the next two: never. */
+    Status (*digest_check)(Sink *sink, Error *err);
+
+    /** How the table that prepare() made for @relation keeps @count columns, whose index is set:
+     * set form and type. Text lives as long as the instance. */
+    Status (*digest_columns)(Sink *sink, const Relation *relation, DigestColumn *columns,
+                             size_t count, Error *err);
+
+    /** Answer @query about the rows of that table, all of them. Nothing else is asked of the sink
+     *  until the reader is closed. */
+    Status (*digest_open)(Sink *sink, const DigestQuery *query, DigestReader **ret, Error *err);
 } SinkOps;
 
 /** Every instance starts with this. */

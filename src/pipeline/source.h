@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/notice.h"
 #include "change/batch.h"
+#include "change/digest.h"
 #include "config/option.h"
 #include "io/cancel.h"
 #include "pg/copy_form.h"
@@ -118,6 +119,13 @@ typedef struct SourceOps {
     Status (*copy_read_rows)(CopyReader *reader, CopyForm form, Str *ret, size_t *ret_count,
                              Error *err);
     void (*copy_close)(CopyReader *reader);
+
+    /**
+     * Answer @query about the rows that @snapshot has, for `weir verify`: computed where they are.
+     * ERROR_TRANSIENT when the table is another one by now. Thread: any. May be NULL.
+     */
+    Status (*digest_open)(Source *source, Snapshot *snapshot, const DigestQuery *query,
+                          Cancel *cancel, DigestReader **ret, Error *err);
 
     /**
      * The next sealed batch, waiting up to @timeout_ms or until @wake_fd is readable (it is not

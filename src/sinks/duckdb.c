@@ -503,4 +503,7 @@ const SinkOps duckdb_sink = {
     .describe_table = duck_describe_table,
     .look = duck_look,
     .check = duck_check_table,
+    .digest_check = duck_digest_check,
+    .digest_columns = duck_digest_columns,
+    .digest_open = duck_digest_open,
 };

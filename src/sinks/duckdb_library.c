@@ -53,6 +53,7 @@ static const Symbol symbols[] = {
     SYMBOL(prepare_error),
     SYMBOL(bind_varchar_length),
     SYMBOL(execute_prepared),
+    SYMBOL(execute_prepared_streaming),
     SYMBOL(appender_create_ext),
     SYMBOL(appender_add_column),
     SYMBOL(appender_column_type),

@@ -96,6 +96,8 @@ typedef struct DuckLibrary {
     DuckState (*bind_varchar_length)(DuckStatement statement, uint64_t index, const char *text,
                                      uint64_t len);
     DuckState (*execute_prepared)(DuckStatement statement, DuckResult *ret);
+    // The rows are computed as they are fetched.
+    DuckState (*execute_prepared_streaming)(DuckStatement statement, DuckResult *ret);
 
     DuckState (*appender_create_ext)(DuckConnection connection, const char *catalog,
                                      const char *schema, const char *table, DuckAppender *ret);

@@ -1,6 +1,6 @@
 // The parts of the duckdb sink: duckdb.c runs it, duckdb_table.c shapes tables, duckdb_apply.c and
-// duckdb_history.c write rows through duckdb_writer.c, duckdb_session.c is the file,
-// duckdb_library.c the library.
+// duckdb_history.c write rows through duckdb_writer.c, duckdb_verify.c digests them,
+// duckdb_session.c is the file, duckdb_library.c the library.
 //
 // Tables have no primary key. DuckDB's indexes would not find the rows of a batch (it joins by
 // hashing and scanning), they would have to fit into memory, keep deleted rows from being cleaned
@@ -125,3 +125,10 @@ MUST_CHECK Status duck_truncate(DuckSink *sink, DuckTable *table, Error *err);
 
 MUST_CHECK Status duck_append_history(DuckSink *sink, DuckTable *table, const Change *changes,
                                       size_t count, Error *err);
+
+// duckdb_verify.c: see SinkOps.
+
+Status duck_digest_check(Sink *base, Error *err);
+Status duck_digest_columns(Sink *base, const Relation *relation, DigestColumn *columns,
+                           size_t count, Error *err);
+Status duck_digest_open(Sink *base, const DigestQuery *query, DigestReader **ret, Error *err);

@@ -681,4 +681,7 @@ const SinkOps postgres_sink = {
     .describe_table = describe_table,
     .look = postgres_look,
     .check = postgres_check_table,
+    .digest_check = postgres_digest_check,
+    .digest_columns = postgres_digest_columns,
+    .digest_open = postgres_sink_digest_open,
 };

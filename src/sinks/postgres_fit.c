@@ -3,9 +3,6 @@
 
 #include "sinks/postgres_sink.h"
 
-// Types below this id are the server's own and the same everywhere (FirstNormalObjectId).
-enum { FIRST_USER_OID = 16384 };
-
 enum { MISFIT_MAX = 1 << 20 };
 
 // ---------------------------------------------------------------------------------------------

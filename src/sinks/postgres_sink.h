@@ -12,6 +12,7 @@
 //   postgres_history.c  history: every change appended
 //   postgres_copy_in.c  COPY … FROM STDIN
 //   postgres_check.c    `weir check`
+//   postgres_verify.c   `weir verify`
 #pragma once
 
 #include "change/compaction.h"
@@ -258,3 +259,11 @@ MUST_CHECK Status postgres_apply_sets(PostgresSink *sink, const PgTarget *target
 MUST_CHECK Status postgres_apply_one(PostgresSink *sink, const Change *change, Error *err);
 MUST_CHECK Status postgres_history(PostgresSink *sink, const Change *changes, size_t count,
                                    Error *err);
+
+// postgres_verify.c
+
+Status postgres_digest_check(Sink *base, Error *err);
+Status postgres_digest_columns(Sink *base, const Relation *relation, DigestColumn *columns,
+                               size_t count, Error *err);
+Status postgres_sink_digest_open(Sink *base, const DigestQuery *query, DigestReader **ret,
+                                 Error *err);

@@ -298,6 +298,14 @@ void sql_checkpoint_remove(Buf *sql, SqlTable table)
     buf_cstr(sql, " WHERE \"pipeline\" = $1 AND \"key\" = $2");
 }
 
+Status sql_require_mirror(SqlMode mode, Error *err)
+{
+    return mode == SQL_MIRROR ? STATUS_OK
+                              : error_set(err, ERROR_CONFIG,
+                                          "a target with mode=history has every change, and is "
+                                          "nothing that its source's rows can be compared with");
+}
+
 // ---------------------------------------------------------------------------------------------
 // Copies that start again
 // ---------------------------------------------------------------------------------------------

@@ -16,6 +16,9 @@ typedef enum SqlMode {
 
 extern const char *const sql_mode_choices[]; // "mirror", "history", NULL
 
+/** ERROR_CONFIG: a history's rows are not those of the source. */
+MUST_CHECK Status sql_require_mirror(SqlMode mode, Error *err);
+
 /** `existing=`: what to do with a target table that has rows before its first copy. */
 typedef enum SqlExisting {
     SQL_EXISTING_FAIL,

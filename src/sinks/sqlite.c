@@ -389,4 +389,7 @@ const SinkOps sqlite_sink = {
     .describe_table = sqlite_describe_table,
     .look = sqlite_look,
     .check = sqlite_check_table,
+    .digest_check = sqlite_digest_check,
+    .digest_columns = sqlite_digest_columns,
+    .digest_open = sqlite_digest_open,
 };

@@ -1,6 +1,7 @@
 // The parts of the sqlite sink. sqlite.c runs it. sqlite_schema.c decides which table a relation
 // gets, with sqlite_found.c (what is there) and sqlite_evolve.c (from one shape to the next).
-// sqlite_apply.c and sqlite_history.c write rows; sqlite_db.c is the file.
+// sqlite_apply.c and sqlite_history.c write rows, sqlite_verify.c digests them; sqlite_db.c is the
+// file.
 #pragma once
 
 #include "pipeline/sink.h"
@@ -129,3 +130,10 @@ MUST_CHECK Status sqlite_clear(SqliteSink *sink, SqliteTable *table, Lsn copied_
 
 MUST_CHECK Status sqlite_append(SqliteSink *sink, SqliteTable *table, const Change *change,
                                 Error *err);
+
+// sqlite_verify.c: see SinkOps.
+
+Status sqlite_digest_check(Sink *base, Error *err);
+Status sqlite_digest_columns(Sink *base, const Relation *relation, DigestColumn *columns,
+                             size_t count, Error *err);
+Status sqlite_digest_open(Sink *base, const DigestQuery *query, DigestReader **ret, Error *err);

@@ -503,6 +503,7 @@ const SourceOps postgres_source = {
     .copy_read = postgres_copy_read,
     .copy_read_rows = postgres_copy_read_rows,
     .copy_close = postgres_copy_close,
+    .digest_open = postgres_digest_open,
     .poll = postgres_poll,
     .confirm = postgres_confirm,
     .now = postgres_now,

@@ -277,6 +277,32 @@ Status postgres_copy_read_rows(CopyReader *reader, CopyForm form, Str *ret, size
                                Error *err);
 void postgres_copy_close(CopyReader *reader);
 
+/** A table that is read in a snapshot, on a connection of its own. */
+typedef struct TableReading {
+    Postgres *postgres;
+    const Snapshot *snapshot;
+    const Relation *relation;
+    Cancel *cancel;
+    PGconn *conn;        // in the snapshot, with the table locked against changes of its shape
+    PgProbe probe;       // of conn
+    Buf from;            // "ONLY schema.table", or the root of partitions without the ONLY
+    Buf filter;          // the publication's; empty: none
+    bool is_partitioned; // read through its root
+    bool has_generated;  // columns
+} TableReading;
+
+/** ERROR_TRANSIENT when the table has changed between @relation and the snapshot. */
+MUST_CHECK Status postgres_begin_reading(Postgres *postgres, const Snapshot *snapshot,
+                                         const Relation *relation, Cancel *cancel,
+                                         TableReading *ret, Error *err);
+/** Accepts a zeroed one. */
+void postgres_end_reading(TableReading *reading);
+
+// postgres_verify.c
+
+Status postgres_digest_open(Source *source, Snapshot *snapshot, const DigestQuery *query,
+                            Cancel *cancel, DigestReader **ret, Error *err);
+
 // postgres_stream.c
 
 Status postgres_poll(Source *source, int timeout_ms, int wake_fd, Batch **ret, Error *err);

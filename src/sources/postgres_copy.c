@@ -23,8 +23,7 @@ struct Snapshot {
 struct CopyReader {
     Postgres *postgres;
     const Snapshot *snapshot;
-    PGconn *conn;  // NULL: nothing has been read yet
-    PgProbe probe; // of conn
+    TableReading reading; // without a connection: nothing has been read yet
     Cancel *cancel;
     CopyForm form;
     bool has_header; // of COPY BINARY: it has been taken off
@@ -145,9 +144,9 @@ static const char filter_query[] =
     "   AND (schemaname, tablename) = (SELECT n.nspname, c.relname FROM pg_class c"
     "        JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1::oid)";
 
-static Status read_filter(Postgres *postgres, PGconn *conn, const PgWait *wait, const char *oid,
-                          Buf *sql, Error *err)
+static Status read_filter(TableReading *reading, const PgWait *wait, const char *oid, Error *err)
 {
+    const Postgres *postgres = reading->postgres;
     if (postgres->server_version < 150000 || postgres->publication_name.ptr == NULL) {
         return STATUS_OK;
     }
@@ -155,15 +154,15 @@ static Status read_filter(Postgres *postgres, PGconn *conn, const PgWait *wait, 
     const char *parameters[3] = {oid};
     postgres_publication_names(postgres, &scratch, &parameters[1]);
     CLEANUP(pg_result_clear) PGresult *result = NULL;
-    Status status = pg_query(conn, wait, filter_query, 3, parameters, &result, err);
+    Status status = pg_query(reading->conn, wait, filter_query, 3, parameters, &result, err);
     arena_done(&scratch);
     if (status != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (PQntuples(result) > 0) {
-        buf_printf(sql, " WHERE %s", pg_value(result, 0, 0));
+        buf_cstr(&reading->filter, pg_value(result, 0, 0));
     }
-    return STATUS_OK;
+    return buf_check(&reading->filter, "a row filter", err);
 }
 
 static Status changed_meanwhile(Error *err)
@@ -182,9 +181,10 @@ static bool is_same_column(const PGresult *result, int row, const Column *column
 }
 
 // Somebody else's publication may leave columns out.
-static Status check_left_out(CopyReader *reader, const PgWait *wait, const char *oid, Error *err)
+static Status check_left_out(const TableReading *reading, const PgWait *wait, const char *oid,
+                             Error *err)
 {
-    const Postgres *postgres = reader->postgres;
+    const Postgres *postgres = reading->postgres;
     bool may_leave_out = !postgres->owns_publication && !postgres->base.context.copy_only &&
                          postgres->server_version >= 150000;
     if (!may_leave_out) {
@@ -193,14 +193,14 @@ static Status check_left_out(CopyReader *reader, const PgWait *wait, const char 
     Arena scratch = {0};
     const char *parameters[] = {oid, str_to_cstr(&scratch, postgres->publication_name)};
     CLEANUP(pg_result_clear) PGresult *result = NULL;
-    Status status = pg_query(reader->conn, wait, listed_query, 2, parameters, &result, err);
+    Status status = pg_query(reading->conn, wait, listed_query, 2, parameters, &result, err);
     arena_done(&scratch);
     if (status != STATUS_OK) {
         return STATUS_FAIL;
     }
     for (int i = 0; i < PQntuples(result); i++) {
         Str name = str_from(pg_value(result, i, 0));
-        if (relation_find_column(reader->relation, name) < 0) {
+        if (relation_find_column(reading->relation, name) < 0) {
             return changed_meanwhile(err);
         }
     }
@@ -210,12 +210,13 @@ static Status check_left_out(CopyReader *reader, const PgWait *wait, const char 
 // The relation was described before the snapshot was taken, and the table was locked after it. A
 // column that came in between would stay empty for good, for the changes that filled it are in the
 // copy; columns that exchanged their names would come out exchanged. The next attempt knows better.
-static Status check_columns(CopyReader *reader, const PgWait *wait, const char *oid, Error *err)
+static Status check_columns(const TableReading *reading, const PgWait *wait, const char *oid,
+                            Error *err)
 {
-    const Relation *relation = reader->relation;
+    const Relation *relation = reading->relation;
     const char *parameters[] = {oid};
     CLEANUP(pg_result_clear) PGresult *result = NULL;
-    if (pg_query(reader->conn, wait, columns_query, 1, parameters, &result, err) != STATUS_OK) {
+    if (pg_query(reading->conn, wait, columns_query, 1, parameters, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     uint16_t found = 0;
@@ -236,7 +237,7 @@ static Status check_columns(CopyReader *reader, const PgWait *wait, const char *
     if (found != relation->column_count) {
         return changed_meanwhile(err);
     }
-    return left_out ? check_left_out(reader, wait, oid, err) : STATUS_OK;
+    return left_out ? check_left_out(reading, wait, oid, err) : STATUS_OK;
 }
 
 static void append_columns(Buf *sql, const Relation *relation)
@@ -254,16 +255,14 @@ static void append_name(Buf *sql, const Relation *relation)
     pg_identifier(sql, relation->name);
 }
 
-static Status build_copy(CopyReader *reader, const PgWait *wait, Buf *sql, Error *err)
+// What it is, as of the snapshot, and that this is what the relation says.
+static Status look_at_table(TableReading *reading, const PgWait *wait, Error *err)
 {
-    Postgres *postgres = reader->postgres;
-    PGconn *conn = reader->conn;
-    const Relation *relation = reader->relation;
     char oid[16];
-    (void)snprintf(oid, sizeof(oid), "%u", relation->oid);
+    (void)snprintf(oid, sizeof(oid), "%u", reading->relation->oid);
     const char *parameters[] = {oid};
     CLEANUP(pg_result_clear) PGresult *result = NULL;
-    if (pg_query(conn, wait, facts_query, 1, parameters, &result, err) != STATUS_OK) {
+    if (pg_query(reading->conn, wait, facts_query, 1, parameters, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (PQntuples(result) == 0) {
@@ -274,36 +273,12 @@ static Status build_copy(CopyReader *reader, const PgWait *wait, Buf *sql, Error
     if (pg_value(result, 0, 2)[0] != 't') {
         return error_set(err, ERROR_TRANSIENT, "the table was rewritten while it waited");
     }
-    if (check_columns(reader, wait, oid, err) != STATUS_OK) {
+    if (check_columns(reading, wait, oid, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    bool partitioned = pg_value(result, 0, 0)[0] == 'p';
-    CLEANUP(buf_done) Buf filter;
-    buf_init(&filter, 1 << 20);
-    if (read_filter(postgres, conn, wait, oid, &filter, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    // A table by itself is read without the executor, and without its inheritance children. COPY
-    // does not name generated columns, which Postgres 18 publishes.
-    bool generated = pg_value(result, 0, 1)[0] == 't';
-    bool plain = !partitioned && !generated && filter.len == 0;
-    if (plain) {
-        buf_cstr(sql, "COPY ");
-        append_name(sql, relation);
-        buf_cstr(sql, " (");
-        append_columns(sql, relation);
-        buf_char(sql, ')');
-    } else {
-        buf_cstr(sql, "COPY (SELECT ");
-        append_columns(sql, relation);
-        buf_cstr(sql, partitioned ? " FROM " : " FROM ONLY ");
-        append_name(sql, relation);
-        buf_str(sql, buf_view(&filter));
-        buf_char(sql, ')');
-    }
-    buf_cstr(sql,
-             reader->form == COPY_FORM_BINARY ? " TO STDOUT WITH (FORMAT binary)" : " TO STDOUT");
-    return buf_check(sql, "a COPY statement", err);
+    reading->is_partitioned = pg_value(result, 0, 0)[0] == 'p';
+    reading->has_generated = pg_value(result, 0, 1)[0] == 't';
+    return read_filter(reading, wait, oid, err);
 }
 
 // A snapshot ends with the connection that exported it: invalid_parameter_value before version 17,
@@ -319,32 +294,38 @@ static Status no_snapshot(Error *err)
     return STATUS_FAIL;
 }
 
-static Status start_copy(CopyReader *reader, Error *err)
+static void append_from(Buf *sql, const TableReading *reading)
 {
-    Postgres *postgres = reader->postgres;
-    PgWait wait = {.cancel = reader->cancel, .patience_ms = postgres->receive_timeout_ms};
-    if (postgres_connect(postgres, false, &reader->conn, err) != STATUS_OK ||
-        pg_probe_init(&reader->probe, reader->conn, postgres->url, postgres->receive_timeout_ms,
+    buf_cstr(sql, reading->is_partitioned ? "" : "ONLY ");
+    append_name(sql, reading->relation);
+}
+
+static Status begin_reading(TableReading *reading, Error *err)
+{
+    Postgres *postgres = reading->postgres;
+    PgWait wait = {.cancel = reading->cancel, .patience_ms = postgres->receive_timeout_ms};
+    if (postgres_connect(postgres, false, &reading->conn, err) != STATUS_OK ||
+        pg_probe_init(&reading->probe, reading->conn, postgres->url, postgres->receive_timeout_ms,
                       &wait, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    wait = (PgWait){.cancel = reader->cancel, .probe = &reader->probe};
+    wait = (PgWait){.cancel = reading->cancel, .probe = &reading->probe};
     CLEANUP(buf_done) Buf sql;
     buf_init(&sql, 1 << 20);
     buf_cstr(&sql, PG_BEGIN_SNAPSHOT "; SET TRANSACTION SNAPSHOT ");
-    pg_literal(&sql, reader->snapshot->name);
+    pg_literal(&sql, reading->snapshot->name);
     // Held to the end, so that what is looked at below stays true while the rows are read.
     buf_cstr(&sql, "; LOCK TABLE ONLY ");
-    append_name(&sql, reader->relation);
+    append_name(&sql, reading->relation);
     buf_cstr(&sql, " IN ACCESS SHARE MODE");
-    if (pg_run(reader->conn, &wait, buf_cstring(&sql), err) != STATUS_OK) {
+    if (pg_run(reading->conn, &wait, buf_cstring(&sql), err) != STATUS_OK) {
         return no_snapshot(err);
     }
-    buf_reset(&sql);
-    if (build_copy(reader, &wait, &sql, err) != STATUS_OK) {
+    if (look_at_table(reading, &wait, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    return pg_start_copy(reader->conn, &wait, buf_cstring(&sql), PGRES_COPY_OUT, err);
+    append_from(&reading->from, reading);
+    return STATUS_OK;
 }
 
 // A table that was dropped or altered since its columns were read is read anew by the next attempt.
@@ -359,13 +340,72 @@ static void settle_kind(Error *err)
     }
 }
 
+Status postgres_begin_reading(Postgres *postgres, const Snapshot *snapshot,
+                              const Relation *relation, Cancel *cancel, TableReading *ret,
+                              Error *err)
+{
+    *ret = (TableReading){
+        .postgres = postgres, .snapshot = snapshot, .relation = relation, .cancel = cancel};
+    buf_init(&ret->from, LIMIT_TEXT_BYTES);
+    buf_init(&ret->filter, 1 << 20);
+    if (begin_reading(ret, err) != STATUS_OK) {
+        postgres_end_reading(ret);
+        settle_kind(err);
+        return STATUS_FAIL;
+    }
+    return STATUS_OK;
+}
+
+void postgres_end_reading(TableReading *reading)
+{
+    pg_close(&reading->conn);
+    buf_done(&reading->from);
+    buf_done(&reading->filter);
+}
+
+static Status start_copy(CopyReader *reader, Error *err)
+{
+    const TableReading *reading = &reader->reading;
+    PgWait wait = {.cancel = reader->cancel, .probe = &reading->probe};
+    CLEANUP(buf_done) Buf sql;
+    buf_init(&sql, 1 << 20);
+    // A table by itself is read without the executor, and without its inheritance children. COPY
+    // does not name generated columns, which Postgres 18 publishes.
+    bool plain = !reading->is_partitioned && !reading->has_generated && reading->filter.len == 0;
+    if (plain) {
+        buf_cstr(&sql, "COPY ");
+        append_name(&sql, reader->relation);
+        buf_cstr(&sql, " (");
+        append_columns(&sql, reader->relation);
+        buf_char(&sql, ')');
+    } else {
+        buf_cstr(&sql, "COPY (SELECT ");
+        append_columns(&sql, reader->relation);
+        buf_cstr(&sql, " FROM ");
+        buf_str(&sql, buf_view(&reading->from));
+        buf_cstr(&sql, reading->filter.len > 0 ? " WHERE " : "");
+        buf_str(&sql, buf_view(&reading->filter));
+        buf_char(&sql, ')');
+    }
+    buf_cstr(&sql,
+             reader->form == COPY_FORM_BINARY ? " TO STDOUT WITH (FORMAT binary)" : " TO STDOUT");
+    if (buf_check(&sql, "a COPY statement", err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return pg_start_copy(reading->conn, &wait, buf_cstring(&sql), PGRES_COPY_OUT, err);
+}
+
 static Status start_reader(CopyReader *reader, CopyForm form, Error *err)
 {
-    if (reader->conn != NULL) {
+    if (reader->reading.conn != NULL) {
         assert(reader->form == form);
         return STATUS_OK;
     }
     reader->form = form;
+    if (postgres_begin_reading(reader->postgres, reader->snapshot, reader->relation, reader->cancel,
+                               &reader->reading, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
     if (start_copy(reader, err) != STATUS_OK) {
         settle_kind(err);
         return STATUS_FAIL;
@@ -411,10 +451,10 @@ static Status add_row(CopyReader *reader, Batch *batch, const Transaction *trans
 
 static Status finish(CopyReader *reader, Error *err)
 {
-    PGresult *result = PQgetResult(reader->conn);
+    PGresult *result = PQgetResult(reader->reading.conn);
     Status status = STATUS_OK;
     if (PQresultStatus(result) != PGRES_COMMAND_OK) {
-        status = pg_result_error(reader->conn, result, "the copy broke off", err);
+        status = pg_result_error(reader->reading.conn, result, "the copy broke off", err);
     }
     PQclear(result);
     reader->is_done = true;
@@ -424,11 +464,11 @@ static Status finish(CopyReader *reader, Error *err)
 // The next row as the server sends it, one message each; *ret NULL at the end. To be freed.
 static Status next_row(CopyReader *reader, char **ret, int *ret_len, Error *err)
 {
-    PgWait wait = {.cancel = reader->cancel, .probe = &reader->probe};
+    PgWait wait = {.cancel = reader->cancel, .probe = &reader->reading.probe};
     *ret = NULL;
     *ret_len = 0;
     while (!reader->is_done) {
-        int len = PQgetCopyData(reader->conn, ret, 1);
+        int len = PQgetCopyData(reader->reading.conn, ret, 1);
         if (len > 0) {
             *ret_len = len;
             return STATUS_OK;
@@ -437,9 +477,9 @@ static Status next_row(CopyReader *reader, char **ret, int *ret_len, Error *err)
             return finish(reader, err);
         }
         if (len < -1) {
-            return pg_result_error(reader->conn, NULL, "the copy broke off", err);
+            return pg_result_error(reader->reading.conn, NULL, "the copy broke off", err);
         }
-        if (pg_wait(reader->conn, &wait, false, err) != STATUS_OK) {
+        if (pg_wait(reader->reading.conn, &wait, false, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
     }
@@ -553,7 +593,7 @@ Status postgres_copy_read_rows(CopyReader *reader, CopyForm form, Str *ret, size
 void postgres_copy_close(CopyReader *reader)
 {
     if (reader != NULL) {
-        pg_close(&reader->conn);
+        postgres_end_reading(&reader->reading);
         buf_done(&reader->rows);
         mem_free(reader);
     }

@@ -1,85 +1,8 @@
 // Which tables are wanted, by the patterns, and which are published.
 #include <assert.h>
 
+#include "config/table_pattern.h"
 #include "sources/postgres.h"
-
-// ---------------------------------------------------------------------------------------------
-// Patterns: schema.table, schema.*, table
-// ---------------------------------------------------------------------------------------------
-
-// One part of a pattern: quoted as in SQL, or as it stands.
-static bool take_part(Str *rest, Arena *arena, Str *ret)
-{
-    if (rest->len == 0 || rest->ptr[0] != '"') {
-        ptrdiff_t dot = str_find(*rest, '.');
-        size_t len = dot < 0 ? rest->len : (size_t)dot;
-        *ret = (Str){rest->ptr, len};
-        *rest = (Str){rest->ptr + len, rest->len - len};
-        return len > 0;
-    }
-    char *name = arena_alloc_bytes(arena, rest->len);
-    size_t len = 0;
-    for (size_t i = 1; i < rest->len; i++) {
-        bool quote = rest->ptr[i] == '"';
-        bool doubled = quote && i + 1 < rest->len && rest->ptr[i + 1] == '"';
-        if (quote && !doubled) {
-            *ret = (Str){name, len};
-            *rest = (Str){rest->ptr + i + 1, rest->len - i - 1};
-            return len > 0;
-        }
-        name[len++] = rest->ptr[i];
-        i += doubled ? 1 : 0;
-    }
-    return false;
-}
-
-typedef struct Pattern {
-    Str schema; // ptr NULL: any
-    Str name;   // ptr NULL: any
-} Pattern;
-
-static bool parse_pattern(Str text, Arena *arena, Pattern *ret)
-{
-    Str rest = text;
-    Str first;
-    if (!take_part(&rest, arena, &first)) {
-        return false;
-    }
-    if (rest.len == 0) {
-        *ret = (Pattern){.name = str_is(first, "*") ? (Str){NULL, 0} : first};
-        return true;
-    }
-    if (rest.ptr[0] != '.') {
-        return false;
-    }
-    rest = (Str){rest.ptr + 1, rest.len - 1};
-    Str second = rest;
-    bool quoted = rest.len > 0 && rest.ptr[0] == '"';
-    if (!quoted) {
-        // A name with a dot in it needs no quotes behind the schema.
-        rest.len = 0;
-    } else if (!take_part(&rest, arena, &second)) {
-        return false;
-    }
-    if (rest.len != 0 || second.len == 0) {
-        return false;
-    }
-    *ret = (Pattern){.schema = str_is(first, "*") ? (Str){NULL, 0} : first,
-                     .name = str_is(second, "*") && !quoted ? (Str){NULL, 0} : second};
-    return true;
-}
-
-static bool pattern_matches(Str text, Str schema, Str name)
-{
-    Arena scratch = {0};
-    Pattern pattern;
-    bool matches = parse_pattern(text, &scratch, &pattern) &&
-                   (pattern.schema.ptr == NULL || str_equal(pattern.schema, schema)) &&
-                   (pattern.name.ptr == NULL || str_equal(pattern.name, name));
-    arena_done(&scratch);
-    // As it stands, too: a table "a.b" is named by a.b when no schema a has a table b.
-    return matches || str_equal(text, name);
-}
 
 bool postgres_matches(const Postgres *postgres, Str schema, Str name)
 {
@@ -87,7 +10,7 @@ bool postgres_matches(const Postgres *postgres, Str schema, Str name)
         return true;
     }
     for (size_t i = 0; i < postgres->tables.count; i++) {
-        if (pattern_matches(postgres->tables.items[i], schema, name)) {
+        if (table_pattern_matches(postgres->tables.items[i], schema, name)) {
             return true;
         }
     }
@@ -123,7 +46,7 @@ static Status check_pattern(Str text, const CatalogTables *all, Error *err)
     const CatalogTable *unfit = NULL;
     for (size_t i = 0; i < all->count; i++) {
         const CatalogTable *table = &all->items[i];
-        if (!pattern_matches(text, table->schema, table->name)) {
+        if (!table_pattern_matches(text, table->schema, table->name)) {
             continue;
         }
         if (can_be_published(table)) {

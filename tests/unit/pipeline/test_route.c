@@ -93,6 +93,45 @@ static void what_the_target_has_is_skipped(void **state)
     assert_string_equal(buf_cstring(&world.done) + before, " +43 +5 [58:0]");
 }
 
+// A run that is to stop at an LSN: what was committed before it is there, and nothing else is.
+static void nothing_behind_the_end_is_delivered(void **state)
+{
+    Fixture *f = *state;
+    f->options.until = (Position){0x50, 0};
+    f->options.stops_there = true;
+    start_at(f, 0x20);
+    size_t before = world.done.len;
+    begin(f, 0x30);
+    add(f, CHANGE_INSERT, f->table, 3);
+    begin(f, 0x4f);
+    add(f, CHANGE_INSERT, f->table, 4);
+    begin(f, 0x50);
+    add(f, CHANGE_INSERT, f->table, 5);
+    begin(f, 0x60);
+    add(f, CHANGE_INSERT, f->table, 6);
+    deliver(f, 0x68);
+    begin(f, 0x70);
+    add(f, CHANGE_INSERT, f->table, 7);
+    deliver_part(f, (Position){0x70, 1}, false);
+    settle(f, 0x50);
+    assert_string_equal(buf_cstring(&world.done) + before, " +3 +4 [50:0]");
+}
+
+// The stream has come there without a transaction that ends there.
+static void the_end_is_a_position_of_its_own(void **state)
+{
+    Fixture *f = *state;
+    f->options.until = (Position){0x50, 0};
+    f->options.stops_there = true;
+    start_at(f, 0x20);
+    size_t before = world.done.len;
+    begin(f, 0x60);
+    add(f, CHANGE_INSERT, f->table, 6);
+    deliver_part(f, (Position){0x60, 1}, false);
+    settle(f, 0x50);
+    assert_string_equal(buf_cstring(&world.done) + before, " [50:0]");
+}
+
 static void a_position_alone_is_stored_at_the_end(void **state)
 {
     Fixture *f = *state;
@@ -460,6 +499,8 @@ int main(void)
         route_test(what_was_not_committed_comes_again),
         route_test(batches_that_gathered_are_one_run),
         route_test(what_the_target_has_is_skipped),
+        route_test(nothing_behind_the_end_is_delivered),
+        route_test(the_end_is_a_position_of_its_own),
         route_test(a_position_alone_is_stored_at_the_end),
         route_test(a_failed_commit_makes_nothing_durable),
         route_test(a_copy_is_stored_with_its_rows),

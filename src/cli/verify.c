@@ -1,0 +1,291 @@
+// weir verify: bring the targets to one LSN, hold them there, and compare them with the source.
+#include <unistd.h>
+
+#include "cli/command.h"
+#include "cli/ending.h"
+#include "cli/interrupt.h"
+#include "cli/pipeline_options.h"
+#include "cli/progress.h"
+#include "cli/project_pipelines.h"
+#include "cli/verify_print.h"
+
+typedef struct VerifyCommandOptions {
+    PipelineOptions pipeline;
+    StrList only;
+    bool repair;
+    int64_t limit;
+    int format; // VerifyFormat
+} VerifyCommandOptions;
+
+typedef enum VerifyFormat { FORMAT_TEXT, FORMAT_JSON } VerifyFormat;
+
+static const char *const format_choices[] = {"text", "json", NULL};
+
+enum { LIMIT_DEFAULT_MAX = 100000 };
+
+static const Option verify_options[] = {
+    {"table", OPTION_LIST(VerifyCommandOptions, pipeline.tables), .value_name = "PATTERN",
+     .help = "The pipeline's tables, as weir stream was given them. Can be repeated."},
+    {"only", OPTION_LIST(VerifyCommandOptions, only), .value_name = "PATTERN",
+     .help = "Compare these of its tables only: schema.table, schema.* or table. Can be repeated."},
+    {"repair", OPTION_BOOL(VerifyCommandOptions, repair),
+     .help = "Write the source's rows over what differs, and compare again."},
+    {"limit", OPTION_INT(VerifyCommandOptions, limit), .fallback = "20", .min = 0,
+     .max = LIMIT_DEFAULT_MAX,
+     .help = "Rows of a table that are printed when they differ. All are counted."},
+    {"jobs", OPTION_INT(VerifyCommandOptions, pipeline.jobs), .fallback = "2", .min = 1, .max = 64,
+     .help = "Tables copied at the same time, if any are still to be copied."},
+    {"publication", OPTION_STRING(VerifyCommandOptions, pipeline.publication), .value_name = "NAME",
+     .help = "Publication that is read."},
+    {"slot", OPTION_STRING(VerifyCommandOptions, pipeline.slot), .value_name = "NAME",
+     .help = "Slot that is read."},
+    {"state", OPTION_STRING(VerifyCommandOptions, pipeline.state), .value_name = "DIR",
+     .help = "Directory for the state. Default: what the file says, else $XDG_STATE_HOME/weir or "
+             "~/.local/state/weir."},
+    {"name", OPTION_STRING(VerifyCommandOptions, pipeline.name), .value_name = "NAME",
+     .help = "Name of the pipeline; of a project: the one to verify. Default: all of them."},
+    {"progress", OPTION_CHOICE(VerifyCommandOptions, pipeline.progress, progress_choices),
+     .fallback = "auto", .help = "Show live progress: auto does so on a terminal."},
+    {"format", OPTION_CHOICE(VerifyCommandOptions, format, format_choices), .fallback = "text",
+     .help = "The result as text or as one JSON document, for programs."},
+    {0},
+};
+
+/** What all pipelines of one call have come to. */
+typedef struct Outcome {
+    const VerifyCommandOptions *options;
+    Cancel cancel;
+    size_t printed;
+    bool has_differences;
+    bool has_unknown;
+} Outcome;
+
+// ---------------------------------------------------------------------------------------------
+// One pipeline
+// ---------------------------------------------------------------------------------------------
+
+static Status run_until(const Pipeline *pipeline, const Outcome *outcome, Error *err)
+{
+    Runner *runner = NULL;
+    if (runner_new(pipeline, NULL, &runner, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    Runner *const runners[] = {runner};
+    interrupt_watch(runners, 1);
+    ProgressMode mode = (ProgressMode)outcome->options->pipeline.progress;
+    Progress *progress = progress_start(mode, pipeline, runner);
+    Status status = runner_run(runner, err);
+    progress_stop(progress);
+    interrupt_clear();
+    runner_free(runner);
+    return status;
+}
+
+static bool shows_progress(const Outcome *outcome)
+{
+    ProgressMode mode = (ProgressMode)outcome->options->pipeline.progress;
+    return mode == PROGRESS_ALWAYS || (mode == PROGRESS_AUTO && isatty(STDERR_FILENO) == 1);
+}
+
+static void show_table(void *context, const char *table, size_t at, size_t count)
+{
+    (void)context;
+    (void)fprintf(stderr, "\r\033[Kcomparing %zu of %zu  %s", at, count, table);
+}
+
+static void print_result(Outcome *outcome, const Pipeline *pipeline, const PipelineRoute *route,
+                         const VerifyResult *result)
+{
+    bool is_first = outcome->printed++ == 0;
+    for (size_t i = 0; i < result->table_count; i++) {
+        VerifyVerdict verdict = verify_verdict(&result->tables[i]);
+        outcome->has_differences = outcome->has_differences || verdict == VERDICT_DIFFERENT;
+        outcome->has_unknown = outcome->has_unknown || verdict == VERDICT_UNKNOWN;
+    }
+    if (outcome->options->format == FORMAT_JSON) {
+        verify_print_json(pipeline, route, result, is_first);
+    } else {
+        verify_print_text(pipeline, route, result, is_first);
+    }
+}
+
+static Status compare_route(Verify *verify, const Pipeline *pipeline, size_t route,
+                            Outcome *outcome, Error *err)
+{
+    bool shows = shows_progress(outcome);
+    VerifyOptions options = {
+        .only = outcome->options->only,
+        .repair = outcome->options->repair,
+        .limit = outcome->options->limit,
+        .cancel = &outcome->cancel,
+        .progress = shows ? show_table : NULL,
+    };
+    VerifyResult result;
+    Status status = verify_route(verify, route, &options, &result, err);
+    if (shows) {
+        (void)fprintf(stderr, "\r\033[K");
+    }
+    if (status == STATUS_OK) {
+        print_result(outcome, pipeline, &pipeline->routes[route], &result);
+    }
+    verify_result_done(&result);
+    return status;
+}
+
+static Status compare_routes(Verify *verify, const Pipeline *pipeline, Outcome *outcome, Error *err)
+{
+    for (size_t i = 0; i < pipeline->route_count; i++) {
+        if (compare_route(verify, pipeline, i, outcome, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    return STATUS_OK;
+}
+
+// First as far as the source is now, copies included: what is left of the way to the snapshot's LSN
+// is short then, and no longer than that does the source have to keep what the snapshot sees.
+static Status verify_pipeline(const Pipeline *pipeline, Outcome *outcome, Error *err)
+{
+    Pipeline run = *pipeline;
+    Verify *verify = NULL;
+    run.until = UNTIL_NOW;
+    if (verify_check(pipeline, err) != STATUS_OK || run_until(&run, outcome, err) != STATUS_OK ||
+        verify_hold(pipeline, &outcome->cancel, &verify, &run.until_lsn, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    run.until = UNTIL_LSN;
+    run.stops_there = true;
+    Status status = run_until(&run, outcome, err);
+    if (status == STATUS_OK) {
+        interrupt_watch(NULL, 0);
+        status = compare_routes(verify, pipeline, outcome, err);
+    }
+    verify_release(verify);
+    return status;
+}
+
+// ---------------------------------------------------------------------------------------------
+// All of them
+// ---------------------------------------------------------------------------------------------
+
+static int ending(const Outcome *outcome)
+{
+    if (outcome->has_differences) {
+        return EXIT_FAILED;
+    }
+    return outcome->has_unknown ? EXIT_USAGE : EXIT_DONE;
+}
+
+static int verify_pipelines(const Pipeline *pipelines, size_t count,
+                            const VerifyCommandOptions *options)
+{
+    Outcome outcome = {.options = options};
+    Error err = {0};
+    if (cancel_init(&outcome.cancel, &err) != STATUS_OK) {
+        return report_error(&err);
+    }
+    interrupt_cancels(&outcome.cancel);
+    Status status = STATUS_OK;
+    for (size_t i = 0; status == STATUS_OK && i < count; i++) {
+        status = verify_pipeline(&pipelines[i], &outcome, &err);
+    }
+    interrupt_cancels(NULL);
+    int code = ending(&outcome);
+    if (options->format == FORMAT_JSON) {
+        verify_print_json_end(outcome.printed == 0, status == STATUS_OK && code == EXIT_DONE);
+    }
+    if (status != STATUS_OK) {
+        (void)fflush(stdout);
+        (void)report_error(&err);
+        code = ending_code(status, &err);
+    }
+    cancel_done(&outcome.cancel);
+    return code;
+}
+
+static Status choose(const VerifyCommandOptions *options, Pipeline **pipelines, size_t *count,
+                     Error *err)
+{
+    Str name = options->pipeline.name;
+    if (options->pipeline.tables.count > 0) {
+        error_set(err, ERROR_CONFIG, "the tables of a project's pipelines are in its file");
+        return error_hint(err, "--only PATTERN compares some of them.");
+    }
+    if (name.len == 0) {
+        return STATUS_OK;
+    }
+    for (size_t i = 0; i < *count; i++) {
+        if (str_equal((*pipelines)[i].name, name)) {
+            *pipelines = &(*pipelines)[i];
+            *count = 1;
+            return STATUS_OK;
+        }
+    }
+    return error_set(err, ERROR_CONFIG, "the project has no pipeline \"%" STR_FMT "\"",
+                     STR_ARG(name));
+}
+
+static int verify_project(const Invocation *invocation, const VerifyCommandOptions *options)
+{
+    const StrList *arguments = &invocation->arguments;
+    Pipeline *pipelines;
+    size_t count;
+    Error err = {0};
+    if (project_pipelines(arguments->count == 0 ? STR(".") : arguments->items[0],
+                          options->pipeline.state, STR(""), invocation->arena, &pipelines, &count,
+                          &err) != STATUS_OK ||
+        choose(options, &pipelines, &count, &err) != STATUS_OK) {
+        return report_error(&err);
+    }
+    return verify_pipelines(pipelines, count, options);
+}
+
+static int verify_run(Invocation *invocation)
+{
+    VerifyCommandOptions *options = invocation->options;
+    const StrList *arguments = &invocation->arguments;
+    Pipeline pipeline = {0};
+    Error err = {0};
+    options->pipeline.copy = true;
+    if (project_is_named(arguments, invocation->arena)) {
+        return verify_project(invocation, options);
+    }
+    if (arguments->count < 2) {
+        error_set(&err, ERROR_CONFIG, "\"weir verify\" takes a source and a sink, or a project");
+        error_hint(&err, "For example: weir verify SOURCE SINK.");
+        return report_error(&err);
+    }
+    if (pipeline_from_options(arguments->items[0], arguments->items[1], &options->pipeline, false,
+                              invocation->arena, &pipeline, &err) != STATUS_OK ||
+        pipeline_validate(&pipeline, &err) != STATUS_OK) {
+        return report_error(&err);
+    }
+    return verify_pipelines(&pipeline, 1, options);
+}
+
+static const char *const examples[] = {
+    "weir verify postgres://localhost/shop postgres://replica/shop",
+    "weir verify postgres://localhost/shop duckdb:shop.duckdb --only public.orders",
+    "weir verify pipelines/ --name shop --repair",
+    "weir verify --format json postgres://localhost/shop sqlite:shop.db | jq .equal",
+    NULL,
+};
+
+const Command verify_command = {
+    .name = "verify",
+    .arguments = "[DIR|FILE | SOURCE SINK]",
+    .arguments_max = 2,
+    .summary = "compare every row of the target with the source",
+    .description =
+        "Brings the pipeline to one LSN, as weir stream --until does, holds it there, and compares "
+        "every row of its tables with a snapshot of the source at just that LSN; writes on the "
+        "source go on. Both databases compute digests of their rows, so that only what differs "
+        "is sent. Takes the arguments that weir stream or weir run was given, and the pipeline "
+        "must "
+        "not run meanwhile. With --repair the source's rows are written over what differs. Exit "
+        "code 0: everything is equal; 1: something differs; 2: something could not be compared.",
+    .examples = examples,
+    .options = verify_options,
+    .options_size = sizeof(VerifyCommandOptions),
+    .run = verify_run,
+};

@@ -1,0 +1,578 @@
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "config/table_pattern.h"
+#include "pipeline/verify_inner.h"
+
+enum { SHOWN_BYTES = 200, NAME_BYTES = 64 * 1024 };
+
+// ---------------------------------------------------------------------------------------------
+// What is refused
+// ---------------------------------------------------------------------------------------------
+
+static Status check_route(const PipelineRoute *route, Error *err)
+{
+    static const SinkContext nothing = {.pipeline = ""};
+    const SinkOps *ops = route->sink;
+    if (ops->digest_open == NULL) {
+        error_set(err, ERROR_CONFIG, "a target of type \"%s\" cannot be compared with its source",
+                  ops->name);
+        return error_hint(err, "Targets that are databases can: postgres, sqlite and duckdb, with "
+                               "mode=mirror.");
+    }
+    Sink *sink;
+    if (sink_new(ops, route->settings, &nothing, &sink, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    Status status = ops->digest_check(sink, err);
+    sink_free(sink);
+    return status;
+}
+
+static Status check_source(const Pipeline *pipeline, Error *err)
+{
+    static const SourceContext nothing = {.pipeline = ""};
+    Source *source;
+    if (pipeline->source->digest_open == NULL) {
+        return error_set(err, ERROR_CONFIG, "a source of type \"%s\" cannot be compared",
+                         pipeline->source->name);
+    }
+    if (source_new(pipeline->source, pipeline->source_settings, &nothing, &source, err) !=
+        STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    bool copies = source->copies;
+    source_free(source);
+    return copies ? STATUS_OK
+                  : error_set(err, ERROR_CONFIG,
+                              "without copies the target has not all of the source's rows, and "
+                              "cannot be compared with it");
+}
+
+Status verify_check(const Pipeline *pipeline, Error *err)
+{
+    if (pipeline->buffer != NULL) {
+        error_set(err, ERROR_CONFIG,
+                  "the pipeline \"%" STR_FMT "\" has a disk buffer, and cannot be compared",
+                  STR_ARG(pipeline->name));
+        return error_hint(err, "The buffer is ahead of its targets: only a pipeline without one "
+                               "can be held at one LSN.");
+    }
+    for (size_t i = 0; i < pipeline->route_count; i++) {
+        if (check_route(&pipeline->routes[i], err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    return check_source(pipeline, err);
+}
+
+// ---------------------------------------------------------------------------------------------
+// The source
+// ---------------------------------------------------------------------------------------------
+
+static Status hold(Verify *verify, Error *err)
+{
+    const Pipeline *pipeline = verify->pipeline;
+    SourceContext context = {.pipeline = pipeline->name.ptr, .cancel = verify->cancel};
+    if (source_new(pipeline->source, pipeline->source_settings, &context, &verify->source, err) !=
+        STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    const SourceOps *ops = verify->source->ops;
+    if (ops->open(verify->source, err) != STATUS_OK ||
+        ops->tables(verify->source, &verify->tables, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return ops->snapshot_open(verify->source, &verify->snapshot, &verify->lsn, err);
+}
+
+Status verify_hold(const Pipeline *pipeline, Cancel *cancel, Verify **ret, Lsn *ret_lsn, Error *err)
+{
+    Verify *verify = mem_alloc_zero(sizeof(*verify));
+    verify->pipeline = pipeline;
+    verify->cancel = cancel;
+    if (hold(verify, err) != STATUS_OK) {
+        verify_release(verify);
+        return error_wrap(err, "source");
+    }
+    *ret = verify;
+    *ret_lsn = verify->lsn;
+    return STATUS_OK;
+}
+
+void verify_release(Verify *verify)
+{
+    if (verify == NULL) {
+        return;
+    }
+    if (verify->snapshot != NULL) {
+        verify->source->ops->snapshot_close(verify->snapshot);
+    }
+    source_free(verify->source);
+    mem_free(verify);
+}
+
+// ---------------------------------------------------------------------------------------------
+// The target
+// ---------------------------------------------------------------------------------------------
+
+static Status check_place(const VerifyTarget *target, Error *err)
+{
+    const Verify *verify = target->verify;
+    bool has_position;
+    Position position;
+    if (checkpoint_position(&target->stored, &has_position, &position, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (has_position && position.lsn == verify->lsn && position.ordinal == 0) {
+        return STATUS_OK;
+    }
+    error_set(err, ERROR_TRANSIENT,
+              "the target does not stand at " LSN_FMT ", where it is to be compared",
+              LSN_ARG(verify->lsn));
+    return error_hint(err, "Another process has run the pipeline meanwhile: stop it first.");
+}
+
+static Status open_target(VerifyTarget *target, size_t index, Error *err)
+{
+    Verify *verify = target->verify;
+    const Pipeline *pipeline = verify->pipeline;
+    const PipelineRoute *route = &pipeline->routes[index];
+    Str key = pipeline_route_key(pipeline, route, &target->arena);
+    StateOwner owner = pipeline_route_owner(pipeline, route, key);
+    SinkContext context = {
+        .pipeline = key.ptr, .cancel = verify->cancel, .source_mark = verify->source->mark};
+    Status status = state_open(&owner, &target->state, err);
+    if (status == STATUS_OK) {
+        status = sink_new(route->sink, route->settings, &context, &target->sink, err);
+    }
+    if (status == STATUS_OK &&
+        (target->sink->ops->open(target->sink, err) != STATUS_OK ||
+         target->sink->ops->resume(target->sink, &target->stored, err) != STATUS_OK)) {
+        status = error_wrap(err, "sink");
+    }
+    if (status == STATUS_OK) {
+        status = tables_load(&target->tables, &target->stored, err);
+    }
+    return status == STATUS_OK ? check_place(target, err) : STATUS_FAIL;
+}
+
+static void close_target(VerifyTarget *target)
+{
+    sink_free(target->sink);
+    checkpoint_done(&target->stored);
+    tables_done(&target->tables);
+    state_close(target->state);
+    arena_done(&target->arena);
+}
+
+// ---------------------------------------------------------------------------------------------
+// A table: its columns
+// ---------------------------------------------------------------------------------------------
+
+static int find_in_source(const Relation *source, const Column *column)
+{
+    int at = column->attnum == 0 ? -1 : relation_find_attnum(source, column->attnum);
+    return column->attnum == 0 ? relation_find_column(source, column->name) : at;
+}
+
+static bool add_column(VerifyPair *pair, uint16_t index)
+{
+    int at = find_in_source(pair->source_relation, &pair->target_relation->columns[index]);
+    if (at < 0) {
+        return false;
+    }
+    pair->source_columns[pair->column_count].index = (uint16_t)at;
+    pair->target_columns[pair->column_count].index = index;
+    pair->column_count++;
+    return true;
+}
+
+static void find_columns(VerifyPair *pair, Arena *arena)
+{
+    const Relation *there = pair->target_relation;
+    pair->source_columns = ARENA_ARRAY(arena, DigestColumn, there->column_count);
+    pair->target_columns = ARENA_ARRAY(arena, DigestColumn, there->column_count);
+    pair->has_key = there->key_count > 0;
+    for (uint16_t i = 0; i < there->key_count; i++) {
+        pair->has_key = add_column(pair, there->key[i]) && pair->has_key;
+    }
+    pair->key_count = pair->column_count;
+    for (uint16_t i = 0; i < there->column_count; i++) {
+        if (!relation_is_key(there, i)) {
+            (void)add_column(pair, i);
+        }
+    }
+    pair->key_count = pair->has_key ? pair->key_count : pair->column_count;
+    pair->is_whole = pair->column_count == there->column_count &&
+                     pair->column_count == pair->source_relation->column_count;
+}
+
+static void add_name(Buf *text, Str name, const char *before)
+{
+    buf_printf(text, "%s\"%" STR_FMT "\"", text->len == 0 ? before : ", ", STR_ARG(name));
+}
+
+// Columns that only one side has: a target learns of an ALTER TABLE with the next change.
+static Str left_out(const VerifyPair *pair, Arena *arena)
+{
+    CLEANUP(buf_done) Buf text;
+    buf_init(&text, NAME_BYTES);
+    for (uint16_t i = 0; i < pair->source_relation->column_count; i++) {
+        bool is_compared = false;
+        for (size_t c = 0; c < pair->column_count; c++) {
+            is_compared = is_compared || pair->source_columns[c].index == i;
+        }
+        if (!is_compared) {
+            add_name(&text, pair->source_relation->columns[i].name,
+                     "not in the target before the table's next change: ");
+        }
+    }
+    for (uint16_t i = 0; i < pair->target_relation->column_count; i++) {
+        if (find_in_source(pair->source_relation, &pair->target_relation->columns[i]) < 0) {
+            add_name(&text, pair->target_relation->columns[i].name,
+                     "not in the source, or in the target only: ");
+        }
+    }
+    if (pair->source_relation->published == PUBLISHED_INSERTS) {
+        buf_printf(&text, "%spublished for inserts only: updates and deletes are not followed",
+                   text.len == 0 ? "" : "; ");
+    }
+    return str_copy(arena, buf_view(&text));
+}
+
+// ---------------------------------------------------------------------------------------------
+// A table: whether it can be compared
+// ---------------------------------------------------------------------------------------------
+
+static bool has_other_types(const VerifyPair *pair)
+{
+    for (size_t i = 0; i < pair->column_count; i++) {
+        const Column *a = &pair->source_relation->columns[pair->source_columns[i].index];
+        const Column *b = &pair->target_relation->columns[pair->target_columns[i].index];
+        if (a->type_oid != b->type_oid || a->typmod != b->typmod) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const char *refuse_state(const VerifyPair *pair, const Table *table)
+{
+    if (table == NULL || table->state != TABLE_READY || table->target == NULL) {
+        return "it is still to be copied";
+    }
+    if (table->copied_at > pair->target->verify->lsn) {
+        return "it was copied meanwhile: verify again";
+    }
+    if (relation_is_rewritten(table->target, pair->source_relation) ||
+        relation_has_gap(table->target, pair->source_relation)) {
+        return "it has been rewritten, or not been published for a while: its next change has it "
+               "copied again";
+    }
+    return NULL;
+}
+
+static Status refuse_table(VerifyPair *pair, const Table *table, const char **ret, Error *err)
+{
+    Sink *sink = pair->target->sink;
+    *ret = refuse_state(pair, table);
+    if (*ret != NULL) {
+        return STATUS_OK;
+    }
+    bool has;
+    if (sink->ops->has(sink, table->target, &has, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (!has) {
+        *ret = "the target's table is gone, or is another one now";
+    } else if (sink->ops->keeps_rows != NULL && sink->ops->keeps_rows(sink, table->target)) {
+        *ret = "the target's table has rows of others that are to stay";
+    }
+    return STATUS_OK;
+}
+
+// ---------------------------------------------------------------------------------------------
+// A table: comparing
+// ---------------------------------------------------------------------------------------------
+
+static Status ask_source(void *context, const DigestQuery *query, DigestReader **ret, Error *err)
+{
+    const VerifyPair *pair = context;
+    Verify *verify = pair->target->verify;
+    return verify->source->ops->digest_open(verify->source, verify->snapshot, query, verify->cancel,
+                                            ret, err);
+}
+
+static Status ask_target(void *context, const DigestQuery *query, DigestReader **ret, Error *err)
+{
+    const VerifyPair *pair = context;
+    Sink *sink = pair->target->sink;
+    return sink->ops->digest_open(sink, query, ret, err) == STATUS_OK ? STATUS_OK
+                                                                      : error_wrap(err, "sink");
+}
+
+static void init_sides(VerifyPair *pair, int64_t row_estimate)
+{
+    DigestQuery query = {.column_count = pair->column_count,
+                         .key_count = pair->key_count,
+                         .digits = compare_digits(row_estimate)};
+    pair->source_side = (CompareSide){query, ask_source, pair};
+    pair->source_side.query.relation = pair->source_relation;
+    pair->source_side.query.columns = pair->source_columns;
+    pair->target_side = (CompareSide){query, ask_target, pair};
+    pair->target_side.query.relation = pair->target_relation;
+    pair->target_side.query.columns = pair->target_columns;
+}
+
+Status verify_compare(VerifyPair *pair, size_t keys_max, Comparison *ret, Error *err)
+{
+    return compare_tables(&pair->source_side, &pair->target_side, keys_max, ret, err);
+}
+
+// ---------------------------------------------------------------------------------------------
+// A table: what differs
+// ---------------------------------------------------------------------------------------------
+
+typedef struct Shown {
+    const VerifyPair *pair;
+    VerifyTable *table;
+    size_t max;
+    Arena *arena;
+} Shown;
+
+// The beginning, not in the middle of a character.
+static Str shorten(Value value, Arena *arena)
+{
+    if (!value_is_data(value)) {
+        return (Str){0};
+    }
+    size_t len = value.len;
+    if (len > SHOWN_BYTES) {
+        len = SHOWN_BYTES;
+        while (len > 0 && ((unsigned char)value.ptr[len] & 0xc0) == 0x80) {
+            len--;
+        }
+        return str_from(
+            arena_printf(arena, "%.*s… (%" PRIu32 " bytes)", (int)len, value.ptr, value.len));
+    }
+    return (Str){arena_copy(arena, value.len == 0 ? "" : value.ptr, len), len};
+}
+
+static VerifyValue show_value(const Shown *shown, size_t at, const DigestRow *source,
+                              const DigestRow *target)
+{
+    const VerifyPair *pair = shown->pair;
+    const Column *column = &pair->target_relation->columns[pair->target_columns[at].index];
+    return (VerifyValue){
+        .column = str_copy(shown->arena, column->name),
+        .source = source == NULL ? (Str){0} : shorten(source->values[at], shown->arena),
+        .target = target == NULL ? (Str){0} : shorten(target->values[at], shown->arena),
+    };
+}
+
+static Status show_one(void *context, DifferenceKind kind, const DigestRow *source,
+                       const DigestRow *target, Error *err)
+{
+    (void)err;
+    Shown *shown = context;
+    const VerifyPair *pair = shown->pair;
+    if (shown->table->difference_count == shown->max) {
+        return STATUS_OK;
+    }
+    VerifyDifference *difference = &shown->table->differences[shown->table->difference_count++];
+    *difference = (VerifyDifference){.kind = kind, .key_count = pair->key_count};
+    difference->key = ARENA_ARRAY(shown->arena, VerifyValue, pair->key_count);
+    for (size_t i = 0; i < pair->key_count; i++) {
+        difference->key[i] = show_value(shown, i, source, target);
+    }
+    if (kind != DIFFERENCE_VALUES) {
+        return STATUS_OK;
+    }
+    difference->values = ARENA_ARRAY(shown->arena, VerifyValue, pair->column_count);
+    for (size_t i = 0; i < pair->column_count; i++) {
+        if (!str_equal(digest_field(source->text, i), digest_field(target->text, i))) {
+            difference->values[difference->value_count++] = show_value(shown, i, source, target);
+        }
+    }
+    return STATUS_OK;
+}
+
+static Status show_differences(VerifyPair *pair, VerifyTable *table, Arena *arena, Error *err)
+{
+    size_t limit = (size_t)pair->target->options->limit;
+    size_t keys = MIN(table->comparison.key_count, limit);
+    if (keys == 0) {
+        return STATUS_OK;
+    }
+    Shown shown = {pair, table, limit, arena};
+    table->differences = ARENA_ARRAY(arena, VerifyDifference, limit);
+    return compare_rows(&pair->source_side, &pair->target_side, table->comparison.keys, keys,
+                        show_one, &shown, err);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Tables
+// ---------------------------------------------------------------------------------------------
+
+static Status compare_pair(VerifyPair *pair, VerifyTable *table, Arena *arena, Error *err)
+{
+    const VerifyOptions *options = pair->target->options;
+    size_t keys_max = MAX((size_t)options->limit, (size_t)VERIFY_REPAIR_KEYS);
+    if (verify_compare(pair, keys_max, &table->comparison, err) != STATUS_OK ||
+        show_differences(pair, table, arena, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (!options->repair || comparison_differences(&table->comparison) == 0) {
+        return STATUS_OK;
+    }
+    const char *reason;
+    if (verify_repair(pair, &table->comparison, &table->repaired, &reason, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    table->is_mended = reason == NULL;
+    if (reason != NULL) {
+        table->note = str_from(arena_printf(arena, "%" STR_FMT "%s%s", STR_ARG(table->note),
+                                            table->note.len == 0 ? "" : "; ", reason));
+    }
+    return STATUS_OK;
+}
+
+static Status verify_table(VerifyTarget *target, const SourceTable *source, VerifyTable *ret,
+                           Arena *arena, Error *err)
+{
+    const Table *table = tables_find(&target->tables, source->relation->oid);
+    VerifyPair pair = {.target = target, .source_relation = source->relation};
+    const char *reason;
+    if (refuse_table(&pair, table, &reason, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (reason == NULL) {
+        pair.target_relation = table->target;
+        find_columns(&pair, arena);
+        reason = has_other_types(&pair) ? "a column has another type by now, which the target gets "
+                                          "with the table's next change"
+                                        : NULL;
+    }
+    if (reason != NULL) {
+        ret->reason = str_from(reason);
+        return STATUS_OK;
+    }
+    Sink *sink = target->sink;
+    if (sink->ops->digest_columns(sink, pair.target_relation, pair.target_columns,
+                                  pair.column_count, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    for (size_t i = 0; i < pair.column_count; i++) {
+        pair.source_columns[i].form = pair.target_columns[i].form;
+        pair.source_columns[i].type = pair.target_columns[i].type;
+        pair.target_columns[i].type = (Str){0}; // that is how it is kept
+    }
+    ret->note = left_out(&pair, arena);
+    init_sides(&pair, source->row_estimate);
+    return compare_pair(&pair, ret, arena, err);
+}
+
+static Str target_name(Sink *sink, const Relation *relation, Arena *arena)
+{
+    CLEANUP(buf_done) Buf text;
+    buf_init(&text, NAME_BYTES);
+    if (sink->ops->describe_table != NULL) {
+        sink->ops->describe_table(sink, relation, &text);
+    }
+    return str_copy(arena, buf_view(&text));
+}
+
+static bool is_wanted(const VerifyOptions *options, const Relation *relation)
+{
+    bool wanted = options->only.count == 0;
+    for (size_t i = 0; !wanted && i < options->only.count; i++) {
+        wanted = table_pattern_matches(options->only.items[i], relation->schema, relation->name);
+    }
+    return wanted;
+}
+
+// One that was altered or rewritten since the snapshot was taken cannot be read in it any more.
+// That is no reason to give up the others.
+static Status verify_one(VerifyTarget *target, const SourceTable *source, VerifyTable *ret,
+                         Arena *arena, Error *err)
+{
+    const Relation *relation = source->relation;
+    int64_t began_us = clock_monotonic_us();
+    *ret = (VerifyTable){
+        .schema = str_copy(arena, relation->schema),
+        .name = str_copy(arena, relation->name),
+        .target = target_name(target->sink, relation, arena),
+    };
+    Error failure = {0};
+    Status status = verify_table(target, source, ret, arena, &failure);
+    ret->us = clock_monotonic_us() - began_us;
+    bool is_changed = status != STATUS_OK && failure.kind == ERROR_TRANSIENT &&
+                      (failure.sqlstate[0] == '\0' || strncmp(failure.sqlstate, "42", 2) == 0);
+    if (is_changed) {
+        ret->reason = str_copy(arena, str_from(failure.message));
+        return STATUS_OK;
+    }
+    if (status != STATUS_OK) {
+        *err = failure;
+        return error_wrap(err, "table \"%" STR_FMT ".%" STR_FMT "\"", STR_ARG(relation->schema),
+                          STR_ARG(relation->name));
+    }
+    return STATUS_OK;
+}
+
+static Status verify_tables(VerifyTarget *target, VerifyResult *ret, Error *err)
+{
+    const SourceTables *tables = target->verify->tables;
+    const VerifyOptions *options = target->options;
+    size_t wanted = 0;
+    for (size_t i = 0; i < tables->count; i++) {
+        wanted += is_wanted(options, tables->items[i].relation) ? 1 : 0;
+    }
+    if (wanted == 0) {
+        return error_set(err, ERROR_CONFIG, "there is no table to compare");
+    }
+    ret->tables = ARENA_ARRAY(&ret->arena, VerifyTable, wanted);
+    for (size_t i = 0; i < tables->count; i++) {
+        const SourceTable *source = &tables->items[i];
+        if (!is_wanted(options, source->relation)) {
+            continue;
+        }
+        if (options->progress != NULL) {
+            options->progress(options->progress_context,
+                              arena_printf(&ret->arena, "%" STR_FMT ".%" STR_FMT,
+                                           STR_ARG(source->relation->schema),
+                                           STR_ARG(source->relation->name)),
+                              ret->table_count + 1, wanted);
+        }
+        if (verify_one(target, source, &ret->tables[ret->table_count++], &ret->arena, err) !=
+            STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    return STATUS_OK;
+}
+
+Status verify_route(Verify *verify, size_t route, const VerifyOptions *options, VerifyResult *ret,
+                    Error *err)
+{
+    VerifyTarget target = {.verify = verify, .options = options};
+    *ret = (VerifyResult){.lsn = verify->lsn};
+    tables_init(&target.tables);
+    Status status = open_target(&target, route, err);
+    if (status == STATUS_OK) {
+        status = verify_tables(&target, ret, err);
+    }
+    close_target(&target);
+    return status;
+}
+
+void verify_result_done(VerifyResult *result)
+{
+    for (size_t i = 0; i < result->table_count; i++) {
+        mem_free(result->tables[i].comparison.keys);
+    }
+    arena_done(&result->arena);
+    *result = (VerifyResult){0};
+}

@@ -1,0 +1,80 @@
+// `weir verify`: is the target what the source is? Every row, at one LSN, while the source goes on.
+//
+//   verify_check          what cannot be compared is refused before anything is made
+//   (the pipeline runs until now: what is to be copied is copied, most of the stream is there)
+//   verify_hold           a snapshot of the source, and the LSN that it belongs to
+//   (the pipeline runs exactly to that LSN: Pipeline.stops_there)
+//   verify_route …        each target stands still, and is compared with the snapshot
+//   verify_release
+//
+// Thread: one.
+#pragma once
+
+#include "pipeline/compare.h"
+#include "pipeline/runner.h"
+
+typedef struct VerifyOptions {
+    StrList only;  // patterns of tables; none: all
+    bool repair;   // write the source's rows where the target's differ
+    int64_t limit; // rows of a table that are told with their values
+    Cancel *cancel;
+    // A table begins, the @at-th of @count; may be NULL.
+    void (*progress)(void *context, const char *table, size_t at, size_t count);
+    void *progress_context;
+} VerifyOptions;
+
+/** A value on both sides, as text that may have been cut; ptr NULL: NULL. */
+typedef struct VerifyValue {
+    Str column;
+    Str source;
+    Str target;
+} VerifyValue;
+
+typedef struct VerifyDifference {
+    DifferenceKind kind;
+    VerifyValue *key; // of the side that has the row; of a table without a key all of its values
+    size_t key_count;
+    VerifyValue *values; // DIFFERENCE_VALUES: those that differ
+    size_t value_count;
+} VerifyDifference;
+
+typedef struct VerifyTable {
+    Str schema;
+    Str name;
+    Str target;
+    Str reason; // why it could not be compared; empty: it was
+    Str note;   // what was left out; empty: nothing
+    Comparison comparison;
+    VerifyDifference *differences; // up to VerifyOptions.limit of them
+    size_t difference_count;
+    uint64_t repaired; // rows written
+    bool is_mended;    // by repair: it was compared again, and is equal
+    int64_t us;
+} VerifyTable;
+
+typedef struct VerifyResult {
+    Arena arena;
+    Lsn lsn;
+    VerifyTable *tables;
+    size_t table_count;
+} VerifyResult;
+
+typedef struct Verify Verify;
+
+/** ERROR_CONFIG when @pipeline, or one of its routes, is nothing that can be compared. */
+MUST_CHECK Status verify_check(const Pipeline *pipeline, Error *err);
+
+/** Take the snapshot. *ret_lsn: every change committed before it is in it, none at or after it is.
+ *  @pipeline is borrowed. */
+MUST_CHECK Status verify_hold(const Pipeline *pipeline, Cancel *cancel, Verify **ret, Lsn *ret_lsn,
+                              Error *err);
+
+/** Compare the target of the pipeline's @route-th route, which must not run meanwhile, and has to
+ *  stand at the LSN. */
+MUST_CHECK Status verify_route(Verify *verify, size_t route, const VerifyOptions *options,
+                               VerifyResult *ret, Error *err);
+
+void verify_result_done(VerifyResult *result);
+
+/** Accepts NULL. */
+void verify_release(Verify *verify);

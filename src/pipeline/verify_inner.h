@@ -1,0 +1,59 @@
+// Verifying, inside: shared by its files.
+//
+//   verify.c         both ends, and each table in turn
+//   verify_repair.c  the source's rows written where the target's differ
+#pragma once
+
+#include "pipeline/merge.h"
+#include "pipeline/shape.h"
+#include "pipeline/state.h"
+#include "pipeline/tables.h"
+#include "pipeline/verify.h"
+
+struct Verify {
+    const Pipeline *pipeline;
+    Cancel *cancel;
+    Source *source; // one of our own, beside that of the run
+    const SourceTables *tables;
+    Snapshot *snapshot;
+    Lsn lsn;
+};
+
+/** A target that is being compared. */
+typedef struct VerifyTarget {
+    Verify *verify;
+    const VerifyOptions *options;
+    Arena arena;
+    State *state; // locked, so that nobody runs the pipeline meanwhile
+    Sink *sink;
+    Checkpoint stored;
+    Tables tables;
+} VerifyTarget;
+
+/** A table that is being compared. */
+typedef struct VerifyPair {
+    VerifyTarget *target;
+    const Relation *source_relation;
+    const Relation *target_relation;
+    DigestColumn *source_columns; // the same columns in the same order, those of the key first
+    DigestColumn *target_columns;
+    size_t column_count;
+    size_t key_count;
+    bool has_key;
+    bool is_whole; // each column of one side is one of the other
+    CompareSide source_side;
+    CompareSide target_side;
+} VerifyPair;
+
+/** compare_tables() of both sides. */
+MUST_CHECK Status verify_compare(VerifyPair *pair, size_t keys_max, Comparison *ret, Error *err);
+
+/** Rows that one round of repairs reads, at the most. */
+enum { VERIFY_REPAIR_KEYS = 10000 };
+
+/**
+ * Write what the source has over what differs, which compare_tables() has just found, and compare
+ * again, until the table is equal. *ret_reason: why that cannot be; NULL: it is.
+ */
+MUST_CHECK Status verify_repair(VerifyPair *pair, const Comparison *first, uint64_t *ret_repaired,
+                                const char **ret_reason, Error *err);

@@ -1,0 +1,171 @@
+// Rounds of: read what differs on both sides, write it through the sink as changes of the source
+// would be, commit it without a position, and compare again. A round is bounded; what is left over
+// is the next one's.
+#include <assert.h>
+
+#include "base/mem.h"
+#include "pipeline/verify_inner.h"
+
+enum { ROUND_BYTES = 16 << 20 };
+
+typedef struct Round {
+    const VerifyPair *pair;
+    Arena arena;
+    Transaction transaction;
+    Change *changes;
+    size_t count;
+    size_t capacity;
+    size_t bytes;
+} Round;
+
+static Value copy_value(Round *round, Value value)
+{
+    if (value_is_data(value)) {
+        value.ptr = str_copy(&round->arena, value_str(value)).ptr;
+        round->bytes += value.len;
+    }
+    return value;
+}
+
+// In the order of the target's columns; of an old row only the key is known.
+static const Value *copy_row(Round *round, const DigestRow *row, bool key_only)
+{
+    const VerifyPair *pair = round->pair;
+    uint16_t columns = pair->target_relation->column_count;
+    Value *values = ARENA_ARRAY(&round->arena, Value, columns); // absent
+    static_assert(VALUE_ABSENT == 0, "zeroed values are absent");
+    size_t count = key_only ? pair->key_count : pair->column_count;
+    for (size_t i = 0; i < count; i++) {
+        values[pair->target_columns[i].index] = copy_value(round, row->values[i]);
+    }
+    round->bytes += columns * sizeof(Value) + sizeof(Change);
+    return values;
+}
+
+static Status take_difference(void *context, DifferenceKind kind, const DigestRow *source,
+                              const DigestRow *target, Error *err)
+{
+    (void)err;
+    static const ChangeOp ops[] = {
+        [DIFFERENCE_MISSING] = CHANGE_INSERT,
+        [DIFFERENCE_EXTRA] = CHANGE_DELETE,
+        [DIFFERENCE_VALUES] = CHANGE_UPDATE,
+    };
+    Round *round = context;
+    if (round->bytes >= ROUND_BYTES) {
+        return STATUS_OK;
+    }
+    if (round->count == round->capacity) {
+        round->capacity = MAX(round->capacity * 2, (size_t)256);
+        round->changes = mem_resize(round->changes, round->capacity * sizeof(Change));
+    }
+    Change *change = &round->changes[round->count++];
+    *change = (Change){.op = ops[kind],
+                       .relation = round->pair->target_relation,
+                       .transaction = &round->transaction,
+                       .ordinal = round->count};
+    if (kind == DIFFERENCE_EXTRA) {
+        change->old_row = copy_row(round, target, true);
+    } else {
+        change->new_row = copy_row(round, source, false);
+    }
+    return STATUS_OK;
+}
+
+// Rows go before others come that may need what they have: a value that is there once.
+static Status write_kind(Round *round, ChangeOp op, Error *err)
+{
+    Sink *sink = round->pair->target->sink;
+    size_t count = 0;
+    Change *changes = ARENA_ARRAY(&round->arena, Change, round->count);
+    for (size_t i = 0; i < round->count; i++) {
+        if (round->changes[i].op == op) {
+            changes[count++] = round->changes[i];
+        }
+    }
+    return count == 0 ? STATUS_OK : sink->ops->write(sink, changes, count, err);
+}
+
+static Status write_round(Round *round, Error *err)
+{
+    static const ChangeOp order[] = {CHANGE_DELETE, CHANGE_UPDATE, CHANGE_INSERT};
+    const VerifyPair *pair = round->pair;
+    Sink *sink = pair->target->sink;
+    if (sink->ops->prepare(sink, pair->target_relation, pair->target_relation, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(order); i++) {
+        if (write_kind(round, order[i], err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    Checkpoint nothing = {0}; // the position stays where it is
+    Status status = sink->ops->commit(sink, &nothing, err);
+    checkpoint_done(&nothing);
+    return status;
+}
+
+static Status run_round(VerifyPair *pair, const Comparison *found, uint64_t *written, Error *err)
+{
+    Round round = {.pair = pair, .transaction = {.commit_lsn = pair->target->verify->lsn}};
+    Status status = compare_rows(&pair->source_side, &pair->target_side, found->keys,
+                                 found->key_count, take_difference, &round, err);
+    if (status == STATUS_OK) {
+        status = write_round(&round, err);
+    }
+    *written += status == STATUS_OK ? round.count : 0;
+    mem_free(round.changes);
+    arena_done(&round.arena);
+    return status == STATUS_OK ? STATUS_OK : error_wrap(err, "repair");
+}
+
+// Each round leaves less: somebody who writes meanwhile would have it go on for ever.
+static Status run_rounds(VerifyPair *pair, const Comparison *first, uint64_t *written,
+                         bool *ret_equal, Error *err)
+{
+    Comparison found = *first;
+    found.keys = mem_alloc_zero(first->key_count * sizeof(uint64_t));
+    memcpy(found.keys, first->keys, first->key_count * sizeof(uint64_t));
+    Status status = STATUS_OK;
+    bool goes_on = true;
+    while (status == STATUS_OK && goes_on) {
+        uint64_t before = comparison_differences(&found);
+        status = run_round(pair, &found, written, err);
+        mem_free(found.keys);
+        found = (Comparison){0};
+        if (status == STATUS_OK) {
+            status = verify_compare(pair, VERIFY_REPAIR_KEYS, &found, err);
+        }
+        uint64_t left = comparison_differences(&found);
+        *ret_equal = left == 0;
+        goes_on = left > 0 && left < before;
+    }
+    mem_free(found.keys);
+    return status;
+}
+
+Status verify_repair(VerifyPair *pair, const Comparison *first, uint64_t *ret_repaired,
+                     const char **ret_reason, Error *err)
+{
+    *ret_repaired = 0;
+    *ret_reason = NULL;
+    if (!pair->has_key) {
+        *ret_reason = "not repaired: without a key it cannot be said which of its rows is meant. "
+                      "Have it copied again: drop the target's table, and delete its table:… entry "
+                      "from the checkpoint";
+        return STATUS_OK;
+    }
+    if (!pair->is_whole) {
+        *ret_reason = "not repaired: its columns are not those of the source before its next "
+                      "change";
+        return STATUS_OK;
+    }
+    bool is_equal = false;
+    if (run_rounds(pair, first, ret_repaired, &is_equal, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (!is_equal) {
+        *ret_reason = "what was written has not made it equal: is somebody else writing to it?";
+    }
+    return STATUS_OK;
+}
