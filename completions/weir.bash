@@ -23,7 +23,7 @@ _weir() {
         'check '*) words='--table --publication --slot --state --no-copy --buffer --name --no-columns --format --log-format --log-level --help' ;;
         'verify --progress') words='auto always never' ;;
         'verify --format') words='text json' ;;
-        'verify '*) words='--table --only --repair --limit --jobs --publication --slot --state --name --progress --format --log-format --log-level --help' ;;
+        'verify '*) words='--table --only --repair --limit --jobs --publication --slot --state --name --route --progress --format --log-format --log-level --help' ;;
         'slots '*) words='--log-format --log-level --help' ;;
         'replay '*) words='--route --from --project --state --log-format --log-level --help' ;;
         'dead '*) words='--all --state --log-format --log-level --help' ;;

@@ -17,9 +17,10 @@ typedef enum DigestForm {
     DIGEST_TEXT,  // MD5 (32 digits) of what the type's output function writes
     DIGEST_WORD,  // that text itself: of types where it is short and has no comma
     DIGEST_BYTES, // MD5 of a bytea's bytes
-    DIGEST_FLOAT, // a float4's or float8's bits as hexadecimal digits; "NaN" for any NaN
-    DIGEST_FLOAT_UNSIGNED_ZERO, // of a float8 that has lost the sign of a zero
-    DIGEST_DAYS,                // a date as days since 2000-01-01, or "infinity", "-infinity"
+    // A float4's or float8's bits as hexadecimal digits; "NaN" for any NaN, "0" for any zero: there
+    // are databases that lose its sign.
+    DIGEST_FLOAT,
+    DIGEST_DAYS, // a date as days since 2000-01-01, or "infinity", "-infinity"
     // The bytes that the type's send function gives, as hexadecimal digits: microseconds since
     // 2000-01-01; of an interval microseconds, days, months.
     DIGEST_TIMESTAMP,

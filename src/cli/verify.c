@@ -12,6 +12,7 @@
 typedef struct VerifyCommandOptions {
     PipelineOptions pipeline;
     StrList only;
+    Str route;
     bool repair;
     int64_t limit;
     int format; // VerifyFormat
@@ -44,6 +45,10 @@ static const Option verify_options[] = {
              "~/.local/state/weir."},
     {"name", OPTION_STRING(VerifyCommandOptions, pipeline.name), .value_name = "NAME",
      .help = "Name of the pipeline; of a project: the one to verify. Default: all of them."},
+    {"route", OPTION_STRING(VerifyCommandOptions, route), .value_name = "NAME",
+     .help =
+         "Of a project: the place that is compared. All places of its pipeline are brought to the "
+         "LSN."},
     {"progress", OPTION_CHOICE(VerifyCommandOptions, pipeline.progress, progress_choices),
      .fallback = "auto", .help = "Show live progress: auto does so on a terminal."},
     {"format", OPTION_CHOICE(VerifyCommandOptions, format, format_choices), .fallback = "text",
@@ -135,7 +140,8 @@ static Status compare_route(Verify *verify, const Pipeline *pipeline, size_t rou
 static Status compare_routes(Verify *verify, const Pipeline *pipeline, Outcome *outcome, Error *err)
 {
     for (size_t i = 0; i < pipeline->route_count; i++) {
-        if (compare_route(verify, pipeline, i, outcome, err) != STATUS_OK) {
+        bool takes = verify_takes(&pipeline->routes[i], outcome->options->route);
+        if (takes && compare_route(verify, pipeline, i, outcome, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
     }
@@ -149,7 +155,8 @@ static Status verify_pipeline(const Pipeline *pipeline, Outcome *outcome, Error 
     Pipeline run = *pipeline;
     Verify *verify = NULL;
     run.until = UNTIL_NOW;
-    if (verify_check(pipeline, err) != STATUS_OK || run_until(&run, outcome, err) != STATUS_OK ||
+    if (verify_check(pipeline, outcome->options->route, err) != STATUS_OK ||
+        run_until(&run, outcome, err) != STATUS_OK ||
         verify_hold(pipeline, &outcome->cancel, &verify, &run.until_lsn, err) != STATUS_OK) {
         return STATUS_FAIL;
     }

@@ -77,12 +77,8 @@ static void put_form(Buf *sql, const PgRows *rows, const DigestQuery *query,
         buf_printf(sql, "md5(%s)", of);
         break;
     case DIGEST_FLOAT:
-        buf_printf(sql, "CASE WHEN %s = 'NaN' THEN 'NaN' ELSE encode(%s(%s), 'hex') END", of, send,
-                   of);
-        break;
-    case DIGEST_FLOAT_UNSIGNED_ZERO:
         buf_printf(sql,
-                   "CASE WHEN %s = 'NaN' THEN 'NaN' WHEN %s = 0 THEN '0000000000000000'"
+                   "CASE WHEN %s = 'NaN' THEN 'NaN' WHEN %s = 0 THEN '0'"
                    " ELSE encode(%s(%s), 'hex') END",
                    of, of, send, of);
         break;

@@ -1,6 +1,7 @@
 #include "pipeline/state.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <sqlite3.h>
 #include <sys/file.h>
@@ -53,6 +54,35 @@ static Status make_directory(const char *path, Error *err)
     return error_hint(err, "Give a directory that can be written with --state.");
 }
 
+// Who has the lock, for whoever wants it, too. It is only told: that it cannot be written, with a
+// full disk, is no reason not to run.
+static void leave_pid(const State *state)
+{
+    char text[24];
+    int len = snprintf(text, sizeof(text), "%d", (int)getpid());
+    if (ftruncate(state->lock_fd, 0) != 0 ||
+        pwrite(state->lock_fd, text, (size_t)len, 0) != (ssize_t)len) {
+        return;
+    }
+}
+
+static Status refuse_lock(const State *state, Error *err)
+{
+    char text[24];
+    uint64_t pid;
+    ssize_t len = pread(state->lock_fd, text, sizeof(text), 0);
+    if (len > 0 && str_to_uint64((Str){text, (size_t)len}, &pid)) {
+        error_set(err, ERROR_CONFIG,
+                  "the pipeline is already running: \"%s\" is locked by process %" PRIu64,
+                  state->path, pid);
+    } else {
+        error_set(err, ERROR_CONFIG,
+                  "the pipeline is already running: \"%s\" is locked by another process",
+                  state->path);
+    }
+    return error_hint(err, "Stop the other weir process, or give this pipeline another --name.");
+}
+
 static Status take_lock(State *state, Error *err)
 {
     const char *path = arena_printf(&state->arena, "%s/lock", state->path);
@@ -62,12 +92,9 @@ static Status take_lock(State *state, Error *err)
         return error_hint(err, "Give a directory that can be written with --state.");
     }
     if (flock(state->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        error_set(err, ERROR_CONFIG,
-                  "the pipeline is already running: \"%s\" is locked by another process",
-                  state->path);
-        return error_hint(err,
-                          "Stop the other weir process, or give this pipeline another --name.");
+        return refuse_lock(state, err);
     }
+    leave_pid(state);
     return STATUS_OK;
 }
 

@@ -50,8 +50,14 @@ static Status check_source(const Pipeline *pipeline, Error *err)
                               "cannot be compared with it");
 }
 
-Status verify_check(const Pipeline *pipeline, Error *err)
+bool verify_takes(const PipelineRoute *route, Str name)
 {
+    return name.len == 0 || str_equal(route->name, name);
+}
+
+Status verify_check(const Pipeline *pipeline, Str route, Error *err)
+{
+    size_t taken = 0;
     if (pipeline->buffer != NULL) {
         error_set(err, ERROR_CONFIG,
                   "the pipeline \"%" STR_FMT "\" has a disk buffer, and cannot be compared",
@@ -60,11 +66,20 @@ Status verify_check(const Pipeline *pipeline, Error *err)
                                "can be held at one LSN.");
     }
     for (size_t i = 0; i < pipeline->route_count; i++) {
-        if (check_route(&pipeline->routes[i], err) != STATUS_OK) {
-            return STATUS_FAIL;
+        if (!verify_takes(&pipeline->routes[i], route)) {
+            continue;
         }
+        if (check_route(&pipeline->routes[i], err) != STATUS_OK) {
+            return pipeline->route_count == 1 ? STATUS_FAIL
+                                              : error_wrap(err, "route \"%" STR_FMT "\"",
+                                                           STR_ARG(pipeline->routes[i].name));
+        }
+        taken++;
     }
-    return check_source(pipeline, err);
+    return taken > 0 ? check_source(pipeline, err)
+                     : error_set(err, ERROR_CONFIG,
+                                 "the pipeline \"%" STR_FMT "\" has no route \"%" STR_FMT "\"",
+                                 STR_ARG(pipeline->name), STR_ARG(route));
 }
 
 // ---------------------------------------------------------------------------------------------

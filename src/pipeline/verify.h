@@ -61,8 +61,13 @@ typedef struct VerifyResult {
 
 typedef struct Verify Verify;
 
-/** ERROR_CONFIG when @pipeline, or one of its routes, is nothing that can be compared. */
-MUST_CHECK Status verify_check(const Pipeline *pipeline, Error *err);
+/** The routes of that name; empty: all of them. */
+bool verify_takes(const PipelineRoute *route, Str name);
+
+/** ERROR_CONFIG when @pipeline, or one of its routes that are to be compared, is nothing that can
+ * be.
+ */
+MUST_CHECK Status verify_check(const Pipeline *pipeline, Str route, Error *err);
 
 /** Take the snapshot. *ret_lsn: every change committed before it is in it, none at or after it is.
  *  @pipeline is borrowed. */

@@ -49,7 +49,7 @@ typedef struct VerifyPair {
 MUST_CHECK Status verify_compare(VerifyPair *pair, size_t keys_max, Comparison *ret, Error *err);
 
 /** Rows that one round of repairs reads, at the most. */
-enum { VERIFY_REPAIR_KEYS = 10000 };
+enum { VERIFY_REPAIR_KEYS = 100000 };
 
 /**
  * Write what the source has over what differs, which compare_tables() has just found, and compare

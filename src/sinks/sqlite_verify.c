@@ -68,7 +68,7 @@ static DigestForm form_of(char kept)
     case KEPT_INTEGER:
         return DIGEST_WORD;
     case KEPT_FLOAT:
-        return DIGEST_FLOAT_UNSIGNED_ZERO;
+        return DIGEST_FLOAT;
     case KEPT_BLOB:
         return DIGEST_BYTES;
     default:
@@ -107,9 +107,12 @@ static void put_hex(Buf *out, uint64_t number)
 static void put_float(Buf *out, double number)
 {
     uint64_t bits;
-    number = number == 0 ? 0 : number; // -0 is equal to 0
     memcpy(&bits, &number, sizeof(bits));
-    put_hex(out, bits);
+    if (number == 0) { // -0 is, too
+        buf_char(out, '0');
+    } else {
+        put_hex(out, bits);
+    }
 }
 
 static void put_md5(Buf *out, Str text)

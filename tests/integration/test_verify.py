@@ -2,11 +2,13 @@
 import json
 import random
 import threading
+import time
 
 import pytest
 
 import test_types
 from harness.targets import SQL_SINKS
+from harness.weir import RELEASE, Weir
 
 pytestmark = pytest.mark.sql
 
@@ -165,3 +167,301 @@ def test_repairs(pipeline, sink):
     tables = verify(pipeline, *(option for _, name in keyed for option in ("--only", name)))
     assert len(tables) == len(keyed) and all(table["result"] == "equal" for table in tables.values())
     pipeline.check(keyed)
+
+
+class Load:
+    """Somebody who writes to the source for as long as the block lasts, and never stops to look."""
+
+    def __init__(self, server, name):
+        self.connect = lambda: server.connect(name)
+        self.stop = threading.Event()
+        self.rounds = 0
+        self.thread = threading.Thread(target=self.write)
+
+    def write(self):
+        with self.connect() as connection:
+            connection.autocommit = True
+            draw = random.Random(5)
+            while not self.stop.is_set():
+                n = draw.randrange(ROWS)
+                connection.execute("UPDATE numbers SET b = b + 1 WHERE id = %s", (n,))
+                connection.execute("DELETE FROM pairs WHERE n = %s", (n // 5,))
+                connection.execute("INSERT INTO pairs (part, n, a) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+                                   (f"q{n}", n // 7, "new" * n))
+                connection.execute("UPDATE loose SET a = %s WHERE id = %s", (str(n), n))
+                self.rounds += 1
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join()
+
+
+@pytest.mark.parametrize("sink", SQL_SINKS)
+def test_while_the_source_goes_on(pipeline, server, sink):
+    """Both sides are read as of one LSN, also when that is in the midst of changes."""
+    keys = fill(pipeline.source, random.Random(4))
+    pipeline.drain()
+    with Load(server, pipeline.source.name) as load:
+        for _ in range(3):
+            before = load.rounds
+            tables = verify(pipeline)
+            assert load.rounds > before + 10
+            assert {table["result"] for table in tables.values()} == {"equal"}
+        pipeline.target.execute(f"DELETE FROM words WHERE word = {literal(keys['words'][7][0])}")
+        tables = verify(pipeline, code=1)
+    assert said(tables.pop("words")) == {("missing", keys["words"][7]): {}}
+    assert {table["result"] for table in tables.values()} == {"equal"}
+    pipeline.target.execute(f"INSERT INTO words (word) VALUES ({literal(keys['words'][7][0])})")
+    pipeline.drain()
+    pipeline.check([("public", name) for name in ("numbers", "pairs", "marks", "loose")])
+
+
+# Table of one value, what the source has, what the target is made to have: each a difference.
+SMALL = [
+    ("text", "''", "NULL"), ("text", "NULL", "''"), ("text", "'a'", "'a '"), ("text", "'A'", "'a'"), ("text", "'é'", r"'é'"),
+    ("text", "repeat('x', 200000)", "'" + "x" * 199999 + "'"),
+    ("int", "0", "NULL"), ("int", "-1", "1"),
+    ("boolean", "false", "NULL"), ("boolean", "false", "true"),
+    ("numeric(9,2)", "0.10", "0.11"), ("numeric(9,2)", "0", "NULL"),
+    ("float8", "0.1", "0.10000000000000002"), ("float8", "'Infinity'", "1.7976931348623157e308"),
+    ("timestamp", "'2024-01-01'", "'2024-01-01 00:00:00.000001'"),
+    ("date", "'2024-02-29'", "'2024-03-01'"),
+    ("jsonb", "'{\"a\": null}'", "'{}'"), ("jsonb", "'null'", "NULL"),
+    ("bytea", r"'\x'", "NULL"),
+    ("pair", "ROW(NULL, NULL)", "NULL"),
+]
+ARRAYS = [("text[]", "'{}'", "NULL"), ("int[]", "'{NULL}'", "'{}'"), ("text[]", "'{NULL}'", "'{\"NULL\"}'")]
+@pytest.mark.parametrize("sink", SQL_SINKS)
+def test_small_differences(pipeline, sink):
+    cases = SMALL + ARRAYS
+    pipeline.source.sql("CREATE TYPE pair AS (a int, b int)")
+    for at, (type_, value, _) in enumerate(cases):
+        pipeline.source.sql(f"CREATE TABLE v{at} (id int PRIMARY KEY, v {type_}); INSERT INTO v{at} VALUES (1, {value}), (2, {value})")
+    pipeline.drain()
+    for at, (_, _, other) in enumerate(cases):
+        pipeline.target.execute(f"UPDATE v{at} SET v = {other} WHERE id = 2")
+    tables = verify(pipeline, code=1)
+    for at, case in enumerate(cases):
+        if case[1] == case[2]:
+            assert tables[f"v{at}"]["result"] == "equal", case
+        else:
+            assert list(said(tables[f"v{at}"])) == [("different", ("2",))], case
+            assert list(said(tables[f"v{at}"])["different", ("2",)]) == ["v"], case
+    verify(pipeline, "--repair", code=0)
+    pipeline.check()
+
+
+@pytest.mark.parametrize("sink", SQL_SINKS)
+def test_the_sign_of_a_zero(pipeline, sink):
+    """SQLite has none, and DuckDB forgets it where there is nothing but zeros."""
+    pipeline.source.sql("CREATE TABLE t (id int PRIMARY KEY, v float8, w real); INSERT INTO t VALUES (1, '-0', 0), (2, 0, '-0')")
+    pipeline.drain()
+    verify(pipeline)
+    pipeline.target.execute("UPDATE t SET v = -v, w = -w")
+    verify(pipeline, code=1 if sink == "postgres" else 0)
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_values_of_another_kind(pipeline, sink):
+    """SQLite takes anything anywhere."""
+    pipeline.source.sql("""CREATE TABLE t (id int PRIMARY KEY, i int, f float8, b boolean, x bytea, t text);
+                           INSERT INTO t SELECT g, 1, 1, true, '1', '1' FROM generate_series(1, 9) g""")
+    pipeline.drain()
+    damages = ["i = '1x'", "i = x'31'", "f = '1x'", "b = 2", "x = '1'", "t = x'31'"]
+    for at, damage_ in enumerate(damages, 1):
+        pipeline.target.execute(f"UPDATE t SET {damage_} WHERE id = {at}")
+    found = said(verify(pipeline, code=1)["t"])
+    assert {key: list(columns) for key, columns in found.items()} == {
+        ("different", (str(at),)): [damage_[0]] for at, damage_ in enumerate(damages, 1)}
+
+
+@pytest.mark.parametrize("sink", ["duckdb"])
+def test_a_key_that_is_there_twice(pipeline, sink):
+    """Nothing of DuckDB's forbids it."""
+    pipeline.source.sql("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+    pipeline.drain()
+    pipeline.target.execute("INSERT INTO t VALUES (1, 'a'), (2, 'c')")
+    table = verify(pipeline, code=1)["t"]
+    assert counts(table) == (0, 2, 0) and set(said(table)) == {("extra", ("1",)), ("extra", ("2",))}
+
+
+# ---------------------------------------------------------------------------------------------
+# Shapes
+# ---------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("sink", SQL_SINKS)
+def test_tables_that_have_changed(pipeline, sink):
+    """Compared is what both sides have: by the number of a column, not by its name."""
+    source = pipeline.source
+    source.sql("""CREATE SCHEMA shop;
+        CREATE TABLE shop.renamed (id int PRIMARY KEY, a int, b text);
+        CREATE TABLE swapped (id int PRIMARY KEY, a int, b int);
+        CREATE TABLE added (id int PRIMARY KEY, a int);
+        CREATE TABLE dropped (id int PRIMARY KEY, a int, b int);
+        CREATE TABLE retyped (id int PRIMARY KEY, a int);
+        CREATE TABLE parts (id int, a text, PRIMARY KEY (id)) PARTITION BY RANGE (id);
+        CREATE TABLE parts1 PARTITION OF parts FOR VALUES FROM (0) TO (10);
+        CREATE TABLE parts2 PARTITION OF parts FOR VALUES FROM (10) TO (20);
+        INSERT INTO shop.renamed VALUES (1, 2, 'x'); INSERT INTO swapped VALUES (1, 2, 3); INSERT INTO added VALUES (1, 2);
+        INSERT INTO dropped VALUES (1, 2, 3); INSERT INTO retyped VALUES (1, 2); INSERT INTO parts VALUES (1, 'a'), (11, 'b')""")
+    pipeline.drain()
+    # Told by no change yet.
+    source.sql("ALTER TABLE swapped RENAME a TO c; ALTER TABLE swapped RENAME b TO a; ALTER TABLE swapped RENAME c TO b")
+    source.sql("ALTER TABLE shop.renamed RENAME TO other; ALTER TABLE shop.other RENAME b TO c")
+    source.sql("ALTER TABLE added ADD COLUMN b int DEFAULT 7; ALTER TABLE dropped DROP COLUMN a")
+    source.sql("ALTER TABLE retyped ALTER COLUMN a TYPE bigint; CREATE TABLE late (id int PRIMARY KEY); INSERT INTO late VALUES (1)")
+    tables = verify(pipeline, code=2)
+    assert {name for name, table in tables.items() if table["result"] == "equal"} == \
+        {"other", "swapped", "added", "dropped", "parts", "late"}
+    assert tables["retyped"]["result"] == "not compared" and tables["retyped"]["reason"]
+    assert '"b"' in tables["added"]["note"] and '"a"' in tables["dropped"]["note"]
+    assert tables["parts"]["source_rows"] == 2
+    source.sql("UPDATE swapped SET a = a + 1; UPDATE shop.other SET a = 3; UPDATE added SET a = 3; UPDATE dropped SET b = 4")
+    source.sql("UPDATE retyped SET a = 3; UPDATE parts SET a = 'c'")
+    tables = verify(pipeline)
+    assert all(table["result"] == "equal" and table["reason"] is None for table in tables.values()), tables
+    assert tables["added"]["note"] is None
+    pipeline.check()
+
+
+@pytest.mark.parametrize("sink", ["postgres"])
+@pytest.mark.parametrize("version", [15, 17], indirect=True)
+def test_what_is_published(pipeline, sink, version):
+    """A row filter and a column list leave out what is no difference."""
+    pipeline.source.sql("""CREATE TABLE t (id int PRIMARY KEY, keep boolean, v text, secret text);
+        INSERT INTO t SELECT g, g % 3 = 0, 'v' || g, 's' FROM generate_series(1, 90) g;
+        ALTER TABLE t REPLICA IDENTITY FULL;
+        CREATE TABLE u (id int PRIMARY KEY, v text, secret text);
+        INSERT INTO u SELECT g, 'v' || g, 's' FROM generate_series(1, 90) g;
+        CREATE PUBLICATION mine FOR TABLE t WHERE (keep), u (id, v)""")
+    own = "--publication", "mine"
+    pipeline.drain(*own)
+    pipeline.source.sql("UPDATE t SET keep = NOT keep WHERE id % 2 = 0; UPDATE u SET v = 'x' WHERE id < 9")
+    tables = verify(pipeline, *own)
+    assert tables["t"]["source_rows"] == 45 and tables["u"]["source_rows"] == 90
+    pipeline.target.execute("UPDATE u SET v = 'y' WHERE id = 80", "INSERT INTO t VALUES (2000)")
+    tables = verify(pipeline, *own, code=1)
+    assert set(said(tables["t"])) == {("extra", ("2000",))} and set(said(tables["u"])) == {("different", ("80",))}
+
+
+@pytest.mark.parametrize("sink", ["postgres"])
+def test_a_wider_target(pipeline, sink):
+    """Where the target was there before, it may have other types: they are compared as it has them."""
+    pipeline.source.sql("""CREATE TABLE t (id int PRIMARY KEY, n numeric(9,2), f real, c char(4), j jsonb, b bit(3), d timestamptz);
+        INSERT INTO t SELECT g, g / 4.0, g / 10.0, 'a' || g, '{"a": 1}', '101', now() FROM generate_series(1, 99) g;
+        INSERT INTO t VALUES (100)""")
+    pipeline.target.execute("""CREATE TABLE t (id bigint PRIMARY KEY, n numeric, f float8, c text, j text, b bit varying, d text,
+                               own int DEFAULT 1)""")
+    pipeline.drain()
+    tables = verify(pipeline)
+    assert tables["t"]["result"] == "equal" and tables["t"]["source_rows"] == 100
+    pipeline.target.execute("UPDATE t SET n = n + 0.001 WHERE id = 7", "UPDATE t SET d = 'x,' WHERE id = 8")
+    found = said(verify(pipeline, code=1)["t"])
+    assert {key[1]: list(columns) for key, columns in found.items()} == {("7",): ["n"], ("8",): ["d"]}
+
+
+# ---------------------------------------------------------------------------------------------
+# Pipelines
+# ---------------------------------------------------------------------------------------------
+
+def test_a_project(make_hub):
+    """Each route of each pipeline; all of them are brought to one LSN."""
+    from harness.hub import Hub
+    hub = make_hub(Hub, "sqlite", "postgres")
+    hub.source.sql("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+    ended = hub.weir.run("verify", "--format", "json", hub.file)
+    routes = json.loads(ended.out)["pipelines"]
+    assert [route["route"] for route in routes] == ["sqlite", "postgres"]
+    assert routes[0]["lsn"] == routes[1]["lsn"]
+    hub.targets["postgres"].execute("DELETE FROM t WHERE id = 2")
+    ended = hub.weir.run("verify", hub.file, "--name", "hub", code=1)
+    assert "missing in the target  id = 2" in ended.out and "Of 1 tables, 1 differ." in ended.out
+    hub.weir.run("verify", hub.file, "--repair")
+    hub.check()
+    ended = hub.weir.run("verify", hub.file, "--name", "other", code=2)
+    assert 'no pipeline "other"' in ended.err
+
+
+def test_refusals(weir, source, tmp_path, make_hub):
+    """What cannot be compared is said before anything is made."""
+    from harness.hub import Buffered, Hub
+    source.sql("CREATE TABLE t (id int PRIMARY KEY)")
+
+    def refused(says, *words):
+        ended = weir.run("verify", *words, code=2)
+        assert says in ended.err and ended.out == "", ended
+        assert source.slots() == [] and source.sql("SELECT * FROM pg_publication") == []
+    refused('"stdout" cannot be compared', source.url, "stdout:")
+    refused('"file" cannot be compared', source.url, f"file:{tmp_path}/out")
+    refused("mode=history", source.url, f"sqlite:{tmp_path}/t.db?mode=history")
+    refused("without copies", source.url + "?copy=false", f"sqlite:{tmp_path}/t.db")
+    refused("takes a source and a sink", source.url)
+    refused("disk buffer", make_hub(Buffered, "sqlite").file)
+    both = make_hub(Hub, "postgres", "history").file
+    refused("mode=history", both)
+    refused('no route "other"', both, "--route", "other")
+    ended = weir.run("verify", both, "--route", "postgres")
+    assert "Equal." in ended.out and "history" not in ended.out
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_it_runs_elsewhere(pipeline, sink):
+    pipeline.source.sql("CREATE TABLE t (id int PRIMARY KEY)")
+    process = pipeline.start()
+    process.expect("streaming")
+    ended = pipeline.weir.run("verify", pipeline.source.url, pipeline.target.url(), code=2)
+    assert f"is locked by process {process.popen.pid}" in ended.err
+    process.stop()
+    verify(pipeline)
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_nothing_to_compare(pipeline, sink):
+    pipeline.source.sql("CREATE TABLE t (id int PRIMARY KEY)")
+    ended = pipeline.weir.run("verify", pipeline.source.url, pipeline.target.url(), "--only", "other", code=2)
+    assert "no table to compare" in ended.err
+
+
+# ---------------------------------------------------------------------------------------------
+# Size
+# ---------------------------------------------------------------------------------------------
+
+MB = 1 << 20
+MILLION = 1000000
+PEAK = {"postgres": 40, "sqlite": 40, "duckdb": 160}  # MB; DuckDB itself sorts in up to 64
+REPAIRS = 64  # more: the rows of one round
+
+
+@pytest.mark.memory
+@pytest.mark.parametrize("sink", SQL_SINKS)
+def test_a_million_rows(pipeline, tmp_path, sink):
+    """Memory is bounded when everything is equal, and when nothing is. Prints how long it takes, and a count(*)."""
+    weir = pipeline.weir = Weir(tmp_path, RELEASE)
+    pipeline.source.sql(f"""CREATE TABLE t (id int PRIMARY KEY, a int, b numeric(9,2), c timestamptz, v text);
+        INSERT INTO t SELECT g, g % 100, g / 4.0, now() - g * interval '1 s', 'row ' || g FROM generate_series(1, {MILLION}) g""")
+    pipeline.drain()
+    began = time.monotonic()
+    pipeline.source.one("SELECT count(*) FROM t")
+    counted = time.monotonic() - began
+
+    def run(*options, code):
+        process = weir.start("verify", "--format", "json", pipeline.source.url, pipeline.target.url(), *options)
+        peak, ended = process.peak(180)
+        assert ended.code == code, ended
+        table = json.loads(ended.out)["pipelines"][0]["tables"][0]
+        print(f"\n{sink}: {table['ms'] / 1000:.1f} s, {peak / MB:.0f} MB; count(*): {counted:.1f} s")
+        allowed = PEAK[sink] + (REPAIRS if options else 0)
+        assert peak < allowed * MB, f"{peak / MB:.0f} MB"
+        assert table["source_rows"] == MILLION
+        return table
+    assert run(code=0)["result"] == "equal"
+    pipeline.target.execute("UPDATE t SET v = v || '!'")
+    table = run(code=1)
+    assert counts(table) == (0, 0, MILLION) and len(table["differences"]) == 20
+    pipeline.target.execute("UPDATE t SET v = 'row ' || id", "DELETE FROM t WHERE id % 10 = 0", "UPDATE t SET a = -1 WHERE id % 100 = 1")
+    table = run("--repair", code=0)
+    assert counts(table) == (MILLION // 10, 0, MILLION // 100) and table["written"] == MILLION // 10 + MILLION // 100
