@@ -44,6 +44,7 @@ complete -c weir -n '__fish_seen_subcommand_from verify' -l only -d 'Compare the
 complete -c weir -n '__fish_seen_subcommand_from verify' -l repair -d 'Write the source\'s rows over what differs, and compare again.'
 complete -c weir -n '__fish_seen_subcommand_from verify' -l limit -d 'Rows of a table that are printed when they differ. All are counted.' -r
 complete -c weir -n '__fish_seen_subcommand_from verify' -l jobs -d 'Tables copied at the same time, if any are still to be copied.' -r
+complete -c weir -n '__fish_seen_subcommand_from verify' -l on-error -d 'What to do with a change that the target refuses on the way, as weir stream has it.' -x -a 'stop dead-letter'
 complete -c weir -n '__fish_seen_subcommand_from verify' -l publication -d 'Publication that is read.' -r
 complete -c weir -n '__fish_seen_subcommand_from verify' -l slot -d 'Slot that is read.' -r
 complete -c weir -n '__fish_seen_subcommand_from verify' -l state -d 'Directory for the state. Default: what the file says, else $XDG_STATE_HOME/weir or ~/.local/state/weir.' -r
