@@ -3,7 +3,7 @@ _weir() {
     local word=${COMP_WORDS[COMP_CWORD]}
     local before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} words=''
     if [ "$COMP_CWORD" -eq 1 ]; then
-        words='stream copy run check verify slots replay dead init help --help --version'
+        words='stream copy run status check verify slots replay dead init help --help --version'
     else
         case "$command $before" in
         'slots slots') words='list drop' ;;
@@ -12,10 +12,12 @@ _weir() {
         'stream --progress') words='auto always never' ;;
         'stream --buffer') words='memory disk' ;;
         'stream --on-error') words='stop dead-letter' ;;
-        'stream '*) words='--table --jobs --progress --publication --slot --no-copy --until --state --buffer --on-error --metrics --name --log-format --log-level --help' ;;
+        'stream '*) words='--table --jobs --watchdog --progress --publication --slot --no-copy --until --state --buffer --on-error --wal-warning --metrics --name --log-format --log-level --help' ;;
         'copy --progress') words='auto always never' ;;
-        'copy '*) words='--table --jobs --progress --log-format --log-level --help' ;;
+        'copy '*) words='--table --jobs --watchdog --progress --log-format --log-level --help' ;;
         'run '*) words='--until --state --metrics --log-format --log-level --help' ;;
+        'status --format') words='text json' ;;
+        'status '*) words='--state --name --format --watch --log-format --log-level --help' ;;
         'check --buffer') words='memory disk' ;;
         'check --format') words='text json' ;;
         'check '*) words='--table --publication --slot --state --no-copy --buffer --name --no-columns --format --log-format --log-level --help' ;;

@@ -176,7 +176,7 @@ static void put_pairs(Buf *sql, const PgRows *rows, const DigestQuery *query)
 
 static Str cell(const PGresult *result, int column)
 {
-    return (Str){PQgetvalue(result, 0, column), (size_t)PQgetlength(result, 0, column)};
+    return (Str){pg_value(result, 0, column), (size_t)PQgetlength(result, 0, column)};
 }
 
 // A sum of numbers with a sign, modulo 2^64.
