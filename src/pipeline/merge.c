@@ -72,11 +72,15 @@ static Status find_slowest(const StoredRoute *routes, size_t count, const Stored
     return STATUS_OK;
 }
 
-// What one of them does not know is to be told to it.
-static bool all_have(const StoredRoute *routes, size_t count, Str key)
+// What one of them does not know, or knows otherwise as a crash came between the stores of two, is
+// to be told to it. Tables and positions are each route's own.
+static bool all_have(const StoredRoute *routes, size_t count, const CheckpointEntry *entry)
 {
+    bool is_one = str_is(entry->key, "timeline");
     for (size_t i = 0; i < count; i++) {
-        if (has(&routes[i], STR("position")) && !has(&routes[i], key)) {
+        const CheckpointEntry *other = checkpoint_get(routes[i].checkpoint, entry->key);
+        if (has(&routes[i], STR("position")) &&
+            (other == NULL || (is_one && !str_equal(other->value, entry->value)))) {
             return false;
         }
     }
@@ -98,7 +102,7 @@ Status checkpoint_merge(const StoredRoute *routes, size_t count, Checkpoint *ret
     const Checkpoint *base = slowest == NULL ? NULL : slowest->checkpoint;
     for (size_t i = 0; base != NULL && i < base->count; i++) {
         const CheckpointEntry *entry = &base->entries[i];
-        if (entry->value.ptr != NULL && all_have(routes, count, entry->key)) {
+        if (entry->value.ptr != NULL && all_have(routes, count, entry)) {
             checkpoint_set(ret, entry->key, entry->value);
         }
     }

@@ -203,14 +203,14 @@ static Status store_start(Branch *branch, const Checkpoint *merged, const Checkp
                           Position start, Error *err)
 {
     Checkpoint own = {0};
-    for (size_t i = 0; i < changed->count; i++) {
-        checkpoint_set(&own, changed->entries[i].key, changed->entries[i].value);
-    }
     bool is_new = stored(branch, STR("position")) == NULL;
     if (is_new) {
         copy_entry(merged, STR("position"), &own);
         copy_entry(merged, STR("source"), &own);
         copy_entry(merged, STR("timeline"), &own);
+    }
+    for (size_t i = 0; i < changed->count; i++) {
+        checkpoint_set(&own, changed->entries[i].key, changed->entries[i].value);
     }
     branch->start = is_new ? start : route_durable(branch->route);
     branch->runner->has_begun = branch->runner->has_begun || is_new;

@@ -68,7 +68,7 @@ def changes(source, n, large):
     source.sql(f"INSERT INTO new{n} VALUES (100, 'came later')")
 
 
-def killed(process, name, timeout=30, meanwhile=lambda: None):
+def killed(process, name, timeout=90, meanwhile=lambda: None):
     """It ended there: by nobody's hand but its own."""
     def ended():
         meanwhile()
