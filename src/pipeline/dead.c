@@ -31,6 +31,7 @@ struct Dead {
     Arena scratch; // of one question
     int64_t *done; // written, or void, since the last commit
     size_t done_count;
+    bool lists_done; // the checkpoint does, as it is stored
     size_t done_capacity;
     Map is_done; // id -> what is not NULL
     bool is_due;
@@ -202,6 +203,7 @@ Status dead_begin(Dead *dead, const Checkpoint *stored, Error *err)
         return STATUS_FAIL;
     }
     const CheckpointEntry *entry = stored == NULL ? NULL : checkpoint_get(stored, DONE_KEY);
+    dead->lists_done = entry != NULL && entry->value.len > 0;
     if (dead->store != NULL && entry != NULL &&
         remove_stored(dead, entry->value, err) != STATUS_OK) {
         return STATUS_FAIL;
@@ -213,8 +215,8 @@ Status dead_begin(Dead *dead, const Checkpoint *stored, Error *err)
 
 Status dead_prepare_commit(Dead *dead, Checkpoint *changed, Error *err)
 {
-    if (dead->store == NULL) {
-        return STATUS_OK;
+    if (dead->done_count == 0 && dead->lists_done) {
+        checkpoint_set(changed, DONE_KEY, STR("")); // they are removed
     }
     if (dead->done_count > 0) {
         CLEANUP(buf_done) Buf ids;
@@ -226,11 +228,12 @@ Status dead_prepare_commit(Dead *dead, Checkpoint *changed, Error *err)
         assert(!ids.overflowed);
         checkpoint_set(changed, DONE_KEY, buf_view(&ids));
     }
-    return dead_store_save(dead->store, err);
+    return dead->store == NULL ? STATUS_OK : dead_store_save(dead->store, err);
 }
 
 Status dead_committed(Dead *dead, Error *err)
 {
+    dead->lists_done = dead->done_count > 0;
     if (dead->done_count == 0) {
         return STATUS_OK;
     }

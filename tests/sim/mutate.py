@@ -156,9 +156,9 @@ MUTANTS = {
     "a cancel is for ever": (
         "runner.c", "    cancel_reset(&runner->cancel);\n", ""),
     "any error is tried again": (
-        "core.c", "core->failed && core->error == ERROR_TRANSIENT && ", "core->failed && "),
+        "core.c", "bool may_retry = core->error == ERROR_TRANSIENT || core->error == ERROR_AGAIN;", "bool may_retry = true;"),
     "no error is tried again": (
-        "core.c", "core->error == ERROR_TRANSIENT", "core->error == ERROR_CANCELLED"),
+        "core.c", "bool may_retry = core->error == ERROR_TRANSIENT || core->error == ERROR_AGAIN;", "bool may_retry = false;"),
     "the end is reached when one route is there": (
         "core.c", "position_compare(slowest(core), until) >= 0", "position_compare(core->durable[0], until) >= 0"),
 }
