@@ -204,7 +204,7 @@ Status dead_begin(Dead *dead, const Checkpoint *stored, Error *err)
     }
     const CheckpointEntry *entry = stored == NULL ? NULL : checkpoint_get(stored, DONE_KEY);
     dead->lists_done = entry != NULL && entry->value.len > 0;
-    if (dead->store != NULL && entry != NULL &&
+    if (dead->store != NULL && dead->lists_done &&
         remove_stored(dead, entry->value, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
