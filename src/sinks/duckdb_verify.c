@@ -251,9 +251,15 @@ static void put_statement(Buf *sql, const DuckSink *sink, const DigestQuery *que
 // The answer
 // ---------------------------------------------------------------------------------------------
 
+static const DuckLibrary *library_of(const DuckReader *reader)
+{
+    const DuckSession *session = &reader->sink->session;
+    return &session->library;
+}
+
 static uint64_t number_at(const DuckReader *reader, uint64_t column)
 {
-    const DuckLibrary *library = &reader->sink->session.library;
+    const DuckLibrary *library = library_of(reader);
     DuckVector vector = library->data_chunk_get_vector(reader->chunk, column);
     const uint64_t *numbers = library->vector_get_data(vector);
     return numbers[reader->row];
@@ -261,7 +267,7 @@ static uint64_t number_at(const DuckReader *reader, uint64_t column)
 
 static Str text_at(const DuckReader *reader, uint64_t column)
 {
-    const DuckLibrary *library = &reader->sink->session.library;
+    const DuckLibrary *library = library_of(reader);
     DuckVector vector = library->data_chunk_get_vector(reader->chunk, column);
     const uint64_t *validity = library->vector_get_validity(vector);
     const DuckString *strings = library->vector_get_data(vector);
@@ -302,7 +308,7 @@ static Status check_end(DuckReader *reader, Error *err)
 static Status reader_next(DigestReader *base, DigestRow *ret, Error *err)
 {
     DuckReader *reader = (DuckReader *)base;
-    const DuckLibrary *library = &reader->sink->session.library;
+    const DuckLibrary *library = library_of(reader);
     while (reader->chunk == NULL || reader->row == library->data_chunk_get_size(reader->chunk)) {
         if (reader->chunk != NULL) {
             library->destroy_data_chunk(&reader->chunk);
@@ -320,7 +326,7 @@ static Status reader_next(DigestReader *base, DigestRow *ret, Error *err)
 static void reader_close(DigestReader *base)
 {
     DuckReader *reader = (DuckReader *)base;
-    const DuckLibrary *library = &reader->sink->session.library;
+    const DuckLibrary *library = library_of(reader);
     if (reader->chunk != NULL) {
         library->destroy_data_chunk(&reader->chunk);
     }

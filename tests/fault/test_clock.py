@@ -64,9 +64,9 @@ class Clock:
     def __init__(self, folder):
         self.file = folder / "clock"
         self.set(0)
-        code, self.library = folder / "clock.c", folder / "clock.so"
+        code, self.preload = folder / "clock.c", folder / "clock.so"
         code.write_text(CLOCK)
-        subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", self.library, code], check=True)
+        subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", self.preload, code], check=True)
 
     def set(self, seconds):
         """In place: it is mapped."""
@@ -74,7 +74,7 @@ class Clock:
             file.write(struct.pack("q", seconds))
 
     def environment(self):
-        return {"LD_PRELOAD": str(self.library), "WEIR_TEST_CLOCK": str(self.file),
+        return {"LD_PRELOAD": str(self.preload), "WEIR_TEST_CLOCK": str(self.file),
                 "ASAN_OPTIONS": "verify_asan_link_order=0:detect_leaks=0:exitcode=99"}
 
 
