@@ -2,7 +2,10 @@
 //
 //   position           "16/B374D848:0": everything at or before it is in the target
 //   source             the cluster, database and slot it was read from
-//   table:<oid>        copy state and columns of one table (src/pipeline/table_state.h)
+//   timeline           the one of that cluster to which `position` belongs
+//   missing            "yes": a table waits for its first copy (src/pipeline/route.c)
+//   dead               dead letters that the last commit has (src/pipeline/dead.h)
+//   table:<oid>        copy state and columns of one table (src/pipeline/tables.h)
 //   sink:<anything>    what a sink needs for itself (the file sink's length)
 //
 // It is stored with the data, in the same transaction, by every sink that can; by the runner in the

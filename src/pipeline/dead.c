@@ -16,7 +16,6 @@ enum {
 typedef struct DeadTable {
     uint32_t oid;
     Str key; // of any of them
-    int64_t count;
 } DeadTable;
 
 struct Dead {
@@ -31,9 +30,9 @@ struct Dead {
     Arena scratch; // of one question
     int64_t *done; // written, or void, since the last commit
     size_t done_count;
-    bool lists_done; // the checkpoint does, as it is stored
     size_t done_capacity;
-    Map is_done; // id -> what is not NULL
+    Map is_done;     // id -> what is not NULL
+    bool lists_done; // the checkpoint does, as it is stored
     bool is_due;
     Position due_at; // it is, when the target has everything up to there; 0: none
     int64_t looked_at_ms;
@@ -123,7 +122,6 @@ static void know(Dead *dead, const DeadLetter *letter)
         *table = (DeadTable){.oid = letter->oid, .key = str_copy(&dead->arena, letter->old_key)};
         (void)map_put_u64(&dead->tables, letter->oid, table);
     }
-    table->count++;
     know_key(dead, letter->oid, letter->old_key);
     know_key(dead, letter->oid, letter->new_key);
     char place[16];
@@ -497,6 +495,9 @@ static Status write_free(Dead *dead, Sink *sink, const Change *changes, size_t c
 // A run that is refused is halved until the change is found; behind it runs grow again.
 Status dead_write(Dead *dead, Sink *sink, const Change *changes, size_t count, Error *err)
 {
+    if (!dead->sets_aside && dead_count(dead) == 0) {
+        return sink->ops->write(sink, changes, count, err);
+    }
     size_t max = count;
     for (size_t at = 0; at < count;) {
         size_t left = count - at;
