@@ -268,13 +268,11 @@ static int check_pipelines(const Pipeline *pipelines, size_t count, const CheckO
 
 static int check_project(const Invocation *invocation, const CheckOptions *options)
 {
-    const StrList *arguments = &invocation->arguments;
     Pipeline *pipelines;
     size_t count;
     Error err = {0};
-    if (project_pipelines(arguments->count == 0 ? STR(".") : arguments->items[0],
-                          options->pipeline.state, STR(""), invocation->arena, &pipelines, &count,
-                          &err) != STATUS_OK) {
+    if (project_pipelines(project_path(&invocation->arguments), options->pipeline.state, STR(""),
+                          invocation->arena, &pipelines, &count, &err) != STATUS_OK) {
         return report_error(&err);
     }
     return check_pipelines(pipelines, count, options);

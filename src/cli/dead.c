@@ -1,17 +1,14 @@
 // weir dead: changes that a target refused, and what becomes of them.
-#include <dirent.h>
-#include <sys/stat.h>
-
 #include "base/clock.h"
 #include "base/limits.h"
 #include "cli/command.h"
-#include "cli/pipeline_options.h"
+#include "cli/state_directories.h"
 #include "cli/table.h"
 #include "codec/codec.h"
 #include "pipeline/dead_letter.h"
 #include "pipeline/dead_store.h"
 
-enum { STORES_MAX = 10000, REASON_MAX = 72 };
+enum { REASON_MAX = 72 };
 
 typedef struct DeadOptions {
     Str state;
@@ -30,72 +27,37 @@ static const Option dead_options[] = {
 // Stores
 // ---------------------------------------------------------------------------------------------
 
-// Those of one route each, by the name of its state directory: "shop", "shop.lake".
-typedef struct Stores {
-    const char *directory;
-    Str *names;
-    size_t count;
-} Stores;
-
-static bool is_of_pipeline(Str name, Str pipeline)
+static const char *store_path(const StateDirectories *stores, size_t index, Arena *arena)
 {
-    bool is_route =
-        name.len > pipeline.len && str_starts_with(name, pipeline) && name.ptr[pipeline.len] == '.';
-    return pipeline.len == 0 || is_route || str_equal(name, pipeline);
+    return arena_printf(arena, "%s/%" STR_FMT, stores->root, STR_ARG(stores->names[index]));
 }
 
-static int compare_names(const void *a, const void *b)
+// The state directories that have letters. @pipeline: its name, or that of one of its routes;
+// empty: all.
+static Status find_stores(Str state, Str pipeline, Arena *arena, StateDirectories *ret, Error *err)
 {
-    return str_compare(*(const Str *)a, *(const Str *)b);
-}
-
-static bool has_letters(const char *directory, const char *name, Arena *arena)
-{
-    struct stat info;
-    return stat(arena_printf(arena, "%s/%s/dead.db", directory, name), &info) == 0;
-}
-
-// @pipeline: its name, or that of one of its routes; empty: all.
-static Status find_stores(Str state, Str pipeline, Arena *arena, Stores *ret, Error *err)
-{
-    Str directory = state.len > 0 ? state : default_state_dir(arena);
-    *ret = (Stores){.directory = str_to_cstr(arena, directory),
-                    .names = ARENA_ARRAY(arena, Str, STORES_MAX)};
-    DIR *entries = opendir(ret->directory);
-    if (entries == NULL) {
-        error_set_errno(err, ERROR_CONFIG, errno, "read the state directory \"%s\"",
-                        ret->directory);
+    if (state_directories(state, pipeline, arena, ret, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (!ret->is_there) {
+        error_set(err, ERROR_CONFIG, "there is no state directory \"%s\"", ret->root);
         return error_hint(err,
                           "Give the directory that the pipeline was started with: --state DIR.");
     }
-    bool is_known = pipeline.len == 0;
-    const struct dirent *entry;
-    while ((entry = readdir(entries)) != NULL && ret->count < STORES_MAX) {
-        Str name = str_from(entry->d_name);
-        if (name.ptr[0] != '.' && is_of_pipeline(name, pipeline)) {
-            is_known = true;
-            if (has_letters(ret->directory, entry->d_name, arena)) {
-                ret->names[ret->count++] = str_copy(arena, name);
-            }
-        }
-    }
-    (void)closedir(entries);
-    qsort(ret->names, ret->count, sizeof(*ret->names), compare_names);
-    if (!is_known) {
+    if (pipeline.len > 0 && ret->count == 0) {
         error_set(err, ERROR_CONFIG, "there is no pipeline \"%" STR_FMT "\" in \"%s\"",
-                  STR_ARG(pipeline), ret->directory);
+                  STR_ARG(pipeline), ret->root);
         return error_hint(err, "weir dead list shows those that have letters; weir run keeps the "
                                "state where weir.yml says, and so does --state DIR.");
     }
+    size_t kept = 0;
+    for (size_t i = 0; i < ret->count; i++) {
+        if (dead_store_is_there(store_path(ret, i, arena))) {
+            ret->names[kept++] = ret->names[i];
+        }
+    }
+    ret->count = kept;
     return STATUS_OK;
-}
-
-static Status open_store(const Stores *stores, size_t index, Arena *arena, DeadStore **ret,
-                         Error *err)
-{
-    const char *path =
-        arena_printf(arena, "%s/%" STR_FMT, stores->directory, STR_ARG(stores->names[index]));
-    return dead_store_open(path, false, ret, err);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -166,7 +128,7 @@ static void add_rows(TextTable *table, Str name, const DeadLetters *letters, Are
     }
 }
 
-static Status list(const Stores *stores, Arena *arena, Error *err)
+static Status list(const StateDirectories *stores, Arena *arena, Error *err)
 {
     TextTable table = {.right = {[1] = true}};
     const Str heading[] = {STR("PIPELINE"), STR("ID"),    STR("TABLE"), STR("CHANGE"),
@@ -176,7 +138,7 @@ static Status list(const Stores *stores, Arena *arena, Error *err)
     for (size_t i = 0; status == STATUS_OK && i < stores->count; i++) {
         DeadStore *store = NULL;
         DeadLetters letters;
-        status = open_store(stores, i, arena, &store, err);
+        status = dead_store_open(store_path(stores, i, arena), false, &store, err);
         if (status == STATUS_OK && store != NULL) {
             status = dead_store_list(store, arena, &letters, err);
         }
@@ -339,7 +301,7 @@ static Status run_on_some(const Action *action, DeadStore *store, const StrList 
     return STATUS_OK;
 }
 
-static Status one_store(const Stores *stores, Str pipeline, Error *err)
+static Status one_store(const StateDirectories *stores, Str pipeline, Error *err)
 {
     if (stores->count == 1) {
         return STATUS_OK;
@@ -361,11 +323,12 @@ static Status run_action(const Action *action, const Invocation *invocation, Err
     Arena *arena = invocation->arena;
     Str pipeline = arguments->items[1];
     int64_t count = (int64_t)arguments->count - 2;
-    Stores stores;
+    StateDirectories stores;
     DeadStore *store = NULL;
     if (find_stores(options->state, pipeline, arena, &stores, err) != STATUS_OK ||
         one_store(&stores, pipeline, err) != STATUS_OK ||
-        open_store(&stores, 0, arena, &store, err) != STATUS_OK || store == NULL) {
+        dead_store_open(store_path(&stores, 0, arena), false, &store, err) != STATUS_OK ||
+        store == NULL) {
         return STATUS_FAIL;
     }
     Status status = options->all ? run_on_all(action, store, &count, arena, err)
@@ -400,7 +363,7 @@ static Status list_arguments(const Invocation *invocation, Error *err)
 {
     const StrList *arguments = &invocation->arguments;
     const DeadOptions *options = invocation->options;
-    Stores stores;
+    StateDirectories stores;
     if (arguments->count > 2 || options->all) {
         error_set(err, ERROR_CONFIG, "\"weir dead list\" takes the name of a pipeline, or nothing");
         return error_hint(err, "For example: %s", examples[0]);

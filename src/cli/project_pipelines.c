@@ -265,3 +265,20 @@ Status project_pipelines(Str path, Str state, Str until, Arena *arena, Pipeline 
     *ret_count = project.count;
     return STATUS_OK;
 }
+
+Str project_path(const StrList *arguments)
+{
+    return arguments->count == 0 ? STR(".") : arguments->items[0];
+}
+
+Status project_find(Pipeline *pipelines, size_t count, Str name, Pipeline **ret, Error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (str_equal(pipelines[i].name, name)) {
+            *ret = &pipelines[i];
+            return STATUS_OK;
+        }
+    }
+    return error_set(err, ERROR_CONFIG, "the project has no pipeline \"%" STR_FMT "\"",
+                     STR_ARG(name));
+}

@@ -14,3 +14,10 @@ bool project_is_named(const StrList *arguments, Arena *arena);
  */
 MUST_CHECK Status project_pipelines(Str path, Str state, Str until, Arena *arena, Pipeline **ret,
                                     size_t *ret_count, Error *err);
+
+/** The project that a command was given as its first argument; none: the folder it runs in. */
+Str project_path(const StrList *arguments);
+
+/** That of this name among @pipelines. */
+MUST_CHECK Status project_find(Pipeline *pipelines, size_t count, Str name, Pipeline **ret,
+                               Error *err);

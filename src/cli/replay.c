@@ -24,23 +24,14 @@ static const Option replay_options[] = {
     {0},
 };
 
-static Status find_pipeline(const Pipeline *pipelines, size_t count, Str name, const Pipeline **ret,
-                            Error *err)
+static Status check_buffer(const Pipeline *pipeline, Error *err)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (!str_equal(pipelines[i].name, name)) {
-            continue;
-        }
-        *ret = &pipelines[i];
-        if (pipelines[i].buffer != NULL) {
-            return STATUS_OK;
-        }
-        error_set(err, ERROR_CONFIG, "the pipeline \"%" STR_FMT "\" has no buffer to send from",
-                  STR_ARG(name));
-        return error_hint(err, "buffer: { type: disk, keep: 10GB } keeps that much for replays.");
+    if (pipeline->buffer != NULL) {
+        return STATUS_OK;
     }
-    return error_set(err, ERROR_CONFIG, "the project has no pipeline \"%" STR_FMT "\"",
-                     STR_ARG(name));
+    error_set(err, ERROR_CONFIG, "the pipeline \"%" STR_FMT "\" has no buffer to send from",
+              STR_ARG(pipeline->name));
+    return error_hint(err, "buffer: { type: disk, keep: 10GB } keeps that much for replays.");
 }
 
 static Status several_routes(const Pipeline *pipeline, Error *err)
@@ -77,7 +68,7 @@ static Status prepare(const Invocation *invocation, Pipeline **ret_part, Error *
     const ReplayOptions *options = invocation->options;
     Arena *arena = invocation->arena;
     Pipeline *pipelines;
-    const Pipeline *pipeline;
+    Pipeline *pipeline;
     size_t count;
     size_t route = 0;
     Lsn from;
@@ -88,8 +79,9 @@ static Status prepare(const Invocation *invocation, Pipeline **ret_part, Error *
     }
     if (project_pipelines(options->project, options->state, STR(""), arena, &pipelines, &count,
                           err) != STATUS_OK ||
-        find_pipeline(pipelines, count, invocation->arguments.items[0], &pipeline, err) !=
+        project_find(pipelines, count, invocation->arguments.items[0], &pipeline, err) !=
             STATUS_OK ||
+        check_buffer(pipeline, err) != STATUS_OK ||
         find_route(pipeline, options->route, &route, err) != STATUS_OK) {
         return STATUS_FAIL;
     }

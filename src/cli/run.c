@@ -25,7 +25,7 @@ static const Option run_options[] = {
 static int run_run(Invocation *invocation)
 {
     RunOptions *options = invocation->options;
-    Str path = invocation->arguments.count > 0 ? invocation->arguments.items[0] : STR(".");
+    Str path = project_path(&invocation->arguments);
     Pipeline *pipelines;
     size_t count;
     Error err = {0};

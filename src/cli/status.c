@@ -1,8 +1,6 @@
 // weir status: what runs, how far it is, and what was left by what does not run.
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -11,11 +9,12 @@
 #include "cli/command.h"
 #include "cli/pipeline_options.h"
 #include "cli/project_pipelines.h"
+#include "cli/state_directories.h"
 #include "cli/status_table.h"
 #include "control/http.h"
 #include "control/serve.h"
 
-enum { PLACES_MAX = 10000, STATUS_BYTES_MAX = 16 << 20, REDRAW_MS = 1000 };
+enum { STATUS_BYTES_MAX = 16 << 20, REDRAW_MS = 1000 };
 
 typedef struct StatusOptions {
     Str state;
@@ -103,39 +102,18 @@ static Status add_project(Places *places, Str path, const StatusOptions *options
     return STATUS_OK;
 }
 
-static int by_directory(const void *a, const void *b)
+// Every state directory, or those of one pipeline.
+static Status add_found(Places *places, Str state, Str name, Arena *arena, const char **ret_root,
+                        Error *err)
 {
-    const StatusPlace *left = a;
-    const StatusPlace *right = b;
-    return strcmp(left->directory, right->directory);
-}
-
-// Every state directory, or those of one pipeline: NAME, and NAME.ROUTE.
-static Status add_found(Places *places, Str state_dir, Str name, Arena *arena, Error *err)
-{
-    const char *path = str_to_cstr(arena, state_dir);
-    DIR *directory = opendir(path);
-    if (directory == NULL && errno != ENOENT) {
-        return error_set_errno(err, ERROR_CONFIG, errno, "look into \"%s\"", path);
+    StateDirectories found;
+    if (state_directories(state, name, arena, &found, err) != STATUS_OK) {
+        return STATUS_FAIL;
     }
-    struct dirent *entry;
-    while (directory != NULL && places->count < PLACES_MAX && (entry = readdir(directory))) {
-        Str found = str_from(entry->d_name);
-        bool is_of_name =
-            name.len == 0 || str_equal(found, name) ||
-            (str_starts_with(found, name) && found.len > name.len && found.ptr[name.len] == '.');
-        struct stat info;
-        const char *lock = arena_printf(arena, "%s/%s/lock", path, entry->d_name);
-        if (is_of_name && found.ptr[0] != '.' && stat(lock, &info) == 0) {
-            (void)add_place(places, state_dir, found, arena);
-        }
+    for (size_t i = 0; i < found.count; i++) {
+        (void)add_place(places, str_from(found.root), found.names[i], arena);
     }
-    if (directory != NULL) {
-        (void)closedir(directory);
-    }
-    if (places->count > 0) {
-        qsort(places->items, places->count, sizeof(*places->items), by_directory);
-    }
+    *ret_root = found.root;
     return STATUS_OK;
 }
 
@@ -146,17 +124,16 @@ static Status add_named(Places *places, Str name, const StatusOptions *options, 
         error_set(err, ERROR_CONFIG, "\"weir status\" takes both connections, or none");
         return error_hint(err, "For example: weir status SOURCE SINK.");
     }
-    Str state_dir = options->state.len > 0 ? options->state : default_state_dir(arena);
+    const char *root;
     if (pipeline_check_name(name, err) != STATUS_OK ||
-        add_found(places, state_dir, name, arena, err) != STATUS_OK) {
+        add_found(places, options->state, name, arena, &root, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (places->count > 0) {
         return STATUS_OK;
     }
-    error_set(err, ERROR_CONFIG,
-              "there is no state of a pipeline \"%" STR_FMT "\" in \"%" STR_FMT "\"", STR_ARG(name),
-              STR_ARG(state_dir));
+    error_set(err, ERROR_CONFIG, "there is no state of a pipeline \"%" STR_FMT "\" in \"%s\"",
+              STR_ARG(name), root);
     return error_hint(err,
                       "weir status shows all that are there; --state names another directory.");
 }
@@ -189,8 +166,8 @@ static Status find_places(const Invocation *invocation, Places *ret, Error *err)
     if (exists(STR("weir.yml"), arena)) {
         return add_project(ret, STR("."), options, arena, err);
     }
-    Str state_dir = options->state.len > 0 ? options->state : default_state_dir(arena);
-    return add_found(ret, state_dir, STR(""), arena, err);
+    const char *root;
+    return add_found(ret, options->state, STR(""), arena, &root, err);
 }
 
 // ---------------------------------------------------------------------------------------------

@@ -224,26 +224,18 @@ static Status choose(const VerifyCommandOptions *options, Pipeline **pipelines, 
     if (name.len == 0) {
         return STATUS_OK;
     }
-    for (size_t i = 0; i < *count; i++) {
-        if (str_equal((*pipelines)[i].name, name)) {
-            *pipelines = &(*pipelines)[i];
-            *count = 1;
-            return STATUS_OK;
-        }
-    }
-    return error_set(err, ERROR_CONFIG, "the project has no pipeline \"%" STR_FMT "\"",
-                     STR_ARG(name));
+    Status status = project_find(*pipelines, *count, name, pipelines, err);
+    *count = 1;
+    return status;
 }
 
 static int verify_project(const Invocation *invocation, const VerifyCommandOptions *options)
 {
-    const StrList *arguments = &invocation->arguments;
     Pipeline *pipelines;
     size_t count;
     Error err = {0};
-    if (project_pipelines(arguments->count == 0 ? STR(".") : arguments->items[0],
-                          options->pipeline.state, STR(""), invocation->arena, &pipelines, &count,
-                          &err) != STATUS_OK ||
+    if (project_pipelines(project_path(&invocation->arguments), options->pipeline.state, STR(""),
+                          invocation->arena, &pipelines, &count, &err) != STATUS_OK ||
         choose(options, &pipelines, &count, &err) != STATUS_OK) {
         return report_error(&err);
     }

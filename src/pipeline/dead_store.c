@@ -58,12 +58,25 @@ static Status open_database(DeadStore *store, Error *err)
     return execute(store, setup, err);
 }
 
+static const char *path_in(const char *directory, Arena *arena)
+{
+    return arena_printf(arena, "%s/dead.db", directory);
+}
+
+bool dead_store_is_there(const char *directory)
+{
+    Arena scratch = {.chunk_size = 1024};
+    bool is_there = access(path_in(directory, &scratch), F_OK) == 0;
+    arena_done(&scratch);
+    return is_there;
+}
+
 Status dead_store_open(const char *directory, bool make, DeadStore **ret, Error *err)
 {
     *ret = NULL;
     DeadStore *store = mem_alloc_zero(sizeof(*store));
-    store->path = arena_printf(&store->arena, "%s/dead.db", directory);
-    bool is_there = access(store->path, F_OK) == 0;
+    store->path = path_in(directory, &store->arena);
+    bool is_there = dead_store_is_there(directory);
     if ((!is_there && !make) || open_database(store, err) != STATUS_OK) {
         dead_store_close(store);
         return is_there || make ? STATUS_FAIL : STATUS_OK;

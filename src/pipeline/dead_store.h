@@ -32,6 +32,9 @@ typedef struct DeadLetters {
     size_t count;
 } DeadLetters;
 
+/** Whether @directory has a store. */
+bool dead_store_is_there(const char *directory);
+
 /**
  * Open the store in @directory. Made when missing, if @make: otherwise *ret is NULL then. Several
  * processes may have it open. ERROR_CONFIG when it is damaged or not to be written.
