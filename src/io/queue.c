@@ -36,6 +36,7 @@ bool queue_push(Queue *queue, void *item, size_t weight)
         queue->weight += weight;
         (void)pthread_cond_signal(&queue->filled);
     }
+    queue->is_waited_for = full;
     (void)pthread_mutex_unlock(&queue->lock);
     return taken;
 }
@@ -67,8 +68,10 @@ void *queue_pop(Queue *queue, int64_t timeout_ms)
         queue->first = (queue->first + 1) % QUEUE_SLOTS;
         queue->count--;
     }
+    bool rings = item != NULL && queue->is_waited_for && queue->room != NULL;
+    queue->is_waited_for = queue->is_waited_for && !rings;
     (void)pthread_mutex_unlock(&queue->lock);
-    if (item != NULL && queue->room != NULL) {
+    if (rings) {
         wake_set(queue->room);
     }
     return item;

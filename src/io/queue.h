@@ -21,7 +21,8 @@ typedef struct Queue {
     size_t weight;     // of the items inside
     size_t weight_max; // full at or above it
     bool closed;
-    Wake *room; // rung when an item was taken out; borrowed
+    bool is_waited_for; // by the producer, whose last item was refused
+    Wake *room;         // rung when an item was taken out and the producer waits; borrowed
 } Queue;
 
 void queue_init(Queue *queue, size_t weight_max, Wake *room);
