@@ -5,12 +5,13 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-enum { BATCH_CHUNK = 256 * 1024 };
+// Most batches of a stream that is not busy have one small transaction.
+enum { FIRST_CHUNK = 16 * 1024, CHUNK = 256 * 1024, FIRST_CHANGES = 64 };
 
 Batch *batch_new(void)
 {
     Batch *batch = mem_alloc_zero(sizeof(*batch));
-    batch->arena.chunk_size = BATCH_CHUNK;
+    batch->arena.chunk_size = FIRST_CHUNK;
     atomic_init(&batch->references, 1);
     return batch;
 }
@@ -19,7 +20,8 @@ Change *batch_add(Batch *batch)
 {
     assert(!batch->is_sealed);
     if (batch->count == batch->capacity) {
-        batch->capacity = MAX(batch->capacity * 2, (size_t)64);
+        batch->arena.chunk_size = batch->capacity == 0 ? FIRST_CHUNK : CHUNK;
+        batch->capacity = MAX(batch->capacity * 2, (size_t)FIRST_CHANGES);
         batch->changes = mem_resize(batch->changes, batch->capacity * sizeof(Change));
     }
     Change *change = &batch->changes[batch->count++];
