@@ -13,7 +13,8 @@ enum {
     INTERVAL_MS_MIN = 250,
     STOP_MS_MAX = 5000,
     FLOOD_GAP_US = 1000, // wake-ups closer to each other than this, each with less than
-    FLOOD_TAKEN = 16384, // these bytes, are a flood;
+    FLOOD_TAKEN = 16384, // these bytes,
+    FLOOD_WAKES = 16,    // and so many of them, are a flood;
     FLOOD_REST_US = 200, // then we let some gather before we read
 };
 
@@ -198,12 +199,15 @@ static Status check_silence(Replication *replication, int64_t now_ms, Error *err
 }
 
 // A walsender sends each message by itself, so whoever reads as fast as it sends is woken up for
-// each: most of the CPU time of both goes into that. A lone change is not held up.
+// each: most of the CPU time of both goes into that. A lone transaction, which is a few messages
+// with keepalives around them, is not held up.
 static void rest_in_flood(Replication *replication)
 {
     int64_t now_us = clock_monotonic_us();
-    bool flood = replication->taken > 0 && replication->taken < FLOOD_TAKEN &&
-                 now_us - replication->last_wake_us < FLOOD_GAP_US;
+    bool is_soon = replication->taken > 0 && replication->taken < FLOOD_TAKEN &&
+                   now_us - replication->last_wake_us < FLOOD_GAP_US;
+    replication->soon_wakes = is_soon ? replication->soon_wakes + 1 : 0;
+    bool flood = replication->soon_wakes >= FLOOD_WAKES;
     if (flood) {
         const struct timespec rest = {0, FLOOD_REST_US * 1000};
         (void)nanosleep(&rest, NULL);
