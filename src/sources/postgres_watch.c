@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "sources/postgres.h"
 
-enum { LOOK_MS = 2000, FAILURES_TO_SAY = 3 };
+enum { FIRST_MS = 300, LOOK_MS = 2000, FAILURES_TO_SAY = 3 };
 
 static const char look_query[] =
     "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
@@ -94,10 +94,16 @@ static Status beat(PostgresWatch *watch, int64_t now_ms, Error *err)
     return STATUS_OK;
 }
 
-static int pause_ms(const PostgresWatch *watch)
+static void rest(PostgresWatch *watch, int64_t ms)
+{
+    struct pollfd fd = {.fd = watch->cancel.fd, .events = POLLIN};
+    (void)poll(&fd, 1, (int)ms);
+}
+
+static int64_t pause_ms(const PostgresWatch *watch)
 {
     int64_t every_ms = watch->postgres->heartbeat_ms;
-    return every_ms == 0 ? LOOK_MS : (int)MIN(every_ms, (int64_t)LOOK_MS);
+    return every_ms == 0 ? LOOK_MS : MIN(every_ms, (int64_t)LOOK_MS);
 }
 
 static Status connect_once(PostgresWatch *watch, Error *err)
@@ -130,6 +136,7 @@ static void say_once(PostgresWatch *watch, const Error *err)
 static void *watch_main(void *argument)
 {
     PostgresWatch *watch = argument;
+    rest(watch, FIRST_MS); // a run that is over by then has no use for it
     while (!cancel_is_set(&watch->cancel)) {
         Error err = {0};
         if (connect_once(watch, &err) == STATUS_OK && look(watch, &err) == STATUS_OK &&
@@ -139,8 +146,7 @@ static void *watch_main(void *argument)
             pg_close(&watch->conn);
             say_once(watch, &err);
         }
-        struct pollfd fd = {.fd = watch->cancel.fd, .events = POLLIN};
-        (void)poll(&fd, 1, pause_ms(watch));
+        rest(watch, pause_ms(watch));
     }
     pg_close(&watch->conn);
     return NULL;
