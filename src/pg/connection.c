@@ -618,6 +618,16 @@ Status pg_results(PGconn *conn, const PgWait *wait, PGresult **ret, Error *err)
     return take_results(conn, wait, ret, err);
 }
 
+Status pg_next_result(PGconn *conn, const PgWait *wait, PGresult **ret, Error *err)
+{
+    assert(*ret == NULL);
+    if (wait_result(conn, wait, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = PQgetResult(conn);
+    return STATUS_OK;
+}
+
 Status pg_run(PGconn *conn, const PgWait *wait, const char *sql, Error *err)
 {
     CLEANUP(pg_result_clear) PGresult *result = NULL;

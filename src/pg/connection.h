@@ -71,6 +71,10 @@ MUST_CHECK Status pg_end_snapshot(PGconn *conn, const PgWait *wait, bool is_begu
 /** Take the results of what was sent by hand (the end of a COPY). */
 MUST_CHECK Status pg_results(PGconn *conn, const PgWait *wait, PGresult **ret, Error *err);
 
+/** The next result of statements in a pipeline, whatever it says; NULL behind the last one of each.
+ */
+MUST_CHECK Status pg_next_result(PGconn *conn, const PgWait *wait, PGresult **ret, Error *err);
+
 /** Run a statement that has to enter the COPY state @expected. */
 MUST_CHECK Status pg_start_copy(PGconn *conn, const PgWait *wait, const char *sql,
                                 ExecStatusType expected, Error *err);

@@ -6,7 +6,7 @@
 #include "base/limits.h"
 #include "sinks/postgres_sink.h"
 
-enum { STATEMENT_MAX = 64 << 20, ARRAY_MAX = 1 << 30 };
+enum { STATEMENT_MAX = 64 << 20, ARRAY_MAX = 1 << 30, ABOUT_MAX = 64 << 10 };
 
 // A smaller table is not worth another index file.
 enum { KEY_LATER_BYTES = 8 << 20 };
@@ -134,7 +134,7 @@ Status postgres_explain(const PostgresSink *sink, Error *err)
 Status postgres_run(PostgresSink *sink, const char *sql, Error *err)
 {
     PgWait wait = postgres_sink_wait(sink);
-    if (postgres_copy_end(sink, err) != STATUS_OK) {
+    if (postgres_settle(sink, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     return pg_run(sink->conn, &wait, sql, err) == STATUS_OK ? STATUS_OK
@@ -153,7 +153,7 @@ Status postgres_query(PostgresSink *sink, const char *sql, int count, const char
                       PGresult **ret, Error *err)
 {
     PgWait wait = postgres_sink_wait(sink);
-    if (postgres_copy_end(sink, err) != STATUS_OK) {
+    if (postgres_settle(sink, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     return pg_query(sink->conn, &wait, sql, count, parameters, ret, err) == STATUS_OK
@@ -179,32 +179,22 @@ Status postgres_begin(PostgresSink *sink, Error *err)
     if (sink->in_transaction) {
         return STATUS_OK;
     }
-    if (postgres_run(sink, "BEGIN", err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
     sink->in_transaction = true;
-    return STATUS_OK;
+    return postgres_send(sink, &(PgStatement){.sql = "BEGIN"}, err);
 }
 
 static Status commit_transaction(PostgresSink *sink, Error *err)
 {
-    PgWait wait = postgres_sink_wait(sink);
-    CLEANUP(pg_result_clear) PGresult *result = NULL;
-    if (postgres_copy_end(sink, err) != STATUS_OK) {
+    const PgStatement commit = {.sql = "COMMIT", .outcome = PG_COMMIT_OUTCOME};
+    // What only we find wrong must not be committed.
+    if (sink->pipeline.must_be_checked && postgres_settle(sink, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     // When the connection breaks here, nobody knows whether it was committed: what resume() reads
     // after the reconnect is the answer.
     sink->in_transaction = false;
-    if (pg_run_result(sink->conn, &wait, "COMMIT", &result, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    // COMMIT of a transaction that has failed succeeds, as a ROLLBACK.
-    if (strcmp(PQcmdStatus(result), "COMMIT") != 0) {
-        return error_set(err, ERROR_FATAL, "the target answered COMMIT with %s",
-                         PQcmdStatus(result));
-    }
-    return STATUS_OK;
+    return postgres_send(sink, &commit, err) == STATUS_OK ? postgres_settle(sink, err)
+                                                          : STATUS_FAIL;
 }
 
 void postgres_array_add(Buf *array, Str value, bool is_null)
@@ -393,6 +383,7 @@ static Status postgres_open(Sink *base, Error *err)
 {
     PostgresSink *sink = self(base);
     buf_init(&sink->sql, STATEMENT_MAX);
+    buf_init(&sink->about, ABOUT_MAX);
     buf_init(&sink->copy.buf, LIMIT_TEXT_BYTES);
     PgWait wait = postgres_sink_wait(sink);
     PgConnect connect = {
@@ -467,7 +458,7 @@ static Status apply_whole(PostgresSink *sink, const Change *changes, size_t coun
     sink->is_trying = true;
     Status status = apply(sink, changes, count, err);
     sink->is_trying = false;
-    return status == STATUS_OK ? postgres_copy_end(sink, err) : STATUS_FAIL;
+    return status == STATUS_OK ? postgres_settle(sink, err) : STATUS_FAIL;
 }
 
 static Status postgres_try_write(Sink *base, const Change *changes, size_t count,
@@ -549,6 +540,29 @@ static Status postgres_write_rows(Sink *base, const Relation *relation, Str rows
     return STATUS_OK;
 }
 
+static Status store(PostgresSink *sink, const char *sql, int count, const char *const *parameters,
+                    Error *err)
+{
+    return postgres_send(sink,
+                         &(PgStatement){.sql = sql,
+                                        .count = count,
+                                        .parameters = parameters,
+                                        .what = STR("store the checkpoint")},
+                         err);
+}
+
+// Most commits have nothing but the position.
+static Status store_entry(PostgresSink *sink, const CheckpointEntry *entry, Error *err)
+{
+    const char *parameters[] = {sink->base.context.pipeline,
+                                str_to_cstr(&sink->scratch, entry->key),
+                                str_to_cstr(&sink->scratch, entry->value)};
+    return store(sink,
+                 "INSERT INTO weir.checkpoint (pipeline, key, value) VALUES ($1, $2, $3)"
+                 " ON CONFLICT (pipeline, key) DO UPDATE SET value = excluded.value",
+                 3, parameters, err);
+}
+
 // Entries of one kind, in one statement.
 static Status store_entries(PostgresSink *sink, const Checkpoint *changed, bool removed,
                             const char *sql, Error *err)
@@ -573,10 +587,9 @@ static Status store_entries(PostgresSink *sink, const Checkpoint *changed, bool 
         buf_check(&values, "the checkpoint", err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    int64_t rows;
     const char *parameters[] = {sink->base.context.pipeline, buf_cstring(&keys),
                                 buf_cstring(&values)};
-    return postgres_run_with(sink, sql, removed ? 2 : 3, parameters, &rows, err);
+    return store(sink, sql, removed ? 2 : 3, parameters, err);
 }
 
 static Status store_checkpoint(PostgresSink *sink, const Checkpoint *changed, Error *err)
@@ -589,6 +602,9 @@ static Status store_checkpoint(PostgresSink *sink, const Checkpoint *changed, Er
         return STATUS_FAIL;
     }
     sink->subject = postgres_checkpoint_table;
+    if (changed->count == 1 && changed->entries[0].value.ptr != NULL) {
+        return store_entry(sink, &changed->entries[0], err);
+    }
     if (store_entries(sink, changed, true,
                       "DELETE FROM weir.checkpoint WHERE pipeline = $1 AND key = ANY ($2::text[])",
                       err) != STATUS_OK ||
@@ -597,7 +613,7 @@ static Status store_checkpoint(PostgresSink *sink, const Checkpoint *changed, Er
                       " SELECT $1, k, v FROM unnest($2::text[], $3::text[]) AS u (k, v)"
                       " ON CONFLICT (pipeline, key) DO UPDATE SET value = excluded.value",
                       err) != STATUS_OK) {
-        return error_wrap(err, "store the checkpoint");
+        return STATUS_FAIL;
     }
     return STATUS_OK;
 }
@@ -622,6 +638,7 @@ Status postgres_mark(PostgresSink *sink, SqlMark mark, uint32_t oid, bool is_mar
 static Status postgres_commit(Sink *base, Checkpoint *changed, Error *err)
 {
     PostgresSink *sink = self(base);
+    arena_reset(&sink->scratch);
     if (store_checkpoint(sink, changed, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
@@ -639,7 +656,9 @@ static void postgres_close(Sink *base)
     sql_targets_done(&sink->owners);
     sql_marks_done(&sink->marks);
     buf_done(&sink->sql);
+    buf_done(&sink->about);
     buf_done(&sink->copy.buf);
+    postgres_pipeline_done(&sink->pipeline);
     arena_done(&sink->scratch);
     arena_done(&sink->arena);
 }

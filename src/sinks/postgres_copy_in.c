@@ -1,7 +1,7 @@
 // Rows go in by COPY in text format, in chunks: a chunk is one write to the socket.
 //
 // A COPY stays open from one batch of copied rows to the next, so that the target works while the
-// next batch is read; whatever needs another statement ends it, see postgres_query().
+// next batch is read; whatever needs another statement ends it, see postgres_sink.h.
 #include <assert.h>
 
 #include "pg/copy_text.h"
@@ -18,7 +18,7 @@ Status postgres_copy_into(PostgresSink *sink, const PgTarget *target, CopyForm f
     if (sink->copy.target == target && sink->copy.form == form) {
         return STATUS_OK;
     }
-    if (postgres_copy_end(sink, err) != STATUS_OK) {
+    if (postgres_settle(sink, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     buf_reset(&sink->sql);

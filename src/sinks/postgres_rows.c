@@ -36,52 +36,77 @@ static void name(Statement *statement, const PgTarget *target, uint16_t column)
     sql_identifier(statement->sql, target->relation->columns[column].name);
 }
 
-static Status run_one(PostgresSink *sink, const Statement *statement, int64_t *ret_rows, Error *err)
+// Which row a failure is about: its key, shortened.
+static void describe_row(Buf *text, const Relation *relation, const Value *row)
+{
+    for (uint16_t i = 0; i < relation->key_count; i++) {
+        Value value = row[relation->key[i]];
+        Str shown = value_is_data(value) ? value_str(value) : STR("NULL");
+        shown.len = MIN(shown.len, (size_t)SHOWN_BYTES_MAX);
+        buf_cstr(text, i == 0 ? " where \"" : " and \"");
+        buf_str(text, relation->columns[relation->key[i]].name);
+        buf_cstr(text, "\" = ");
+        buf_str(text, shown);
+    }
+}
+
+static void describe_change(Buf *text, const PgTarget *target, const Change *change)
+{
+    buf_reset(text);
+    buf_cstr(text, change_op_name(change->op));
+    buf_cstr(text, " in ");
+    buf_str(text, target->name);
+    const Value *row = change->old_row != NULL ? change->old_row : change->new_row;
+    if (row != NULL) {
+        describe_row(text, target->relation, row);
+    }
+}
+
+static Status about_change(const PostgresSink *sink, Error *err)
+{
+    return error_wrap(err, "%" STR_FMT, STR_ARG(buf_view(&sink->about)));
+}
+
+static Status send_one(PostgresSink *sink, const Statement *statement, PgOutcome outcome,
+                       Error *err)
 {
     if (buf_check(statement->sql, "a statement", err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    return postgres_run_with(sink, buf_cstring(statement->sql), statement->count,
-                             statement->parameters, ret_rows, err);
-}
-
-static Status must_be_one(int64_t rows, Error *err)
-{
-    if (rows == 1) {
-        return STATUS_OK;
-    }
-    error_set(err, ERROR_DATA,
-              rows == 0 ? "the target's row is missing" : "the target has more than one such row");
-    return error_hint(err, "The target's rows are not the source's: somebody else has written to "
-                           "the table, or a trigger has. Copy it anew, under another --name with "
-                           "?existing=truncate.");
+    return postgres_send(sink,
+                         &(PgStatement){.sql = buf_cstring(statement->sql),
+                                        .count = statement->count,
+                                        .parameters = statement->parameters,
+                                        .outcome = outcome,
+                                        .what = buf_view(&sink->about)},
+                         err);
 }
 
 static Status insert_one(PostgresSink *sink, const PgTarget *target, const Value *row, Error *err)
 {
     const Relation *relation = target->relation;
-    int64_t rows;
     Statement statement = new_statement(sink, relation);
     buf_cstr(statement.sql, "INSERT INTO ");
     buf_str(statement.sql, target->name);
     if (relation->column_count == 0) {
         buf_cstr(statement.sql, " DEFAULT VALUES");
-        return run_one(sink, &statement, &rows, err);
+        return send_one(sink, &statement, PG_ANY_OUTCOME, err);
     }
     buf_cstr(statement.sql, " (");
     buf_str(statement.sql, target->columns);
     buf_cstr(statement.sql, ") OVERRIDING SYSTEM VALUE VALUES (");
     for (uint16_t i = 0; i < relation->column_count; i++) {
         if (!value_is_known(row[i])) {
-            return error_set(err, ERROR_DATA, "the new row has no value for \"%" STR_FMT "\"",
-                             STR_ARG(relation->columns[i].name));
+            error_set(err, ERROR_DATA, "the new row has no value for \"%" STR_FMT "\"",
+                      STR_ARG(relation->columns[i].name));
+            return about_change(sink, err);
         }
         buf_cstr(statement.sql, i == 0 ? "" : ", ");
         parameter(&statement, row[i]);
     }
     buf_char(statement.sql, ')');
     // No count: a trigger may put the row elsewhere.
-    return run_one(sink, &statement, &rows, err);
+    return send_one(sink, &statement, PG_ANY_OUTCOME, err);
 }
 
 static void cast_parameter(Statement *statement, const PgTarget *target, uint16_t column,
@@ -146,17 +171,17 @@ static void where_one_row(Statement *statement)
     buf_cstr(statement->sql, " WHERE t.tableoid = one.part AND t.ctid = one.place");
 }
 
-static Status no_identity(const PgTarget *target, Error *err)
+static Status no_identity(const PostgresSink *sink, const PgTarget *target, Error *err)
 {
     error_set(err, ERROR_DATA, "the change does not say which row it means");
     CLEANUP(buf_done) Buf source;
     buf_init(&source, ERROR_MESSAGE_MAX);
     sql_table_name(&source,
                    (SqlTable){.schema = target->relation->schema, .name = target->relation->name});
-    return error_hint(err,
-                      "On the source: ALTER TABLE %s REPLICA IDENTITY FULL; or give it a "
-                      "primary key.",
-                      buf_cstring(&source));
+    error_hint(err,
+               "On the source: ALTER TABLE %s REPLICA IDENTITY FULL; or give it a primary key.",
+               buf_cstring(&source));
+    return about_change(sink, err);
 }
 
 static bool says_which(const Relation *relation, const Value *row)
@@ -171,9 +196,8 @@ static bool says_which(const Relation *relation, const Value *row)
 
 static Status delete_one(PostgresSink *sink, const PgTarget *target, const Value *row, Error *err)
 {
-    int64_t rows;
     if (!says_which(target->relation, row)) {
-        return no_identity(target, err);
+        return no_identity(sink, target, err);
     }
     bool keyed = target->relation->key_count > 0;
     Statement statement = new_statement(sink, target->relation);
@@ -189,10 +213,7 @@ static Status delete_one(PostgresSink *sink, const PgTarget *target, const Value
         buf_cstr(statement.sql, " USING one");
         where_one_row(&statement);
     }
-    if (run_one(sink, &statement, &rows, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    return must_be_one(rows, err);
+    return send_one(sink, &statement, PG_ONE_ROW_OUTCOME, err);
 }
 
 // SET what is known. A key that stays is left out: an identity column of the target may refuse it.
@@ -217,7 +238,6 @@ static bool set_known(Statement *statement, const PgTarget *target, const Value 
 static Status update_one(PostgresSink *sink, const PgTarget *target, const Change *change,
                          Error *err)
 {
-    int64_t rows;
     const Relation *relation = target->relation;
     bool keyed = relation->key_count > 0;
     const Value *where = change->old_row;
@@ -225,7 +245,7 @@ static Status update_one(PostgresSink *sink, const PgTarget *target, const Chang
         where = change->new_row;
     }
     if (!says_which(relation, where)) {
-        return no_identity(target, err);
+        return no_identity(sink, target, err);
     }
     Statement statement = new_statement(sink, relation);
     if (!keyed) {
@@ -243,44 +263,14 @@ static Status update_one(PostgresSink *sink, const PgTarget *target, const Chang
         buf_cstr(statement.sql, " FROM one");
         where_one_row(&statement);
     }
-    if (run_one(sink, &statement, &rows, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    return must_be_one(rows, err);
-}
-
-// Which row a failure is about: its key, shortened.
-static void describe_row(Buf *text, const Relation *relation, const Value *row)
-{
-    for (uint16_t i = 0; i < relation->key_count; i++) {
-        Value value = row[relation->key[i]];
-        Str shown = value_is_data(value) ? value_str(value) : STR("NULL");
-        shown.len = MIN(shown.len, (size_t)SHOWN_BYTES_MAX);
-        buf_printf(text, "%s\"%" STR_FMT "\" = %" STR_FMT, i == 0 ? " where " : " and ",
-                   STR_ARG(relation->columns[relation->key[i]].name), STR_ARG(shown));
-    }
-}
-
-static Status name_change(const PgTarget *target, const Change *change, Error *err)
-{
-    CLEANUP(buf_done) Buf text;
-    buf_init(&text, 4096);
-    const Value *row = change->old_row != NULL ? change->old_row : change->new_row;
-    if (row != NULL) {
-        describe_row(&text, target->relation, row);
-    }
-    if (err != NULL && strcmp(err->sqlstate, "23505") == 0 && err->hint[0] == '\0') {
-        error_hint(err, "Where the source's constraint is deferrable, the target's has to be "
-                        "DEFERRABLE INITIALLY DEFERRED.");
-    }
-    return error_wrap(err, "%s in %" STR_FMT "%s", change_op_name(change->op),
-                      STR_ARG(target->name), buf_cstring(&text));
+    return send_one(sink, &statement, PG_ONE_ROW_OUTCOME, err);
 }
 
 Status postgres_apply_one(PostgresSink *sink, const Change *change, Error *err)
 {
     const PgTarget *target = postgres_target(sink, change->relation);
     Status status = STATUS_OK;
+    describe_change(&sink->about, target, change);
     switch (change->op) {
     case CHANGE_READ:
     case CHANGE_INSERT:
@@ -297,5 +287,5 @@ Status postgres_apply_one(PostgresSink *sink, const Change *change, Error *err)
     case CHANGE_SCHEMA:
         break;
     }
-    return status == STATUS_OK ? STATUS_OK : name_change(target, change, err);
+    return status;
 }

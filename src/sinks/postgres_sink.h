@@ -11,6 +11,7 @@
 //   postgres_rows.c     one change in one statement
 //   postgres_history.c  history: every change appended
 //   postgres_copy_in.c  COPY … FROM STDIN
+//   postgres_pipeline.c statements that do not wait for each other
 //   postgres_check.c    `weir check`
 //   postgres_verify.c   `weir verify`
 #pragma once
@@ -55,6 +56,43 @@ typedef struct PgCopyIn {
     int64_t rows;
 } PgCopyIn;
 
+/** What a statement has to come to. */
+typedef enum PgOutcome {
+    PG_ANY_OUTCOME,
+    PG_ONE_ROW_OUTCOME, // one row was affected
+    PG_COMMIT_OUTCOME,  // it ended as COMMIT, not as a ROLLBACK
+} PgOutcome;
+
+/** A statement to be sent, with text parameters (NULL: SQL NULL). */
+typedef struct PgStatement {
+    const char *sql;
+    int count;
+    const char *const *parameters;
+    PgOutcome outcome;
+    Str what; // in front of the message of its failure; ptr NULL: nothing
+} PgStatement;
+
+/** One that was sent, and whose result is to come. */
+typedef struct PgSent {
+    PgOutcome outcome;
+    SqlTable subject;
+    Str what;
+    bool is_old; // prepared before, perhaps for a table that is altered by now
+} PgSent;
+
+/** Those that were sent, in the order of their results. */
+typedef struct PgPipeline {
+    PgSent *sent;
+    size_t count;
+    size_t bytes;         // of their parameters
+    bool must_be_checked; // not every result that the server likes is a good one
+    Arena arena;          // until the results are taken
+    Map prepared;         // SQL -> the name it is prepared under
+    Arena names;          // of those
+    unsigned name_count;
+    bool is_uncertain; // some of those may not be there
+} PgPipeline;
+
 typedef struct PostgresSink {
     Sink base;
     // Options.
@@ -85,7 +123,9 @@ typedef struct PostgresSink {
     SqlMarks marks;
     PgFilling filling;
     PgCopyIn copy;
+    PgPipeline pipeline;
     Buf sql;
+    Buf about; // the change that is applied by itself: for messages
 } PostgresSink;
 
 extern const SqlDialect postgres_dialect;
@@ -96,8 +136,8 @@ PgWait postgres_sink_wait(const PostgresSink *sink);
 /** BEGIN, unless a transaction is open. */
 MUST_CHECK Status postgres_begin(PostgresSink *sink, Error *err);
 
-// Statements. Each first ends the COPY that is open, if one is: so a COPY may stay open across
-// calls, and its failure may come out of any of them.
+// Statements. Each first ends the COPY that is open, or takes the results of what was sent: so both
+// may stay open across calls, and their failures may come out of any of them.
 
 /** Run statements for their effect; inside the open transaction, if there is one. */
 MUST_CHECK Status postgres_run(PostgresSink *sink, const char *sql, Error *err);
@@ -231,6 +271,15 @@ MUST_CHECK Status postgres_use_store(PostgresSink *sink, SqlMark mark, const Rel
 /** The table is about to be emptied and filled anew: ERROR_CONFIG when others have rows there. */
 MUST_CHECK Status postgres_use_empty(PostgresSink *sink, const Relation *relation, SqlTable table,
                                      Error *err);
+
+// postgres_pipeline.c
+
+/** Send a statement of the open transaction, with others that wait for their results: its failure
+ *  comes out of a later call. Nothing that it refers to is needed any more. */
+MUST_CHECK Status postgres_send(PostgresSink *sink, const PgStatement *statement, Error *err);
+/** Take the results of all that were sent, or end the COPY that is open. */
+MUST_CHECK Status postgres_settle(PostgresSink *sink, Error *err);
+void postgres_pipeline_done(PgPipeline *pipeline);
 
 // postgres_copy_in.c
 

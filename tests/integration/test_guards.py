@@ -128,11 +128,11 @@ def test_a_sink_that_stands_still(pipeline):
     with Held(pipeline):
         process.expect("stalled")
         (told,) = [line for line in lines_of(process) if line["message"] == "stalled"]
-        assert told["level"] == "warn" and told["stage"] == "write" and told["for_s"] >= 2 and told["pipeline"] == "shop"
-        assert value(metrics(port), "weir_stalled", pipeline="shop", stage="write") == 1
-        assert value(metrics(port), "weir_stalled", pipeline="shop", stage="commit") == 0
+        assert told["level"] == "warn" and told["stage"] == "commit" and told["for_s"] >= 2 and told["pipeline"] == "shop"
+        assert value(metrics(port), "weir_stalled", pipeline="shop", stage="commit") == 1
+        assert value(metrics(port), "weir_stalled", pipeline="shop", stage="write") == 0
         row = only(pipeline.weir, "shop")
-        assert row["stalled"] == "write" and row["stalled_seconds"] >= 2
+        assert row["stalled"] == "commit" and row["stalled_seconds"] >= 2
         assert any(note.startswith("shop: stalled for") for note in table(pipeline.weir, "shop")[1])
         # More than the queue takes: the source waits, and that is no second warning.
         pipeline.source.sql("INSERT INTO customers SELECT g, repeat('m', 1000), NULL FROM generate_series(5000, 30000) g")
@@ -140,9 +140,9 @@ def test_a_sink_that_stands_still(pipeline):
         assert process.logs().count('"stalled"') == 1
     process.expect("moves again")
     (over,) = [line for line in lines_of(process) if line["message"] == "moves again"]
-    assert over["stage"] == "write" and over["for_s"] >= told["for_s"]
+    assert over["stage"] == "commit" and over["for_s"] >= told["for_s"]
     pipeline.settle(process)
-    wait_for(lambda: value(metrics(port), "weir_stalled", pipeline="shop", stage="write") == 0, 20, "it moves")
+    wait_for(lambda: value(metrics(port), "weir_stalled", pipeline="shop", stage="commit") == 0, 20, "it moves")
     assert process.stop().code == 0
 
 

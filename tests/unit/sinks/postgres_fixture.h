@@ -198,3 +198,9 @@ static inline int fixture_setup(void **state)
     *state = f;
     return 0;
 }
+
+/** What the target said to what was written, if @status does not know: it may say so later. */
+static inline Status settled(Fixture *f, Status status)
+{
+    return status == STATUS_OK ? sink_commit(f, NULL, NULL) : status;
+}

@@ -201,12 +201,13 @@ static void a_missing_row_is_an_error_that_names_it(void **state)
     add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("a"), NIL));
     add_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("41"), T("b"), SAME));
     add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("2"), T("c"), NIL));
-    assert_fails(f, write_batch(f), ERROR_DATA,
+    assert_fails(f, settled(f, write_batch(f)), ERROR_DATA,
                  "update in \"public\".\"people\" where \"id\" = 41: the target's row is missing");
     assert_ok(f, sink_start(f, NULL));
     assert_ok(f, sink_prepare(f, relation, relation));
-    assert_fails(f, write_change(f, CHANGE_DELETE, relation, ROW(T("42"), NONE, NONE), NULL),
-                 ERROR_DATA, "delete in \"public\".\"people\" where \"id\" = 42");
+    assert_fails(
+        f, settled(f, write_change(f, CHANGE_DELETE, relation, ROW(T("42"), NONE, NONE), NULL)),
+        ERROR_DATA, "delete in \"public\".\"people\" where \"id\" = 42");
 }
 
 static void a_set_with_a_missing_row_is_no_success(void **state)
@@ -217,7 +218,7 @@ static void a_set_with_a_missing_row_is_no_success(void **state)
     add_change(f, CHANGE_DELETE, relation, ROW(T("1"), NONE, NONE), NULL);
     add_change(f, CHANGE_DELETE, relation, ROW(T("2"), NONE, NONE), NULL);
     add_change(f, CHANGE_DELETE, relation, ROW(T("3"), NONE, NONE), NULL);
-    assert_fails(f, write_batch(f), ERROR_DATA, "where \"id\" = 1");
+    assert_fails(f, settled(f, write_batch(f)), ERROR_DATA, "where \"id\" = 1");
 }
 
 static void moved_rows_keep_what_is_unchanged(void **state)
@@ -263,8 +264,8 @@ static void rows_without_a_key_are_found_by_their_values(void **state)
                               ROW(T("f"), NIL, NIL, NIL, NIL, NIL, NIL, NIL, NIL)));
     assert_ok(f, sink_commit(f, NULL, NULL));
     assert_look(f, "SELECT b, n FROM loose ORDER BY n", "t|1.0\nt|2.5\nf|~");
-    assert_fails(f, write_change(f, CHANGE_DELETE, relation, LOOSE("1.00"), NULL), ERROR_DATA,
-                 "row is missing");
+    assert_fails(f, settled(f, write_change(f, CHANGE_DELETE, relation, LOOSE("1.00"), NULL)),
+                 ERROR_DATA, "row is missing");
 }
 
 static void a_table_without_identity_says_what_to_do(void **state)
@@ -324,6 +325,74 @@ static void triggers_and_foreign_keys_do_not_act(void **state)
     assert_look(f, "SELECT name FROM people WHERE id = 4", "spoilt");
 }
 
+// Sent together, and yet nothing of it is there: neither what came before nor the position.
+static void what_is_counted_is_counted_before_the_commit(void **state)
+{
+    Fixture *f = *state;
+    Relation *relation = people(f);
+    Checkpoint checkpoint = {0};
+    begin_with(f, relation);
+    assert_ok(f, sink_commit(f, "position", "0/1:0"));
+    assert_ok(f, write_change(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("one"), NIL)));
+    assert_ok(f, write_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("2"), T("two"), SAME)));
+    assert_fails(f, sink_commit(f, "position", "0/2:0"), ERROR_DATA, "\"id\" = 2");
+    assert_ok(f, sink_start(f, &checkpoint));
+    assert_true(str_is(checkpoint_get(&checkpoint, STR("position"))->value, "0/1:0"));
+    assert_look(f, "SELECT * FROM people", "");
+    checkpoint_done(&checkpoint);
+}
+
+static void the_first_failure_is_the_one_that_is_told(void **state)
+{
+    Fixture *f = *state;
+    Relation *relation = people(f);
+    begin_with(f, relation);
+    assert_ok(f, write_change(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("one"), NIL)));
+    assert_ok(f, write_change(f, CHANGE_INSERT, relation, NULL, ROW(T("x"), T("two"), NIL)));
+    assert_ok(f, write_change(f, CHANGE_INSERT, relation, NULL, ROW(T("y"), T("three"), NIL)));
+    assert_fails(f, sink_commit(f, NULL, NULL), ERROR_DATA,
+                 "insert in \"public\".\"people\" where \"id\" = x: ");
+}
+
+static void more_statements_than_are_sent_at_once(void **state)
+{
+    Fixture *f = *state;
+    Relation *relation = people(f);
+    begin_with(f, relation);
+    for (int round = 0; round < 2; round++) {
+        char id[16];
+        for (int i = 1; i <= 700; i++) {
+            (void)snprintf(id, sizeof(id), "%d", i);
+            assert_ok(
+                f, round == 0
+                       ? write_change(f, CHANGE_INSERT, relation, NULL, ROW(T(id), T("a"), NIL))
+                       : write_change(f, CHANGE_UPDATE, relation, NULL, ROW(T(id), T("b"), NIL)));
+        }
+        assert_ok(f, sink_commit(f, NULL, NULL));
+    }
+    assert_look(f, "SELECT count(*), sum(id) FROM people WHERE name = 'b'", "700|245350");
+}
+
+// What was prepared for a table that somebody has altered since is no reason to stop: a new session
+// sees the table as it is.
+static void what_was_prepared_may_be_outdated(void **state)
+{
+    Fixture *f = *state;
+    Relation *relation = people(f);
+    begin_with(f, relation);
+    assert_ok(f, write_change(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("one"), NIL)));
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    execute(f, "ALTER TABLE people ALTER COLUMN name TYPE bytea USING name::bytea");
+    Status status = write_change(f, CHANGE_INSERT, relation, NULL, ROW(T("2"), T("two"), NIL));
+    assert_fails(f, settled(f, status), ERROR_TRANSIENT, "is of type bytea");
+    execute(f, "ALTER TABLE people ALTER COLUMN name TYPE varchar USING 'mended'");
+    assert_ok(f, sink_start(f, NULL));
+    assert_ok(f, sink_prepare(f, relation, relation));
+    assert_ok(f, write_change(f, CHANGE_INSERT, relation, NULL, ROW(T("2"), T("two"), NIL)));
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    assert_look(f, "SELECT * FROM people ORDER BY id", "1|mended|~\n2|two|~");
+}
+
 static void a_cancelled_sink_gives_up(void **state)
 {
     Fixture *f = *state;
@@ -331,8 +400,9 @@ static void a_cancelled_sink_gives_up(void **state)
     begin_with(f, relation);
     execute(f, "BEGIN; LOCK TABLE people");
     cancel_set(&f->cancel);
-    assert_fails(f, write_change(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("a"), NIL)),
-                 ERROR_CANCELLED, "");
+    assert_fails(
+        f, settled(f, write_change(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("a"), NIL))),
+        ERROR_CANCELLED, "");
     execute(f, "ROLLBACK");
 }
 
@@ -389,6 +459,10 @@ int main(void)
         sink_test(a_table_without_identity_says_what_to_do),
         sink_test(tables_truncated_together_are_truncated_together),
         sink_test(triggers_and_foreign_keys_do_not_act),
+        sink_test(what_is_counted_is_counted_before_the_commit),
+        sink_test(the_first_failure_is_the_one_that_is_told),
+        sink_test(more_statements_than_are_sent_at_once),
+        sink_test(what_was_prepared_may_be_outdated),
         sink_test(a_cancelled_sink_gives_up),
         sink_test(a_lost_connection_is_transient),
         sink_test(a_commit_is_always_flushed),

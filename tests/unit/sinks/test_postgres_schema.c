@@ -201,7 +201,8 @@ static void values_are_never_cut(void **state)
     add_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("1"), T("abcd")));
     add_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("2"), T("x")));
     add_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("3"), T("y")));
-    assert_fails(f, write_batch(f), ERROR_DATA, "too long for type character varying(3)");
+    assert_fails(f, settled(f, write_batch(f)), ERROR_DATA,
+                 "too long for type character varying(3)");
 }
 
 static void numerics_must_not_round(void **state)
@@ -454,8 +455,10 @@ static void a_label_that_is_missing_is_named(void **state)
     assert_fails(f, sink_commit(f, NULL, NULL), ERROR_DATA, mend);
     assert_ok(f, sink_start(f, NULL));
     assert_ok(f, sink_prepare(f, relation, relation));
-    assert_fails(f, write_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("1"), T("it's \"new\""))),
-                 ERROR_DATA, mend);
+    assert_fails(
+        f,
+        settled(f, write_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("1"), T("it's \"new\"")))),
+        ERROR_DATA, mend);
 }
 
 static void missing_rights_are_named(void **state)
