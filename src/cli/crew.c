@@ -1,8 +1,10 @@
 // A pipeline that has no buffer is one runner. One with a disk buffer is a crew of its own: a
 // runner that fills the log, and one for each route that takes it from there. They end together:
 //
-//   the filler fails            the routes stop, too: nothing new would come, and nobody would see
-//   it the last route has ended    nobody takes anything any more, and the filler stops
+//   the filler fails          the routes stop, too: nothing new would come, and nobody would see it
+//   the last route has ended  nobody takes anything any more, and the filler stops; but where all
+//                             have come to their end, so does it by itself: what is durable is
+//                             confirmed, and a slot that is gone is told
 //
 // A route that fails alone leaves the others to work; the log keeps what it needs, as far as it
 // may.
@@ -27,6 +29,7 @@ typedef struct Group {
     size_t count;
     SegmentLog *log; // NULL: there is no buffer
     atomic_size_t routes_left;
+    atomic_bool has_failed; // a route has not come to its end
 } Group;
 
 struct Member {
@@ -87,7 +90,12 @@ static void end_with(const Member *member)
         return;
     }
     if (member != filler) {
-        if (atomic_fetch_sub(&group->routes_left, 1) == 1) {
+        if (member->status != STATUS_OK) {
+            atomic_store(&group->has_failed, true);
+        }
+        bool is_last = atomic_fetch_sub(&group->routes_left, 1) == 1;
+        bool has_end = group->pipeline->until != UNTIL_FOREVER;
+        if (is_last && (!has_end || atomic_load(&group->has_failed))) {
             send_home(filler);
         }
     } else if (member->status != STATUS_OK) {

@@ -248,6 +248,25 @@ def test_one_failure_is_told_once(hub):
         assert ended.err.count("error failed") == 1 and "does not exist any more" in ended.err
 
 
+def test_an_end_is_the_buffers_too(hub):
+    """Its routes have come to theirs before it has looked at its slot: it is not cut short."""
+    hub = hub("sqlite", "file")
+    hub.source.sql(SHOP)
+    lsn = hub.source.lsn()
+    hub.drain()
+
+    def done():
+        return {line.get("route") for line in process.log_lines() if line["message"] == "done"}
+    with hub.source.server.connect(hub.source.name) as holder:
+        holder.autocommit = False
+        holder.execute("LOCK TABLE pg_publication IN ACCESS EXCLUSIVE MODE")
+        process = hub.weir.start("run", hub.file, "--until", lsn, "--log-format", "json")
+        wait_for(lambda: done() == {"sqlite", "file"}, 20, process.logs)
+        holder.rollback()
+    assert process.wait().code == 0
+    assert done() == {"buffer", "sqlite", "file"} and "stopped" not in process.logs()
+
+
 @pytest.mark.valgrind
 def test_replay(hub):
     """One route gets everything behind an LSN once more; the others are left alone."""
