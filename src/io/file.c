@@ -68,6 +68,9 @@ static void add_hint(Error *err, int code, const char *path)
     case ENOENT:
         error_hint(err, "mkdir -p '%s'", directory_of(path, copy));
         break;
+    case EIO:
+        error_hint(err, "Look into the system's log for errors of the disk.");
+        break;
     case EFBIG:
         error_hint(err, "Raise the limit on the size of files: ulimit -f unlimited");
         break;

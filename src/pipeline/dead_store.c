@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "io/sqlite_error.h"
 
 // Another process holds the database for as long as a commit takes.
 enum { PATIENCE_MS = 10000 };
@@ -33,13 +34,9 @@ static const char setup[] =
 
 static Status failed(const DeadStore *store, int code, const char *what, Error *err)
 {
-    bool is_setting = code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_READONLY ||
-                      code == SQLITE_CANTOPEN || code == SQLITE_PERM;
-    error_set(err, is_setting ? ERROR_CONFIG : ERROR_TRANSIENT, "%s the dead letters in \"%s\": %s",
-              what, store->path,
-              store->db == NULL ? sqlite3_errstr(code) : sqlite3_errmsg(store->db));
-    return code == SQLITE_FULL ? error_hint(err, "The disk is full: free some space.")
-                               : STATUS_FAIL;
+    char action[64];
+    (void)snprintf(action, sizeof(action), "%s the dead letters in", what);
+    return sqlite_error(err, store->db, code, action, store->path);
 }
 
 static Status execute(DeadStore *store, const char *sql, Error *err)

@@ -10,6 +10,7 @@
 #include "base/crash_point.h"
 #include "base/mem.h"
 #include "io/file.h"
+#include "io/sqlite_error.h"
 
 enum { LOOK_PATIENCE_MS = 2000 };
 
@@ -27,22 +28,9 @@ struct State {
 
 static Status sqlite_failed(const State *state, int code, const char *what, Error *err)
 {
-    ErrorKind kind = ERROR_TRANSIENT;
-    if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_READONLY ||
-        code == SQLITE_CANTOPEN || code == SQLITE_PERM) {
-        kind = ERROR_CONFIG;
-    }
-    error_set(err, kind, "%s in the state directory \"%s\": %s", what, state->path,
-              state->db == NULL ? sqlite3_errstr(code) : sqlite3_errmsg(state->db));
-    if (code == SQLITE_FULL) {
-        return error_hint(err,
-                          "The disk is full: free some space, or use --state on another disk.");
-    }
-    if (kind == ERROR_CONFIG) {
-        return error_hint(err,
-                          "Check the permissions of the directory, or give another with --state.");
-    }
-    return STATUS_FAIL;
+    char action[64];
+    (void)snprintf(action, sizeof(action), "%s in the state directory", what);
+    return sqlite_error(err, state->db, code, action, state->path);
 }
 
 static Status make_directory(const char *path, Error *err)

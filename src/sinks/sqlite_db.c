@@ -105,7 +105,8 @@ static void add_hint(const SqliteDb *db, int code, Error *err)
 Status sqlite_db_fail(SqliteDb *db, int code, Error *err, const char *what, ...)
 {
     // sqlite3_errmsg() names tables and columns, never values.
-    const char *message = db->handle == NULL ? sqlite3_errstr(code) : sqlite3_errmsg(db->handle);
+    bool is_said = db->handle != NULL && sqlite3_errcode(db->handle) != SQLITE_OK;
+    const char *message = is_said ? sqlite3_errmsg(db->handle) : sqlite3_errstr(code);
     error_set(err, kind_of(db, code), "%s", message);
     char context[512];
     va_list args;

@@ -1,5 +1,6 @@
-"""Disks that are full or read-only: the target's are in tests/integration/test_errors.py (TestFullDisk), where it is that a full
+"""Disks that are full, read-only, or break: the target's are in tests/integration/test_errors.py (TestFullDisk), where it is that a full
 one is said, waited for, and gone on from. Here are the pipeline's own: its state, what it spills, and its buffer."""
+import os
 import re
 
 import pytest
@@ -8,6 +9,7 @@ from conftest import Pipeline
 from harness import disk as disks
 from harness.hub import Buffered
 from harness.targets import make_target
+from harness.wait import wait_for
 from test_basics import SHOP
 from test_disk_buffer import fill
 
@@ -126,3 +128,88 @@ class TestReadOnly:
         source.sql(TABLE)
         pipeline.drain()
         self.stops(pipeline, disk)
+
+
+class TestTurnsReadOnly:
+    """In the middle of the work, with the files open, and with the loss of what was not synced: it stops, and says what to do.
+    Nothing that was confirmed is lost; the next start goes on."""
+
+    @pytest.fixture
+    def disk(self, home, tmp_path):
+        with disks.fragile_disk(home, tmp_path) as disk:
+            yield disk
+
+    @pytest.fixture
+    def target(self, disk, sink, make_database):
+        return make_target(sink, disk.folder, make_database)
+
+    @staticmethod
+    def more(source, first):
+        """Transactions enough to be in the middle of them."""
+        for n in range(first, first + 200):
+            source.sql("INSERT INTO t SELECT g, 'more' FROM generate_series(%s::int * 10, %s::int * 10 + 9) g", n, n)
+
+    def breaks(self, source, process, disk):
+        self.more(source, 1000)
+        disk.fail()
+        self.more(source, 2000)
+        self.is_told(process, disk)
+
+    @staticmethod
+    def is_told(process, disk):
+        ended = process.wait()
+        said = "\n".join(line for line in ended.err.splitlines() if line.startswith(("weir: ", "hint: ")) or " error failed " in line)
+        assert ended.code in (1, 2) and str(disk.folder) in said and "not an error" not in said, ended
+        assert re.search("hint(: |=).*(right to write|for writing|permissions|system's log)", said), ended
+        disk.mend()
+
+    @pytest.mark.parametrize("sink", ["sqlite", "duckdb", "file"])
+    def test_target(self, disk, pipeline):
+        pipeline.source.sql(TABLE)
+        process = pipeline.start()
+        pipeline.settle(process)
+        self.breaks(pipeline.source, process, disk)
+        pipeline.drain()
+        pipeline.check()
+
+    def test_state(self, disk, weir, source, tmp_path):
+        pipeline = Pipeline(weir, source, make_target("file", tmp_path))
+        weir.state = disk.folder
+        source.sql(TABLE)
+        process = pipeline.start()
+        pipeline.settle(process)
+        self.breaks(source, process, disk)
+        pipeline.drain()
+        pipeline.check()
+
+    def test_buffer(self, disk, make_hub, weir):
+        weir.state = disk.folder
+        hub = make_hub(Buffered, "sqlite", "file")
+        hub.source.sql(SHOP + TABLE)
+        process = hub.start()
+        hub.settled(process, "sqlite")
+        self.breaks(hub.source, process, disk)
+        hub.drain()
+        hub.check()
+
+    def test_spill(self, disk, weir, source, tmp_path):
+        """With half of a transaction there."""
+        source.sql(f"ALTER DATABASE {source.name} SET logical_decoding_work_mem = '64kB'")
+        source.sql(TABLE)
+        pipeline = Pipeline(weir, source, make_target("sqlite", tmp_path))
+        source.url += f"?memory=1MB&spill_dir={disk.folder}"
+        process = pipeline.start()
+        pipeline.settle(process)
+
+        def has_spilled():
+            place = f"/proc/{process.popen.pid}/fd"
+            return any(os.readlink(f"{place}/{fd}").startswith(str(disk.folder)) for fd in os.listdir(place))
+        rows = "INSERT INTO t SELECT g, repeat(md5(g::text), 30) FROM generate_series(%s::int, %s::int) g"
+        with source.transaction():
+            source.sql(rows, 10, 3000)
+            wait_for(has_spilled, 20, process.logs)
+            disk.fail()
+            source.sql(rows, 3001, 9000)
+        self.is_told(process, disk)
+        pipeline.drain()
+        pipeline.check()

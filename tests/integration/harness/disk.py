@@ -1,7 +1,8 @@
-"""File systems of a test's own: one that is full soon, one that can be held up. Only root can mount them."""
+"""File systems of a test's own: one that is full soon, one that can be held up, one that breaks. Only root can mount them."""
 import contextlib
 import itertools
 import os
+import pathlib
 import subprocess
 
 import pytest
@@ -66,8 +67,8 @@ class SlowDisk:
             _call("fsfreeze", "--unfreeze", self.folder)
 
 
-@contextlib.contextmanager
-def slow_disk(home, folder, size=64 << 20):
+def _image(folder, size):
+    """A file with an empty file system."""
     image = folder / "disk.img"
     with open(image, "wb") as file:
         file.truncate(size)
@@ -75,5 +76,42 @@ def slow_disk(home, folder, size=64 << 20):
         _call("mkfs.ext4", "-q", "-F", image)
     except FileNotFoundError as missing:
         pytest.skip(f"{missing.filename} is not installed")
-    with _mounted(home, "-o", "loop", image) as mounted:
+    return image
+
+
+@contextlib.contextmanager
+def slow_disk(home, folder, size=64 << 20):
+    with _mounted(home, "-o", "loop", _image(folder, size)) as mounted:
         yield SlowDisk(mounted)
+
+
+class FragileDisk:
+    """Turns read-only under whoever has it open, as ext4 does when it meets an error: what was not synced is lost."""
+
+    def __init__(self, image, folder):
+        self.image, self.folder = image, folder
+
+    def fail(self):
+        """https://docs.kernel.org/admin-guide/ext4.html: trigger_fs_error"""
+        device = subprocess.run(["findmnt", "-no", "SOURCE", self.folder], capture_output=True, text=True, check=True).stdout
+        trigger = pathlib.Path("/sys/fs/ext4", pathlib.Path(device.strip()).name, "trigger_fs_error")
+        trigger.write_text("a test")
+
+    def mend(self):
+        """Nobody may have a file open there."""
+        owner = os.stat(self.folder)
+        _call("umount", self.folder)
+        done = subprocess.run(["e2fsck", "-p", self.image], capture_output=True, text=True, check=False)
+        assert done.returncode in (0, 1), f"{done.stdout}{done.stderr}"  # 1: mended
+        _call("mount", "-o", f"loop,{ON_ERROR}", self.image, self.folder)
+        os.chown(self.folder, owner.st_uid, owner.st_gid)
+
+
+ON_ERROR = "errors=remount-ro"
+
+
+@contextlib.contextmanager
+def fragile_disk(home, folder, size=64 << 20):
+    image = _image(folder, size)
+    with _mounted(home, "-o", f"loop,{ON_ERROR}", image) as mounted:
+        yield FragileDisk(image, mounted)
