@@ -79,7 +79,7 @@ static bool is_streaming(RunnerPhase phase)
 static Stage stage_of_route(const RouteStats *route, RunnerPhase phase)
 {
     if (phase == PHASE_COPYING || (is_streaming(phase) && route->is_copying)) {
-        return STAGE_COPY;
+        return route->is_indexing ? STAGE_INDEX : STAGE_COPY;
     }
     if (!is_streaming(phase)) {
         return STAGE_NONE;
@@ -118,7 +118,7 @@ static void tell(const Watched *watched, Str route, const Watchdog *dog, Watchdo
         LOG_INT("for_s", dog->for_ms / 1000),
     };
     size_t count = 2;
-    if (stage == STAGE_COPY && table[0] != '\0') {
+    if ((stage == STAGE_COPY || stage == STAGE_INDEX) && table[0] != '\0') {
         fields[count++] = LOG_CSTR("table", table);
     }
     if (verdict == WATCHDOG_STALLED) {
@@ -140,6 +140,7 @@ static void watch(const Watched *watched, Str route, Watchdog *dog, const Watchd
 static void watch_route(const Watched *watched, Watchdog *dog, const RouteStats *route,
                         RunnerPhase phase, int64_t now_ms)
 {
+    Stage stage = stage_of_route(route, phase);
     const uint64_t values[] = {
         route->delivered,
         route->durable,
@@ -148,9 +149,10 @@ static void watch_route(const Watched *watched, Watchdog *dog, const RouteStats 
         (uint64_t)route->copy_rows,
         (uint64_t)route->copy_bytes,
         (uint64_t)route->tables_done,
+        // Nothing else tells how far an index is.
+        stage == STAGE_INDEX ? route->at_work : 0,
     };
-    WatchdogFigures figures = {now_ms, stage_of_route(route, phase),
-                               progress_of(values, ARRAY_LEN(values))};
+    WatchdogFigures figures = {now_ms, stage, progress_of(values, ARRAY_LEN(values))};
     watch(watched, route->name, dog, &figures, route->copy_table);
 }
 

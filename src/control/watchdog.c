@@ -2,7 +2,7 @@
 
 const char *stage_name(Stage stage)
 {
-    static const char *const names[] = {"none",  "open",    "copy",  "server",
+    static const char *const names[] = {"none",  "open",    "copy",  "index", "server",
                                         "queue", "deliver", "write", "commit"};
     return names[stage];
 }
@@ -23,6 +23,7 @@ const char *stage_text(Stage stage)
         "nothing",
         "opening both ends has not come to its end",
         "the copy of a table does not go on",
+        "an index is to be built behind a copy, and the target is not seen at work on it",
         "the server has WAL that it does not send",
         "what was received waits, as the routes take nothing",
         "something is there for the sink, which neither writes nor commits",

@@ -13,6 +13,7 @@ typedef enum Stage {
     STAGE_NONE,
     STAGE_OPEN,    // both ends are being opened
     STAGE_COPY,    // a table is being copied
+    STAGE_INDEX,   // its rows are there, and an index is being built behind them
     STAGE_SERVER,  // the server has something that it does not send
     STAGE_QUEUE,   // what was received waits for the routes
     STAGE_DELIVER, // something is there for the sink, which is not called

@@ -31,11 +31,15 @@ static Status ask(const PgProbe *probe, PGconn *conn, bool ends, const PgWait *w
 {
     const char *parameters[] = {probe->pid, probe->started};
     CLEANUP(pg_result_clear) PGresult *result = NULL;
-    if (pg_query(conn, wait, "SELECT" OUR_SESSION " AND NOT " IT_WAITS, 2, parameters, &result,
-                 err) != STATUS_OK) {
+    if (pg_query(conn, wait,
+                 "SELECT wait_event_type IS DISTINCT FROM 'Lock'" OUR_SESSION " AND NOT " IT_WAITS,
+                 2, parameters, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     *ret_is_waiting = PQntuples(result) == 0;
+    if (probe->at_work != NULL && pg_value(result, 0, 0)[0] == 't') {
+        probe->at_work(probe->context);
+    }
     if (!*ret_is_waiting || !ends) {
         return STATUS_OK;
     }

@@ -14,6 +14,10 @@ typedef struct PgProbe {
     int64_t after_ms; // of silence
     char pid[16];     // of our session at the server, which a pooler may have another number for
     char started[64]; // when that session began: numbers are used again
+    // It was asked, and is at work: it waits neither for us nor for anybody's lock. NULL: who
+    // cares.
+    void (*at_work)(void *context);
+    void *context;
 } PgProbe;
 
 /** Ask who we are at the server. @url has to live as long as @probe. */

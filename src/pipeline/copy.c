@@ -225,7 +225,9 @@ Status copy_table(const CopyJob *job, Sink *sink, Table *table, const Relation *
     }
     CRASH_POINT("copy-table-read");
     if (status == STATUS_OK && sink->ops->end_copy != NULL) {
+        atomic_fetch_add(&job->meter->copies_ending, 1);
         status = sink->ops->end_copy(sink, relation, err);
+        atomic_fetch_sub(&job->meter->copies_ending, 1);
     }
     if (status != STATUS_OK) {
         return name_table(relation, err);

@@ -22,6 +22,11 @@ void meter_end(Meter *meter)
     atomic_store(&meter->activity, ACTIVITY_NONE);
 }
 
+void meter_note_work(void *meter)
+{
+    atomic_fetch_add(&((Meter *)meter)->at_work, 1);
+}
+
 void meter_set_table(Meter *meter, Str schema, Str name)
 {
     (void)pthread_mutex_lock(&meter->name_lock);

@@ -29,6 +29,8 @@ typedef struct Meter {
     atomic_bool is_copying; // the route's thread waits for the copy of a table
     atomic_int activity;    // Activity
     atomic_uint_fast64_t activities; // that have begun: it moves
+    atomic_int copies_ending;        // tables whose rows are there: an index is built behind them
+    atomic_uint_fast64_t at_work;    // how often the target was seen at work on a long call
     pthread_mutex_t name_lock;
     char copy_table[256];
 } Meter;
@@ -39,6 +41,9 @@ void meter_done(Meter *meter);
 /** A call of the sink begins, and has come back. Thread: the route's. */
 void meter_begin(Meter *meter, Activity activity);
 void meter_end(Meter *meter);
+
+/** The target was seen at work. @meter: a Meter. Thread: any. */
+void meter_note_work(void *meter);
 
 /** Name the table that is being copied. Thread: any. */
 void meter_set_table(Meter *meter, Str schema, Str name);

@@ -428,6 +428,8 @@ void runner_route_stats(Runner *runner, size_t route, RouteStats *ret)
     ret->activity = (Activity)atomic_load(&meter->activity);
     ret->activities = atomic_load(&meter->activities);
     ret->is_copying = atomic_load(&meter->is_copying);
+    ret->is_indexing = atomic_load(&meter->copies_ending) > 0;
+    ret->at_work = atomic_load(&meter->at_work);
     (void)pthread_mutex_lock(&runner->lock);
     ret->wanted = MIN(timeline_end(&runner->changes), (Lsn)atomic_load(&runner->received));
     (void)pthread_mutex_unlock(&runner->lock);

@@ -138,6 +138,8 @@ typedef struct RouteStats {
     Activity activity;   // what its thread has called the sink for,
     uint64_t activities; // how often it has done so
     bool is_copying;     // it waits for the copy of a table
+    bool is_indexing;    // an index is built behind the rows of a copy
+    uint64_t at_work;    // how often the target was seen at work on a call that takes long
 } RouteStats;
 
 /** How far something is, and what it lacks of the source's head. */

@@ -39,6 +39,10 @@ typedef struct SinkContext {
     Str source_mark; // the source's, see Source.mark
     // Tell the user something that is not an error. Thread: the sink's.
     Notice notice;
+    // Tell that the target is seen at work on a call that has not come back. NULL: nobody wants to
+    // know. Thread: the sink's.
+    void (*at_work)(void *at_work_context);
+    void *at_work_context;
 } SinkContext;
 
 typedef struct SinkOps {

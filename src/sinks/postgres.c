@@ -396,6 +396,8 @@ static Status postgres_open(Sink *base, Error *err)
         postgres_run(sink, session, err) != STATUS_OK || quiet_triggers(sink, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
+    sink->probe.at_work = base->context.at_work;
+    sink->probe.context = base->context.at_work_context;
     return base->context.is_lane ? open_lane(sink, err) : STATUS_OK;
 }
 

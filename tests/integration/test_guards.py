@@ -189,6 +189,42 @@ def test_a_copy_that_stands_still(pipeline):
     assert process.wait().code == 0
 
 
+@pytest.mark.parametrize("sink", ["postgres"])
+def test_an_index_that_takes_long(pipeline):
+    """While the target works on it, nothing stands still; while it waits for somebody's lock, that does."""
+    source, database = pipeline.source, pipeline.target.database
+    source.sql("CREATE TABLE big (id int PRIMARY KEY, v text);"
+               "INSERT INTO big SELECT g, repeat('x', 1000) FROM generate_series(1, 10000) g")
+    database.sql("""
+        CREATE FUNCTION slow() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF current_query() LIKE '%ADD PRIMARY KEY%' THEN
+                WHILE NOT pg_try_advisory_xact_lock(1) LOOP PERFORM pg_sleep(0.05); END LOOP;
+                PERFORM pg_advisory_xact_lock(2);
+            END IF;
+        END $$;
+        CREATE EVENT TRIGGER slow ON ddl_command_start EXECUTE FUNCTION slow();
+        ALTER EVENT TRIGGER slow ENABLE ALWAYS""")
+    with database.server.connect(database.name) as holder:
+        holder.execute("SELECT pg_advisory_lock(1), pg_advisory_lock(2)")
+        process = pipeline.start("--watchdog", "2s", "--log-format", "json", query={"receive_timeout": "1s"})
+
+        def waits(event):
+            return database.one("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%%ADD PRIMARY KEY%%' "
+                                "AND pid <> pg_backend_pid() AND wait_event = %s", event) > 0
+        wait_for(lambda: waits("PgSleep"), 30, process.logs)
+        time.sleep(3.5)
+        assert "stalled" not in process.logs()
+        holder.execute("SELECT pg_advisory_unlock(1)")
+        process.expect("stalled")
+        assert waits("advisory")
+        (told,) = [line for line in lines_of(process) if line["message"] == "stalled"]
+        assert told["stage"] == "index" and told["table"] == "public.big"
+    process.expect("moves again")
+    pipeline.settle(process)
+    assert process.stop().code == 0
+    pipeline.check()
+
+
 @pytest.mark.parametrize("sink", ["sqlite"])
 def test_a_first_start_that_waits(pipeline):
     """For somebody's open transaction, as the slot has to."""
