@@ -335,7 +335,10 @@ Status file_sync(const File *file, Error *err)
 {
     // It also writes the file's new size, which is needed to read the data back.
     if (fdatasync(file->fd) != 0) {
-        return error_set_errno(err, ERROR_FATAL, errno, "sync \"%s\"", file->path);
+        int code = errno;
+        error_set_errno(err, ERROR_FATAL, code, "sync \"%s\"", file->path);
+        add_hint(err, code, file->path);
+        return STATUS_FAIL;
     }
     return STATUS_OK;
 }
