@@ -137,7 +137,7 @@ static void give_back(const Checkpoint *entries, const SegmentLogRange *range, C
     char text[POSITION_TEXT_SIZE];
     position_format(range->last, text);
     if (!range->is_empty) {
-        checkpoint_set(ret, STR("position"), str_from(text));
+        checkpoint_set(ret, CHECKPOINT_POSITION, str_from(text));
     }
 }
 
@@ -340,7 +340,7 @@ static Status split(DiskSink *sink, const Checkpoint *changed, Checkpoint *ret_e
 {
     for (size_t i = 0; i < changed->count; i++) {
         const CheckpointEntry *entry = &changed->entries[i];
-        if (!str_is(entry->key, "position")) {
+        if (!str_equal(entry->key, CHECKPOINT_POSITION)) {
             checkpoint_set(ret_entries, entry->key, entry->value);
         } else if (!position_parse(entry->value, ret_end)) {
             return error_set(err, ERROR_FATAL, "the position \"%" STR_FMT "\" is damaged",

@@ -334,11 +334,11 @@ static Status check_identity(DiskSource *source, const Checkpoint *checkpoint, C
 {
     Checkpoint entries = {0};
     segment_log_entries(source->log, &entries);
-    const CheckpointEntry *now = checkpoint_get(&entries, STR("source"));
-    const CheckpointEntry *stored = checkpoint_get(checkpoint, STR("source"));
+    const CheckpointEntry *now = checkpoint_get(&entries, CHECKPOINT_SOURCE);
+    const CheckpointEntry *stored = checkpoint_get(checkpoint, CHECKPOINT_SOURCE);
     Status status = STATUS_OK;
     if (now != NULL && stored == NULL) {
-        checkpoint_set(changed, STR("source"), now->value);
+        checkpoint_set(changed, CHECKPOINT_SOURCE, now->value);
     } else if (now != NULL && !str_equal(now->value, stored->value)) {
         status = is_another(source, stored->value, now->value, err);
     }
@@ -355,7 +355,7 @@ static Status look_at_copies(DiskSource *source, const Checkpoint *checkpoint, E
     if (tables_load(&source->known, checkpoint, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    const CheckpointEntry *missing = checkpoint_get(checkpoint, STR("missing"));
+    const CheckpointEntry *missing = checkpoint_get(checkpoint, CHECKPOINT_MISSING);
     source->wants_tables =
         source->known.by_oid.count == 0 || (missing != NULL && str_is(missing->value, "yes"));
     size_t cursor = 0;
@@ -375,7 +375,7 @@ static Position first_position(const DiskSource *source, const SegmentLogRange *
     Position start = source->base.copies ? range->last : range->first;
     char text[POSITION_TEXT_SIZE];
     position_format(start, text);
-    checkpoint_set(changed, STR("position"), str_from(text));
+    checkpoint_set(changed, CHECKPOINT_POSITION, str_from(text));
     return start;
 }
 
@@ -416,7 +416,7 @@ static Status disk_source_resume(Source *base, const Checkpoint *checkpoint, Che
                                  Error *err)
 {
     DiskSource *source = self(base);
-    const CheckpointEntry *entry = checkpoint_get(checkpoint, STR("position"));
+    const CheckpointEntry *entry = checkpoint_get(checkpoint, CHECKPOINT_POSITION);
     SegmentLogRange range;
     Position start;
     if (wait_for_beginning(source, &range, err) != STATUS_OK) {

@@ -1,10 +1,6 @@
-// What a pipeline has to remember to continue after a crash: a small map from text to text.
+// What a pipeline has to remember to continue after a crash: a small map from text to text, with
+// the keys below, and
 //
-//   position           "16/B374D848:0": everything at or before it is in the target
-//   source             the cluster, database and slot it was read from
-//   timeline           the one of that cluster to which `position` belongs
-//   missing            "yes": a table waits for its first copy (src/pipeline/route.c)
-//   dead               dead letters that the last commit has (src/pipeline/dead.h)
 //   table:<oid>        copy state and columns of one table (src/pipeline/tables.h)
 //   sink:<anything>    what a sink needs for itself (the file sink's length)
 //
@@ -16,6 +12,14 @@
 
 #include "base/arena.h"
 #include "base/str.h"
+
+#define CHECKPOINT_POSITION STR("position") // "16/B374D848:0": what is at or before it is delivered
+#define CHECKPOINT_SOURCE   STR("source")   // the cluster, database and slot it was read from
+#define CHECKPOINT_TIMELINE STR("timeline") // the one of that cluster to which the position belongs
+#define CHECKPOINT_MISSING  STR("missing")  // "yes": a table waits for its first copy (route.c)
+#define CHECKPOINT_DEAD     STR("dead")     // dead letters that the last commit has (dead.h)
+// Of several routes' checkpoints merged (merge.h): the furthest position. Nobody stores it.
+#define CHECKPOINT_FURTHEST STR("furthest")
 
 typedef struct CheckpointEntry {
     Str key;

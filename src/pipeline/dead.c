@@ -43,8 +43,6 @@ struct Dead {
     size_t careful_run;
 };
 
-#define DONE_KEY STR("dead")
-
 Dead *dead_new(const char *directory, bool sets_aside)
 {
     Dead *dead = mem_alloc_zero(sizeof(*dead));
@@ -200,7 +198,7 @@ Status dead_begin(Dead *dead, const Checkpoint *stored, Error *err)
     if (dead_store_open(dead->directory, false, &dead->store, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    const CheckpointEntry *entry = stored == NULL ? NULL : checkpoint_get(stored, DONE_KEY);
+    const CheckpointEntry *entry = stored == NULL ? NULL : checkpoint_get(stored, CHECKPOINT_DEAD);
     dead->lists_done = entry != NULL && entry->value.len > 0;
     if (dead->store != NULL && dead->lists_done &&
         remove_stored(dead, entry->value, err) != STATUS_OK) {
@@ -214,7 +212,7 @@ Status dead_begin(Dead *dead, const Checkpoint *stored, Error *err)
 Status dead_prepare_commit(Dead *dead, Checkpoint *changed, Error *err)
 {
     if (dead->done_count == 0 && dead->lists_done) {
-        checkpoint_set(changed, DONE_KEY, STR("")); // they are removed
+        checkpoint_set(changed, CHECKPOINT_DEAD, STR("")); // they are removed
     }
     if (dead->done_count > 0) {
         CLEANUP(buf_done) Buf ids;
@@ -224,7 +222,7 @@ Status dead_prepare_commit(Dead *dead, Checkpoint *changed, Error *err)
             buf_int64(&ids, dead->done[i]);
         }
         assert(!ids.overflowed);
-        checkpoint_set(changed, DONE_KEY, buf_view(&ids));
+        checkpoint_set(changed, CHECKPOINT_DEAD, buf_view(&ids));
     }
     return dead->store == NULL ? STATUS_OK : dead_store_save(dead->store, err);
 }

@@ -1,8 +1,9 @@
 #include "pipeline/merge.h"
 
-Status checkpoint_position(const Checkpoint *checkpoint, bool *ret_has, Position *ret, Error *err)
+static Status read_position(const Checkpoint *checkpoint, Str key, bool *ret_has, Position *ret,
+                            Error *err)
 {
-    const CheckpointEntry *entry = checkpoint_get(checkpoint, STR("position"));
+    const CheckpointEntry *entry = checkpoint_get(checkpoint, key);
     *ret_has = entry != NULL;
     if (entry != NULL && !position_parse(entry->value, ret)) {
         return error_set(err, ERROR_FATAL, "the stored position \"%" STR_FMT "\" is damaged",
@@ -11,21 +12,18 @@ Status checkpoint_position(const Checkpoint *checkpoint, bool *ret_has, Position
     return STATUS_OK;
 }
 
-// Of a merged checkpoint only: nobody stores it.
-#define FURTHEST_KEY STR("furthest")
+Status checkpoint_position(const Checkpoint *checkpoint, bool *ret_has, Position *ret, Error *err)
+{
+    return read_position(checkpoint, CHECKPOINT_POSITION, ret_has, ret, err);
+}
 
 Status checkpoint_furthest(const Checkpoint *checkpoint, Position *ret, Error *err)
 {
-    const CheckpointEntry *entry = checkpoint_get(checkpoint, FURTHEST_KEY);
-    bool has_position;
+    bool is_merged = checkpoint_get(checkpoint, CHECKPOINT_FURTHEST) != NULL;
+    bool has_one;
     *ret = (Position){0};
-    if (entry == NULL) {
-        return checkpoint_position(checkpoint, &has_position, ret, err);
-    }
-    return position_parse(entry->value, ret)
-               ? STATUS_OK
-               : error_set(err, ERROR_FATAL, "the stored position \"%" STR_FMT "\" is damaged",
-                           STR_ARG(entry->value));
+    return read_position(checkpoint, is_merged ? CHECKPOINT_FURTHEST : CHECKPOINT_POSITION,
+                         &has_one, ret, err);
 }
 
 static bool has(const StoredRoute *route, Str key)
@@ -35,8 +33,8 @@ static bool has(const StoredRoute *route, Str key)
 
 static Status check_same_source(const StoredRoute *one, const StoredRoute *other, Error *err)
 {
-    const CheckpointEntry *a = checkpoint_get(one->checkpoint, STR("source"));
-    const CheckpointEntry *b = checkpoint_get(other->checkpoint, STR("source"));
+    const CheckpointEntry *a = checkpoint_get(one->checkpoint, CHECKPOINT_SOURCE);
+    const CheckpointEntry *b = checkpoint_get(other->checkpoint, CHECKPOINT_SOURCE);
     if (a == NULL || b == NULL || str_equal(a->value, b->value)) {
         return STATUS_OK;
     }
@@ -76,10 +74,10 @@ static Status find_slowest(const StoredRoute *routes, size_t count, const Stored
 // to be told to it. Tables and positions are each route's own.
 static bool all_have(const StoredRoute *routes, size_t count, const CheckpointEntry *entry)
 {
-    bool is_one = str_is(entry->key, "timeline");
+    bool is_one = str_equal(entry->key, CHECKPOINT_TIMELINE);
     for (size_t i = 0; i < count; i++) {
         const CheckpointEntry *other = checkpoint_get(routes[i].checkpoint, entry->key);
-        if (has(&routes[i], STR("position")) &&
+        if (has(&routes[i], CHECKPOINT_POSITION) &&
             (other == NULL || (is_one && !str_equal(other->value, entry->value)))) {
             return false;
         }
@@ -97,7 +95,7 @@ Status checkpoint_merge(const StoredRoute *routes, size_t count, Checkpoint *ret
     if (slowest != NULL) {
         char text[POSITION_TEXT_SIZE];
         position_format(furthest, text);
-        checkpoint_set(ret, FURTHEST_KEY, str_from(text));
+        checkpoint_set(ret, CHECKPOINT_FURTHEST, str_from(text));
     }
     const Checkpoint *base = slowest == NULL ? NULL : slowest->checkpoint;
     for (size_t i = 0; base != NULL && i < base->count; i++) {

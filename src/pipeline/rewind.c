@@ -23,7 +23,7 @@ static Status rewind_route(Route *route, Position to, Position *ret_was, Error *
     }
     Checkpoint changed = {0};
     position_format(to, text);
-    checkpoint_set(&changed, STR("position"), str_from(text));
+    checkpoint_set(&changed, CHECKPOINT_POSITION, str_from(text));
     Status status = route_store(route, &changed, err);
     checkpoint_done(&changed);
     return status;

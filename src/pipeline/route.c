@@ -72,8 +72,6 @@ struct Route {
     CopyJob job;
 };
 
-#define MISSING_KEY STR("missing")
-
 static Status load_checkpoint(Route *route, Error *err)
 {
     Sink *sink = route->sink;
@@ -90,7 +88,7 @@ static Status load_checkpoint(Route *route, Error *err)
         return STATUS_FAIL;
     }
     atomic_store(&route->options.meter->dead_letters, dead == NULL ? 0 : dead_count(dead));
-    const CheckpointEntry *entry = checkpoint_get(&route->checkpoint, MISSING_KEY);
+    const CheckpointEntry *entry = checkpoint_get(&route->checkpoint, CHECKPOINT_MISSING);
     route->says_missing = entry != NULL && str_is(entry->value, "yes");
     bool has_position;
     if (checkpoint_position(&route->checkpoint, &has_position, &route->durable, err) != STATUS_OK) {
@@ -258,7 +256,7 @@ static void note_told(Route *route, const Relation *relation)
 // What is there from the start is not told.
 static Status note_all_told(Route *route, const SourceTables *tables, Error *err)
 {
-    if (checkpoint_get(&route->checkpoint, STR("position")) != NULL) {
+    if (checkpoint_get(&route->checkpoint, CHECKPOINT_POSITION) != NULL) {
         return STATUS_OK;
     }
     for (size_t i = 0; i < tables->count; i++) {
@@ -619,7 +617,7 @@ static void save_missing(Route *route, Checkpoint *changed)
 {
     bool is_missing = tables_are_missing(&route->tables);
     if (is_missing != route->says_missing) {
-        checkpoint_set(changed, MISSING_KEY, is_missing ? STR("yes") : STR("no"));
+        checkpoint_set(changed, CHECKPOINT_MISSING, is_missing ? STR("yes") : STR("no"));
         route->says_missing = is_missing;
     }
 }
@@ -630,7 +628,7 @@ static Status commit(Route *route, Error *err)
     Checkpoint changed = {0};
     char text[POSITION_TEXT_SIZE];
     position_format(route->written, text);
-    checkpoint_set(&changed, STR("position"), str_from(text));
+    checkpoint_set(&changed, CHECKPOINT_POSITION, str_from(text));
     tables_save(&route->tables, &changed);
     save_missing(route, &changed);
     int64_t began_us = clock_monotonic_us();

@@ -205,11 +205,11 @@ static Status store_start(Branch *branch, const Checkpoint *merged, const Checkp
                           Position start, Error *err)
 {
     Checkpoint own = {0};
-    bool is_new = stored(branch, STR("position")) == NULL;
+    bool is_new = stored(branch, CHECKPOINT_POSITION) == NULL;
     if (is_new) {
-        copy_entry(merged, STR("position"), &own);
-        copy_entry(merged, STR("source"), &own);
-        copy_entry(merged, STR("timeline"), &own);
+        copy_entry(merged, CHECKPOINT_POSITION, &own);
+        copy_entry(merged, CHECKPOINT_SOURCE, &own);
+        copy_entry(merged, CHECKPOINT_TIMELINE, &own);
     }
     for (size_t i = 0; i < changed->count; i++) {
         checkpoint_set(&own, changed->entries[i].key, changed->entries[i].value);
@@ -238,8 +238,8 @@ static Status resume(Runner *runner, Checkpoint *merged, Checkpoint *changed, Po
         source->ops->resume(source, merged, changed, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    const CheckpointEntry *entry = checkpoint_get(changed, STR("position"));
-    entry = entry != NULL ? entry : checkpoint_get(merged, STR("position"));
+    const CheckpointEntry *entry = checkpoint_get(changed, CHECKPOINT_POSITION);
+    entry = entry != NULL ? entry : checkpoint_get(merged, CHECKPOINT_POSITION);
     if (entry == NULL || !position_parse(entry->value, ret_start)) {
         return error_set(err, ERROR_FATAL, "the source's position is damaged");
     }

@@ -368,7 +368,7 @@ static Status read_checkpoint(PostgresSink *sink, Checkpoint *checkpoint, Error 
         if (sql_checkpoint_oid(entry.key, "table:", &oid)) {
             map_put_u64(&sink->ours, oid, sink);
         }
-        sink->has_position = sink->has_position || str_is(entry.key, "position");
+        sink->has_position = sink->has_position || str_equal(entry.key, CHECKPOINT_POSITION);
         sql_mark_note(&sink->marks, &entry);
     }
     return STATUS_OK;

@@ -272,7 +272,7 @@ static Status identify_system(Postgres *postgres, Lsn *ret_end, Error *err)
 
 static Status check_identity(Postgres *postgres, const Checkpoint *checkpoint, Error *err)
 {
-    const CheckpointEntry *stored = checkpoint_get(checkpoint, STR("source"));
+    const CheckpointEntry *stored = checkpoint_get(checkpoint, CHECKPOINT_SOURCE);
     Str now = source_identity(postgres);
     if (stored == NULL || str_equal(stored->value, now)) {
         return STATUS_OK;
@@ -372,14 +372,14 @@ static Status resume_stream(Postgres *postgres, const Checkpoint *checkpoint, Ch
     if (!has_position) {
         char text[POSITION_TEXT_SIZE];
         position_format(start, text);
-        checkpoint_set(changed, STR("position"), str_from(text));
+        checkpoint_set(changed, CHECKPOINT_POSITION, str_from(text));
     }
-    if (checkpoint_get(checkpoint, STR("source")) == NULL) {
-        checkpoint_set(changed, STR("source"), source_identity(postgres));
+    if (checkpoint_get(checkpoint, CHECKPOINT_SOURCE) == NULL) {
+        checkpoint_set(changed, CHECKPOINT_SOURCE, source_identity(postgres));
     }
-    const CheckpointEntry *timeline = checkpoint_get(checkpoint, POSTGRES_TIMELINE);
+    const CheckpointEntry *timeline = checkpoint_get(checkpoint, CHECKPOINT_TIMELINE);
     if (timeline == NULL || !str_equal(timeline->value, postgres->timeline)) {
-        checkpoint_set(changed, POSTGRES_TIMELINE, postgres->timeline);
+        checkpoint_set(changed, CHECKPOINT_TIMELINE, postgres->timeline);
     }
     int64_t memory = MAX(postgres->memory - DATA_ON_ITS_WAY, (int64_t)0);
     streamed_init(&postgres->stream.streamed, spill_directory(postgres), (size_t)memory);

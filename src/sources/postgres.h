@@ -247,9 +247,6 @@ Status postgres_check(Source *source, const Checkpoint *checkpoint, Report *repo
 
 // postgres_timeline.c
 
-/** Key of the checkpoint's entry. */
-#define POSTGRES_TIMELINE STR("timeline")
-
 /** Whether what the target has, up to @furthest, is in the past of the timeline that the server is
  *  on now. The walsender is connected, and the timeline known. */
 MUST_CHECK Status postgres_check_timeline(Postgres *postgres, const Checkpoint *checkpoint,

@@ -58,7 +58,7 @@ static Status advise(Error *err)
 Status postgres_check_timeline(Postgres *postgres, const Checkpoint *checkpoint, Lsn furthest,
                                Error *err)
 {
-    const CheckpointEntry *stored = checkpoint_get(checkpoint, POSTGRES_TIMELINE);
+    const CheckpointEntry *stored = checkpoint_get(checkpoint, CHECKPOINT_TIMELINE);
     if (stored == NULL || str_equal(stored->value, postgres->timeline)) {
         return STATUS_OK;
     }

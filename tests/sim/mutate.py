@@ -93,7 +93,7 @@ MUTANTS = {
         "dead.c", "buf_view(&ids));\n    }\n    return dead_store_save(dead->store, err);",
         "buf_view(&ids));\n    }\n    return STATUS_OK;"),
     "a letter that was written is not listed in the commit": (
-        "dead.c", "        checkpoint_set(changed, DONE_KEY, buf_view(&ids));\n", ""),
+        "dead.c", "        checkpoint_set(changed, CHECKPOINT_DEAD, buf_view(&ids));\n", ""),
     "listed letters are not removed after a crash": (
         "dead.c", "remove_stored(dead, entry->value, err) != STATUS_OK", "false"),
     "letters are removed before the commit": (
