@@ -1,31 +1,8 @@
 // Records of the disk buffer of any bytes: refused with a message, or changes that can be packed
 // again and are the same then. An input is records one behind the other: kind, length, bytes.
 #include "base/reader.h"
-#include "change/pack.h"
 #include "fuzz.h"
-
-static bool row_is_same(const Value *a, const Value *b, uint16_t count)
-{
-    for (uint16_t i = 0; a != NULL && b != NULL && i < count; i++) {
-        if (!value_equal(a[i], b[i])) {
-            return false;
-        }
-    }
-    return (a == NULL) == (b == NULL);
-}
-
-static bool change_is_same(const Change *a, const Change *b)
-{
-    uint16_t columns = a->relation == NULL ? 0 : a->relation->column_count;
-    return a->op == b->op && a->ordinal == b->ordinal &&
-           a->transaction->commit_lsn == b->transaction->commit_lsn &&
-           str_equal(a->transaction->origin, b->transaction->origin) &&
-           (a->relation == NULL) == (b->relation == NULL) &&
-           (a->relation == NULL || relation_is_same(a->relation, b->relation)) &&
-           row_is_same(a->old_row, b->old_row, columns) &&
-           row_is_same(a->new_row, b->new_row, columns) &&
-           (a->message == NULL || str_equal(a->message->content, b->message->content));
-}
+#include "packed_changes.h"
 
 static void pack_again(const Batch *batch)
 {
