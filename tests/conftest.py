@@ -1,4 +1,5 @@
 """Fixtures of all tests against real servers. One server a version and worker for the session; a database of its own for each test."""
+import json
 import os
 import random
 
@@ -135,6 +136,13 @@ class Pipeline:
     def start(self, *options, **more):
         query = more.pop("query", {})
         return self.weir.start("stream", self.source.url, self.target.url(**query), *options, **more)
+
+    def verify(self, *options, code=0, query=None):
+        """The tables of the JSON document by name."""
+        ended = self.weir.run("verify", "--format", "json", self.source.url, self.target.url(**(query or {})), *options, code=code)
+        document = json.loads(ended.out)
+        assert document["equal"] == (code == 0)
+        return {table["name"]: table for table in document["pipelines"][0]["tables"]}
 
     def check(self, tables=None, **read):
         assert_equal(self.source, self.target, tables, **read)

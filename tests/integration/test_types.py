@@ -172,10 +172,17 @@ WAYS = pytest.mark.parametrize("sink, beyond, query", [
 
 @WAYS
 def test_copied(pipeline, version, sink, beyond, query):
+    """And what a target keeps in another form, or loses by what is written of its types, is no difference."""
     create(pipeline.source, version)
     fill(pipeline.source, version, beyond)
     pipeline.drain(query=query)
     pipeline.check()
+    if sink != "file":
+        rotate(pipeline.source, version, beyond)
+        tables = pipeline.verify(query=query)
+        assert len(tables) == len(tables_for(version))
+        for table in tables.values():
+            assert table["result"] == "equal" and table["source_rows"] == table["target_rows"] > 0, table
 
 
 @pytest.mark.valgrind

@@ -6,21 +6,10 @@ import time
 
 import pytest
 
-import test_types
 from harness.targets import SQL_SINKS
 from harness.weir import RELEASE, Weir
 
 pytestmark = pytest.mark.sql
-
-
-def verify(pipeline, *options, code=0, query=None, **more):
-    """(the JSON document's tables by name, how the run ended)"""
-    ended = pipeline.weir.run("verify", "--format", "json", pipeline.source.url,
-                              pipeline.target.url(**(query or {})), *options, code=code, **more)
-    document = json.loads(ended.out)
-    assert document["equal"] == (code == 0)
-    tables = document["pipelines"][0]["tables"]
-    return {table["name"]: table for table in tables}
 
 
 def said(table):
@@ -37,28 +26,7 @@ def counts(table):
     return table["missing"], table["extra"], table["different"]
 
 
-EVERY_TYPE = pytest.mark.parametrize("sink, beyond, query", [
-    ("sqlite", True, {}), ("postgres", True, {}), ("duckdb", False, {}), ("duckdb", True, {"exact": "true"}),
-], ids=["sqlite", "postgres", "duckdb", "duckdb-exact"])
-
-
-@EVERY_TYPE
-def test_every_type(pipeline, version, sink, beyond, query):
-    """What a target keeps in another form, or loses by what is written of its types, is no difference."""
-    test_types.create(pipeline.source, version)
-    test_types.fill(pipeline.source, version, beyond)
-    pipeline.drain(query=query)
-    test_types.rotate(pipeline.source, version, beyond)
-    tables = verify(pipeline, query=query)
-    assert len(tables) == len(test_types.tables_for(version))
-    for name, table in tables.items():
-        assert table["result"] == "equal", table
-        rows = pipeline.source.one(f'SELECT count(*) FROM "{name}"')
-        assert table["source_rows"] == table["target_rows"] == rows > 0
-    pipeline.check()
-
-
-ROWS = 300
+ROWS = 100
 TABLES = r"""
     CREATE TABLE numbers (id int PRIMARY KEY, a text, b numeric(9,2), c timestamptz);
     CREATE TABLE words (word text COLLATE "und-x-icu" PRIMARY KEY, a text, b numeric(9,2), c timestamptz);
@@ -119,18 +87,17 @@ def damage(table, keys, draw):
     return statements, {"missing": gone, "extra": [new], "different": other}
 
 
-@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("sink", SQL_SINKS)
-def test_names_what_differs(pipeline, seed):
+def test_names_what_differs(pipeline):
     """Single values, rows gone, rows too many: exactly those are named, in each kind of table."""
-    draw = random.Random(seed)
+    draw = random.Random(1)
     keys = fill(pipeline.source, draw)
     pipeline.drain()
     wanted = {}
     for table in draw.sample(sorted(KEYS), 4):
         statements, wanted[table] = damage(table, keys[table], draw)
         pipeline.target.execute(*statements)
-    tables = verify(pipeline, "--limit", "100", code=1)
+    tables = pipeline.verify("--limit", "100", code=1)
     assert {name for name, table in tables.items() if table["result"] == "different"} == set(wanted)
     for name, kinds in wanted.items():
         found = said(tables[name])
@@ -154,7 +121,7 @@ def test_repairs(pipeline, sink):
     for table in KEYS:
         statements, _ = damage(table, keys[table], draw)
         pipeline.target.execute(*statements)
-    tables = verify(pipeline, "--repair", code=1)
+    tables = pipeline.verify("--repair", code=1)
     for name in KEYS:
         if KEYS[name]:
             assert tables[name]["result"] == "repaired" and tables[name]["written"] == 13
@@ -164,13 +131,13 @@ def test_repairs(pipeline, sink):
     keyed = [("public", name) for name in KEYS if KEYS[name]]
     pipeline.check(keyed)
     pipeline.source.sql("UPDATE numbers SET a = 'later'; DELETE FROM words; INSERT INTO pairs VALUES ('new', -1)")
-    tables = verify(pipeline, *(option for _, name in keyed for option in ("--only", name)))
+    tables = pipeline.verify(*(option for _, name in keyed for option in ("--only", name)))
     assert len(tables) == len(keyed) and all(table["result"] == "equal" for table in tables.values())
     pipeline.check(keyed)
 
 
 class Load:
-    """Somebody who writes to the source for as long as the block lasts, and never stops to look."""
+    """Somebody who writes to the source for as long as the block lasts, whoever else is busy."""
 
     def __init__(self, server, name):
         self.connect = lambda: server.connect(name)
@@ -190,6 +157,7 @@ class Load:
                                    (f"q{n}", n // 7, "new" * n))
                 connection.execute("UPDATE loose SET a = %s WHERE id = %s", (str(n), n))
                 self.rounds += 1
+                self.stop.wait(0.005)  # there are others on the machine
 
     def __enter__(self):
         self.thread.start()
@@ -206,13 +174,12 @@ def test_while_the_source_goes_on(pipeline, server, sink):
     keys = fill(pipeline.source, random.Random(4))
     pipeline.drain()
     with Load(server, pipeline.source.name) as load:
-        for _ in range(3):
-            before = load.rounds
-            tables = verify(pipeline)
-            assert load.rounds > before + 10
-            assert {table["result"] for table in tables.values()} == {"equal"}
+        before = load.rounds
+        tables = pipeline.verify()
+        assert load.rounds > before + 5
+        assert {table["result"] for table in tables.values()} == {"equal"}
         pipeline.target.execute(f"DELETE FROM words WHERE word = {literal(keys['words'][7][0])}")
-        tables = verify(pipeline, code=1)
+        tables = pipeline.verify(code=1)
     assert said(tables.pop("words")) == {("missing", keys["words"][7]): {}}
     assert {table["result"] for table in tables.values()} == {"equal"}
     pipeline.target.execute(f"INSERT INTO words (word) VALUES ({literal(keys['words'][7][0])})")
@@ -223,7 +190,7 @@ def test_while_the_source_goes_on(pipeline, server, sink):
 # Table of one value, what the source has, what the target is made to have: each a difference.
 SMALL = [
     ("text", "''", "NULL"), ("text", "NULL", "''"), ("text", "'a'", "'a '"), ("text", "'A'", "'a'"), ("text", "'é'", r"'é'"),
-    ("text", "repeat('x', 200000)", "'" + "x" * 199999 + "'"),
+    ("text", "repeat('x', 20000)", "'" + "x" * 19999 + "'"),
     ("int", "0", "NULL"), ("int", "-1", "1"),
     ("boolean", "false", "NULL"), ("boolean", "false", "true"),
     ("numeric(9,2)", "0.10", "0.11"), ("numeric(9,2)", "0", "NULL"),
@@ -235,23 +202,22 @@ SMALL = [
     ("pair", "ROW(NULL, NULL)", "NULL"),
 ]
 ARRAYS = [("text[]", "'{}'", "NULL"), ("int[]", "'{NULL}'", "'{}'"), ("text[]", "'{NULL}'", "'{\"NULL\"}'")]
+
+
 @pytest.mark.parametrize("sink", SQL_SINKS)
 def test_small_differences(pipeline, sink):
-    cases = SMALL + ARRAYS
-    pipeline.source.sql("CREATE TYPE pair AS (a int, b int)")
-    for at, (type_, value, _) in enumerate(cases):
-        pipeline.source.sql(f"CREATE TABLE v{at} (id int PRIMARY KEY, v {type_}); INSERT INTO v{at} VALUES (1, {value}), (2, {value})")
+    """A column for each, and a row in which only that is another."""
+    cases = dict(enumerate(SMALL + ARRAYS))
+    columns = ", ".join(f"v{at} {type_}" for at, (type_, _, _) in cases.items())
+    values = ", ".join(f"({value})::{type_}" for type_, value, _ in cases.values())
+    pipeline.source.sql(f"""CREATE TYPE pair AS (a int, b int); CREATE TABLE t (id int PRIMARY KEY, {columns});
+                            INSERT INTO t SELECT g, {values} FROM generate_series(-1, {len(cases) - 1}) g""")
     pipeline.drain()
-    for at, (_, _, other) in enumerate(cases):
-        pipeline.target.execute(f"UPDATE v{at} SET v = {other} WHERE id = 2")
-    tables = verify(pipeline, code=1)
-    for at, case in enumerate(cases):
-        if case[1] == case[2]:
-            assert tables[f"v{at}"]["result"] == "equal", case
-        else:
-            assert list(said(tables[f"v{at}"])) == [("different", ("2",))], case
-            assert list(said(tables[f"v{at}"])["different", ("2",)]) == ["v"], case
-    verify(pipeline, "--repair", code=0)
+    pipeline.target.execute(*(f"UPDATE t SET v{at} = {other} WHERE id = {at}" for at, (_, _, other) in cases.items()))
+    found = said(pipeline.verify("--limit", "100", code=1)["t"])
+    assert {key: list(columns) for key, columns in found.items()} == {
+        ("different", (str(at),)): [f"v{at}"] for at, (_, value, other) in cases.items() if value != other}
+    pipeline.verify("--repair")
     pipeline.check()
 
 
@@ -260,9 +226,9 @@ def test_the_sign_of_a_zero(pipeline, sink):
     """SQLite has none, and DuckDB forgets it where there is nothing but zeros."""
     pipeline.source.sql("CREATE TABLE t (id int PRIMARY KEY, v float8, w real); INSERT INTO t VALUES (1, '-0', 0), (2, 0, '-0')")
     pipeline.drain()
-    verify(pipeline)
+    pipeline.verify()
     pipeline.target.execute("UPDATE t SET v = -v, w = -w")
-    verify(pipeline, code=1 if sink == "postgres" else 0)
+    pipeline.verify(code=1 if sink == "postgres" else 0)
 
 
 @pytest.mark.parametrize("sink", ["sqlite"])
@@ -274,7 +240,7 @@ def test_values_of_another_kind(pipeline, sink):
     damages = ["i = '1x'", "i = x'31'", "f = '1x'", "b = 2", "x = '1'", "t = x'31'"]
     for at, damage_ in enumerate(damages, 1):
         pipeline.target.execute(f"UPDATE t SET {damage_} WHERE id = {at}")
-    found = said(verify(pipeline, code=1)["t"])
+    found = said(pipeline.verify(code=1)["t"])
     assert {key: list(columns) for key, columns in found.items()} == {
         ("different", (str(at),)): [damage_[0]] for at, damage_ in enumerate(damages, 1)}
 
@@ -285,7 +251,7 @@ def test_a_key_that_is_there_twice(pipeline, sink):
     pipeline.source.sql("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a'), (2, 'b')")
     pipeline.drain()
     pipeline.target.execute("INSERT INTO t VALUES (1, 'a'), (2, 'c')")
-    table = verify(pipeline, code=1)["t"]
+    table = pipeline.verify(code=1)["t"]
     assert counts(table) == (0, 2, 0) and set(said(table)) == {("extra", ("1",)), ("extra", ("2",))}
 
 
@@ -314,7 +280,7 @@ def test_tables_that_have_changed(pipeline, sink):
     source.sql("ALTER TABLE shop.renamed RENAME TO other; ALTER TABLE shop.other RENAME b TO c")
     source.sql("ALTER TABLE added ADD COLUMN b int DEFAULT 7; ALTER TABLE dropped DROP COLUMN a")
     source.sql("ALTER TABLE retyped ALTER COLUMN a TYPE bigint; CREATE TABLE late (id int PRIMARY KEY); INSERT INTO late VALUES (1)")
-    tables = verify(pipeline, code=2)
+    tables = pipeline.verify(code=2)
     assert {name for name, table in tables.items() if table["result"] == "equal"} == \
         {"other", "swapped", "added", "dropped", "parts", "late"}
     assert tables["retyped"]["result"] == "not compared" and tables["retyped"]["reason"]
@@ -322,7 +288,7 @@ def test_tables_that_have_changed(pipeline, sink):
     assert tables["parts"]["source_rows"] == 2
     source.sql("UPDATE swapped SET a = a + 1; UPDATE shop.other SET a = 3; UPDATE added SET a = 3; UPDATE dropped SET b = 4")
     source.sql("UPDATE retyped SET a = 3; UPDATE parts SET a = 'c'")
-    tables = verify(pipeline)
+    tables = pipeline.verify()
     assert all(table["result"] == "equal" and table["reason"] is None for table in tables.values()), tables
     assert tables["added"]["note"] is None
     pipeline.check()
@@ -341,10 +307,10 @@ def test_what_is_published(pipeline, sink, version):
     own = "--publication", "mine"
     pipeline.drain(*own)
     pipeline.source.sql("UPDATE t SET keep = NOT keep WHERE id % 2 = 0; UPDATE u SET v = 'x' WHERE id < 9")
-    tables = verify(pipeline, *own)
+    tables = pipeline.verify(*own)
     assert tables["t"]["source_rows"] == 45 and tables["u"]["source_rows"] == 90
     pipeline.target.execute("UPDATE u SET v = 'y' WHERE id = 80", "INSERT INTO t VALUES (2000)")
-    tables = verify(pipeline, *own, code=1)
+    tables = pipeline.verify(*own, code=1)
     assert set(said(tables["t"])) == {("extra", ("2000",))} and set(said(tables["u"])) == {("different", ("80",))}
 
 
@@ -357,10 +323,10 @@ def test_a_wider_target(pipeline, sink):
     pipeline.target.execute("""CREATE TABLE t (id bigint PRIMARY KEY, n numeric, f float8, c text, j text, b bit varying, d text,
                                own int DEFAULT 1)""")
     pipeline.drain()
-    tables = verify(pipeline)
+    tables = pipeline.verify()
     assert tables["t"]["result"] == "equal" and tables["t"]["source_rows"] == 100
     pipeline.target.execute("UPDATE t SET n = n + 0.001 WHERE id = 7", "UPDATE t SET d = 'x,' WHERE id = 8")
-    found = said(verify(pipeline, code=1)["t"])
+    found = said(pipeline.verify(code=1)["t"])
     assert {key[1]: list(columns) for key, columns in found.items()} == {("7",): ["n"], ("8",): ["d"]}
 
 
@@ -416,7 +382,7 @@ def test_it_runs_elsewhere(pipeline, sink):
     ended = pipeline.weir.run("verify", pipeline.source.url, pipeline.target.url(), code=2)
     assert f"is locked by process {process.popen.pid}" in ended.err
     process.stop()
-    verify(pipeline)
+    pipeline.verify()
 
 
 @pytest.mark.parametrize("sink", ["sqlite"])
@@ -431,18 +397,18 @@ def test_nothing_to_compare(pipeline, sink):
 # ---------------------------------------------------------------------------------------------
 
 MB = 1 << 20
-MILLION = 1000000
 PEAK = {"postgres": 40, "sqlite": 64, "duckdb": 160}  # MB; DuckDB itself sorts in up to 64
 REPAIRS = 64  # more: the rows of one round
 
 
 @pytest.mark.memory
+@pytest.mark.parametrize("rows", [30_000, pytest.param(1_000_000, marks=pytest.mark.soak, id="million")])
 @pytest.mark.parametrize("sink", SQL_SINKS)
-def test_a_million_rows(pipeline, tmp_path, sink):
+def test_many_rows(pipeline, tmp_path, sink, rows):
     """Memory is bounded when everything is equal, and when nothing is. Prints how long it takes, and a count(*)."""
     weir = pipeline.weir = Weir(tmp_path, RELEASE)
     pipeline.source.sql(f"""CREATE TABLE t (id int PRIMARY KEY, a int, b numeric(9,2), c timestamptz, v text);
-        INSERT INTO t SELECT g, g % 100, g / 4.0, now() - g * interval '1 s', 'row ' || g FROM generate_series(1, {MILLION}) g""")
+        INSERT INTO t SELECT g, g % 100, g / 4.0, now() - g * interval '1 s', 'row ' || g FROM generate_series(1, {rows}) g""")
     pipeline.drain()
     began = time.monotonic()
     pipeline.source.one("SELECT count(*) FROM t")
@@ -456,12 +422,12 @@ def test_a_million_rows(pipeline, tmp_path, sink):
         print(f"\n{sink}: {table['ms'] / 1000:.1f} s, {peak / MB:.0f} MB; count(*): {counted:.1f} s")
         allowed = PEAK[sink] + (REPAIRS if options else 0)
         assert peak < allowed * MB, f"{peak / MB:.0f} MB"
-        assert table["source_rows"] == MILLION
+        assert table["source_rows"] == rows
         return table
     assert run(code=0)["result"] == "equal"
     pipeline.target.execute("UPDATE t SET v = v || '!'")
     table = run(code=1)
-    assert counts(table) == (0, 0, MILLION) and len(table["differences"]) == 20
+    assert counts(table) == (0, 0, rows) and len(table["differences"]) == 20
     pipeline.target.execute("UPDATE t SET v = 'row ' || id", "DELETE FROM t WHERE id % 10 = 0", "UPDATE t SET a = -1 WHERE id % 100 = 1")
     table = run("--repair", code=0)
-    assert counts(table) == (MILLION // 10, 0, MILLION // 100) and table["written"] == MILLION // 10 + MILLION // 100
+    assert counts(table) == (rows // 10, 0, rows // 100) and table["written"] == rows // 10 + rows // 100
