@@ -191,6 +191,7 @@ static void compose(const Progress *progress, const RunnerStats *stats, Screen *
         draw_stream(progress, stats, screen, arena);
         break;
     case PHASE_STARTING:
+    case PHASE_LENT:
     case PHASE_DONE:
         break;
     }

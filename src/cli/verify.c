@@ -8,6 +8,7 @@
 #include "cli/progress.h"
 #include "cli/project_pipelines.h"
 #include "cli/verify_print.h"
+#include "control/loan.h"
 
 typedef struct VerifyCommandOptions {
     PipelineOptions pipeline;
@@ -153,13 +154,12 @@ static Status compare_routes(Verify *verify, const Pipeline *pipeline, Outcome *
 
 // First as far as the source is now, copies included: what is left of the way to the snapshot's LSN
 // is short then, and no longer than that does the source have to keep what the snapshot sees.
-static Status verify_pipeline(const Pipeline *pipeline, Outcome *outcome, Error *err)
+static Status verify_held(const Pipeline *pipeline, Outcome *outcome, Error *err)
 {
     Pipeline run = *pipeline;
     Verify *verify = NULL;
     run.until = UNTIL_NOW;
-    if (verify_check(pipeline, outcome->options->route, err) != STATUS_OK ||
-        run_until(&run, outcome, err) != STATUS_OK ||
+    if (run_until(&run, outcome, err) != STATUS_OK ||
         verify_hold(pipeline, &outcome->cancel, &verify, &run.until_lsn, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
@@ -171,6 +171,33 @@ static Status verify_pipeline(const Pipeline *pipeline, Outcome *outcome, Error 
         status = compare_routes(verify, pipeline, outcome, err);
     }
     verify_release(verify);
+    return status;
+}
+
+// Of the process that runs it, if there is one. All of its routes are in one process.
+static Status borrow(const Pipeline *pipeline, const Outcome *outcome, int *ret, Error *err)
+{
+    Arena scratch = {0};
+    Str key = pipeline_route_key(pipeline, &pipeline->routes[0], &scratch);
+    const char *directory = arena_printf(&scratch, "%" STR_FMT "/%" STR_FMT,
+                                         STR_ARG(pipeline->state_dir), STR_ARG(key));
+    interrupt_watch(NULL, 0);
+    Status status = loan_ask(directory, &outcome->cancel, ret, err);
+    arena_done(&scratch);
+    return status;
+}
+
+static Status verify_pipeline(const Pipeline *pipeline, Outcome *outcome, Error *err)
+{
+    int loan;
+    if (verify_check(pipeline, outcome->options->route, err) != STATUS_OK ||
+        borrow(pipeline, outcome, &loan, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    Status status = verify_held(pipeline, outcome, err);
+    if (loan >= 0) {
+        (void)close(loan);
+    }
     return status;
 }
 
@@ -282,9 +309,9 @@ const Command verify_command = {
         "Brings the pipeline to one LSN, as weir stream --until does, holds it there, and compares "
         "every row of its tables with a snapshot of the source at just that LSN; writes on the "
         "source go on. Both databases compute digests of their rows, so that only what differs "
-        "is sent. Takes the arguments that weir stream or weir run was given, and the pipeline "
-        "must "
-        "not run meanwhile. With --repair the source's rows are written over what differs. Exit "
+        "is sent. Takes the arguments that weir stream or weir run was given. A process that runs "
+        "the pipeline lends it meanwhile, and goes on afterwards. With --repair the source's rows "
+        "are written over what differs. Exit "
         "code 0: everything is equal; 1: something differs; 2: something could not be compared.",
     .examples = examples,
     .options = verify_options,

@@ -19,6 +19,7 @@ struct HttpServer {
     char *path; // of a UNIX socket; NULL: it is none
     struct stat file;
     HttpHandler handler;
+    HttpTaker taker; // NULL: no connection is taken over
     void *context;
 };
 
@@ -44,11 +45,52 @@ static enum MHD_Result send_body(struct MHD_Connection *connection, unsigned cod
 }
 
 // NOLINTNEXTLINE(readability-function-size): the signature is microhttpd's
+static void take_over(void *context, struct MHD_Connection *connection, void *state,
+                      const char *more, size_t more_size, MHD_socket fd,
+                      struct MHD_UpgradeResponseHandle *handle)
+{
+    (void)connection;
+    (void)state;
+    (void)more; // whoever asks says nothing before it is answered
+    (void)more_size;
+    const HttpServer *server = context;
+    struct ucred peer = {0};
+    socklen_t size = sizeof(peer);
+    bool is_known = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0;
+    HttpStream stream = {.fd = fd, .pid = is_known ? peer.pid : 0, .handle = handle};
+    server->taker(server->context, &stream);
+}
+
+static bool wants_to_take(const HttpServer *server, struct MHD_Connection *connection)
+{
+    const char *wanted =
+        MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_UPGRADE);
+    return server->taker != NULL && wanted != NULL && strcmp(wanted, HTTP_PROTOCOL) == 0;
+}
+
+static enum MHD_Result hand_over(HttpServer *server, struct MHD_Connection *connection)
+{
+    struct MHD_Response *response = MHD_create_response_for_upgrade(take_over, server);
+    if (response == NULL) {
+        return MHD_NO;
+    }
+    (void)MHD_add_response_header(response, MHD_HTTP_HEADER_UPGRADE, HTTP_PROTOCOL);
+    enum MHD_Result result = MHD_queue_response(connection, MHD_HTTP_SWITCHING_PROTOCOLS, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+void http_stream_close(const HttpStream *stream)
+{
+    (void)MHD_upgrade_action(stream->handle, MHD_UPGRADE_ACTION_CLOSE);
+}
+
+// NOLINTNEXTLINE(readability-function-size): the signature is microhttpd's
 static enum MHD_Result answer(void *context, struct MHD_Connection *connection, const char *path,
                               const char *method, const char *version, const char *upload,
                               size_t *upload_size, void **state)
 {
-    const HttpServer *server = context;
+    HttpServer *server = context;
     if (*state == NULL) {
         *state = &is_seen;
         return MHD_YES;
@@ -56,6 +98,9 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
     if (*upload_size != 0) {
         *upload_size = 0; // a body is read past
         return MHD_YES;
+    }
+    if (wants_to_take(server, connection)) {
+        return hand_over(server, connection);
     }
     CLEANUP(buf_done) Buf body;
     buf_init(&body, BODY_MAX);
@@ -189,10 +234,11 @@ static Status start_local(HttpServer *server, const char *directory, const char 
         return error_set_errno(err, ERROR_TRANSIENT, errno, "listen on \"%s/%s\"", directory, name);
     }
     (void)stat(address.sun_path, &server->file);
-    server->daemon = MHD_start_daemon(
-        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_AUTO, 0, NULL, NULL, answer, server,
-        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S, MHD_OPTION_END);
+    server->daemon =
+        MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_AUTO | MHD_ALLOW_UPGRADE, 0,
+                         NULL, NULL, answer, server, MHD_OPTION_LISTEN_SOCKET, fd,
+                         MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+                         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S, MHD_OPTION_END);
     if (server->daemon == NULL) {
         int reason = errno;
         (void)unlink(address.sun_path);
@@ -203,12 +249,13 @@ static Status start_local(HttpServer *server, const char *directory, const char 
     return STATUS_OK;
 }
 
-Status http_start_local(const char *directory, const char *name, HttpHandler handler, void *context,
+Status http_start_local(const char *directory, const char *name, const HttpLocal *local,
                         HttpServer **ret, Error *err)
 {
     HttpServer *server = mem_alloc_zero(sizeof(*server));
-    server->handler = handler;
-    server->context = context;
+    server->handler = local->handler;
+    server->taker = local->taker;
+    server->context = local->context;
     if (start_local(server, directory, name, err) != STATUS_OK) {
         mem_free(server);
         return STATUS_FAIL;
@@ -262,33 +309,95 @@ static Status take_body(const Buf *answer, const char *directory, Buf *body, Err
     return STATUS_OK;
 }
 
-Status http_ask_local(const char *directory, const char *name, const char *path, bool *ret_listens,
-                      Buf *body, Error *err)
+// *ret_fd -1: nobody listens. What is set is the caller's, also when it fails.
+static Status connect_local(const char *directory, const char *name, int *ret_fd, Error *err)
 {
     CLEANUP(close_fd) int place = -1;
-    CLEANUP(close_fd) int fd = -1;
     struct sockaddr_un address;
-    *ret_listens = false;
+    *ret_fd = -1;
     if (!local_address(directory, name, &place, &address)) {
         return STATUS_OK;
     }
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = *ret_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct timeval patience = {.tv_sec = PATIENCE_S};
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) != 0 ||
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) != 0) {
         return error_set_errno(err, ERROR_TRANSIENT, errno, "make a socket");
     }
-    if (connect(fd, (const struct sockaddr *)(const void *)&address, sizeof(address)) != 0) {
-        // The socket of one that was killed is still there, and nobody listens on it.
-        *ret_listens = errno != ECONNREFUSED && errno != ENOENT;
-        return *ret_listens ? no_answer(directory, errno, err) : STATUS_OK;
+    if (connect(fd, (const struct sockaddr *)(const void *)&address, sizeof(address)) == 0) {
+        return STATUS_OK;
     }
-    *ret_listens = true;
+    // The socket of one that was killed is still there, and nobody listens on it.
+    if (errno == ECONNREFUSED || errno == ENOENT) {
+        close_fd(&fd);
+        *ret_fd = -1;
+        return STATUS_OK;
+    }
+    return no_answer(directory, errno, err);
+}
+
+Status http_ask_local(const char *directory, const char *name, const char *path, bool *ret_listens,
+                      Buf *body, Error *err)
+{
+    CLEANUP(close_fd) int fd = -1;
+    Status status = connect_local(directory, name, &fd, err);
+    *ret_listens = fd >= 0;
+    if (status != STATUS_OK || fd < 0) {
+        return status;
+    }
     CLEANUP(buf_done) Buf answer;
     buf_init(&answer, BODY_MAX);
     return exchange(fd, directory, path, &answer, err) == STATUS_OK
                ? take_body(&answer, directory, body, err)
                : STATUS_FAIL;
+}
+
+// The head of an answer, and not a byte of what follows it.
+static Status read_head(int fd, const char *directory, char *head, size_t size, Error *err)
+{
+    size_t len = 0;
+    while (len < 4 || memcmp(head + len - 4, "\r\n\r\n", 4) != 0) {
+        if (len == size) {
+            return no_answer(directory, EPROTO, err);
+        }
+        ssize_t got = recv(fd, head + len, 1, 0);
+        if (got == 0 || (got < 0 && errno != EINTR)) {
+            return no_answer(directory, got == 0 ? EPROTO : errno, err);
+        }
+        len += got > 0 ? 1 : 0;
+    }
+    return STATUS_OK;
+}
+
+static Status ask_to_take(int fd, const char *directory, Error *err)
+{
+    static const char request[] = "GET / HTTP/1.1\r\nHost: localhost\r\n"
+                                  "Connection: Upgrade\r\nUpgrade: " HTTP_PROTOCOL "\r\n\r\n";
+    char head[1024] = {0};
+    if (send(fd, request, strlen(request), MSG_NOSIGNAL) != (ssize_t)strlen(request)) {
+        return no_answer(directory, errno, err);
+    }
+    if (read_head(fd, directory, head, sizeof(head), err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (memcmp(head + strlen("HTTP/1.1"), " 101", 4) == 0) {
+        return STATUS_OK;
+    }
+    error_set(err, ERROR_CONFIG, "the process that has \"%s\" does not know what it is asked for",
+              directory);
+    return error_hint(err, "It may be an older weir. Stop it first.");
+}
+
+Status http_take_local(const char *directory, const char *name, int *ret_fd, Error *err)
+{
+    CLEANUP(close_fd) int fd = -1;
+    if (connect_local(directory, name, &fd, err) != STATUS_OK ||
+        (fd >= 0 && ask_to_take(fd, directory, err) != STATUS_OK)) {
+        return STATUS_FAIL;
+    }
+    *ret_fd = fd;
+    fd = -1;
+    return STATUS_OK;
 }
 
 void http_stop(HttpServer *server)

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "control/http.h"
+#include "control/loan.h"
 #include "control/metrics.h"
 #include "control/status.h"
 #include "io/wake.h"
@@ -15,7 +16,9 @@ enum { LOOK_MS = 1000, EARLY_LOOK_MS = 200, KEEP_MS = 10000, STATUS_BYTES_MAX = 
 
 // Of one route.
 typedef struct Place {
+    struct Serving *serving;
     const Watched *watched;
+    Lender *lender; // of its runner
     const char *directory;
     HttpServer *socket; // NULL: not yet
 } Place;
@@ -23,6 +26,8 @@ typedef struct Place {
 struct Serving {
     Monitor *monitor;
     Arena arena;
+    Lender **lenders; // one for each of what is watched
+    size_t lender_count;
     Place *places; // as the rows of a status
     size_t place_count;
     int64_t kept_ms;
@@ -89,6 +94,18 @@ static unsigned handle(void *context, Str path, Buf *body, const char **ret_type
     return str_is(path, "/") ? 200 : 404;
 }
 
+static unsigned handle_local(void *context, Str path, Buf *body, const char **ret_type)
+{
+    const Place *place = context;
+    return handle(place->serving, path, body, ret_type);
+}
+
+static void take_local(void *context, const HttpStream *stream)
+{
+    const Place *place = context;
+    lender_take(place->lender, stream);
+}
+
 // ---------------------------------------------------------------------------------------------
 // Places
 // ---------------------------------------------------------------------------------------------
@@ -100,8 +117,9 @@ static void open_sockets(Serving *serving)
         Place *place = &serving->places[i];
         if (place->socket == NULL && runner_has_state(place->watched->runner)) {
             Error ignored = {0};
-            Status status = http_start_local(place->directory, SERVE_SOCKET, handle, serving,
-                                             &place->socket, &ignored);
+            HttpLocal local = {handle_local, take_local, place};
+            Status status =
+                http_start_local(place->directory, SERVE_SOCKET, &local, &place->socket, &ignored);
             (void)status;
         }
     }
@@ -179,13 +197,18 @@ static void find_places(Serving *serving, const Watched *watched, size_t count)
         most += watched[i].pipeline->route_count;
     }
     serving->places = ARENA_ARRAY(arena, Place, most);
+    serving->lenders = ARENA_ARRAY(arena, Lender *, count);
     for (size_t i = 0; i < count; i++) {
         const Pipeline *pipeline = watched[i].pipeline;
+        Lender *lender = serving->lenders[serving->lender_count++] = lender_new(&watched[i]);
         for (size_t j = 0; j < pipeline->route_count; j++) {
             Str key = pipeline_route_key(pipeline, &pipeline->routes[j], arena);
             const char *directory = arena_printf(arena, "%" STR_FMT "/%" STR_FMT,
                                                  STR_ARG(pipeline->state_dir), STR_ARG(key));
-            serving->places[serving->place_count++] = (Place){&watched[i], directory, NULL};
+            serving->places[serving->place_count++] = (Place){.serving = serving,
+                                                              .watched = &watched[i],
+                                                              .lender = lender,
+                                                              .directory = directory};
         }
     }
 }
@@ -231,8 +254,14 @@ void serve_stop(Serving *serving)
         (void)pthread_join(serving->thread, NULL);
         keep_rows(serving);
     }
+    for (size_t i = 0; i < serving->lender_count; i++) {
+        lender_stop(serving->lenders[i]);
+    }
     for (size_t i = 0; i < serving->place_count; i++) {
         http_stop(serving->places[i].socket);
+    }
+    for (size_t i = 0; i < serving->lender_count; i++) {
+        lender_free(serving->lenders[i]);
     }
     http_stop(serving->http);
     monitor_free(serving->monitor);

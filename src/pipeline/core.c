@@ -27,7 +27,8 @@ static bool until_reached(const Core *core)
 
 static bool drained(const Core *core)
 {
-    return core->stop == CORE_STOP_DRAIN && position_compare(slowest(core), core->received) >= 0;
+    return (core->stop == CORE_STOP_DRAIN || core->is_cut_short) &&
+           position_compare(slowest(core), core->received) >= 0;
 }
 
 // Acknowledge last: only what every route has made durable, and never backwards.
@@ -84,6 +85,17 @@ static void on_failed(Core *core, const CoreEvent *event)
     }
 }
 
+// Both ends are closed. When the loan was taken back before it began, the next attempt is at once.
+static void lend(Core *core)
+{
+    core->is_cut_short = false;
+    core->failed = false;
+    core->finished = false;
+    core->progressed = false;
+    core->retries = 0;
+    core->state = core->is_lending ? CORE_LENT : CORE_OPENING;
+}
+
 static int64_t retry_delay(const Core *core)
 {
     int64_t delay = core->options.retry_ms_min;
@@ -93,10 +105,24 @@ static int64_t retry_delay(const Core *core)
     return delay < core->options.retry_ms_max ? delay : core->options.retry_ms_max;
 }
 
+// The attempt has ended for a loan, or of what passes while one was wanted. What does not pass is
+// told before anybody else meets it, and so is the end of a run.
+static bool ends_for_loan(const Core *core)
+{
+    bool passes = core->error == ERROR_TRANSIENT || core->error == ERROR_AGAIN ||
+                  core->error == ERROR_CANCELLED;
+    return core->is_cut_short && core->stop == CORE_STOP_NONE &&
+           (core->failed ? passes : !until_reached(core));
+}
+
 // Only what passes is worth another try, and only when nobody has asked to stop.
 static void on_closed(Core *core, const CoreEvent *event)
 {
     assert(core->state == CORE_CLOSING);
+    if (ends_for_loan(core)) {
+        lend(core);
+        return;
+    }
     bool may_retry = core->error == ERROR_TRANSIENT || core->error == ERROR_AGAIN;
     bool retry =
         core->failed && may_retry && core->stop == CORE_STOP_NONE && !core->options.never_retries;
@@ -116,13 +142,20 @@ static void on_closed(Core *core, const CoreEvent *event)
     core->state = CORE_WAITING;
 }
 
+static void cut_short(Core *core)
+{
+    core->failed = true;
+    core->error = ERROR_CANCELLED;
+    core->state = CORE_CLOSING;
+}
+
 static void on_stop(Core *core, const CoreEvent *event)
 {
     if (event->stop <= core->stop) {
         return;
     }
     core->stop = event->stop;
-    if (core->state == CORE_WAITING) {
+    if (core->state == CORE_WAITING || core->state == CORE_LENT) {
         // Nothing is open: there is nothing to drain, and nothing unconfirmed that was promised.
         core->state = CORE_DONE;
         core->finished = event->stop == CORE_STOP_DRAIN;
@@ -131,22 +164,43 @@ static void on_stop(Core *core, const CoreEvent *event)
         core->error = ERROR_CANCELLED;
         core->state = CORE_CLOSING;
     } else if (core->state == CORE_OPENING) {
-        // The copy is interrupted: it continues with the next start.
-        core->failed = true;
-        core->error = ERROR_CANCELLED;
-        core->state = CORE_CLOSING;
+        cut_short(core); // the copy is interrupted: it continues with the next start
     } else {
         advance(core);
+    }
+}
+
+static void on_lend(Core *core)
+{
+    if (core->stop != CORE_STOP_NONE || core->state == CORE_DONE || core->is_lending) {
+        return; // the end gives up both ends, too
+    }
+    core->is_lending = true;
+    if (core->state == CORE_WAITING) {
+        lend(core);
+        return;
+    }
+    core->is_cut_short = true;
+    if (core->state == CORE_OPENING) {
+        cut_short(core); // the copy is interrupted: it continues afterwards
+    } else {
+        advance(core);
+    }
+}
+
+static void on_return(Core *core)
+{
+    core->is_lending = false;
+    if (core->state == CORE_LENT) {
+        core->state = CORE_OPENING;
     }
 }
 
 // What was not delivered is not confirmed either, and comes again with the next start.
 static void on_give_up(Core *core)
 {
-    if (core->state == CORE_RUNNING && core->stop != CORE_STOP_NONE) {
-        core->failed = true;
-        core->error = ERROR_CANCELLED;
-        core->state = CORE_CLOSING;
+    if (core->state == CORE_RUNNING && core_is_draining(core)) {
+        cut_short(core);
     }
 }
 
@@ -178,6 +232,12 @@ void core_step(Core *core, const CoreEvent *event)
     case CORE_STOP:
         on_stop(core, event);
         break;
+    case CORE_LEND:
+        on_lend(core);
+        break;
+    case CORE_RETURN:
+        on_return(core);
+        break;
     case CORE_GIVE_UP:
         on_give_up(core);
         break;
@@ -189,7 +249,7 @@ void core_step(Core *core, const CoreEvent *event)
 
 bool core_is_draining(const Core *core)
 {
-    return core->stop != CORE_STOP_NONE || core->state == CORE_CLOSING;
+    return core->stop != CORE_STOP_NONE || core->is_cut_short || core->state == CORE_CLOSING;
 }
 
 bool core_succeeded(const Core *core)

@@ -6,7 +6,9 @@
 //   OPENING ────────► RUNNING ───────────────────────────────► CLOSING
 //      ▲                 │ SEALED, DURABLE: what to confirm        │ CLOSED
 //      │      delay over │                                         ▼
-//      └──────────── WAITING ◄──────────── transient ───────── (decide) ──► DONE
+//      ├──────────── WAITING ◄──────────── transient ───────── (decide) ──► DONE
+//      │       RETURN                                              │
+//      └──────────── LENT ◄─────────────── LEND ───────────────────┘
 #pragma once
 
 #include <stdbool.h>
@@ -21,6 +23,7 @@ typedef enum CoreState {
     CORE_RUNNING,
     CORE_CLOSING, // waiting for every thread to end
     CORE_WAITING, // until `retry_at_ms`
+    CORE_LENT,    // somebody else has both ends until CORE_RETURN
     CORE_DONE,
 } CoreState;
 
@@ -46,6 +49,8 @@ typedef enum CoreEventKind {
     CORE_FAILED,  // error: something broke (also while opening)
     CORE_CLOSED,  // everything is down after CORE_CLOSING
     CORE_STOP,    // stop
+    CORE_LEND,    // end this attempt as a drain does, and stay away from both ends
+    CORE_RETURN,  // that is over, or not wanted any more
     CORE_GIVE_UP, // a drain cannot go on: its route waits for something that may take hours
     CORE_TICK,    // time passes
 } CoreEventKind;
@@ -72,6 +77,8 @@ typedef struct Core {
     Position confirmed; // what the source may be told; moves forward only
     bool failed;        // the outcome of the attempt
     bool finished;      // `until` was reached, or a drain is complete
+    bool is_lending;    // CORE_LEND, and no CORE_RETURN since
+    bool is_cut_short;  // the attempt ends because of CORE_LEND, also when that is taken back
     ErrorKind error;    // of the first failure of the attempt
     bool progressed;    // something became durable since the last (re)start
     int64_t retries;    // in a row, without progress
@@ -87,6 +94,7 @@ void core_init(Core *core, const CoreOptions *options);
  * - `confirmed`: tell the source;
  * - `state` CORE_CLOSING: stop every thread, close both ends, send CORE_CLOSED;
  * - `state` CORE_WAITING: send CORE_TICK at retry_at_ms;
+ * - `state` CORE_LENT: touch nothing, send CORE_RETURN when it is over;
  * - `state` CORE_DONE: the end; core_succeeded() says how.
  */
 void core_step(Core *core, const CoreEvent *event);

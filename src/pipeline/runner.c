@@ -20,8 +20,8 @@ const char *const on_error_choices[] = {"stop", "dead-letter", NULL};
 
 const char *runner_phase_name(RunnerPhase phase)
 {
-    static const char *const names[] = {"starting", "copying",  "streaming",
-                                        "retrying", "draining", "done"};
+    static const char *const names[] = {"starting", "copying", "streaming", "retrying",
+                                        "draining", "lent",    "done"};
     return names[phase];
 }
 
@@ -94,6 +94,34 @@ static void take_stop(Runner *runner)
     }
 }
 
+// Whoever looks at `lent_to` and finds its number may take both ends: it is gone before we do. What
+// was asked for is passed on even when it is over: it may have cancelled the attempt.
+static void take_loan(Runner *runner)
+{
+    (void)pthread_mutex_lock(&runner->lock);
+    const Core *core = &runner->core;
+    bool is_asked = runner->is_asked;
+    bool is_over = runner->borrower == 0 && (is_asked || core->is_lending);
+    bool is_running = core->state == CORE_RUNNING;
+    bool was_lent = core->state == CORE_LENT && is_over;
+    runner->is_asked = false;
+    runner->lent_to = runner->lent_to == runner->borrower ? runner->lent_to : 0;
+    (void)pthread_mutex_unlock(&runner->lock);
+    if (is_asked) {
+        if (is_running) {
+            runner_set_phase(runner, PHASE_DRAINING);
+        }
+        runner_post(runner, (CoreEvent){.kind = CORE_LEND});
+        wake_set(&runner->source_bell);
+    }
+    if (was_lent) {
+        log_info(&runner->scope, "the loan is over: taking it up again");
+    }
+    if (is_over) {
+        runner_post(runner, (CoreEvent){.kind = CORE_RETURN});
+    }
+}
+
 static void set_until(Runner *runner, Position until)
 {
     (void)pthread_mutex_lock(&runner->lock);
@@ -136,18 +164,29 @@ static void post_opened(Runner *runner, Position start)
     runner_post(runner, event);
 }
 
+static bool is_asked_for_loan(Runner *runner)
+{
+    (void)pthread_mutex_lock(&runner->lock);
+    bool is_asked = runner->is_asked;
+    (void)pthread_mutex_unlock(&runner->lock);
+    return is_asked;
+}
+
 static void on_opening(Runner *runner)
 {
     Position start = {0};
     Error err = {0};
+    cancel_reset(&runner->cancel); // it was for the attempt before, or is asked for below
     atomic_store(&runner->is_opening, true);
-    if (atomic_load(&runner->stop_wanted) != (int)core_now(runner).stop) {
-        return; // asked to stop meanwhile: runner_stop() did not know that there is much to cancel
+    if (atomic_load(&runner->stop_wanted) != (int)core_now(runner).stop ||
+        is_asked_for_loan(runner)) {
+        return; // asked meanwhile by who did not know that there is much to cancel
     }
     Status status = runner_open(runner, &start, &err);
     atomic_store(&runner->is_opening, false);
     if (status != STATUS_OK) {
         take_stop(runner); // so that a cancelled copy counts as interrupted, not as failed
+        take_loan(runner);
         runner_post_failure(runner, &err);
         return;
     }
@@ -159,6 +198,17 @@ static void on_opening(Runner *runner)
     log_streaming(runner, start);
     if (runner_start_threads(runner, &err) != STATUS_OK) {
         runner_post_failure(runner, &err);
+    }
+}
+
+static void close_states(Runner *runner)
+{
+    atomic_store(&runner->has_states, false);
+    for (size_t i = 0; i < runner->branch_count; i++) {
+        dead_free(runner->branches[i].dead);
+        runner->branches[i].dead = NULL;
+        state_close(runner->branches[i].state);
+        runner->branches[i].state = NULL;
     }
 }
 
@@ -174,6 +224,21 @@ static void on_closing(Runner *runner)
     runner_post(runner, (CoreEvent){.kind = CORE_CLOSED});
 }
 
+static void on_lent(Runner *runner)
+{
+    close_states(runner);
+    (void)pthread_mutex_lock(&runner->lock);
+    bool is_new = runner->lent_to != runner->borrower;
+    int64_t borrower = runner->lent_to = runner->borrower;
+    (void)pthread_mutex_unlock(&runner->lock);
+    if (is_new && borrower != 0) {
+        runner->was_lent = true;
+        runner_set_phase(runner, PHASE_LENT);
+        log_info(&runner->scope, "lent for a verification", LOG_INT("process", borrower));
+    }
+    wake_wait(&runner->bell, 1000);
+}
+
 static void on_waiting(Runner *runner, const Core *core)
 {
     runner_set_phase(runner, PHASE_RETRYING);
@@ -182,7 +247,6 @@ static void on_waiting(Runner *runner, const Core *core)
         wake_wait(&runner->bell, (int)MIN(left, (int64_t)1000));
         return;
     }
-    cancel_reset(&runner->cancel);
     runner_post(runner, (CoreEvent){.kind = CORE_TICK});
 }
 
@@ -194,7 +258,7 @@ static void on_running(Runner *runner, const Core *core)
     for (size_t i = 0; i < runner->branch_count; i++) {
         is_copying = is_copying || route_is_copying(runner->branches[i].route);
     }
-    if (core->stop == CORE_STOP_DRAIN && is_copying) {
+    if ((core->stop == CORE_STOP_DRAIN || core->is_cut_short) && is_copying) {
         log_info(&runner->scope, "the copy that is under way starts again next time");
         runner_post(runner, (CoreEvent){.kind = CORE_GIVE_UP});
     } else {
@@ -241,6 +305,7 @@ static void run_loop(Runner *runner)
 {
     for (;;) {
         take_stop(runner);
+        take_loan(runner);
         Core core = core_now(runner);
         switch (core.state) {
         case CORE_OPENING:
@@ -255,6 +320,9 @@ static void run_loop(Runner *runner)
             break;
         case CORE_WAITING:
             on_waiting(runner, &core);
+            break;
+        case CORE_LENT:
+            on_lent(runner);
             break;
         case CORE_DONE:
             runner_set_phase(runner, PHASE_DONE);
@@ -336,17 +404,6 @@ Status runner_new(const Pipeline *pipeline, const LogScope *scope, Runner **ret,
     return STATUS_OK;
 }
 
-static void close_states(Runner *runner)
-{
-    atomic_store(&runner->has_states, false);
-    for (size_t i = 0; i < runner->branch_count; i++) {
-        dead_free(runner->branches[i].dead);
-        runner->branches[i].dead = NULL;
-        state_close(runner->branches[i].state);
-        runner->branches[i].state = NULL;
-    }
-}
-
 // It holds the source's history back, and nobody has asked for it who does not read on.
 static void say_what_stays(const Runner *runner, Error *err)
 {
@@ -392,6 +449,28 @@ void runner_stop(Runner *runner, bool now)
         cancel_set(&runner->cancel);
     }
     wake_set(&runner->bell);
+}
+
+void runner_lend(Runner *runner, int64_t borrower)
+{
+    (void)pthread_mutex_lock(&runner->lock);
+    runner->borrower = borrower;
+    runner->is_asked = runner->is_asked || borrower != 0;
+    // While opening there is nothing to drain, only waiting to cut short. Under the lock: nobody is
+    // to find that he was cancelled, and not why.
+    if (borrower != 0 && atomic_load(&runner->is_opening)) {
+        cancel_set(&runner->cancel);
+    }
+    (void)pthread_mutex_unlock(&runner->lock);
+    wake_set(&runner->bell);
+}
+
+bool runner_is_lent(Runner *runner)
+{
+    (void)pthread_mutex_lock(&runner->lock);
+    bool is_lent = runner->borrower != 0 && runner->lent_to == runner->borrower;
+    (void)pthread_mutex_unlock(&runner->lock);
+    return is_lent;
 }
 
 bool runner_has_state(Runner *runner)

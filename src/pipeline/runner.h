@@ -84,6 +84,7 @@ typedef enum RunnerPhase {
     PHASE_STREAMING,
     PHASE_RETRYING, // waiting after a transient error
     PHASE_DRAINING, // asked to stop, or `until` reached: delivering what is in flight
+    PHASE_LENT,     // another process has both ends, see runner_lend()
     PHASE_DONE,
 } RunnerPhase;
 
@@ -172,6 +173,16 @@ MUST_CHECK Status runner_run(Runner *runner, Error *err);
 /** Ask it to stop. First call: deliver what was received, commit, confirm, return STATUS_OK.
  *  @now: give up at once (ERROR_CANCELLED). Thread: any. Async-signal-safe. */
 void runner_stop(Runner *runner, bool now);
+
+/**
+ * Ask it to end its attempt as a drain does, and to leave its ends and its state to the process
+ * @borrower, until that is 0 again: then it goes on from what is stored. Asked to stop meanwhile,
+ * it ends at once. Thread: any.
+ */
+void runner_lend(Runner *runner, int64_t borrower);
+
+/** They are left to the process that runner_lend() has named last. Thread: any. */
+bool runner_is_lent(Runner *runner);
 
 /** Thread: any. */
 void runner_stats(Runner *runner, RunnerStats *ret);

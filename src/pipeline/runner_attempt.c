@@ -86,6 +86,14 @@ static Status look_first(Runner *runner, Error *err)
     return STATUS_OK;
 }
 
+// Who had it on loan may not be quite gone, or somebody else was faster: that passes.
+static Status open_state(Branch *branch, Error *err)
+{
+    StateOwner owner = owner_of(branch);
+    owner.may_wait = branch->runner->was_lent;
+    return state_open(&owner, &branch->state, err);
+}
+
 static Status open_states(Runner *runner, Error *err)
 {
     if (runner->has_states || runner->pipeline->until == UNTIL_COPY) {
@@ -96,8 +104,7 @@ static Status open_states(Runner *runner, Error *err)
     }
     for (size_t i = 0; i < runner->branch_count; i++) {
         Branch *branch = &runner->branches[i];
-        StateOwner owner = owner_of(branch);
-        if (branch->state == NULL && state_open(&owner, &branch->state, err) != STATUS_OK) {
+        if (branch->state == NULL && open_state(branch, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
         if (branch->dead == NULL && branch->target->sink->try_write != NULL) {
@@ -105,6 +112,7 @@ static Status open_states(Runner *runner, Error *err)
                                     runner->pipeline->on_error == ON_ERROR_DEAD_LETTER);
         }
     }
+    runner->was_lent = false;
     atomic_store(&runner->has_states, true);
     atomic_store(&runner->had_states, true);
     return STATUS_OK;

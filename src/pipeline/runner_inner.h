@@ -56,6 +56,7 @@ struct Runner {
     bool threads_run;
     atomic_bool has_states;
     atomic_bool had_states;
+    bool was_lent;  // since the states were opened last
     bool has_begun; // this run was the first start of a route
     bool is_whole;  // of the source thread: the last batch ended a transaction
     Position until;
@@ -63,6 +64,9 @@ struct Runner {
     atomic_uint_fast64_t received; // Lsn
     atomic_bool is_full;           // a batch waits for room in a queue
     // Under `lock`.
+    int64_t borrower;  // who is to have both ends; 0: we
+    bool is_asked;     // and the core does not know yet that there was one
+    int64_t lent_to;   // who has them; 0: we, or nobody yet
     SourceSight sight; // seen_us 0: none yet
     Timeline heads;    // when the source's end was first seen where
     Timeline changes;  // when what was received was committed

@@ -58,14 +58,14 @@ static Status refuse_lock(const State *state, Error *err)
 {
     char text[24];
     uint64_t pid;
+    ErrorKind kind = state->owner.may_wait ? ERROR_TRANSIENT : ERROR_CONFIG;
     ssize_t len = pread(state->lock_fd, text, sizeof(text), 0);
     if (len > 0 && str_to_uint64((Str){text, (size_t)len}, &pid)) {
-        error_set(err, ERROR_CONFIG,
+        error_set(err, kind,
                   "the pipeline is already running: \"%s\" is locked by process %" PRIu64,
                   state->path, pid);
     } else {
-        error_set(err, ERROR_CONFIG,
-                  "the pipeline is already running: \"%s\" is locked by another process",
+        error_set(err, kind, "the pipeline is already running: \"%s\" is locked by another process",
                   state->path);
     }
     return error_hint(err, "Stop the other weir process, or give this pipeline another --name.");

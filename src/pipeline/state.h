@@ -13,6 +13,7 @@ typedef struct StateOwner {
     Str name;
     Str source_id;
     Str sink_id;
+    bool may_wait; // another process that has it will end: ERROR_TRANSIENT, not ERROR_CONFIG
 } StateOwner;
 
 /**

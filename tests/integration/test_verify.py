@@ -1,11 +1,11 @@
 """weir verify: the rows that differ, all of them, and nothing else; while the source goes on."""
 import json
 import random
-import threading
 import time
 
 import pytest
 
+from harness.load import Writer
 from harness.targets import SQL_SINKS
 from harness.weir import RELEASE, Weir
 
@@ -136,44 +136,21 @@ def test_repairs(pipeline, sink):
     pipeline.check(keyed)
 
 
-class Load:
-    """Somebody who writes to the source for as long as the block lasts, whoever else is busy."""
-
-    def __init__(self, server, name):
-        self.connect = lambda: server.connect(name)
-        self.stop = threading.Event()
-        self.rounds = 0
-        self.thread = threading.Thread(target=self.write)
-
-    def write(self):
-        with self.connect() as connection:
-            connection.autocommit = True
-            draw = random.Random(5)
-            while not self.stop.is_set():
-                n = draw.randrange(ROWS)
-                connection.execute("UPDATE numbers SET b = b + 1 WHERE id = %s", (n,))
-                connection.execute("DELETE FROM pairs WHERE n = %s", (n // 5,))
-                connection.execute("INSERT INTO pairs (part, n, a) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
-                                   (f"q{n}", n // 7, "new" * n))
-                connection.execute("UPDATE loose SET a = %s WHERE id = %s", (str(n), n))
-                self.rounds += 1
-                self.stop.wait(0.005)  # there are others on the machine
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stop.set()
-        self.thread.join()
+def write(connection, round):
+    n = round * 37 % ROWS
+    connection.execute("UPDATE numbers SET b = b + 1 WHERE id = %s", (n,))
+    connection.execute("DELETE FROM pairs WHERE n = %s", (n // 5,))
+    connection.execute("INSERT INTO pairs (part, n, a) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+                       (f"q{n}", n // 7, "new" * n))
+    connection.execute("UPDATE loose SET a = %s WHERE id = %s", (str(n), n))
 
 
 @pytest.mark.parametrize("sink", SQL_SINKS)
-def test_while_the_source_goes_on(pipeline, server, sink):
+def test_while_the_source_goes_on(pipeline, sink):
     """Both sides are read as of one LSN, also when that is in the midst of changes."""
     keys = fill(pipeline.source, random.Random(4))
     pipeline.drain()
-    with Load(server, pipeline.source.name) as load:
+    with Writer(pipeline.source, write) as load:
         before = load.rounds
         tables = pipeline.verify()
         assert load.rounds > before + 5

@@ -34,8 +34,10 @@ typedef struct Plan {
     uint32_t faults;  // left
     uint32_t crashes; // left
     uint32_t stops;   // left
+    uint32_t loans;   // left
     int64_t crash_at; // step
     int64_t stop_at;
+    int64_t loan_at;  // one begins, or ends
     uint32_t step_us; // a step takes up to
     uint32_t stall_permille;
     uint32_t heaviest;      // bytes that a batch claims to have
@@ -58,7 +60,8 @@ typedef struct Life {
     Pipeline pipeline;
     PipelineRoute routes[TARGETS];
     Settings settings;
-    bool is_asked; // to stop
+    Runner **lender; // of which somebody has borrowed what it has; NULL: none
+    bool is_asked;   // to stop
     bool has_polled;
     bool starts_at_end; // nothing failed since it started
     bool is_outrun;     // something has happened since
@@ -252,6 +255,7 @@ static void start_life(void)
     life.status = STATUS_OK;
     life.error.message[0] = '\0';
     life.is_asked = life.has_polled = false;
+    life.lender = NULL;
     life.starts_at_end = plan.is_ending;
     life.is_outrun = false;
     life.poll_failed = NULL;
@@ -308,6 +312,27 @@ static void stop(bool now)
     }
 }
 
+static void end_loan(void)
+{
+    if (life.lender != NULL && *life.lender != NULL) {
+        sim_trace("--- the loan is over");
+        sim_check(!runner_is_lent(*life.lender) || !runner_has_state(*life.lender),
+                  "the lender has what it has lent");
+        runner_lend(*life.lender, 0);
+    }
+    life.lender = NULL;
+}
+
+static void begin_loan(void)
+{
+    Runner **runner = &life.runners[sim_below((uint32_t)life.runner_count)];
+    if (*runner != NULL) {
+        sim_trace("--- somebody asks for a loan");
+        life.lender = runner;
+        runner_lend(*runner, 1);
+    }
+}
+
 // ---------------------------------------------------------------------------------------------
 // What happens when
 // ---------------------------------------------------------------------------------------------
@@ -326,6 +351,8 @@ static void make_plan(void)
         .stops = sim_chance(200) ? 1 + sim_below(2) : 0,
         .crash_at = 1 + sim_below(400),
         .stop_at = 1 + sim_below(400),
+        .loans = sim_chance(300) ? 1 + sim_below(3) : 0,
+        .loan_at = 1 + sim_below(400),
         .step_us = speeds[sim_below(4)],
         .stall_permille = rates[sim_below(4)],
         .heaviest = weights[sim_below(4)],
@@ -347,6 +374,7 @@ static void begin_ending(void)
     plan.is_ending = true;
     plan.faults = 0;
     plan.ends_from = step_number;
+    end_loan();
     targets_heal();
     close_world();
     task_wake(&plan);
@@ -386,6 +414,15 @@ static void happen(void)
         plan.stops--;
         plan.stop_at = step_number + sim_below(200);
         stop(sim_chance(400));
+    }
+    if (plan.loans > 0 && step_number >= plan.loan_at) {
+        plan.loan_at = step_number + sim_below(200);
+        if (life.lender == NULL) {
+            begin_loan();
+        } else {
+            plan.loans--;
+            end_loan();
+        }
     }
     if (sim_chance(plan.act_permille)) {
         if (plan.actions > 0) {

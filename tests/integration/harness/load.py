@@ -2,6 +2,7 @@
 import contextlib
 import random
 import subprocess
+import threading
 import time
 
 from harness.wait import wait_for
@@ -102,6 +103,32 @@ SCRIPTS = {
     "large": (1, r"""
         INSERT INTO pairs SELECT 5000 + g, gen_random_uuid()::text, g FROM generate_series(1, 2000) g;"""),
 }
+
+
+class Writer:
+    """Somebody who writes to @database for as long as the block lasts, whoever else is busy: @write(connection, round)."""
+
+    def __init__(self, database, write):
+        self.database, self.write = database, write
+        self.stop = threading.Event()
+        self.rounds = 0
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        with self.database.server.connect(self.database.name) as connection:
+            connection.autocommit = True
+            while not self.stop.is_set():
+                self.write(connection, self.rounds)
+                self.rounds += 1
+                self.stop.wait(0.005)  # there are others on the machine
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join()
 
 
 @contextlib.contextmanager

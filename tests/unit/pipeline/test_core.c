@@ -49,6 +49,11 @@ static void stop(CoreStop how)
     send((CoreEvent){.kind = CORE_STOP, .stop = how});
 }
 
+static void lend(bool begins)
+{
+    send((CoreEvent){.kind = begins ? CORE_LEND : CORE_RETURN});
+}
+
 static void give_up(void)
 {
     send((CoreEvent){.kind = CORE_GIVE_UP});
@@ -314,6 +319,121 @@ static void a_drain_that_cannot_go_on_is_given_up(void **context)
     assert_true(core_succeeded(&core));
 }
 
+static void a_loan_begins_when_everything_is_delivered(void **context)
+{
+    (void)context;
+    start(2, 0);
+    opened(10);
+    sealed(20, 0, true);
+    lend(true);
+    assert_true(core_is_draining(&core));
+    durable(0, 20);
+    assert_int_equal(core.state, CORE_RUNNING);
+    durable(1, 20);
+    assert_int_equal(core.state, CORE_CLOSING);
+    assert_int_equal(core.confirmed.lsn, 20);
+    closed(0);
+    assert_int_equal(core.state, CORE_LENT);
+    send((CoreEvent){.kind = CORE_TICK, .now_ms = 100000});
+    assert_int_equal(core.state, CORE_LENT);
+    lend(false);
+    assert_int_equal(core.state, CORE_OPENING);
+    opened(30); // the borrower was faster
+    assert_false(core_is_draining(&core));
+    assert_int_equal(core.state, CORE_RUNNING);
+    assert_int_equal(core.retries + core.restarts, 0);
+}
+
+static void a_loan_that_is_not_wanted_any_more(void **context)
+{
+    (void)context;
+    start(1, 0);
+    opened(10);
+    sealed(20, 0, true);
+    lend(true);
+    lend(false);
+    assert_true(core_is_draining(&core)); // nothing more has been taken in since
+    durable(0, 20);
+    closed(0);
+    assert_int_equal(core.state, CORE_OPENING);
+    lend(true);
+    assert_int_equal(core.state, CORE_CLOSING); // a copy is cut short
+    closed(0);
+    assert_int_equal(core.state, CORE_LENT);
+}
+
+static void a_loan_while_waiting_begins_at_once(void **context)
+{
+    (void)context;
+    start(1, 0);
+    failed(ERROR_TRANSIENT);
+    closed(0);
+    assert_int_equal(core.state, CORE_WAITING);
+    lend(true);
+    assert_int_equal(core.state, CORE_LENT);
+    lend(false);
+    assert_int_equal(core.state, CORE_OPENING);
+}
+
+static void an_error_while_a_loan_is_wanted(void **context)
+{
+    (void)context;
+    start(1, 0);
+    opened(10);
+    lend(true);
+    closed(0);
+    assert_int_equal(core.state, CORE_LENT);
+    lend(false);
+    opened(10);
+    sealed(20, 0, true);
+    lend(true);
+    failed(ERROR_TRANSIENT); // the borrower will meet it, if it does not pass
+    closed(0);
+    assert_int_equal(core.state, CORE_LENT);
+    lend(false);
+    opened(10);
+    sealed(20, 0, true);
+    lend(true);
+    failed(ERROR_FATAL);
+    closed(0);
+    assert_int_equal(core.state, CORE_DONE);
+    assert_false(core_succeeded(&core));
+}
+
+static void stop_while_lent_ends_at_once(void **context)
+{
+    (void)context;
+    start(1, 0);
+    opened(10);
+    lend(true);
+    closed(0);
+    stop(CORE_STOP_DRAIN);
+    assert_int_equal(core.state, CORE_DONE);
+    assert_true(core_succeeded(&core));
+    start(1, 0);
+    opened(10);
+    sealed(20, 0, true);
+    lend(true);
+    stop(CORE_STOP_DRAIN); // before it is
+    durable(0, 20);
+    closed(0);
+    assert_int_equal(core.state, CORE_DONE);
+    assert_true(core_succeeded(&core));
+}
+
+static void an_end_that_is_reached_is_no_loan(void **context)
+{
+    (void)context;
+    start(1, 20);
+    opened(10);
+    sealed(20, 0, true);
+    lend(true);
+    durable(0, 20);
+    closed(0);
+    assert_int_equal(core.state, CORE_DONE);
+    assert_true(core_succeeded(&core));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -334,6 +454,12 @@ int main(void)
         cmocka_unit_test(stop_while_opening_is_a_good_end_without_until),
         cmocka_unit_test(each_route_continues_from_where_it_is),
         cmocka_unit_test(a_drain_that_cannot_go_on_is_given_up),
+        cmocka_unit_test(a_loan_begins_when_everything_is_delivered),
+        cmocka_unit_test(a_loan_that_is_not_wanted_any_more),
+        cmocka_unit_test(a_loan_while_waiting_begins_at_once),
+        cmocka_unit_test(an_error_while_a_loan_is_wanted),
+        cmocka_unit_test(stop_while_lent_ends_at_once),
+        cmocka_unit_test(an_end_that_is_reached_is_no_loan),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

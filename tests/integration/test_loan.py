@@ -1,0 +1,194 @@
+"""weir verify of a pipeline that runs: it is lent, and goes on afterwards."""
+import json
+import os
+import socket
+
+import pytest
+
+from harness.hub import Hub
+from harness.load import Writer
+from harness.targets import SQL_SINKS
+from harness.wait import wait_for
+
+pytestmark = pytest.mark.sql
+
+ROWS = 300
+LENT, TAKEN_UP = "lent for a verification", "the loan is over"
+
+
+def write(connection, round):
+    connection.execute("UPDATE t SET n = n + 1 WHERE id = %s", (round % ROWS,))
+    connection.execute("DELETE FROM t WHERE id = %s", (round * 7 % ROWS,))
+    connection.execute("INSERT INTO t VALUES (%s, 0) ON CONFLICT DO NOTHING", (round * 11 % ROWS,))
+
+
+class Borrower:
+    """One that asks for the loan, and does nothing with it."""
+
+    def __init__(self, weir):
+        path = next(path for path in (weir.state / "weir").iterdir() if (path / "status.sock").exists())
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(30)
+        there = os.open(path, os.O_PATH)
+        self.socket.connect(f"/proc/self/fd/{there}/status.sock")
+        os.close(there)
+        self.socket.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: weir-loan\r\n\r\n")
+        self.stream = self.socket.makefile("rb")
+        assert b" 101 " in self.stream.readline()
+        while self.stream.readline() != b"\r\n":
+            pass
+
+    def answer(self):
+        return self.stream.readline().decode().strip()
+
+    def close(self):
+        self.stream.close()
+        self.socket.close()
+
+
+def begin(pipeline):
+    pipeline.source.sql(f"CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t SELECT g, 0 FROM generate_series(1, {ROWS}) g")
+    process = pipeline.start()
+    process.expect("streaming")
+    has_socket(pipeline.weir)
+    return process
+
+
+def has_socket(weir):
+    wait_for(lambda: list((weir.state / "weir").glob("*/status.sock")), 30, "it listens")
+
+
+def state_of(pipeline):
+    ended = pipeline.weir.run("status", pipeline.source.url, pipeline.target.url(), "--format", "json")
+    return json.loads(ended.out)[0]["state"]
+
+
+@pytest.mark.parametrize("sink", SQL_SINKS)
+def test_verify_while_it_runs(pipeline, sink):
+    """What differs is named, and mended, and the same process goes on."""
+    process = begin(pipeline)
+    with Writer(pipeline.source, write) as load:
+        assert pipeline.verify()["t"]["result"] == "equal"
+        rounds = load.rounds
+        process.must_live()
+        wait_for(lambda: load.rounds > rounds + 5, 10, "more is written")
+    process.expect(TAKEN_UP)
+    assert process.logs().count(LENT) == 1
+    pipeline.settle(process)
+    if sink != "duckdb":  # which only one process may open
+        pipeline.target.execute("DELETE FROM t WHERE id = (SELECT min(id) FROM t)")
+        table = pipeline.verify("--repair")["t"]
+        assert table["result"] == "repaired" and table["missing"] == 1
+    assert process.stop().code == 0
+    pipeline.check()
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_status_and_a_second_one(pipeline, sink):
+    process = begin(pipeline)
+    borrower = Borrower(pipeline.weir)
+    assert borrower.answer() == "lent"
+    process.expect(f"process={os.getpid()}")
+    assert state_of(pipeline) == "lent"
+    ended = pipeline.weir.run("verify", pipeline.source.url, pipeline.target.url(), code=2)
+    assert f"it is lent to process {os.getpid()} for a verification" in ended.err
+    pipeline.source.sql("INSERT INTO t VALUES (-1, 0)")
+    borrower.close()
+    process.expect(TAKEN_UP)
+    pipeline.settle(process)
+    assert state_of(pipeline) == "streaming"
+    process.stop()
+    pipeline.check()
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_the_lender_is_stopped(pipeline, sink):
+    """At once, and well: it has nothing in flight."""
+    process = begin(pipeline)
+    borrower = Borrower(pipeline.weir)
+    assert borrower.answer() == "lent"
+    assert process.stop(10).code == 0
+    assert TAKEN_UP not in process.logs()
+    assert borrower.answer() == ""
+    borrower.close()
+    # Whoever has borrowed it goes on: what it holds is its own lock.
+    assert pipeline.verify()["t"]["result"] == "equal"
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_somebody_else_is_faster(pipeline, sink):
+    """The lender says who has it, and takes it when it is free."""
+    process = begin(pipeline)
+    borrower = Borrower(pipeline.weir)
+    assert borrower.answer() == "lent"
+    other = pipeline.start()
+    other.expect("streaming")
+    borrower.close()
+    process.expect(f"is locked by process {other.popen.pid}")
+    process.must_live()
+    assert other.stop().code == 0
+    pipeline.source.sql("INSERT INTO t VALUES (-1, 0)")
+    wait_for(lambda: process.logs().count("streaming") == 2, 30, process.logs)
+    pipeline.settle(process)
+    process.stop()
+    pipeline.check()
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_a_borrower_that_changes_its_mind(pipeline, sink):
+    """Before it has got it, or at once afterwards: again and again."""
+    process = begin(pipeline)
+    for _ in range(5):
+        Borrower(pipeline.weir).close()
+    pipeline.source.sql("INSERT INTO t VALUES (-1, 0)")
+    pipeline.settle(process)
+    borrower = Borrower(pipeline.weir)
+    assert borrower.answer() == "lent"
+    borrower.close()
+    pipeline.settle(process)
+    process.stop()
+    pipeline.check()
+
+
+@pytest.mark.parametrize("killed", ["verify", "lender", "both"])
+@pytest.mark.parametrize("sink", SQL_SINKS)
+def test_kills(pipeline, sink, killed):
+    """Whoever is killed while it is lent: the other goes on, and nothing is lost."""
+    process = begin(pipeline)
+    with Writer(pipeline.source, write):
+        # Its snapshot waits for this one, so that it surely is in the midst of it.
+        with pipeline.source.transaction():
+            pipeline.source.sql("INSERT INTO t VALUES (-1, 0)")
+            asks = pipeline.weir.start("verify", pipeline.source.url, pipeline.target.url())
+            wait_for(lambda: pipeline.source.one("SELECT count(*) FROM pg_replication_slots WHERE temporary"), 30, asks.logs)
+            assert LENT in process.logs()
+            if killed in ("verify", "both"):
+                asks.kill()
+            if killed in ("lender", "both"):
+                process.kill()
+        if killed == "lender":
+            assert asks.wait().code == 0
+        if killed == "verify":
+            process.expect(TAKEN_UP)
+            process.must_live()
+    if killed == "verify":
+        pipeline.settle(process)
+        assert process.stop().code == 0
+    assert pipeline.verify()["t"]["result"] == "equal"
+    pipeline.check()
+
+
+def test_a_project_that_runs(make_hub):
+    """Its routes have one runner, and are lent together."""
+    hub = make_hub(Hub, "sqlite", "postgres")
+    hub.source.sql("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 1)")
+    process = hub.start()
+    process.expect("streaming")
+    has_socket(hub.weir)
+    with Writer(hub.source, write):
+        ended = hub.weir.run("verify", hub.file, "--route", "postgres")
+    assert ended.out.count("Equal.") == 1
+    process.expect(TAKEN_UP)
+    assert process.stop().code == 0
+    hub.drain()
+    hub.check()
