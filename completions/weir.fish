@@ -41,7 +41,7 @@ complete -c weir -n '__fish_seen_subcommand_from check' -l format -d 'The report
 complete -c weir -n __fish_use_subcommand -f -a verify -d 'compare every row of the target with the source'
 complete -c weir -n '__fish_seen_subcommand_from verify' -l table -d 'The pipeline\'s tables, as weir stream was given them. Can be repeated.' -r
 complete -c weir -n '__fish_seen_subcommand_from verify' -l only -d 'Compare these of its tables only: schema.table, schema.* or table. Can be repeated.' -r
-complete -c weir -n '__fish_seen_subcommand_from verify' -l repair -d 'Write the source\'s rows over what differs, and compare again.'
+complete -c weir -n '__fish_seen_subcommand_from verify' -l repair -d 'Write the source\'s rows over what differs, or copy a table without a key anew, and compare again.'
 complete -c weir -n '__fish_seen_subcommand_from verify' -l limit -d 'Rows of a table that are printed when they differ. All are counted.' -r
 complete -c weir -n '__fish_seen_subcommand_from verify' -l jobs -d 'Tables copied at the same time, if any are still to be copied.' -r
 complete -c weir -n '__fish_seen_subcommand_from verify' -l on-error -d 'What to do with a change that the target refuses on the way, as weir stream has it.' -x -a 'stop dead-letter'

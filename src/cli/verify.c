@@ -1,6 +1,7 @@
 // weir verify: bring the targets to one LSN, hold them there, and compare them with the source.
 #include <unistd.h>
 
+#include "base/limits.h"
 #include "cli/command.h"
 #include "cli/ending.h"
 #include "cli/interrupt.h"
@@ -31,7 +32,8 @@ static const Option verify_options[] = {
     {"only", OPTION_LIST(VerifyCommandOptions, only), .value_name = "PATTERN",
      .help = "Compare these of its tables only: schema.table, schema.* or table. Can be repeated."},
     {"repair", OPTION_BOOL(VerifyCommandOptions, repair),
-     .help = "Write the source's rows over what differs, and compare again."},
+     .help = "Write the source's rows over what differs, or copy a table without a key anew, and "
+             "compare again."},
     {"limit", OPTION_INT(VerifyCommandOptions, limit), .fallback = "20", .min = 0,
      .max = LIMIT_DEFAULT_MAX,
      .help = "Rows of a table that are printed when they differ. All are counted."},
@@ -118,44 +120,72 @@ static void print_result(Outcome *outcome, const Pipeline *pipeline, const Pipel
     }
 }
 
-static Status compare_route(Verify *verify, const Pipeline *pipeline, size_t route,
-                            Outcome *outcome, Error *err)
+static Status compare_route(Verify *verify, Outcome *outcome, size_t route,
+                            const VerifyResult *before, VerifyResult *ret, Error *err)
 {
     bool shows = shows_progress(outcome);
     VerifyOptions options = {
         .only = outcome->options->only,
-        .repair = outcome->options->repair,
+        .before = before,
+        .repair = outcome->options->repair && before == NULL,
         .limit = outcome->options->limit,
         .cancel = &outcome->cancel,
         .progress = shows ? show_table : NULL,
     };
-    VerifyResult result;
-    Status status = verify_route(verify, route, &options, &result, err);
+    Status status = verify_route(verify, route, &options, ret, err);
     if (shows) {
         (void)fprintf(stderr, "\r\033[K");
     }
-    if (status == STATUS_OK) {
-        print_result(outcome, pipeline, &pipeline->routes[route], &result);
-    }
-    verify_result_done(&result);
     return status;
 }
 
-static Status compare_routes(Verify *verify, const Pipeline *pipeline, Outcome *outcome, Error *err)
+// What has been found of each route of one pipeline.
+typedef struct Found {
+    const Pipeline *pipeline;
+    VerifyResult results[LIMIT_ROUTES];
+    bool is_there[LIMIT_ROUTES];
+} Found;
+
+static Status compare_routes(Verify *verify, Outcome *outcome, Found *found, Error *err)
 {
+    const Pipeline *pipeline = found->pipeline;
     for (size_t i = 0; i < pipeline->route_count; i++) {
-        bool takes = verify_takes(&pipeline->routes[i], outcome->options->route);
-        if (takes && compare_route(verify, pipeline, i, outcome, err) != STATUS_OK) {
+        if (!verify_takes(&pipeline->routes[i], outcome->options->route)) {
+            continue;
+        }
+        if (compare_route(verify, outcome, i, NULL, &found->results[i], err) != STATUS_OK) {
             return STATUS_FAIL;
         }
+        found->is_there[i] = true;
     }
     return STATUS_OK;
 }
 
+// The others are as they were.
+static Status compare_copies(Verify *verify, Outcome *outcome, Found *found, Error *err)
+{
+    Status status = STATUS_OK;
+    for (size_t i = 0; status == STATUS_OK && i < found->pipeline->route_count; i++) {
+        VerifyResult *result = &found->results[i];
+        if (found->is_there[i] && verify_has_copies(result)) {
+            VerifyResult after = {0};
+            status = compare_route(verify, outcome, i, result, &after, err);
+            if (status == STATUS_OK) {
+                verify_take_copies(result, &after);
+            }
+            verify_result_done(&after);
+        }
+    }
+    return status;
+}
+
+typedef Status (*CompareAll)(Verify *verify, Outcome *outcome, Found *found, Error *err);
+
 // First as far as the source is now, copies included: what is left of the way to the snapshot's LSN
 // is short then, and no longer than that does the source have to keep what the snapshot sees.
-static Status verify_held(const Pipeline *pipeline, Outcome *outcome, Error *err)
+static Status hold_and_compare(Outcome *outcome, Found *found, CompareAll compare, Error *err)
 {
+    const Pipeline *pipeline = found->pipeline;
     Pipeline run = *pipeline;
     Verify *verify = NULL;
     run.until = UNTIL_NOW;
@@ -168,9 +198,34 @@ static Status verify_held(const Pipeline *pipeline, Outcome *outcome, Error *err
     Status status = run_until(&run, outcome, err);
     if (status == STATUS_OK) {
         interrupt_watch(NULL, 0);
-        status = compare_routes(verify, pipeline, outcome, err);
+        status = compare(verify, outcome, found, err);
     }
     verify_release(verify);
+    return status;
+}
+
+static bool has_copies(const Found *found)
+{
+    bool has = false;
+    for (size_t i = 0; i < found->pipeline->route_count; i++) {
+        has = has || (found->is_there[i] && verify_has_copies(&found->results[i]));
+    }
+    return has;
+}
+
+static Status verify_held(const Pipeline *pipeline, Outcome *outcome, Error *err)
+{
+    Found found = {.pipeline = pipeline};
+    Status status = hold_and_compare(outcome, &found, compare_routes, err);
+    if (status == STATUS_OK && has_copies(&found)) {
+        status = hold_and_compare(outcome, &found, compare_copies, err);
+    }
+    for (size_t i = 0; i < pipeline->route_count; i++) {
+        if (found.is_there[i]) {
+            print_result(outcome, pipeline, &pipeline->routes[i], &found.results[i]);
+        }
+        verify_result_done(&found.results[i]);
+    }
     return status;
 }
 

@@ -168,12 +168,7 @@ static bool must_wait(const Route *route, const Table *table, const Relation *re
 
 static void copy_again(Route *route, Table *table)
 {
-    table->state = TABLE_PENDING;
-    table->copy_begun = true;
-    if (table->copied_at == LSN_NONE) {
-        table->copied_at = route->durable.lsn; // the stream alone has brought it here
-    }
-    table->is_dirty = true;
+    table_copy_again(table, route->durable.lsn);
     table->prepared = NULL;
     route->has_pending = true;
 }

@@ -222,6 +222,16 @@ static void save_relation(Buf *out, const Relation *relation)
     }
 }
 
+void table_copy_again(Table *table, Lsn durable)
+{
+    table->state = TABLE_PENDING;
+    table->copy_begun = true;
+    if (table->copied_at == LSN_NONE) {
+        table->copied_at = durable; // the stream alone has brought it here
+    }
+    table->is_dirty = true;
+}
+
 void table_save(Table *table, Checkpoint *changed)
 {
     assert(table->target != NULL);

@@ -74,5 +74,8 @@ MUST_CHECK Status tables_load(Tables *tables, const Checkpoint *checkpoint, Erro
  *  the commit is harmless: the attempt ends, and the next one loads what was stored. */
 void tables_save(Tables *tables, Checkpoint *changed);
 
+/** It is to be copied anew, over what the target has of it, which stands at @durable. */
+void table_copy_again(Table *table, Lsn durable);
+
 /** Only @table's entry. */
 void table_save(Table *table, Checkpoint *changed);

@@ -431,6 +431,12 @@ static Status show_differences(VerifyPair *pair, VerifyTable *table, Arena *aren
 // Tables
 // ---------------------------------------------------------------------------------------------
 
+static void add_note(VerifyTable *table, const char *text, Arena *arena)
+{
+    table->note = str_from(arena_printf(arena, "%" STR_FMT "%s%s", STR_ARG(table->note),
+                                        table->note.len == 0 ? "" : "; ", text));
+}
+
 static Status compare_pair(VerifyPair *pair, VerifyTable *table, Arena *arena, Error *err)
 {
     const VerifyOptions *options = pair->target->options;
@@ -443,13 +449,12 @@ static Status compare_pair(VerifyPair *pair, VerifyTable *table, Arena *arena, E
         return STATUS_OK;
     }
     const char *reason;
-    if (verify_repair(pair, &table->comparison, &table->repaired, &reason, err) != STATUS_OK) {
+    if (verify_repair(pair, table, &reason, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     table->is_mended = reason == NULL;
     if (reason != NULL) {
-        table->note = str_from(arena_printf(arena, "%" STR_FMT "%s%s", STR_ARG(table->note),
-                                            table->note.len == 0 ? "" : "; ", reason));
+        add_note(table, reason, arena);
     }
     return STATUS_OK;
 }
@@ -499,8 +504,22 @@ static Str target_name(Sink *sink, const Relation *relation, Arena *arena)
     return str_copy(arena, buf_view(&text));
 }
 
+static const VerifyTable *find_result(const VerifyResult *result, uint32_t oid)
+{
+    for (size_t i = 0; i < result->table_count; i++) {
+        if (result->tables[i].oid == oid) {
+            return &result->tables[i];
+        }
+    }
+    return NULL;
+}
+
 static bool is_wanted(const VerifyOptions *options, const Relation *relation)
 {
+    if (options->before != NULL) {
+        const VerifyTable *before = find_result(options->before, relation->oid);
+        return before != NULL && before->is_to_copy;
+    }
     bool wanted = options->only.count == 0;
     for (size_t i = 0; !wanted && i < options->only.count; i++) {
         wanted = table_pattern_matches(options->only.items[i], relation->schema, relation->name);
@@ -516,6 +535,7 @@ static Status verify_one(VerifyTarget *target, const SourceTable *source, Verify
     const Relation *relation = source->relation;
     int64_t began_us = clock_monotonic_us();
     *ret = (VerifyTable){
+        .oid = relation->oid,
         .schema = str_copy(arena, relation->schema),
         .name = str_copy(arena, relation->name),
         .target = target_name(target->sink, relation, arena),
@@ -545,7 +565,7 @@ static Status verify_tables(VerifyTarget *target, VerifyResult *ret, Error *err)
     for (size_t i = 0; i < tables->count; i++) {
         wanted += is_wanted(options, tables->items[i].relation) ? 1 : 0;
     }
-    if (wanted == 0) {
+    if (wanted == 0 && options->before == NULL) {
         return error_set(err, ERROR_CONFIG, "there is no table to compare");
     }
     ret->tables = ARENA_ARRAY(&ret->arena, VerifyTable, wanted);
@@ -581,6 +601,42 @@ Status verify_route(Verify *verify, size_t route, const VerifyOptions *options, 
     }
     close_target(&target);
     return status;
+}
+
+bool verify_has_copies(const VerifyResult *result)
+{
+    bool has = false;
+    for (size_t i = 0; i < result->table_count; i++) {
+        has = has || result->tables[i].is_to_copy;
+    }
+    return has;
+}
+
+static void take_copy(VerifyTable *table, const VerifyTable *after, Arena *arena)
+{
+    if (after == NULL || after->reason.len > 0) {
+        const char *reason =
+            after == NULL ? "it is not published any more" : str_to_cstr(arena, after->reason);
+        add_note(table, "not compared afterwards", arena);
+        add_note(table, reason, arena);
+        return;
+    }
+    table->repaired = after->comparison.target_rows;
+    table->is_mended = comparison_differences(&after->comparison) == 0;
+    table->us += after->us;
+    if (!table->is_mended) {
+        add_note(table, "what was copied is not equal: is somebody else writing to it?", arena);
+    }
+}
+
+void verify_take_copies(VerifyResult *result, const VerifyResult *after)
+{
+    for (size_t i = 0; i < result->table_count; i++) {
+        VerifyTable *table = &result->tables[i];
+        if (table->is_to_copy) {
+            take_copy(table, find_result(after, table->oid), &result->arena);
+        }
+    }
 }
 
 void verify_result_done(VerifyResult *result)

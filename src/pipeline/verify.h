@@ -7,16 +7,22 @@
 //   verify_route …        each target stands still, and is compared with the snapshot
 //   verify_release
 //
+// A table that --repair cannot mend row by row is marked in the checkpoint as one whose copy was
+// interrupted. Then all of that is done once more, for such tables only: the run copies them.
+//
 // Thread: one.
 #pragma once
 
 #include "pipeline/compare.h"
 #include "pipeline/runner.h"
 
+typedef struct VerifyResult VerifyResult;
+
 typedef struct VerifyOptions {
-    StrList only;  // patterns of tables; none: all
-    bool repair;   // write the source's rows where the target's differ
-    int64_t limit; // rows of a table that are told with their values
+    StrList only;               // patterns of tables; none: all
+    const VerifyResult *before; // only those tables of it that were to be copied anew; NULL: all
+    bool repair;                // write the source's rows where the target's differ
+    int64_t limit;              // rows of a table that are told with their values
     Cancel *cancel;
     // A table begins, the @at-th of @count; may be NULL.
     void (*progress)(void *context, const char *table, size_t at, size_t count);
@@ -39,6 +45,7 @@ typedef struct VerifyDifference {
 } VerifyDifference;
 
 typedef struct VerifyTable {
+    uint32_t oid;
     Str schema;
     Str name;
     Str target;
@@ -49,15 +56,16 @@ typedef struct VerifyTable {
     size_t difference_count;
     uint64_t repaired; // rows written
     bool is_mended;    // by repair: it was compared again, and is equal
+    bool is_to_copy;   // by repair: the next run copies it anew
     int64_t us;
 } VerifyTable;
 
-typedef struct VerifyResult {
+struct VerifyResult {
     Arena arena;
     Lsn lsn;
     VerifyTable *tables;
     size_t table_count;
-} VerifyResult;
+};
 
 typedef struct Verify Verify;
 
@@ -78,6 +86,12 @@ MUST_CHECK Status verify_hold(const Pipeline *pipeline, Cancel *cancel, Verify *
  *  stand at the LSN. */
 MUST_CHECK Status verify_route(Verify *verify, size_t route, const VerifyOptions *options,
                                VerifyResult *ret, Error *err);
+
+/** Some table of it is to be copied anew. */
+bool verify_has_copies(const VerifyResult *result);
+
+/** What has become of them: @after was made with VerifyOptions.before = @result. */
+void verify_take_copies(VerifyResult *result, const VerifyResult *after);
 
 void verify_result_done(VerifyResult *result);
 

@@ -52,8 +52,9 @@ MUST_CHECK Status verify_compare(VerifyPair *pair, size_t keys_max, Comparison *
 enum { VERIFY_REPAIR_KEYS = 100000 };
 
 /**
- * Write what the source has over what differs, which compare_tables() has just found, and compare
- * again, until the table is equal. *ret_reason: why that cannot be; NULL: it is.
+ * Write what the source has over what compare_tables() has found to differ in @table, and compare
+ * again, until it is equal; or have it copied anew. *ret_reason: why it is not equal yet; NULL: it
+ * is.
  */
-MUST_CHECK Status verify_repair(VerifyPair *pair, const Comparison *first, uint64_t *ret_repaired,
-                                const char **ret_reason, Error *err);
+MUST_CHECK Status verify_repair(VerifyPair *pair, VerifyTable *table, const char **ret_reason,
+                                Error *err);

@@ -1,6 +1,6 @@
 // Rounds of: read what differs on both sides, write it through the sink as changes of the source
 // would be, commit it without a position, and compare again. A round is bounded; what is left over
-// is the next one's.
+// is the next one's. A table without a key is left to the copy that any run makes.
 #include <assert.h>
 
 #include "base/mem.h"
@@ -144,16 +144,27 @@ static Status run_rounds(VerifyPair *pair, const Comparison *first, uint64_t *wr
     return status;
 }
 
-Status verify_repair(VerifyPair *pair, const Comparison *first, uint64_t *ret_repaired,
-                     const char **ret_reason, Error *err)
+// As one whose copy was interrupted: the next run empties it, and copies it again.
+static Status mark_for_copy(const VerifyPair *pair, Error *err)
 {
-    *ret_repaired = 0;
+    VerifyTarget *target = pair->target;
+    Table *table = tables_find(&target->tables, pair->source_relation->oid);
+    Checkpoint changed = {0};
+    table_copy_again(table, target->verify->lsn);
+    table_save(table, &changed);
+    Status status = target->sink->ops->commit(target->sink, &changed, err);
+    checkpoint_done(&changed);
+    return status == STATUS_OK ? STATUS_OK : error_wrap(err, "repair");
+}
+
+Status verify_repair(VerifyPair *pair, VerifyTable *table, const char **ret_reason, Error *err)
+{
     *ret_reason = NULL;
     if (!pair->has_key) {
-        *ret_reason = "not repaired: without a key it cannot be said which of its rows is meant. "
-                      "Have it copied again: drop the target's table, and delete its table:… entry "
-                      "from the checkpoint";
-        return STATUS_OK;
+        // Which of its rows is meant cannot be said.
+        table->is_to_copy = true;
+        *ret_reason = "without a key: copied anew";
+        return mark_for_copy(pair, err);
     }
     if (!pair->is_whole) {
         *ret_reason = "not repaired: its columns are not those of the source before its next "
@@ -161,7 +172,7 @@ Status verify_repair(VerifyPair *pair, const Comparison *first, uint64_t *ret_re
         return STATUS_OK;
     }
     bool is_equal = false;
-    if (run_rounds(pair, first, ret_repaired, &is_equal, err) != STATUS_OK) {
+    if (run_rounds(pair, &table->comparison, &table->repaired, &is_equal, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (!is_equal) {
