@@ -30,6 +30,7 @@ typedef struct Group {
     SegmentLog *log; // NULL: there is no buffer
     atomic_size_t routes_left;
     atomic_bool has_failed; // a route has not come to its end
+    bool is_quiet; // how it ends is told by somebody else
 } Group;
 
 struct Member {
@@ -45,6 +46,8 @@ struct Member {
 };
 
 typedef struct Crew {
+    Str route; // only this one of a pipeline with a buffer; empty: all
+    bool is_quiet;
     Group *groups;
     size_t group_count;
     Member *members;
@@ -59,6 +62,9 @@ typedef struct Crew {
 
 static void report_end(const Member *member)
 {
+    if (member->group->is_quiet) {
+        return;
+    }
     Str route = member->pipeline->route_count == 1 ? member->pipeline->routes[0].name : STR("");
     LogScope pipeline = {NULL, "pipeline", member->pipeline->name};
     LogScope named = {&pipeline, "route", route};
@@ -204,21 +210,25 @@ static Status add_group(Crew *crew, const Pipeline *pipeline, Arena *arena, Erro
 {
     Group *group = &crew->groups[crew->group_count++];
     group->pipeline = pipeline;
+    group->is_quiet = crew->is_quiet;
     group->members = &crew->members[crew->count];
-    group->count = members_of(pipeline);
-    atomic_init(&group->routes_left, pipeline->route_count);
     const Pipeline *parts =
         pipeline->buffer == NULL ? pipeline : disk_buffer_pipelines(pipeline, arena);
-    for (size_t i = 0; i < group->count; i++) {
-        Member *member = &group->members[i];
+    for (size_t i = 0; i < members_of(pipeline); i++) {
+        if (i > 0 && crew->route.len > 0 && !str_equal(parts[i].routes[0].name, crew->route)) {
+            continue;
+        }
+        Member *member = &group->members[group->count];
         if (runner_new(&parts[i], NULL, &member->runner, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
+        group->count++;
         member->group = group;
         member->pipeline = &parts[i];
         crew->runners[crew->count] = member->runner;
         crew->watched[crew->count++] = (Watched){.pipeline = &parts[i], .runner = member->runner};
     }
+    atomic_init(&group->routes_left, group->count - 1);
     if (pipeline->buffer != NULL) {
         open_buffer(group, &crew->watched[crew->count - group->count], arena);
     }
@@ -233,6 +243,8 @@ static Status crew_make(Crew *crew, const Pipeline *pipelines, size_t count, Are
         most += members_of(&pipelines[i]);
     }
     *crew = (Crew){
+        .route = crew->route,
+        .is_quiet = crew->is_quiet,
         .groups = ARENA_ARRAY(arena, Group, count),
         .members = ARENA_ARRAY(arena, Member, most),
         .runners = ARENA_ARRAY(arena, Runner *, most),
@@ -244,6 +256,23 @@ static Status crew_make(Crew *crew, const Pipeline *pipelines, size_t count, Are
         }
     }
     return STATUS_OK;
+}
+
+// What was sent home has failed for what another one says.
+static Status first_failure(const Crew *crew, Error *err)
+{
+    const Member *failed = NULL;
+    for (size_t i = 0; i < crew->count; i++) {
+        const Member *member = &crew->members[i];
+        bool is_better = member->status != STATUS_OK &&
+                         (failed == NULL || failed->error.kind == ERROR_CANCELLED);
+        failed = is_better ? member : failed;
+    }
+    if (failed == NULL) {
+        return STATUS_OK;
+    }
+    *err = failed->error;
+    return failed->status;
 }
 
 static void crew_done(Crew *crew)
@@ -258,7 +287,7 @@ static void crew_done(Crew *crew)
 
 int crew_run(const Pipeline *pipelines, size_t count, const CrewOptions *options, Arena *arena)
 {
-    Crew crew;
+    Crew crew = {0};
     Serving *serving = NULL;
     Error err = {0};
     Status status = crew_make(&crew, pipelines, count, arena, &err);
@@ -282,4 +311,21 @@ int crew_run(const Pipeline *pipelines, size_t count, const CrewOptions *options
     int code = worst_code(&crew);
     crew_done(&crew);
     return code;
+}
+
+Status crew_run_routes(const Pipeline *pipeline, Str route, ProgressMode progress, Error *err)
+{
+    Arena arena = {0};
+    Crew crew = {.route = route, .is_quiet = true};
+    Status status = crew_make(&crew, pipeline, 1, &arena, err);
+    if (status == STATUS_OK) {
+        const Watched *last = &crew.watched[crew.count - 1];
+        Progress *shown = progress_start(progress, last->pipeline, last->runner);
+        run_groups(&crew);
+        progress_stop(shown);
+        status = first_failure(&crew, err);
+    }
+    crew_done(&crew);
+    arena_done(&arena);
+    return status;
 }

@@ -3,6 +3,7 @@
 
 #include "base/limits.h"
 #include "cli/command.h"
+#include "cli/crew.h"
 #include "cli/ending.h"
 #include "cli/interrupt.h"
 #include "cli/pipeline_options.h"
@@ -77,13 +78,16 @@ typedef struct Outcome {
 
 static Status run_until(const Pipeline *pipeline, const Outcome *outcome, Error *err)
 {
+    ProgressMode mode = (ProgressMode)outcome->options->pipeline.progress;
+    if (pipeline->buffer != NULL) {
+        return crew_run_routes(pipeline, outcome->options->route, mode, err);
+    }
     Runner *runner = NULL;
     if (runner_new(pipeline, NULL, &runner, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     Runner *const runners[] = {runner};
     interrupt_watch(runners, 1);
-    ProgressMode mode = (ProgressMode)outcome->options->pipeline.progress;
     Progress *progress = progress_start(mode, pipeline, runner);
     Status status = runner_run(runner, err);
     progress_stop(progress);

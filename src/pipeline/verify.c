@@ -58,13 +58,6 @@ bool verify_takes(const PipelineRoute *route, Str name)
 Status verify_check(const Pipeline *pipeline, Str route, Error *err)
 {
     size_t taken = 0;
-    if (pipeline->buffer != NULL) {
-        error_set(err, ERROR_CONFIG,
-                  "the pipeline \"%" STR_FMT "\" has a disk buffer, and cannot be compared",
-                  STR_ARG(pipeline->name));
-        return error_hint(err, "The buffer is ahead of its targets: only a pipeline without one "
-                               "can be held at one LSN.");
-    }
     for (size_t i = 0; i < pipeline->route_count; i++) {
         if (!verify_takes(&pipeline->routes[i], route)) {
             continue;

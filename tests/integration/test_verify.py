@@ -7,6 +7,7 @@ import pytest
 
 from harness.load import Writer
 from harness.targets import SQL_SINKS
+from harness.wait import wait_for
 from harness.weir import RELEASE, Weir
 
 pytestmark = pytest.mark.sql
@@ -350,9 +351,81 @@ def test_a_project(make_hub):
     assert 'no pipeline "other"' in ended.err
 
 
+T = "CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t SELECT g, 0 FROM generate_series(0, 99) g"
+
+
+def write_t(connection, round):
+    connection.execute("UPDATE t SET n = n + 1 WHERE id = %s", (round % ROWS,))
+    connection.execute("DELETE FROM t WHERE id = %s", (round * 7 % ROWS,))
+    connection.execute("INSERT INTO t VALUES (%s, 0) ON CONFLICT DO NOTHING", (round * 11 % ROWS,))
+
+
+def routes_of(hub, *options, code=0):
+    """{route: its table t}, and where they were compared"""
+    ended = hub.weir.run("verify", "--format", "json", hub.file, *options, code=code)
+    routes = json.loads(ended.out)["pipelines"]
+    return {route["route"]: route["tables"][0] for route in routes}, {route["lsn"] for route in routes}
+
+
+def test_behind_a_disk_buffer(make_hub):
+    """Each route is brought to the LSN; what the buffer has behind it is delivered later, once."""
+    from harness.hub import Buffered
+    hub = make_hub(Buffered, "sqlite", "postgres", "duckdb")
+    hub.source.sql(T)
+    with Writer(hub.source, write_t):
+        tables, lsns = routes_of(hub)  # which begins the pipeline
+    assert {name: table["result"] for name, table in tables.items()} == \
+        {"sqlite": "equal", "postgres": "equal", "duckdb": "equal"}
+    assert len(lsns) == 1
+    for target in hub.targets.values():
+        target.execute("DELETE FROM t WHERE id = 7", "INSERT INTO t VALUES (1000, 1)")
+    tables, _ = routes_of(hub, "--route", "duckdb", "--repair")
+    assert list(tables) == ["duckdb"] and tables["duckdb"]["result"] == "repaired"
+    tables, _ = routes_of(hub, "--repair")
+    assert {name: table["result"] for name, table in tables.items()} == \
+        {"sqlite": "repaired", "postgres": "repaired", "duckdb": "equal"}
+    hub.source.sql("UPDATE t SET n = -1 WHERE id < 50")
+    hub.drain()
+    hub.check()
+
+
+def test_a_route_that_is_down(make_hub):
+    """Nobody waits for it, and nothing is dropped that it still needs."""
+    from harness.hub import Buffered
+    hub = make_hub(Buffered, "sqlite", "postgres")
+    hub.source.sql(T)
+    hub.drain()
+    with hub.down("postgres"), Writer(hub.source, write_t):
+        for _ in range(2):
+            tables, _ = routes_of(hub, "--route", "sqlite")
+            assert tables["sqlite"]["result"] == "equal"
+    tables, _ = routes_of(hub, "--route", "postgres")
+    assert tables["postgres"]["result"] == "equal"
+    hub.drain()
+    hub.check()
+
+
+def test_killed_behind_a_disk_buffer(make_hub):
+    from harness.hub import Buffered
+    hub = make_hub(Buffered, "sqlite", "postgres")
+    hub.source.sql(T)
+    hub.drain()
+    with Writer(hub.source, write_t):
+        # Its snapshot waits for this one, so that it surely is in the midst of it.
+        with hub.source.transaction():
+            hub.source.sql("INSERT INTO t VALUES (-1, 0)")
+            process = hub.weir.start("verify", hub.file)
+            wait_for(lambda: hub.source.one("SELECT count(*) FROM pg_replication_slots WHERE temporary"), 30, process.logs)
+            process.kill()
+    tables, _ = routes_of(hub)
+    assert {table["result"] for table in tables.values()} == {"equal"}
+    hub.drain()
+    hub.check()
+
+
 def test_refusals(weir, source, tmp_path, make_hub):
     """What cannot be compared is said before anything is made."""
-    from harness.hub import Buffered, Hub
+    from harness.hub import Hub
     source.sql("CREATE TABLE t (id int PRIMARY KEY)")
 
     def refused(says, *words):
@@ -364,7 +437,6 @@ def test_refusals(weir, source, tmp_path, make_hub):
     refused("mode=history", source.url, f"sqlite:{tmp_path}/t.db?mode=history")
     refused("without copies", source.url + "?copy=false", f"sqlite:{tmp_path}/t.db")
     refused("takes a source and a sink", source.url)
-    refused("disk buffer", make_hub(Buffered, "sqlite").file)
     both = make_hub(Hub, "postgres", "history").file
     refused("mode=history", both)
     refused('no route "other"', both, "--route", "other")

@@ -5,7 +5,7 @@ from harness.compare import assert_equal
 from harness.targets import make_target
 from harness.wait import wait_for
 
-TO = {"sqlite": "sqlite", "history": "sqlite", "file": "file", "postgres": "postgres"}
+TO = {"sqlite": "sqlite", "history": "sqlite", "file": "file", "postgres": "postgres", "duckdb": "duckdb"}
 
 
 class Hub:
