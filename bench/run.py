@@ -14,7 +14,7 @@ import tempfile
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from suite import copies, embedded, footprint, huge, latency, measure, report, servers, streams  # noqa: E402
+from suite import copies, embedded, fanout, footprint, huge, latency, measure, report, servers, streams  # noqa: E402
 
 BENCHES = {
     "drain": streams.drain,
@@ -22,6 +22,7 @@ BENCHES = {
     "latency": latency.latency,
     "copy": copies.copy,
     **embedded.TO,
+    "fan-out": fanout.fan_out,
     "big-transaction": footprint.big_transaction,
     "start": footprint.start,
     "idle": footprint.idle,

@@ -1,10 +1,13 @@
 """Throwaway PostgreSQL servers on loopback, each in a folder that goes away with it."""
+import atexit
+import functools
 import os
 import pathlib
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 
 import psycopg
 
@@ -63,6 +66,22 @@ def stop_all():
         server.stop()
 
 
+def run_as_postgres(program, *arguments):
+    subprocess.run(as_postgres([str(program), *map(str, arguments)]), check=True, stdout=subprocess.DEVNULL, cwd="/")
+
+
+@functools.cache
+def new_cluster():
+    """A data directory to copy from: initdb takes seconds."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="weir-bench-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    if os.getuid() == 0:
+        shutil.chown(folder, "postgres")
+    run_as_postgres(binaries() / "initdb", "-D", folder / "data", "-A", "trust", "-U", "postgres", "-E", "UTF8",
+                    "--locale=C.UTF-8", "--no-sync")
+    return folder / "data"
+
+
 class Server:
     """It runs until stop_all()."""
 
@@ -71,23 +90,19 @@ class Server:
         if os.getuid() == 0:
             shutil.chown(folder, "postgres")
         self.data, self.base, self.log, self.port = folder / "data", folder / "base", folder / "log", free_port()
-        self.run(binaries() / "initdb", "-D", self.data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8",
-                 "--no-sync")
+        run_as_postgres("cp", "-a", new_cluster(), self.data)
         settings = {**SETTINGS, "port": self.port, "unix_socket_directories": ""}
         with open(self.data / "postgresql.conf", "a", encoding="utf-8") as conf:
             conf.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
         self.start(preload)
         self.sql("CREATE DATABASE shop", "postgres")
 
-    def run(self, program, *arguments):
-        subprocess.run(as_postgres([str(program), *map(str, arguments)]), check=True, stdout=subprocess.DEVNULL, cwd="/")
-
     def start(self, preload=""):
         """@preload: a library of that name, which brings an output plugin."""
         settings = {"shared_preload_libraries": preload, **plugin_settings(preload)}
         options = " ".join(f"-c {name}='{value}'" for name, value in settings.items())
         try:
-            self.run(binaries() / "pg_ctl", "-D", self.data, "-l", self.log, "-o", options, "-w", "-t", "60", "start")
+            run_as_postgres(binaries() / "pg_ctl", "-D", self.data, "-l", self.log, "-o", options, "-w", "-t", "60", "start")
         except subprocess.CalledProcessError:
             sys.exit("a server did not start: " + self.log.read_text(encoding="utf-8")[-1000:])
         running.append(self)
@@ -96,19 +111,19 @@ class Server:
     def stop(self, mode="immediate"):
         if self in running:
             running.remove(self)
-        self.run(binaries() / "pg_ctl", "-D", self.data, "-m", mode, "-w", "-t", "600", "stop")
+        run_as_postgres(binaries() / "pg_ctl", "-D", self.data, "-m", mode, "-w", "-t", "600", "stop")
 
     def keep_as_base(self):
         """What the server has now is what back_to_base() brings back. It is down in between."""
         self.stop("fast")
-        self.run(binaries() / "pg_resetwal", "-D", self.data)  # nothing of it is needed
-        self.run("mv", self.data, self.base)
+        run_as_postgres(binaries() / "pg_resetwal", "-D", self.data)  # nothing of it is needed
+        run_as_postgres("mv", self.data, self.base)
 
     def back_to_base(self, preload=""):
         if self in running:
             self.stop()
-        self.run("rm", "-rf", self.data)
-        self.run("cp", "-a", self.base, self.data)
+        run_as_postgres("rm", "-rf", self.data)
+        run_as_postgres("cp", "-a", self.base, self.data)
         self.start(preload)
 
     def conninfo(self, database="shop"):

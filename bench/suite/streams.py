@@ -9,16 +9,22 @@ from suite.servers import Server
 DRAIN, OWN, WEIR = "pg_recvlogical (drain)", "own subscription", appliers.Weir.name
 
 
-def drain(folder, quick):
-    """A slot that holds small inserts is read to its end and thrown away, by Weir into null: and by pg_recvlogical into
-    /dev/null, with the same publication and format. Both end by themselves at the position where the inserts ended. Most
-    of the time is that of the server's decoder."""
-    rows, rounds = (200_000, 2) if quick else (1_000_000, 5)
+def slot_of_small_inserts(folder, rows):
+    """A server of whose slot they are all to come."""
     server = Server(folder / "source")
     server.sql(workloads.SMALL_TABLE)
     server.sql(f"CREATE PUBLICATION {peers.PUBLICATION} FOR TABLE small")
     server.sql(f"SELECT pg_create_logical_replication_slot('{peers.SLOT}', 'pgoutput')")
     server.sql(workloads.small_inserts(rows))
+    return server
+
+
+def drain(folder, quick):
+    """A slot that holds small inserts is read to its end and thrown away, by Weir into null: and by pg_recvlogical into
+    /dev/null, with the same publication and format. Both end by themselves at the position where the inserts ended. Most
+    of the time is that of the server's decoder."""
+    rows, rounds = (200_000, 2) if quick else (1_000_000, 5)
+    server = slot_of_small_inserts(folder, rows)
     end = server.end_of_log()
 
     def weir():
@@ -42,8 +48,8 @@ def drain(folder, quick):
 class Following:
     """Both ends with the changes of a workload on one of them, and everybody who can bring them to the other."""
 
-    def __init__(self, folder, workload, size):
-        self.folder, self.pglogical = folder, not appliers.Pglogical.missing()
+    def __init__(self, folder, workload, size, pglogical=True):
+        self.folder, self.pglogical = folder, pglogical and not appliers.Pglogical.missing()
         preload = "pglogical" if self.pglogical else ""
         self.source, self.target = Server(folder / "source", preload), Server(folder / "target")
         for server in [self.source, self.target]:
@@ -92,15 +98,15 @@ def _apply(name, bars, rounds=5, options=()):
 
     def bench(folder, quick):
         size, count = (workload.quick, 2) if quick else (workload.full, rounds)
-        following = Following(folder, workload, size)
+        following = Following(folder, workload, size, pglogical=not quick)
         source, target = following.source, following.target
-        movers = [appliers.Subscription(source, target, option) for option in ["", *options]]
+        movers = [appliers.Subscription(source, target, option) for option in ["", *([] if quick else options)]]
         if following.pglogical:
             movers.append(appliers.Pglogical(source, target))
         movers.append(appliers.Weir(source, target, folder))
         contestants = {DRAIN: lambda: peers.pg_recvlogical(source, following.end)}
         contestants |= {mover.name: functools.partial(following.apply, mover) for mover in movers}
-        samples = measure.alternate(contestants, count)
+        samples = measure.alternate(contestants, count, warm_up=not quick)
         missing = appliers.Pglogical.missing()
         return Result(
             f"{size:,} {workload.unit}: {workload.about}", samples, [WEIR], bars(samples),
