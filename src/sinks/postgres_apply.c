@@ -1,9 +1,10 @@
 // Mirror: the target's rows are the source's rows.
 //
 // A run of changes is compacted to one change per key and applied in sets: deletes, inserts by
-// COPY, updates grouped by the columns they know. Sets can meet what single changes would not (two
-// rows that exchange a unique value, a trigger that counts): then the whole run is taken back and
-// applied change by change in the source's order, and only if that fails too it is an error.
+// COPY, updates grouped by the columns they know. A few changes are applied one by one, as nothing is
+// waited for in between. Where one way is refused, the run is taken back and tried in the other one:
+// sets can meet what single changes would not (two rows that exchange a unique value, a trigger that
+// counts), and the other way round. Only if that fails too it is an error.
 //
 // Every statement checks how many rows it touched: a row that should be there and is not means that
 // the target is no mirror any more, and nobody may be left to believe it is.
@@ -11,7 +12,9 @@
 
 #include "sinks/postgres_sink.h"
 
-enum { IN_ORDER_MAX = 2 };
+// So many changes are sent one by one before their results are asked for: a set would take longer
+// to begin than they do.
+enum { LONE_MAX = 2, FEW_MAX = 20 };
 
 // ---------------------------------------------------------------------------------------------
 // Folded runs
@@ -68,6 +71,33 @@ static Status apply_in_order(PostgresSink *sink, const Change *changes, size_t c
     return STATUS_OK;
 }
 
+typedef enum Way { IN_SETS, IN_ORDER } Way;
+
+static Status apply_way(PostgresSink *sink, Way way, const Change *changes,
+                        const Compacted *compacted, Error *err)
+{
+    const PgStatement begin = {.sql = "SAVEPOINT weir"};
+    const PgStatement end = {.sql = "RELEASE weir"};
+    if (postgres_send(sink, &begin, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    Status status = way == IN_SETS ? apply_compacted(sink, compacted, err)
+                                   : apply_in_order(sink, changes, compacted->consumed, err);
+    // Not before the results are there, or nothing could be taken back.
+    return status == STATUS_OK && postgres_settle(sink, err) == STATUS_OK
+               ? postgres_send(sink, &end, err)
+               : STATUS_FAIL;
+}
+
+static Status take_back(PostgresSink *sink, Error *err)
+{
+    return postgres_copy_abort(sink, err) == STATUS_OK
+               ? postgres_run(sink, "ROLLBACK TO weir; RELEASE weir", err)
+               : STATUS_FAIL;
+}
+
+// Each way can do what the other cannot: sets what a constraint checks at the end of a statement,
+// single changes what it checks at each. When neither can, the change that was refused is told.
 static Status apply_folded(PostgresSink *sink, const Change *changes, const Compacted *compacted,
                            Error *err)
 {
@@ -75,27 +105,30 @@ static Status apply_folded(PostgresSink *sink, const Change *changes, const Comp
         return STATUS_OK;
     }
     // A lone change: a savepoint would cost more than it could save.
-    if (compacted->consumed <= IN_ORDER_MAX) {
+    if (compacted->consumed <= LONE_MAX) {
         return apply_in_order(sink, changes, compacted->consumed, err);
     }
-    Error failure = {0};
-    if (postgres_run(sink, "SAVEPOINT weir", err) != STATUS_OK) {
+    Way first = compacted->consumed <= FEW_MAX ? IN_ORDER : IN_SETS;
+    Error failures[2] = {0};
+    if (apply_way(sink, first, changes, compacted, &failures[first]) == STATUS_OK) {
+        return STATUS_OK;
+    }
+    bool can_go_on = failures[first].kind == ERROR_DATA && !sink->is_trying &&
+                     PQstatus(sink->conn) == CONNECTION_OK;
+    if (!can_go_on) {
+        *err = failures[first];
         return STATUS_FAIL;
     }
-    if (apply_compacted(sink, compacted, &failure) == STATUS_OK) {
-        return postgres_run(sink, "RELEASE weir", err);
-    }
-    if (failure.kind != ERROR_DATA || sink->is_trying || PQstatus(sink->conn) != CONNECTION_OK) {
-        if (err != NULL) {
-            *err = failure;
-        }
+    if (take_back(sink, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (postgres_copy_abort(sink, err) != STATUS_OK ||
-        postgres_run(sink, "ROLLBACK TO weir; RELEASE weir", err) != STATUS_OK) {
-        return STATUS_FAIL;
+    Way second = first == IN_SETS ? IN_ORDER : IN_SETS;
+    if (apply_way(sink, second, changes, compacted, &failures[second]) == STATUS_OK) {
+        return STATUS_OK;
     }
-    return apply_in_order(sink, changes, compacted->consumed, err);
+    bool is_refused = failures[second].kind == ERROR_DATA;
+    *err = failures[is_refused ? IN_ORDER : second];
+    return STATUS_FAIL;
 }
 
 // ---------------------------------------------------------------------------------------------

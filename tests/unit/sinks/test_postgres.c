@@ -393,6 +393,31 @@ static void what_was_prepared_may_be_outdated(void **state)
     assert_look(f, "SELECT * FROM people ORDER BY id", "1|mended|~\n2|two|~");
 }
 
+// One by one each of them is refused; together they are not.
+static void a_few_changes_that_only_a_set_can_make(void **state)
+{
+    Fixture *f = *state;
+    Relation *relation = people(f);
+    set_option(f, "triggers", "true"); // by which the constraint is checked
+    begin_with(f, relation);
+    execute(f, "ALTER TABLE people ADD UNIQUE (name) DEFERRABLE INITIALLY IMMEDIATE");
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("a"), NIL));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("2"), T("b"), NIL));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("3"), T("c"), NIL));
+    assert_ok(f, write_batch(f));
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    add_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("1"), T("b"), NIL));
+    add_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("2"), T("c"), NIL));
+    add_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("3"), T("a"), NIL));
+    assert_ok(f, write_batch(f));
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    assert_look(f, "SELECT id, name FROM people ORDER BY id", "1|b\n2|c\n3|a");
+    add_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("1"), T("x"), NIL));
+    add_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("2"), T("a"), NIL));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("4"), T("y"), NIL));
+    assert_fails(f, write_batch(f), ERROR_DATA, "update in \"public\".\"people\" where \"id\" = 2");
+}
+
 static void a_cancelled_sink_gives_up(void **state)
 {
     Fixture *f = *state;
@@ -463,6 +488,7 @@ int main(void)
         sink_test(the_first_failure_is_the_one_that_is_told),
         sink_test(more_statements_than_are_sent_at_once),
         sink_test(what_was_prepared_may_be_outdated),
+        sink_test(a_few_changes_that_only_a_set_can_make),
         sink_test(a_cancelled_sink_gives_up),
         sink_test(a_lost_connection_is_transient),
         sink_test(a_commit_is_always_flushed),
