@@ -158,7 +158,7 @@ class Pipeline:
         """Until everything that is committed now is durable in the target."""
         def has_slot():
             process.must_live()
-            return any(confirmed for _, _, confirmed in self.source.slots())
+            return self.source.has_slot()
 
         def confirmed():
             process.must_live()

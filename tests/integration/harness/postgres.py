@@ -271,6 +271,11 @@ class Database:
                         "WHERE database = current_database() AND slot_type = 'logical' "
                         "AND NOT temporary ORDER BY 1")
 
+    def has_slot(self):
+        """One of weir's, with its first position; those of others have other plugins."""
+        return self.one("SELECT count(confirmed_flush_lsn) FROM pg_replication_slots WHERE database = current_database() "
+                        "AND plugin = 'pgoutput' AND NOT temporary") > 0
+
     def confirmed(self, lsn):
         """One permanent slot of this database has confirmed that position."""
         return self.one("SELECT count(*) FROM pg_replication_slots WHERE database = current_database() "
