@@ -3,9 +3,12 @@ import contextlib
 import itertools
 import os
 import pathlib
+import signal
 import subprocess
 
 import pytest
+
+from harness.wait import wait_for
 
 _numbers = itertools.count(1)
 
@@ -85,17 +88,27 @@ def slow_disk(home, folder, size=64 << 20):
         yield SlowDisk(mounted)
 
 
+def _is_stopped(pid):
+    states = [stat.read_text().rpartition(")")[2].split()[0] for stat in pathlib.Path(f"/proc/{pid}/task").glob("*/stat")]
+    return states and set(states) == {"T"}
+
+
 class FragileDisk:
     """Turns read-only under whoever has it open, as ext4 does when it meets an error: what was not synced is lost."""
 
     def __init__(self, image, folder):
         self.image, self.folder = image, folder
 
-    def fail(self):
-        """https://docs.kernel.org/admin-guide/ext4.html: trigger_fs_error"""
+    def fail(self, process):
+        """While the process is in no call: of a sync that is under way ext4 may say that it is done (seen once in eight times)."""
         device = subprocess.run(["findmnt", "-no", "SOURCE", self.folder], capture_output=True, text=True, check=True).stdout
         trigger = pathlib.Path("/sys/fs/ext4", pathlib.Path(device.strip()).name, "trigger_fs_error")
-        trigger.write_text("a test")
+        process.signal(signal.SIGSTOP)
+        try:
+            wait_for(lambda: _is_stopped(process.popen.pid), 20, "every thread has come back from its call")
+            trigger.write_text("a test")
+        finally:
+            process.signal(signal.SIGCONT)
 
     def mend(self):
         """Nobody may have a file open there."""
