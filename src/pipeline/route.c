@@ -532,12 +532,13 @@ static Status deliver_changes(Route *route, const Change *changes, size_t count,
     return write_run(route, changes + start, count - start, err);
 }
 
-// Transactions are told in the order in which they were committed: the end of the run is cut off.
+// Transactions are told in the order in which they were committed: the end of the run is cut off. A
+// message of its own that ends where the others are cut off stands before them.
 static size_t count_before_end(const Route *route, const Change *run, size_t count)
 {
-    Lsn until = route->options.until.lsn;
+    Position until = route->options.until;
     while (route->options.stops_there && count > 0 &&
-           run[count - 1].transaction->commit_lsn >= until) {
+           position_compare(change_position(&run[count - 1]), until) > 0) {
         count--;
     }
     return count;
