@@ -1,5 +1,7 @@
 """weir verify: the rows that differ, all of them, and nothing else; while the source goes on."""
+import fcntl
 import json
+import os
 import random
 import time
 
@@ -445,13 +447,17 @@ def test_refusals(weir, source, tmp_path, make_hub):
 
 
 @pytest.mark.parametrize("sink", ["sqlite"])
-def test_it_runs_elsewhere(pipeline, sink):
+def test_it_is_locked(pipeline, sink):
+    """By somebody who cannot be asked to lend it."""
     pipeline.source.sql("CREATE TABLE t (id int PRIMARY KEY)")
-    process = pipeline.start()
-    process.expect("streaming")
-    ended = pipeline.weir.run("verify", pipeline.source.url, pipeline.target.url(), code=2)
-    assert f"is locked by process {process.popen.pid}" in ended.err
-    process.stop()
+    pipeline.drain()
+    path = next((pipeline.weir.state / "weir").glob("*/lock"))
+    with open(path, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        ended = pipeline.weir.run("verify", pipeline.source.url, pipeline.target.url(), code=2)
+    assert f"is locked by process {os.getpid()}" in ended.err
     pipeline.verify()
 
 
