@@ -76,6 +76,13 @@ typedef struct Outcome {
 // One pipeline
 // ---------------------------------------------------------------------------------------------
 
+static const char *route_directory(const Pipeline *pipeline, size_t route, Arena *arena)
+{
+    Str key = pipeline_route_key(pipeline, &pipeline->routes[route], arena);
+    return arena_printf(arena, "%" STR_FMT "/%" STR_FMT, STR_ARG(pipeline->state_dir),
+                        STR_ARG(key));
+}
+
 static Status run_until(const Pipeline *pipeline, const Outcome *outcome, Error *err)
 {
     ProgressMode mode = (ProgressMode)outcome->options->pipeline.progress;
@@ -95,6 +102,98 @@ static Status run_until(const Pipeline *pipeline, const Outcome *outcome, Error 
     runner_free(runner);
     return status;
 }
+
+// ---------------------------------------------------------------------------------------------
+// A pipeline that runs
+// ---------------------------------------------------------------------------------------------
+
+// What the process that runs a pipeline has lent of it: all at once, or each route of a disk
+// buffer.
+typedef struct Loans {
+    int fds[LIMIT_ROUTES]; // -1: none
+    size_t count;          // of them
+    bool is_by_route; // the lender keeps the buffer, and brings the routes to where we want them
+} Loans;
+
+static Status borrow_route(const Pipeline *pipeline, size_t route, const Outcome *outcome,
+                           Loans *loans, Error *err)
+{
+    Arena scratch = {0};
+    const char *directory = route_directory(pipeline, route, &scratch);
+    Status status = loan_ask(directory, &outcome->cancel, &loans->fds[route], err);
+    loans->count += status == STATUS_OK && loans->fds[route] >= 0 ? 1 : 0;
+    arena_done(&scratch);
+    return status;
+}
+
+static void give_back(const Loans *loans)
+{
+    for (size_t i = 0; i < LIMIT_ROUTES; i++) {
+        if (loans->fds[i] >= 0) {
+            (void)close(loans->fds[i]);
+        }
+    }
+}
+
+// All routes are in one process. Without a buffer they are one, too.
+static Status borrow(const Pipeline *pipeline, const Outcome *outcome, Loans *ret, Error *err)
+{
+    size_t wanted = 0;
+    *ret = (Loans){.is_by_route = pipeline->buffer != NULL};
+    for (size_t i = 0; i < LIMIT_ROUTES; i++) {
+        ret->fds[i] = -1;
+    }
+    interrupt_watch(NULL, 0);
+    if (!ret->is_by_route) {
+        return borrow_route(pipeline, 0, outcome, ret, err);
+    }
+    for (size_t i = 0; i < pipeline->route_count; i++) {
+        if (!verify_takes(&pipeline->routes[i], outcome->options->route)) {
+            continue;
+        }
+        wanted++;
+        if (borrow_route(pipeline, i, outcome, ret, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    return ret->count == 0 || ret->count == wanted
+               ? STATUS_OK
+               : error_set(err, ERROR_TRANSIENT,
+                           "the process that runs the pipeline has just begun, or is ending");
+}
+
+static Status have_brought(const Pipeline *pipeline, const Outcome *outcome, const Loans *loans,
+                           Lsn lsn, Error *err)
+{
+    Arena scratch = {0};
+    Status status = STATUS_OK;
+    for (size_t i = 0; status == STATUS_OK && i < pipeline->route_count; i++) {
+        if (loans->fds[i] >= 0) {
+            const char *directory = route_directory(pipeline, i, &scratch);
+            status = loan_bring(loans->fds[i], directory, lsn, &outcome->cancel, err);
+        }
+    }
+    arena_done(&scratch);
+    return status;
+}
+
+// To where @run ends, by whoever can.
+static Status bring(const Pipeline *run, Outcome *outcome, const Loans *loans, Error *err)
+{
+    if (!loans->is_by_route || loans->count == 0) {
+        return run_until(run, outcome, err);
+    }
+    Lsn lsn = run->until_lsn;
+    interrupt_watch(NULL, 0);
+    if (run->until == UNTIL_NOW && verify_now(run, &outcome->cancel, &lsn, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return have_brought(run, outcome, loans, lsn, err);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Comparing
+// ---------------------------------------------------------------------------------------------
 
 static bool shows_progress(const Outcome *outcome)
 {
@@ -146,6 +245,7 @@ static Status compare_route(Verify *verify, Outcome *outcome, size_t route,
 // What has been found of each route of one pipeline.
 typedef struct Found {
     const Pipeline *pipeline;
+    const Loans *loans;
     VerifyResult results[LIMIT_ROUTES];
     bool is_there[LIMIT_ROUTES];
 } Found;
@@ -193,13 +293,13 @@ static Status hold_and_compare(Outcome *outcome, Found *found, CompareAll compar
     Pipeline run = *pipeline;
     Verify *verify = NULL;
     run.until = UNTIL_NOW;
-    if (run_until(&run, outcome, err) != STATUS_OK ||
+    if (bring(&run, outcome, found->loans, err) != STATUS_OK ||
         verify_hold(pipeline, &outcome->cancel, &verify, &run.until_lsn, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     run.until = UNTIL_LSN;
     run.stops_there = true;
-    Status status = run_until(&run, outcome, err);
+    Status status = bring(&run, outcome, found->loans, err);
     if (status == STATUS_OK) {
         interrupt_watch(NULL, 0);
         status = compare(verify, outcome, found, err);
@@ -217,9 +317,10 @@ static bool has_copies(const Found *found)
     return has;
 }
 
-static Status verify_held(const Pipeline *pipeline, Outcome *outcome, Error *err)
+static Status verify_held(const Pipeline *pipeline, const Loans *loans, Outcome *outcome,
+                          Error *err)
 {
-    Found found = {.pipeline = pipeline};
+    Found found = {.pipeline = pipeline, .loans = loans};
     Status status = hold_and_compare(outcome, &found, compare_routes, err);
     if (status == STATUS_OK && has_copies(&found)) {
         status = hold_and_compare(outcome, &found, compare_copies, err);
@@ -233,30 +334,17 @@ static Status verify_held(const Pipeline *pipeline, Outcome *outcome, Error *err
     return status;
 }
 
-// Of the process that runs it, if there is one. All of its routes are in one process.
-static Status borrow(const Pipeline *pipeline, const Outcome *outcome, int *ret, Error *err)
-{
-    Arena scratch = {0};
-    Str key = pipeline_route_key(pipeline, &pipeline->routes[0], &scratch);
-    const char *directory = arena_printf(&scratch, "%" STR_FMT "/%" STR_FMT,
-                                         STR_ARG(pipeline->state_dir), STR_ARG(key));
-    interrupt_watch(NULL, 0);
-    Status status = loan_ask(directory, &outcome->cancel, ret, err);
-    arena_done(&scratch);
-    return status;
-}
-
 static Status verify_pipeline(const Pipeline *pipeline, Outcome *outcome, Error *err)
 {
-    int loan;
-    if (verify_check(pipeline, outcome->options->route, err) != STATUS_OK ||
-        borrow(pipeline, outcome, &loan, err) != STATUS_OK) {
+    Loans loans;
+    if (verify_check(pipeline, outcome->options->route, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    Status status = verify_held(pipeline, outcome, err);
-    if (loan >= 0) {
-        (void)close(loan);
+    Status status = borrow(pipeline, outcome, &loans, err);
+    if (status == STATUS_OK) {
+        status = verify_held(pipeline, &loans, outcome, err);
     }
+    give_back(&loans);
     return status;
 }
 

@@ -10,9 +10,10 @@
 #include "control/serve.h"
 #include "io/wake.h"
 
-enum { LOOK_MS = 20, ANSWER_MAX = 512 };
+enum { LOOK_MS = 20, ANSWER_MAX = 512, REQUEST_MAX = 64 };
 
 #define ANSWER_LENT "lent"
+#define REQUEST_AT  "at"
 
 struct Lender {
     const Watched *watched;
@@ -38,11 +39,29 @@ static void say(const HttpStream *stream, const char *text)
     }
 }
 
-// A borrower has nothing to say: whatever comes is the end.
-static bool is_over(const HttpStream *stream, int timeout_ms)
+static bool wait_readable(const HttpStream *stream, int timeout_ms)
 {
     struct pollfd fd = {.fd = stream->fd, .events = POLLIN};
     return poll(&fd, 1, timeout_ms) > 0;
+}
+
+// What the borrower asks for; false: it has gone, or what it says is nothing that is known.
+static bool read_request(const HttpStream *stream, Lsn *ret)
+{
+    char line[REQUEST_MAX];
+    size_t len = 0;
+    while (len == 0 || line[len - 1] != '\n') {
+        (void)wait_readable(stream, -1);
+        ssize_t got = len < sizeof(line) ? recv(stream->fd, line + len, 1, 0) : 0;
+        if (got == 0 || (got < 0 && errno != EINTR && errno != EAGAIN)) {
+            return false;
+        }
+        len += got > 0 ? 1 : 0;
+    }
+    Str request = {line, len - 1};
+    Str verb;
+    return str_split(&request, ' ', &verb) && str_is(verb, REQUEST_AT) && lsn_parse(request, ret) &&
+           *ret != LSN_NONE;
 }
 
 static bool has_ended(Runner *runner)
@@ -52,21 +71,31 @@ static bool has_ended(Runner *runner)
     return stats.phase == PHASE_DONE;
 }
 
+// While it waits, a borrower has nothing to say: whatever comes is the end.
+static bool wait_until_lent(const Lender *lender)
+{
+    Runner *runner = lender->watched->runner;
+    bool goes_on = true;
+    while (goes_on && !runner_is_lent(runner)) {
+        goes_on = !has_ended(runner) && !wait_readable(&lender->stream, LOOK_MS);
+    }
+    if (!goes_on && has_ended(runner)) {
+        say(&lender->stream, "it has just come to its end");
+    }
+    return goes_on;
+}
+
 static void lend(Lender *lender)
 {
     Runner *runner = lender->watched->runner;
-    const HttpStream *stream = &lender->stream;
-    runner_lend(runner, stream->pid);
-    bool goes_on = true;
-    while (goes_on && !runner_is_lent(runner)) {
-        goes_on = !has_ended(runner) && !is_over(stream, LOOK_MS);
-    }
-    if (goes_on) {
-        say(stream, ANSWER_LENT);
-        while (!is_over(stream, -1)) {
+    Lsn lsn;
+    runner_lend(runner, lender->stream.pid);
+    while (wait_until_lent(lender)) {
+        say(&lender->stream, ANSWER_LENT);
+        if (!read_request(&lender->stream, &lsn)) {
+            break;
         }
-    } else if (has_ended(runner)) {
-        say(stream, "it has just come to its end");
+        runner_lend_at(runner, lsn);
     }
     runner_lend(runner, 0);
 }
@@ -92,8 +121,8 @@ static const char *reason_not_to(const Lender *lender, const HttpStream *stream,
         return arena_printf(arena, "it is lent to process %" PRId64 " for a verification",
                             lender->stream.pid);
     }
-    if (lender->watched->log != NULL) {
-        return "it has a disk buffer";
+    if (lender->watched->log != NULL && lender->watched->reader.len == 0) {
+        return "it fills a disk buffer";
     }
     return stream->pid == 0 ? "it is not known who asks" : NULL;
 }
@@ -199,6 +228,7 @@ static Status take_answer(int fd, const char *directory, const Cancel *cancel, E
 Status loan_ask(const char *directory, const Cancel *cancel, int *ret_fd, Error *err)
 {
     int fd;
+    *ret_fd = -1;
     if (http_take_local(directory, SERVE_SOCKET, &fd, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
@@ -208,4 +238,15 @@ Status loan_ask(const char *directory, const Cancel *cancel, int *ret_fd, Error 
     }
     *ret_fd = fd;
     return STATUS_OK;
+}
+
+Status loan_bring(int fd, const char *directory, Lsn lsn, const Cancel *cancel, Error *err)
+{
+    char line[REQUEST_MAX];
+    int len = snprintf(line, sizeof(line), REQUEST_AT " " LSN_FMT "\n", LSN_ARG(lsn));
+    if (send(fd, line, (size_t)len, MSG_NOSIGNAL) != len) {
+        return error_set_errno(err, ERROR_TRANSIENT, errno, "the process that has \"%s\" has ended",
+                               directory);
+    }
+    return take_answer(fd, directory, cancel, err);
 }

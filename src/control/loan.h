@@ -3,9 +3,13 @@
 //
 //   asks over the socket of a route  ──►  ends its attempt, gives its locks up
 //   has all to itself                ◄──  "lent"
+//   "at 0/5A1C3B8"                   ──►  brings its targets exactly there, gives its locks up
+//                                    ◄──  "lent"
 //   closes the connection            ──►  goes on from what is stored
 //
-// The connection is the loan: a borrower that is killed closes it, too.
+// The connection is the loan: a borrower that is killed closes it, too. Of a pipeline with a disk
+// buffer each route is lent by itself. Its borrower cannot open the buffer, which is filled all the
+// while, and so has the lender bring the route to where it wants it.
 #pragma once
 
 #include "control/http.h"
@@ -33,3 +37,7 @@ void lender_free(Lender *lender);
  * when it does not lend.
  */
 MUST_CHECK Status loan_ask(const char *directory, const Cancel *cancel, int *ret_fd, Error *err);
+
+/** Have the lender bring the targets of the loan @fd to exactly @lsn, which is not behind them. */
+MUST_CHECK Status loan_bring(int fd, const char *directory, Lsn lsn, const Cancel *cancel,
+                             Error *err);

@@ -19,10 +19,21 @@ static Position slowest(const Core *core)
     return least;
 }
 
+static bool has_reached(const Core *core, Position until)
+{
+    return until.lsn != LSN_NONE && position_compare(slowest(core), until) >= 0;
+}
+
 static bool until_reached(const Core *core)
 {
-    Position until = core->options.until;
-    return until.lsn != LSN_NONE && position_compare(slowest(core), until) >= 0;
+    return has_reached(core, core->options.until);
+}
+
+// An attempt that was asked for by a borrower has its own end, and no other.
+static bool end_reached(const Core *core)
+{
+    return core->loan_until.lsn != LSN_NONE ? has_reached(core, core->loan_until)
+                                            : until_reached(core);
 }
 
 static bool drained(const Core *core)
@@ -35,7 +46,7 @@ static bool drained(const Core *core)
 static void advance(Core *core)
 {
     core->confirmed = position_max(core->confirmed, slowest(core));
-    if (core->state == CORE_RUNNING && (until_reached(core) || drained(core))) {
+    if (core->state == CORE_RUNNING && (end_reached(core) || drained(core))) {
         core->finished = true;
         core->state = CORE_CLOSING;
     }
@@ -89,6 +100,7 @@ static void on_failed(Core *core, const CoreEvent *event)
 static void lend(Core *core)
 {
     core->is_cut_short = false;
+    core->loan_until = (Position){0};
     core->failed = false;
     core->finished = false;
     core->progressed = false;
@@ -111,8 +123,9 @@ static bool ends_for_loan(const Core *core)
 {
     bool passes = core->error == ERROR_TRANSIENT || core->error == ERROR_AGAIN ||
                   core->error == ERROR_CANCELLED;
-    return core->is_cut_short && core->stop == CORE_STOP_NONE &&
-           (core->failed ? passes : !until_reached(core));
+    bool is_there = core->loan_until.lsn != LSN_NONE && core->finished;
+    bool is_cut = core->is_cut_short && (core->failed ? passes : !until_reached(core));
+    return core->stop == CORE_STOP_NONE && (is_there || is_cut);
 }
 
 // Only what passes is worth another try, and only when nobody has asked to stop.
@@ -170,16 +183,8 @@ static void on_stop(Core *core, const CoreEvent *event)
     }
 }
 
-static void on_lend(Core *core)
+static void end_for_loan(Core *core)
 {
-    if (core->stop != CORE_STOP_NONE || core->state == CORE_DONE || core->is_lending) {
-        return; // the end gives up both ends, too
-    }
-    core->is_lending = true;
-    if (core->state == CORE_WAITING) {
-        lend(core);
-        return;
-    }
     core->is_cut_short = true;
     if (core->state == CORE_OPENING) {
         cut_short(core); // the copy is interrupted: it continues afterwards
@@ -188,11 +193,35 @@ static void on_lend(Core *core)
     }
 }
 
+static void on_lend(Core *core)
+{
+    if (core->stop != CORE_STOP_NONE || core->state == CORE_DONE) {
+        return; // the end gives up both ends, too
+    }
+    core->is_lending = true;
+    if (core->state == CORE_WAITING) {
+        lend(core);
+    } else if (core->state != CORE_LENT) {
+        end_for_loan(core); // also what another borrower has asked for
+    }
+}
+
+static void on_go(Core *core, const CoreEvent *event)
+{
+    if (core->state == CORE_LENT) {
+        core->loan_until = event->position;
+        core->state = CORE_OPENING;
+    }
+}
+
 static void on_return(Core *core)
 {
+    bool is_for_loan = core->loan_until.lsn != LSN_NONE;
     core->is_lending = false;
-    if (core->state == CORE_LENT) {
-        core->state = CORE_OPENING;
+    if (core->state == CORE_LENT || (core->state == CORE_WAITING && is_for_loan)) {
+        lend(core);
+    } else if (is_for_loan && core->state != CORE_DONE) {
+        end_for_loan(core);
     }
 }
 
@@ -234,6 +263,9 @@ void core_step(Core *core, const CoreEvent *event)
         break;
     case CORE_LEND:
         on_lend(core);
+        break;
+    case CORE_GO:
+        on_go(core, event);
         break;
     case CORE_RETURN:
         on_return(core);

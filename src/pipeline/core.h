@@ -50,6 +50,7 @@ typedef enum CoreEventKind {
     CORE_CLOSED,  // everything is down after CORE_CLOSING
     CORE_STOP,    // stop
     CORE_LEND,    // end this attempt as a drain does, and stay away from both ends
+    CORE_GO,      // position: while lent, bring every route exactly there, and stay away again
     CORE_RETURN,  // that is over, or not wanted any more
     CORE_GIVE_UP, // a drain cannot go on: its route waits for something that may take hours
     CORE_TICK,    // time passes
@@ -74,15 +75,16 @@ typedef struct Core {
     // The last end of a whole transaction taken in: what routes can become durable up to.
     Position received;
     Position durable[LIMIT_ROUTES];
-    Position confirmed; // what the source may be told; moves forward only
-    bool failed;        // the outcome of the attempt
-    bool finished;      // `until` was reached, or a drain is complete
-    bool is_lending;    // CORE_LEND, and no CORE_RETURN since
-    bool is_cut_short;  // the attempt ends because of CORE_LEND, also when that is taken back
-    ErrorKind error;    // of the first failure of the attempt
-    bool progressed;    // something became durable since the last (re)start
-    int64_t retries;    // in a row, without progress
-    int64_t restarts;   // in all
+    Position confirmed;  // what the source may be told; moves forward only
+    bool failed;         // the outcome of the attempt
+    bool finished;       // `until` was reached, or a drain is complete
+    bool is_lending;     // CORE_LEND, and no CORE_RETURN since
+    bool is_cut_short;   // the attempt ends because of CORE_LEND, also when that is taken back
+    Position loan_until; // the attempt is for CORE_GO, and ends there; lsn LSN_NONE: it is not
+    ErrorKind error;     // of the first failure of the attempt
+    bool progressed;     // something became durable since the last (re)start
+    int64_t retries;     // in a row, without progress
+    int64_t restarts;    // in all
     int64_t retry_at_ms;
 } Core;
 

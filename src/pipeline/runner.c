@@ -104,10 +104,13 @@ static void take_loan(Runner *runner)
     bool is_over = runner->borrower == 0 && (is_asked || core->is_lending);
     bool is_running = core->state == CORE_RUNNING;
     bool was_lent = core->state == CORE_LENT && is_over;
+    Position goal = {core->state == CORE_LENT ? runner->borrower_goal : LSN_NONE, 0};
     runner->is_asked = false;
     runner->lent_to = runner->lent_to == runner->borrower ? runner->lent_to : 0;
+    runner->borrower_goal = LSN_NONE;
     (void)pthread_mutex_unlock(&runner->lock);
     if (is_asked) {
+        runner->loan_until = (Position){0}; // another borrower's
         if (is_running) {
             runner_set_phase(runner, PHASE_DRAINING);
         }
@@ -119,6 +122,9 @@ static void take_loan(Runner *runner)
     }
     if (is_over) {
         runner_post(runner, (CoreEvent){.kind = CORE_RETURN});
+        wake_set(&runner->source_bell);
+    } else if (goal.lsn != LSN_NONE) {
+        runner_post(runner, (CoreEvent){.kind = CORE_GO, .position = goal});
     }
 }
 
@@ -164,10 +170,12 @@ static void post_opened(Runner *runner, Position start)
     runner_post(runner, event);
 }
 
+// A loan begins, or one ends, and the core does not know yet.
 static bool is_asked_for_loan(Runner *runner)
 {
     (void)pthread_mutex_lock(&runner->lock);
-    bool is_asked = runner->is_asked;
+    bool is_over = runner->borrower == 0 && runner->core.is_lending;
+    bool is_asked = runner->is_asked || is_over;
     (void)pthread_mutex_unlock(&runner->lock);
     return is_asked;
 }
@@ -182,6 +190,7 @@ static void on_opening(Runner *runner)
         is_asked_for_loan(runner)) {
         return; // asked meanwhile by who did not know that there is much to cancel
     }
+    runner->loan_until = core_now(runner).loan_until;
     Status status = runner_open(runner, &start, &err);
     atomic_store(&runner->is_opening, false);
     if (status != STATUS_OK) {
@@ -224,19 +233,33 @@ static void on_closing(Runner *runner)
     runner_post(runner, (CoreEvent){.kind = CORE_CLOSED});
 }
 
+static void log_lent(Runner *runner, int64_t borrower)
+{
+    if (runner->loan_until.lsn == LSN_NONE) {
+        log_info(&runner->scope, "lent for a verification", LOG_INT("process", borrower));
+        return;
+    }
+    char text[POSITION_TEXT_SIZE];
+    position_format(runner->loan_until, text);
+    log_info(&runner->scope, "held for a verification", LOG_CSTR("at", text),
+             LOG_INT("process", borrower));
+    runner->loan_until = (Position){0};
+}
+
 static void on_lent(Runner *runner)
 {
     close_states(runner);
     (void)pthread_mutex_lock(&runner->lock);
     bool is_new = runner->lent_to != runner->borrower;
-    int64_t borrower = runner->lent_to = runner->borrower;
+    bool goes = runner->borrower_goal != LSN_NONE; // and is not lent before it is there
+    int64_t borrower = runner->lent_to = goes ? 0 : runner->borrower;
     (void)pthread_mutex_unlock(&runner->lock);
     if (is_new && borrower != 0) {
         runner->was_lent = true;
         runner_set_phase(runner, PHASE_LENT);
-        log_info(&runner->scope, "lent for a verification", LOG_INT("process", borrower));
+        log_lent(runner, borrower);
     }
-    wake_wait(&runner->bell, 1000);
+    wake_wait(&runner->bell, goes ? 0 : 1000);
 }
 
 static void on_waiting(Runner *runner, const Core *core)
@@ -455,12 +478,23 @@ void runner_lend(Runner *runner, int64_t borrower)
 {
     (void)pthread_mutex_lock(&runner->lock);
     runner->borrower = borrower;
+    runner->borrower_goal = LSN_NONE;
     runner->is_asked = runner->is_asked || borrower != 0;
     // While opening there is nothing to drain, only waiting to cut short. Under the lock: nobody is
     // to find that he was cancelled, and not why.
-    if (borrower != 0 && atomic_load(&runner->is_opening)) {
+    bool is_news = borrower != 0 || runner->core.loan_until.lsn != LSN_NONE;
+    if (is_news && atomic_load(&runner->is_opening)) {
         cancel_set(&runner->cancel);
     }
+    (void)pthread_mutex_unlock(&runner->lock);
+    wake_set(&runner->bell);
+}
+
+void runner_lend_at(Runner *runner, Lsn lsn)
+{
+    (void)pthread_mutex_lock(&runner->lock);
+    runner->borrower_goal = lsn;
+    runner->lent_to = 0;
     (void)pthread_mutex_unlock(&runner->lock);
     wake_set(&runner->bell);
 }

@@ -181,6 +181,12 @@ void runner_stop(Runner *runner, bool now);
  */
 void runner_lend(Runner *runner, int64_t borrower);
 
+/**
+ * While it is lent: bring the targets to exactly @lsn, as Pipeline.stops_there has it, and leave
+ * them again. It is lent when it is there. Thread: any.
+ */
+void runner_lend_at(Runner *runner, Lsn lsn);
+
 /** They are left to the process that runner_lend() has named last. Thread: any. */
 bool runner_is_lent(Runner *runner);
 

@@ -122,6 +122,16 @@ static Status open_states(Runner *runner, Error *err)
 // Opening
 // ---------------------------------------------------------------------------------------------
 
+static bool is_for_loan(const Runner *runner)
+{
+    return runner->loan_until.lsn != LSN_NONE;
+}
+
+static Position end_of(const Runner *runner)
+{
+    return is_for_loan(runner) ? runner->loan_until : runner->until;
+}
+
 static Status open_source(Runner *runner, Error *err)
 {
     const Pipeline *pipeline = runner->pipeline;
@@ -130,7 +140,7 @@ static Status open_source(Runner *runner, Error *err)
         .pipeline = pipeline->name.ptr,
         .cancel = &runner->cancel,
         .copy_only = copy_only,
-        .until = runner->until.lsn,
+        .until = end_of(runner).lsn,
         .directory = copy_only ? NULL : state_path(runner->branches[0].state),
         .notice = {log_notice, &runner->scope},
         .watch = {runner_see, runner},
@@ -140,7 +150,7 @@ static Status open_source(Runner *runner, Error *err)
     if (status != STATUS_OK || runner->source->ops->open(runner->source, err) != STATUS_OK) {
         return error_wrap(err, "source");
     }
-    bool first = runner->until.lsn == LSN_NONE;
+    bool first = end_of(runner).lsn == LSN_NONE;
     return pipeline->until == UNTIL_NOW && first ? find_now(runner, err) : STATUS_OK;
 }
 
@@ -167,8 +177,8 @@ static Status open_branch(Branch *branch, Error *err)
         .copies = copy_only || runner->source->copies,
         .persistent = !copy_only,
         .lanes = (size_t)MAX(pipeline->jobs, (int64_t)1),
-        .until = runner->until,
-        .stops_there = pipeline->stops_there,
+        .until = end_of(runner),
+        .stops_there = pipeline->stops_there || is_for_loan(runner),
         .cancel = &runner->cancel,
         .meter = &branch->meter,
     };

@@ -60,6 +60,7 @@ struct Runner {
     bool has_begun; // this run was the first start of a route
     bool is_whole;  // of the source thread: the last batch ended a transaction
     Position until;
+    Position loan_until;           // of this attempt: as the core has it
     atomic_uint_fast64_t head;     // Lsn: end of the source's history as far as it is known
     atomic_uint_fast64_t received; // Lsn
     atomic_bool is_full;           // a batch waits for room in a queue
@@ -67,6 +68,7 @@ struct Runner {
     int64_t borrower;  // who is to have both ends; 0: we
     bool is_asked;     // and the core does not know yet that there was one
     int64_t lent_to;   // who has them; 0: we, or nobody yet
+    Lsn borrower_goal; // where he wants the targets; LSN_NONE: the core knows
     SourceSight sight; // seen_us 0: none yet
     Timeline heads;    // when the source's end was first seen where
     Timeline changes;  // when what was received was committed

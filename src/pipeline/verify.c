@@ -79,7 +79,7 @@ Status verify_check(const Pipeline *pipeline, Str route, Error *err)
 // The source
 // ---------------------------------------------------------------------------------------------
 
-static Status hold(Verify *verify, Error *err)
+static Status open_source(Verify *verify, Error *err)
 {
     const Pipeline *pipeline = verify->pipeline;
     SourceContext context = {.pipeline = pipeline->name.ptr, .cancel = verify->cancel};
@@ -87,9 +87,27 @@ static Status hold(Verify *verify, Error *err)
         STATUS_OK) {
         return STATUS_FAIL;
     }
+    return verify->source->ops->open(verify->source, err);
+}
+
+Status verify_now(const Pipeline *pipeline, Cancel *cancel, Lsn *ret, Error *err)
+{
+    Verify verify = {.pipeline = pipeline, .cancel = cancel};
+    Status status = open_source(&verify, err);
+    if (status == STATUS_OK) {
+        status = verify.source->ops->now(verify.source, ret, err);
+    }
+    source_free(verify.source);
+    return status == STATUS_OK ? STATUS_OK : error_wrap(err, "source");
+}
+
+static Status hold(Verify *verify, Error *err)
+{
+    if (open_source(verify, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
     const SourceOps *ops = verify->source->ops;
-    if (ops->open(verify->source, err) != STATUS_OK ||
-        ops->tables(verify->source, &verify->tables, err) != STATUS_OK) {
+    if (ops->tables(verify->source, &verify->tables, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     return ops->snapshot_open(verify->source, &verify->snapshot, &verify->lsn, err);

@@ -77,6 +77,9 @@ bool verify_takes(const PipelineRoute *route, Str name);
  */
 MUST_CHECK Status verify_check(const Pipeline *pipeline, Str route, Error *err);
 
+/** Where the source of @pipeline is now. */
+MUST_CHECK Status verify_now(const Pipeline *pipeline, Cancel *cancel, Lsn *ret, Error *err);
+
 /** Take the snapshot. *ret_lsn: every change committed before it is in it, none at or after it is.
  *  @pipeline is borrowed. */
 MUST_CHECK Status verify_hold(const Pipeline *pipeline, Cancel *cancel, Verify **ret, Lsn *ret_lsn,

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from harness.hub import Hub
+from harness.hub import Buffered, Hub
 from harness.load import Writer
 from harness.targets import SQL_SINKS
 from harness.wait import wait_for
@@ -192,3 +192,79 @@ def test_a_project_that_runs(make_hub):
     assert process.stop().code == 0
     hub.drain()
     hub.check()
+
+
+def begin_buffered(hub):
+    hub.source.sql(f"""CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t SELECT g, 0 FROM generate_series(1, {ROWS}) g;
+                       CREATE TABLE still (id int PRIMARY KEY); INSERT INTO still SELECT generate_series(1, 20);
+                       CREATE TABLE events (n int); INSERT INTO events SELECT 1 FROM generate_series(1, 20)""")
+    process = hub.start()
+    wait_for(lambda: len(list((hub.weir.state / "weir").glob("*/status.sock"))) == len(hub.targets) + 1, 30, process.logs)
+    # All copies are done: one that is cut short would begin again before anything is compared.
+    wait_for(lambda: process.logs().count("streaming") > len(hub.targets), 30, process.logs)
+    return process
+
+
+def results_of(hub, *options, code=0):
+    """{route: {table: result}}, and where they were compared"""
+    ended = hub.weir.run("verify", "--format", "json", hub.file, *options, code=code)
+    routes = json.loads(ended.out)["pipelines"]
+    return {route["route"]: {table["name"]: table["result"] for table in route["tables"]} for route in routes}, \
+        {route["lsn"] for route in routes}
+
+
+def is_settled(hub, process):
+    """Everything is in all targets."""
+    assert process.stop().code == 0
+    hub.drain()
+    hub.check()
+
+
+EQUAL = {"t": "equal", "still": "equal", "events": "equal"}
+
+
+def test_a_disk_buffer_that_runs(make_hub):
+    """Each route is brought to the LSN by the process that has the buffer, which is filled all the while."""
+    hub = make_hub(Buffered, "sqlite", "postgres")
+    process = begin_buffered(hub)
+    with Writer(hub.source, write):
+        results, lsns = results_of(hub)
+        assert results == {"sqlite": EQUAL, "postgres": EQUAL} and len(lsns) == 1
+        for name in hub.targets:
+            process.expect(f"{TAKEN_UP}: taking it up again pipeline=hub route={name}")
+        hub.targets["postgres"].execute("DELETE FROM still WHERE id = 7", "DELETE FROM events")
+        results, _ = results_of(hub, "--route", "postgres", "--repair")
+        assert results == {"postgres": {"t": "equal", "still": "repaired", "events": "repaired"}}
+    is_settled(hub, process)
+
+
+def test_only_that_route_is_lent(make_hub):
+    """The others go on; one whose target is down is no matter."""
+    hub = make_hub(Buffered, "sqlite", "postgres", "duckdb")
+    process = begin_buffered(hub)
+    with hub.down("postgres"), Writer(hub.source, write):
+        for name in "sqlite", "duckdb":
+            assert results_of(hub, "--route", name)[0] == {name: EQUAL}
+    assert f"{LENT} pipeline=hub route=postgres" not in process.logs()
+    is_settled(hub, process)
+
+
+@pytest.mark.parametrize("killed", ["verify", "lender"])
+def test_kills_behind_a_disk_buffer(make_hub, killed):
+    hub = make_hub(Buffered, "sqlite", "postgres")
+    process = begin_buffered(hub)
+    with Writer(hub.source, write):
+        # Its snapshot waits for this one, so that it surely is in the midst of it.
+        with hub.source.transaction():
+            hub.source.sql("INSERT INTO t VALUES (-1, 0)")
+            asks = hub.weir.start("verify", hub.file)
+            wait_for(lambda: hub.source.one("SELECT count(*) FROM pg_replication_slots WHERE temporary"), 30, asks.logs)
+            (asks if killed == "verify" else process).kill()
+        if killed == "lender":
+            assert "has ended" in asks.wait().err or "ended before" in asks.ended().err
+            process = hub.start()
+            process.expect("streaming")
+        else:
+            process.expect(TAKEN_UP)
+            process.must_live()
+    is_settled(hub, process)

@@ -65,7 +65,7 @@ MUTANTS = {
     "a copy that has begun is not noted": (
         "tables.c", "if (stored == TABLE_PENDING && table->copy_begun)", "if (false)"),
     "a part of a transaction is committed": (
-        "route.c", "route->in_transaction = !batch->ends_transaction;", "route->in_transaction = false;"),
+        "route.c", "route->in_transaction = !batch->ends_transaction && !is_behind_end;", "route->in_transaction = false;"),
     "a copy begins in the middle of a commit": (
         "route.c", "if (commit_all(route, err) != STATUS_OK) {\n        return STATUS_FAIL;\n    }\n    const Relation",
         "const Relation"),
@@ -85,12 +85,22 @@ MUTANTS = {
     "the buffer skips by LSN alone": (
         "../buffers/disk_source.c", "position_compare(record->end, source->skipped) <= 0",
         "record->end.lsn <= source->skipped.lsn"),
+    # Loans
+    "a lender keeps what it lends": (
+        "runner.c", "static void on_lent(Runner *runner)\n{\n    close_states(runner);", "static void on_lent(Runner *runner)\n{"),
+    "a loan that is over is not told": (
+        "runner.c", "runner->borrower == 0 && (is_asked || core->is_lending)", "runner->borrower == 0 && core->state == CORE_LENT"),
+    "what a loan has cut short is a failure": (
+        "core.c", "core->is_cut_short && (core->failed ? passes : !until_reached(core))", "core->is_cut_short && (core->failed ? passes && false : !until_reached(core))"),
+    "a message of its own is cut off with the rest": (
+        "route.c", "position_compare(change_position(&run[count - 1]), until) > 0",
+        "run[count - 1].transaction->commit_lsn >= until.lsn"),
     # Names
     "a table steps aside in the middle of its copy": (
         "shape.c", "if (table->state == TABLE_COPYING)", "if (false)"),
     # Dead letters
     "a letter is not saved before the commit": (
-        "dead.c", "buf_view(&ids));\n    }\n    return dead_store_save(dead->store, err);",
+        "dead.c", "buf_view(&ids));\n    }\n    return dead->store == NULL ? STATUS_OK : dead_store_save(dead->store, err);",
         "buf_view(&ids));\n    }\n    return STATUS_OK;"),
     "a letter that was written is not listed in the commit": (
         "dead.c", "        checkpoint_set(changed, CHECKPOINT_DEAD, buf_view(&ids));\n", ""),
@@ -154,7 +164,7 @@ MUTANTS = {
     "cancel is ignored": (
         "runner.c", "    if (failed) {\n        cancel_set(&runner->cancel);\n    }\n", "    (void)failed;\n"),
     "a cancel is for ever": (
-        "runner.c", "    cancel_reset(&runner->cancel);\n", ""),
+        "runner.c", "    cancel_reset(&runner->cancel); // it was for the attempt before, or is asked for below\n", ""),
     "any error is tried again": (
         "core.c", "bool may_retry = core->error == ERROR_TRANSIENT || core->error == ERROR_AGAIN;", "bool may_retry = true;"),
     "no error is tried again": (

@@ -419,6 +419,9 @@ static void happen(void)
         plan.loan_at = step_number + sim_below(200);
         if (life.lender == NULL) {
             begin_loan();
+        } else if (*life.lender != NULL && runner_is_lent(*life.lender) && sim_chance(700)) {
+            sim_trace("--- the borrower wants it to be at " LSN_FMT, LSN_ARG(world.head));
+            runner_lend_at(*life.lender, world.head);
         } else {
             plan.loans--;
             end_loan();

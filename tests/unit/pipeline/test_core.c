@@ -421,6 +421,80 @@ static void stop_while_lent_ends_at_once(void **context)
     assert_true(core_succeeded(&core));
 }
 
+static void go(Lsn lsn)
+{
+    send((CoreEvent){.kind = CORE_GO, .position = {lsn, 0}});
+}
+
+static void a_borrower_may_have_it_brought_somewhere(void **context)
+{
+    (void)context;
+    start(2, 0);
+    opened(10);
+    go(30); // it is not lent
+    assert_int_equal(core.state, CORE_RUNNING);
+    lend(true);
+    closed(0);
+    go(30);
+    assert_int_equal(core.state, CORE_OPENING);
+    opened(20);
+    sealed(40, 0, true);
+    failed(ERROR_TRANSIENT); // its target is down: the borrower waits
+    closed(0);
+    assert_int_equal(core.state, CORE_WAITING);
+    send((CoreEvent){.kind = CORE_TICK, .now_ms = 100000});
+    opened(20);
+    sealed(40, 0, true);
+    durable(0, 30);
+    assert_int_equal(core.state, CORE_RUNNING);
+    durable(1, 30);
+    assert_int_equal(core.state, CORE_CLOSING);
+    closed(0);
+    assert_int_equal(core.state, CORE_LENT);
+    lend(false);
+    opened(30);
+    sealed(40, 0, true);
+    durable(0, 40);
+    durable(1, 40);
+    assert_int_equal(core.state, CORE_RUNNING);
+}
+
+static void a_borrower_that_goes_on_the_way(void **context)
+{
+    (void)context;
+    start(1, 0);
+    opened(10);
+    lend(true);
+    closed(0);
+    go(30);
+    lend(false); // while it opens
+    assert_int_equal(core.state, CORE_CLOSING);
+    closed(0);
+    assert_int_equal(core.state, CORE_OPENING);
+    assert_int_equal(core.loan_until.lsn, LSN_NONE);
+    opened(10);
+    lend(true);
+    closed(0);
+    go(30);
+    failed(ERROR_TRANSIENT);
+    closed(0);
+    lend(false); // while it waits
+    assert_int_equal(core.state, CORE_OPENING);
+    opened(10);
+    lend(true);
+    closed(0);
+    go(30);
+    opened(10);
+    sealed(20, 0, true);
+    lend(false); // on the way
+    lend(true);  // and another one comes
+    durable(0, 20);
+    closed(0);
+    assert_int_equal(core.state, CORE_LENT);
+    stop(CORE_STOP_DRAIN);
+    assert_true(core_succeeded(&core));
+}
+
 static void an_end_that_is_reached_is_no_loan(void **context)
 {
     (void)context;
@@ -459,6 +533,8 @@ int main(void)
         cmocka_unit_test(a_loan_while_waiting_begins_at_once),
         cmocka_unit_test(an_error_while_a_loan_is_wanted),
         cmocka_unit_test(stop_while_lent_ends_at_once),
+        cmocka_unit_test(a_borrower_may_have_it_brought_somewhere),
+        cmocka_unit_test(a_borrower_that_goes_on_the_way),
         cmocka_unit_test(an_end_that_is_reached_is_no_loan),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
