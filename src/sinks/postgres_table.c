@@ -32,11 +32,12 @@ Str postgres_table_text(PostgresSink *sink, SqlTable table)
 // ---------------------------------------------------------------------------------------------
 
 // TRUNCATE may be refused where DELETE is not: it is a right of its own, and it is not possible for
-// a table that a foreign key of another one points to, even if that key does not act.
+// a table that a foreign key of another one points to, even if that key does not act, nor for one
+// of whose rows a deferred constraint is still to be checked (55006).
 static bool may_delete_instead(const Error *err)
 {
     return strcmp(err->sqlstate, "42501") == 0 || strcmp(err->sqlstate, "0A000") == 0 ||
-           strcmp(err->sqlstate, "42809") == 0;
+           strcmp(err->sqlstate, "42809") == 0 || strcmp(err->sqlstate, "55006") == 0;
 }
 
 Status postgres_empty(PostgresSink *sink, const Str *names, size_t count, Error *err)

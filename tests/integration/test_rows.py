@@ -131,6 +131,22 @@ def test_truncate(pipeline):
     pipeline.check()
 
 
+@pytest.mark.parametrize("sink", ["postgres"])
+def test_truncate_behind_changes(pipeline):
+    """A foreign key of the target acts, and is checked at the end only: a TRUNCATE is refused meanwhile."""
+    tables = ["CREATE TABLE a (id int PRIMARY KEY)",
+              "CREATE TABLE b (id int PRIMARY KEY, a int REFERENCES a DEFERRABLE INITIALLY DEFERRED)"]
+    for table in tables:
+        pipeline.source.sql(table)
+    pipeline.target.execute(*tables)
+    triggers = {"query": {"triggers": "true"}}
+    pipeline.drain(**triggers)
+    for statement in ["INSERT INTO a VALUES (1), (2)", "INSERT INTO b VALUES (1, 1), (2, 2)", "TRUNCATE b", "INSERT INTO b VALUES (3, 1)"]:
+        pipeline.source.sql(statement)
+    pipeline.drain(**triggers)
+    pipeline.check()
+
+
 def test_transactions_that_did_not_happen(pipeline):
     source = pipeline.source
     source.sql("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT g, 'x' FROM generate_series(1, 10) g")
