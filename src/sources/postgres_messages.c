@@ -314,8 +314,14 @@ static Status on_truncate(Postgres *postgres, const PgoutputTruncate *message, E
     if (!in_transaction(stream)) {
         return outside_transaction("a truncate", err);
     }
+    const StreamRelation *known;
+    // What is told of the tables comes first, not between them: they are truncated together.
     for (uint32_t i = 0; i < message->count; i++) {
-        const StreamRelation *known;
+        if (find_relation(postgres, message->relation_oids[i], &known, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    for (uint32_t i = 0; i < message->count; i++) {
         if (find_relation(postgres, message->relation_oids[i], &known, err) != STATUS_OK) {
             return STATUS_FAIL;
         }

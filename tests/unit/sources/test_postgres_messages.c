@@ -90,7 +90,7 @@ static void each_transaction_counts_from_one(void **state)
     assert_int_equal(send_begin(f, 0x38), STATUS_OK);
     send_row(f, PGOUTPUT_INSERT, KEYED, 0, NULL, ROW(T("3"), T("c"), NIL));
     assert_int_equal(send_commit(f, 0x38, 0x48), STATUS_OK);
-    assert_changes(f, "S30.1 +30.1:1,a,null +30.2:2,b,null T30.3 S30.4 T30.4 M30.5 +38.1:3,c,null");
+    assert_changes(f, "S30.1 +30.1:1,a,null +30.2:2,b,null S30.3 T30.3 T30.4 M30.5 +38.1:3,c,null");
 }
 
 // The end of the commit record: behind each change, not behind any of the next transaction.
