@@ -3,6 +3,7 @@
 A sample is a dict: wall (seconds), cpu (CPU seconds of the mover: its processes, or its workers in a server),
 all (CPU seconds of the mover and of everything that both servers ran meanwhile), memory (the mover's peak, in MB).
 """
+import math
 import os
 import pathlib
 import signal
@@ -144,18 +145,22 @@ def describe(sample):
     return "  ".join(f"{value:9.2f} {units.get(key, key)}" for key, value in sample.items())
 
 
-def alternate(contestants, rounds, warm_up=True):
+def alternate(contestants, rounds, warm_up=True, seconds=math.inf):
     """{name: samples}. Every contestant once a round, beginning with another one each time; the first
-    round does not count."""
+    round does not count. After two that count, none begins that would not end within @seconds."""
     samples = {name: [] for name in contestants}
-    names = list(contestants)
+    names, began, longest = list(contestants), time.monotonic(), 0.0
     for number in range(0 if warm_up else 1, rounds + 1):
+        round_began = time.monotonic()
+        if number > 2 and round_began - began + longest > seconds:
+            break
         shift = number % len(names)
         for name in names[shift:] + names[:shift]:
             sample = contestants[name]()
             if number > 0:
                 samples[name].append(sample)
             print(f"    {name:<28}{describe(sample)}" + ("   (warm-up)" if number == 0 else ""), flush=True)
+        longest = max(longest, time.monotonic() - round_began)
     return samples
 
 

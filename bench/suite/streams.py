@@ -6,6 +6,7 @@ from suite import appliers, measure, peers, targets, workloads
 from suite.report import Bar, Result
 from suite.servers import Server
 
+ROUNDS_SECONDS = 140
 DRAIN, OWN, WEIR = "pg_recvlogical (drain)", "own subscription", appliers.Weir.name
 
 
@@ -106,7 +107,7 @@ def _apply(name, bars, rounds=5, options=()):
         movers.append(appliers.Weir(source, target, folder))
         contestants = {DRAIN: lambda: peers.pg_recvlogical(source, following.end)}
         contestants |= {mover.name: functools.partial(following.apply, mover) for mover in movers}
-        samples = measure.alternate(contestants, count, warm_up=not quick)
+        samples = measure.alternate(contestants, count, warm_up=not quick, seconds=ROUNDS_SECONDS)
         missing = appliers.Pglogical.missing()
         return Result(
             f"{size:,} {workload.unit}: {workload.about}", samples, [WEIR], bars(samples),
