@@ -30,7 +30,7 @@ typedef struct Group {
     SegmentLog *log; // NULL: there is no buffer
     atomic_size_t routes_left;
     atomic_bool has_failed; // a route has not come to its end
-    bool is_quiet; // how it ends is told by somebody else
+    bool is_quiet;          // how it ends is told by somebody else
 } Group;
 
 struct Member {

@@ -1,10 +1,10 @@
 // Mirror: the target's rows are the source's rows.
 //
 // A run of changes is compacted to one change per key and applied in sets: deletes, inserts by
-// COPY, updates grouped by the columns they know. A few changes are applied one by one, as nothing is
-// waited for in between. Where one way is refused, the run is taken back and tried in the other one:
-// sets can meet what single changes would not (two rows that exchange a unique value, a trigger that
-// counts), and the other way round. Only if that fails too it is an error.
+// COPY, updates grouped by the columns they know. A few changes are applied one by one, as nothing
+// is waited for in between. Where one way is refused, the run is taken back and tried in the other
+// one: sets can meet what single changes would not (two rows that exchange a unique value, a
+// trigger that counts), and the other way round. Only if that fails too it is an error.
 //
 // Every statement checks how many rows it touched: a row that should be there and is not means that
 // the target is no mirror any more, and nobody may be left to believe it is.
