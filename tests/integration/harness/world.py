@@ -29,6 +29,10 @@ class Failed(Exception):
         self.kind = kind
 
 
+def shorten(text):
+    return text if len(text) <= 200 else f"{text[:120]}… ({len(text)} characters) …{text[-60:]}"
+
+
 class World:
     """Two databases with the tables of some schemas, and the program between them. Whatever is written while it is stopped
     waits for it, and reaches the target as one run."""
@@ -126,6 +130,6 @@ class World:
     def compare(self, schema):
         source, target = (self.rows(database, schema) for database in (self.source, self.target))
         if source != target:
-            lines = [f"{table}: {count} × {row} is missing" for (table, row), count in (source - target).items()]
-            lines += [f"{table}: {count} × {row} should not be there" for (table, row), count in (target - source).items()]
+            lines = [f"{table}: {count} × {shorten(row)} is missing" for (table, row), count in (source - target).items()]
+            lines += [f"{table}: {count} × {shorten(row)} should not be there" for (table, row), count in (target - source).items()]
             raise Failed("rows", "\n".join(lines[:20]))
