@@ -65,7 +65,8 @@ MUTANTS = {
     "a copy that has begun is not noted": (
         "tables.c", "if (stored == TABLE_PENDING && table->copy_begun)", "if (false)"),
     "a part of a transaction is committed": (
-        "route.c", "route->in_transaction = !batch->ends_transaction && !is_behind_end;", "route->in_transaction = false;"),
+        "route.c", "route->in_transaction = !batch->ends_transaction && !is_behind_end;",
+        "route->in_transaction = false;"),
     "a copy begins in the middle of a commit": (
         "route.c", "if (commit_all(route, err) != STATUS_OK) {\n        return STATUS_FAIL;\n    }\n    const Relation",
         "const Relation"),
