@@ -213,7 +213,8 @@ def test_kills(letters):
     print("seed", seed)
     dice = random.Random(seed)
     target, source = letters.pipeline.target, letters.pipeline.source
-    is_refusing, has_refused = True, False
+    is_refusing = True
+    letters.set_aside("INSERT INTO t VALUES (10, 'a', 0)")  # more are a matter of luck
     for _ in range(6):
         process = letters.pipeline.start("--name", "shop", "--on-error", "dead-letter")
         for _ in range(dice.randrange(10, 40)):
@@ -222,7 +223,6 @@ def test_kills(letters):
             letters.dead("retry", "shop", "--all")
         time.sleep(dice.random() * 1.5)
         process.kill()
-        has_refused = has_refused or bool(letters.list())
         if dice.random() < 0.4:
             try:
                 letters.refuse(not is_refusing)
@@ -232,7 +232,6 @@ def test_kills(letters):
     if not is_refusing:
         target.execute("CREATE INDEX only_here ON t (v)")
     letters.drain()
-    assert has_refused or letters.list(), "nothing was ever refused"
     letters.heal()
 
 
