@@ -187,8 +187,11 @@ static Status commit_transaction(PostgresSink *sink, Error *err)
 {
     const PgStatement commit = {.sql = "COMMIT", .outcome = PG_COMMIT_OUTCOME};
     // What only we find wrong must not be committed.
-    if (sink->pipeline.must_be_checked && postgres_settle(sink, err) != STATUS_OK) {
-        return STATUS_FAIL;
+    if (sink->pipeline.must_be_checked) {
+        if (postgres_settle(sink, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        CRASH_POINT("postgres-position-stored");
     }
     // When the connection breaks here, nobody knows whether it was committed: what resume() reads
     // after the reconnect is the answer.
@@ -460,7 +463,11 @@ static Status apply_whole(PostgresSink *sink, const Change *changes, size_t coun
     sink->is_trying = true;
     Status status = apply(sink, changes, count, err);
     sink->is_trying = false;
-    return status == STATUS_OK ? postgres_settle(sink, err) : STATUS_FAIL;
+    if (status == STATUS_OK) {
+        return postgres_settle(sink, err);
+    }
+    postgres_drop_results(sink);
+    return STATUS_FAIL;
 }
 
 static Status postgres_try_write(Sink *base, const Change *changes, size_t count,
@@ -644,7 +651,6 @@ static Status postgres_commit(Sink *base, Checkpoint *changed, Error *err)
     if (store_checkpoint(sink, changed, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    CRASH_POINT("postgres-position-stored");
     return sink->in_transaction ? commit_transaction(sink, err) : STATUS_OK;
 }
 

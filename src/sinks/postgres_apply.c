@@ -73,6 +73,7 @@ static Status apply_in_order(PostgresSink *sink, const Change *changes, size_t c
 
 typedef enum Way { IN_SETS, IN_ORDER } Way;
 
+// All or nothing of the run. What comes out of it is about the run: nothing else is waited for.
 static Status apply_way(PostgresSink *sink, Way way, const Change *changes,
                         const Compacted *compacted, Error *err)
 {
@@ -91,6 +92,7 @@ static Status apply_way(PostgresSink *sink, Way way, const Change *changes,
 
 static Status take_back(PostgresSink *sink, Error *err)
 {
+    postgres_drop_results(sink);
     return postgres_copy_abort(sink, err) == STATUS_OK
                ? postgres_run(sink, "ROLLBACK TO weir; RELEASE weir", err)
                : STATUS_FAIL;
@@ -98,17 +100,11 @@ static Status take_back(PostgresSink *sink, Error *err)
 
 // Each way can do what the other cannot: sets what a constraint checks at the end of a statement,
 // single changes what it checks at each. When neither can, the change that was refused is told.
-static Status apply_folded(PostgresSink *sink, const Change *changes, const Compacted *compacted,
-                           Error *err)
+static Status apply_either_way(PostgresSink *sink, const Change *changes,
+                               const Compacted *compacted, Error *err)
 {
-    if (compacted->table_count == 0) {
-        return STATUS_OK;
-    }
-    // A lone change: a savepoint would cost more than it could save.
-    if (compacted->consumed <= LONE_MAX) {
-        return apply_in_order(sink, changes, compacted->consumed, err);
-    }
     Way first = compacted->consumed <= FEW_MAX ? IN_ORDER : IN_SETS;
+    Way second = first == IN_SETS ? IN_ORDER : IN_SETS;
     Error failures[2] = {0};
     if (apply_way(sink, first, changes, compacted, &failures[first]) == STATUS_OK) {
         return STATUS_OK;
@@ -122,13 +118,28 @@ static Status apply_folded(PostgresSink *sink, const Change *changes, const Comp
     if (take_back(sink, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    Way second = first == IN_SETS ? IN_ORDER : IN_SETS;
     if (apply_way(sink, second, changes, compacted, &failures[second]) == STATUS_OK) {
         return STATUS_OK;
     }
     bool is_refused = failures[second].kind == ERROR_DATA;
     *err = failures[is_refused ? IN_ORDER : second];
     return STATUS_FAIL;
+}
+
+static Status apply_folded(PostgresSink *sink, const Change *changes, const Compacted *compacted,
+                           Error *err)
+{
+    if (compacted->table_count == 0) {
+        return STATUS_OK;
+    }
+    // A lone change: a savepoint would cost more than it could save.
+    if (compacted->consumed <= LONE_MAX) {
+        return apply_in_order(sink, changes, compacted->consumed, err);
+    }
+    // Changes that were sent before are no part of this run: nobody may try them in another way.
+    return postgres_settle_changes(sink, err) == STATUS_OK
+               ? apply_either_way(sink, changes, compacted, err)
+               : STATUS_FAIL;
 }
 
 // ---------------------------------------------------------------------------------------------

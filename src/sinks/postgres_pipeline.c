@@ -62,31 +62,37 @@ static Status forget_prepared(PostgresSink *sink, PgSent sent, Error *err)
 }
 
 // A name is never used twice: the server may still have it.
-static Status prepare(PostgresSink *sink, const char *sql, PgSent sent, const char **ret_name,
+static Status prepare(PostgresSink *sink, const char *sql, PgSent sent, PgPrepared **ret,
                       Error *err)
 {
     PgPipeline *pipeline = &sink->pipeline;
     if (forget_prepared(sink, sent, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    char *name = arena_printf(&pipeline->names, "weir_%u", ++pipeline->name_count);
-    (void)map_put(&pipeline->prepared, str_copy(&pipeline->names, str_from(sql)), name);
-    *ret_name = name;
-    return sent_or_not(sink, PQsendPrepare(sink->conn, name, sql, 0, NULL), sent, err);
+    PgPrepared *made = arena_alloc(&pipeline->names, sizeof(*made));
+    *made = (PgPrepared){
+        .name = arena_printf(&pipeline->names, "weir_%u", ++pipeline->name_count),
+        .round = pipeline->round,
+    };
+    (void)map_put(&pipeline->prepared, str_copy(&pipeline->names, str_from(sql)), made);
+    *ret = made;
+    return sent_or_not(sink, PQsendPrepare(sink->conn, made->name, sql, 0, NULL), sent, err);
 }
 
 static Status send_prepared(PostgresSink *sink, const PgStatement *statement, PgSent sent,
                             Error *err)
 {
-    const char *name = map_get(&sink->pipeline.prepared, str_from(statement->sql));
+    PgPipeline *pipeline = &sink->pipeline;
+    PgPrepared *found = map_get(&pipeline->prepared, str_from(statement->sql));
     PgSent preparing = sent;
     preparing.outcome = PG_ANY_OUTCOME;
-    sent.is_old = name != NULL && !sink->pipeline.is_uncertain;
-    if (!sent.is_old && prepare(sink, statement->sql, preparing, &name, err) != STATUS_OK) {
+    bool is_there = found != NULL && !pipeline->is_uncertain;
+    if (!is_there && prepare(sink, statement->sql, preparing, &found, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    int code = PQsendQueryPrepared(sink->conn, name, statement->count, statement->parameters, NULL,
-                                   NULL, 0);
+    sent.is_old = found->round != pipeline->round;
+    int code = PQsendQueryPrepared(sink->conn, found->name, statement->count, statement->parameters,
+                                   NULL, NULL, 0);
     return sent_or_not(sink, code, sent, err);
 }
 
@@ -113,6 +119,7 @@ Status postgres_send(PostgresSink *sink, const PgStatement *statement, Error *er
     pipeline->bytes += bytes;
     pipeline->must_be_checked =
         pipeline->must_be_checked || statement->outcome == PG_ONE_ROW_OUTCOME;
+    pipeline->has_changes = pipeline->has_changes || statement->what.ptr != NULL;
     PgSent sent = {.outcome = statement->outcome, .subject = sink->subject};
     if (statement->what.ptr != NULL) {
         sent.what = str_copy(&pipeline->arena, statement->what);
@@ -128,10 +135,12 @@ Status postgres_send(PostgresSink *sink, const PgStatement *statement, Error *er
 // ---------------------------------------------------------------------------------------------
 
 // Somebody has altered the table since, or thrown the session's statements away: a new session sees
-// it as it is, and knows what to say.
+// it as it is, and knows what to say. A value may be refused because its parameter still has the
+// type that the column had (class 22).
 static bool is_outdated(const PgSent *sent, const Error *err)
 {
-    return sent->is_old && err->kind == ERROR_CONFIG && strcmp(err->sqlstate, "42501") != 0;
+    bool is_about_shape = err->kind == ERROR_CONFIG && strcmp(err->sqlstate, "42501") != 0;
+    return sent->is_old && (is_about_shape || strncmp(err->sqlstate, "22", 2) == 0);
 }
 
 static Status refused(PostgresSink *sink, const PgSent *sent, const PGresult *result, Error *err)
@@ -243,15 +252,36 @@ Status postgres_settle(PostgresSink *sink, Error *err)
                         : pg_result_error(sink->conn, NULL, "send statements", err);
     pipeline->count = 0;
     pipeline->bytes = 0;
+    pipeline->round++;
     pipeline->must_be_checked = false;
+    pipeline->has_changes = false;
     arena_reset(&pipeline->arena);
     if (status == STATUS_OK) {
         sink->subject = subject;
         return STATUS_OK;
     }
     pipeline->is_uncertain = true;
-    if (status == STATUS_AGAIN && err != NULL) {
+    // Also when what came behind it could not be read any more.
+    if (failure.message[0] != '\0' && err != NULL) {
         *err = failure;
     }
     return STATUS_FAIL;
+}
+
+Status postgres_settle_changes(PostgresSink *sink, Error *err)
+{
+    return sink->pipeline.has_changes ? postgres_settle(sink, err) : STATUS_OK;
+}
+
+void postgres_drop_results(PostgresSink *sink)
+{
+    Error ignored = {0};
+    if (sink->pipeline.count > 0 && postgres_settle(sink, &ignored) != STATUS_OK) {
+        return; // nothing is to follow: the savepoint, or the connection, is given up
+    }
+}
+
+void postgres_forget_prepared(PostgresSink *sink)
+{
+    sink->pipeline.is_uncertain = true;
 }

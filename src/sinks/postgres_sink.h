@@ -77,8 +77,14 @@ typedef struct PgSent {
     PgOutcome outcome;
     SqlTable subject;
     Str what;
-    bool is_old; // prepared before, perhaps for a table that is altered by now
+    bool is_old; // prepared in an earlier round, perhaps for a table that is altered by now
 } PgSent;
+
+/** One that the session has. */
+typedef struct PgPrepared {
+    const char *name;
+    unsigned round; // of sending and settling
+} PgPrepared;
 
 /** Those that were sent, in the order of their results. */
 typedef struct PgPipeline {
@@ -86,9 +92,11 @@ typedef struct PgPipeline {
     size_t count;
     size_t bytes;         // of their parameters
     bool must_be_checked; // not every result that the server likes is a good one
+    bool has_changes;     // or entries of the checkpoint, which may be refused
     Arena arena;          // until the results are taken
-    Map prepared;         // SQL -> the name it is prepared under
-    Arena names;          // of those
+    unsigned round;
+    Map prepared; // SQL -> PgPrepared
+    Arena names;  // of those
     unsigned name_count;
     bool is_uncertain; // some of those may not be there
 } PgPipeline;
@@ -279,6 +287,12 @@ MUST_CHECK Status postgres_use_empty(PostgresSink *sink, const Relation *relatio
 MUST_CHECK Status postgres_send(PostgresSink *sink, const PgStatement *statement, Error *err);
 /** Take the results of all that were sent, or end the COPY that is open. */
 MUST_CHECK Status postgres_settle(PostgresSink *sink, Error *err);
+/** The same, unless there is nothing but what no data can make fail. */
+MUST_CHECK Status postgres_settle_changes(PostgresSink *sink, Error *err);
+/** Take the results of what was sent behind a failure that is known already. */
+void postgres_drop_results(PostgresSink *sink);
+/** A table has another shape from now on: what was prepared has parameters of its old types. */
+void postgres_forget_prepared(PostgresSink *sink);
 void postgres_pipeline_done(PgPipeline *pipeline);
 
 // postgres_copy_in.c

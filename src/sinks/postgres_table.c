@@ -43,6 +43,10 @@ static bool may_delete_instead(const Error *err)
 Status postgres_empty(PostgresSink *sink, const Str *names, size_t count, Error *err)
 {
     Error refusal = {0};
+    // What was sent before may fail by itself.
+    if (postgres_settle(sink, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
     buf_reset(&sink->sql);
     buf_cstr(&sink->sql, "SAVEPOINT weir_empty; TRUNCATE ");
     for (size_t i = 0; i < count; i++) {
@@ -481,6 +485,7 @@ Status postgres_prepare(Sink *base, const Relation *was, const Relation *now, Er
         return STATUS_FAIL;
     }
     sink->subject = table;
+    postgres_forget_prepared(sink);
     if (bring_about(sink, was, now, table, err) != STATUS_OK ||
         postgres_find_table(sink, table, &sink->scratch, &found, err) != STATUS_OK) {
         return STATUS_FAIL;

@@ -393,6 +393,74 @@ static void what_was_prepared_may_be_outdated(void **state)
     assert_look(f, "SELECT * FROM people ORDER BY id", "1|mended|~\n2|two|~");
 }
 
+// What was sent before a run is no part of it: that nobody else can apply the run in another way
+// must not make a row that was missing there before all right.
+static void a_missing_row_stays_one_whatever_comes_behind_it(void **state)
+{
+    Fixture *f = *state;
+    Relation *relation = people(f);
+    begin_with(f, relation);
+    assert_ok(f, write_change(f, CHANGE_UPDATE, relation, NULL, ROW(T("7"), T("x"), SAME)));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("a"), NIL));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("2"), T("b"), NIL));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("3"), T("c"), NIL));
+    assert_fails(f, settled(f, write_batch(f)), ERROR_DATA,
+                 "where \"id\" = 7: the target's row is missing");
+    assert_look(f, "SELECT * FROM people", "");
+    assert_ok(f, sink_start(f, NULL));
+    assert_ok(f, sink_prepare(f, relation, relation));
+    // The same with a barrier, a key that moves, in front of them.
+    add_change(f, CHANGE_UPDATE, relation, ROW(T("7"), NONE, NONE), ROW(T("8"), T("x"), SAME));
+    char ids[40][8];
+    for (int i = 0; i < 40; i++) {
+        (void)snprintf(ids[i], sizeof(ids[i]), "%d", i + 10);
+        add_change(f, CHANGE_INSERT, relation, NULL, ROW(T(ids[i]), T("a"), NIL));
+    }
+    assert_fails(f, settled(f, write_batch(f)), ERROR_DATA, "where \"id\" = 7");
+    assert_look(f, "SELECT * FROM people", "");
+}
+
+static void a_refusal_in_front_of_a_run_keeps_its_words(void **state)
+{
+    Fixture *f = *state;
+    Relation *relation = people(f);
+    begin_with(f, relation);
+    assert_ok(f, write_change(f, CHANGE_INSERT, relation, NULL, ROW(T("x"), T("a"), NIL)));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("1"), T("a"), NIL));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("2"), T("b"), NIL));
+    add_change(f, CHANGE_INSERT, relation, NULL, ROW(T("3"), T("c"), NIL));
+    assert_fails(f, settled(f, write_batch(f)), ERROR_DATA, "where \"id\" = x: ");
+    assert_ok(f, sink_start(f, NULL));
+    assert_ok(f, sink_prepare(f, relation, relation));
+    assert_ok(f, write_change(f, CHANGE_INSERT, relation, NULL, ROW(T("y"), T("a"), NIL)));
+    add_change(f, CHANGE_TRUNCATE, relation, NULL, NULL);
+    assert_fails(f, settled(f, write_batch(f)), ERROR_DATA, "where \"id\" = y: ");
+}
+
+// What was prepared before has parameters of the types that the columns had.
+static void values_have_the_types_of_now(void **state)
+{
+    Fixture *f = *state;
+    Relation *was = TABLE(f, 1, "public", "t", "a", INT4("id", 1), column("d", 2, OID_DATE, "date"),
+                          INT4("n", 3));
+    Relation *now = TABLE(f, 1, "public", "t", "a", INT4("id", 1),
+                          column("d", 2, OID_TIMESTAMP, "timestamp without time zone"),
+                          column("n", 3, OID_INT8, "bigint"));
+    begin_with(f, was);
+    assert_ok(f, write_change(f, CHANGE_INSERT, was, NULL, ROW(T("1"), T("2026-01-02"), T("3"))));
+    assert_ok(f, write_change(f, CHANGE_UPDATE, was, NULL, ROW(T("1"), T("2026-01-03"), T("4"))));
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    assert_ok(f, sink_prepare(f, was, now));
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    assert_ok(f, write_change(f, CHANGE_UPDATE, now, NULL,
+                              ROW(T("1"), T("2026-01-03 04:05:06"), T("5000000000"))));
+    assert_ok(f, write_change(f, CHANGE_INSERT, now, NULL,
+                              ROW(T("2"), T("2026-01-04 05:06:07"), T("6000000000"))));
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    assert_look(f, "SELECT * FROM t ORDER BY id",
+                "1|2026-01-03 04:05:06|5000000000\n2|2026-01-04 05:06:07|6000000000");
+}
+
 // One by one each of them is refused; together they are not.
 static void a_few_changes_that_only_a_set_can_make(void **state)
 {
@@ -488,6 +556,9 @@ int main(void)
         sink_test(the_first_failure_is_the_one_that_is_told),
         sink_test(more_statements_than_are_sent_at_once),
         sink_test(what_was_prepared_may_be_outdated),
+        sink_test(a_missing_row_stays_one_whatever_comes_behind_it),
+        sink_test(a_refusal_in_front_of_a_run_keeps_its_words),
+        sink_test(values_have_the_types_of_now),
         sink_test(a_few_changes_that_only_a_set_can_make),
         sink_test(a_cancelled_sink_gives_up),
         sink_test(a_lost_connection_is_transient),
