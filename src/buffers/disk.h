@@ -20,6 +20,9 @@ Str disk_buffer_directory(const Pipeline *pipeline, Arena *arena);
  *  is to continue. Changes nothing. */
 void disk_buffer_check(const Pipeline *pipeline, Report *report, Checkpoint *ret_stored);
 
+/** @pipeline, which gives no route up however far behind that is. In @arena. */
+Pipeline disk_buffer_patient(const Pipeline *pipeline, Arena *arena);
+
 /**
  * The pipelines that @pipeline is made of, one more than it has routes: the first fills the log,
  * each of the others takes it to one route. They are to run side by side. Names, states and

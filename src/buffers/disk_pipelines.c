@@ -88,6 +88,15 @@ static Pipeline taking(const Pipeline *pipeline, PipelineRoute *route, Str direc
     return made;
 }
 
+Pipeline disk_buffer_patient(const Pipeline *pipeline, Arena *arena)
+{
+    Pipeline made = *pipeline;
+    Settings *settings = settings_copy(pipeline->buffer, 1, arena);
+    settings_put(settings, "full", STR("pause"));
+    made.buffer = settings;
+    return made;
+}
+
 Pipeline *disk_buffer_pipelines(const Pipeline *pipeline, Arena *arena)
 {
     assert(pipeline->buffer != NULL);

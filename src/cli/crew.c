@@ -258,7 +258,7 @@ static Status crew_make(Crew *crew, const Pipeline *pipelines, size_t count, Are
     return STATUS_OK;
 }
 
-// What was sent home has failed for what another one says.
+// In the order of the members, but what was only interrupted comes last.
 static Status first_failure(const Crew *crew, Error *err)
 {
     const Member *failed = NULL;
@@ -317,7 +317,9 @@ Status crew_run_routes(const Pipeline *pipeline, Str route, ProgressMode progres
 {
     Arena arena = {0};
     Crew crew = {.route = route, .is_quiet = true};
-    Status status = crew_make(&crew, pipeline, 1, &arena, err);
+    // The routes that do not run are not to be judged by that.
+    Pipeline patient = disk_buffer_patient(pipeline, &arena);
+    Status status = crew_make(&crew, &patient, 1, &arena, err);
     if (status == STATUS_OK) {
         const Watched *last = &crew.watched[crew.count - 1];
         Progress *shown = progress_start(progress, last->pipeline, last->runner);
