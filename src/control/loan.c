@@ -80,7 +80,7 @@ static bool wait_until_lent(const Lender *lender)
         goes_on = !has_ended(runner) && !wait_readable(&lender->stream, LOOK_MS);
     }
     if (!goes_on && has_ended(runner)) {
-        say(&lender->stream, "it has just come to its end");
+        say(&lender->stream, "it has come to its end, as weir status may tell");
     }
     return goes_on;
 }

@@ -10,7 +10,7 @@ from harness.load import Writer
 from harness.targets import SQL_SINKS
 from harness.wait import wait_for
 
-pytestmark = pytest.mark.sql
+pytestmark = [pytest.mark.sql, pytest.mark.tsan]
 
 ROWS = 300
 LENT, TAKEN_UP = "lent for a verification", "the loan is over"
