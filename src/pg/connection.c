@@ -160,10 +160,17 @@ static Status connection_lost(const PGconn *conn, Str reason, const char *what, 
     return STATUS_FAIL;
 }
 
+// With these the server ends the session; that it has hung up is seen later.
+static bool is_last_word(const PGresult *result)
+{
+    Str severity = result_field(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+    return str_is(severity, "FATAL") || str_is(severity, "PANIC");
+}
+
 Status pg_result_error(PGconn *conn, const PGresult *result, const char *what, Error *err)
 {
     Str primary = result_field(result, PG_DIAG_MESSAGE_PRIMARY);
-    if (primary.len == 0 || PQstatus(conn) == CONNECTION_BAD) {
+    if (primary.len == 0 || PQstatus(conn) == CONNECTION_BAD || is_last_word(result)) {
         return connection_lost(conn, primary, what, err);
     }
     Str detail = result_field(result, PG_DIAG_MESSAGE_DETAIL);

@@ -2,7 +2,6 @@
 // table of the target, written in the transaction that writes the rows.
 #include <assert.h>
 
-#include "base/crash_point.h"
 #include "base/limits.h"
 #include "sinks/postgres_sink.h"
 
@@ -187,11 +186,8 @@ static Status commit_transaction(PostgresSink *sink, Error *err)
 {
     const PgStatement commit = {.sql = "COMMIT", .outcome = PG_COMMIT_OUTCOME};
     // What only we find wrong must not be committed.
-    if (sink->pipeline.must_be_checked) {
-        if (postgres_settle(sink, err) != STATUS_OK) {
-            return STATUS_FAIL;
-        }
-        CRASH_POINT("postgres-position-stored");
+    if (sink->pipeline.must_be_checked && postgres_settle(sink, err) != STATUS_OK) {
+        return STATUS_FAIL;
     }
     // When the connection breaks here, nobody knows whether it was committed: what resume() reads
     // after the reconnect is the answer.

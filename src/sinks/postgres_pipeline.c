@@ -3,6 +3,7 @@
 // "Pipeline Mode" of libpq in Postgres's manual.
 #include <assert.h>
 
+#include "base/crash_point.h"
 #include "base/mem.h"
 #include "sinks/postgres_sink.h"
 
@@ -239,6 +240,18 @@ static Status take_results(PostgresSink *sink, Error *ret_failure, Error *err)
     return status;
 }
 
+static Status synchronise(PostgresSink *sink, Error *err)
+{
+    const PgPipeline *pipeline = &sink->pipeline;
+    if (PQpipelineSync(sink->conn) != 1 || PQflush(sink->conn) < 0) {
+        return pg_result_error(sink->conn, NULL, "send statements", err);
+    }
+    if (pipeline->sent[pipeline->count - 1].outcome == PG_COMMIT_OUTCOME) {
+        CRASH_POINT("postgres-commit-is-sent");
+    }
+    return STATUS_OK;
+}
+
 Status postgres_settle(PostgresSink *sink, Error *err)
 {
     PgPipeline *pipeline = &sink->pipeline;
@@ -247,9 +260,10 @@ Status postgres_settle(PostgresSink *sink, Error *err)
     }
     SqlTable subject = sink->subject;
     Error failure = {0};
-    Status status = PQpipelineSync(sink->conn) == 1
-                        ? take_results(sink, &failure, err)
-                        : pg_result_error(sink->conn, NULL, "send statements", err);
+    Status status = synchronise(sink, err);
+    if (status == STATUS_OK) {
+        status = take_results(sink, &failure, err);
+    }
     pipeline->count = 0;
     pipeline->bytes = 0;
     pipeline->round++;
