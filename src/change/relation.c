@@ -164,7 +164,12 @@ bool relation_is_rewritten(const Relation *was, const Relation *now)
 bool relation_has_gap(const Relation *was, const Relation *now)
 {
     bool is_known = was->published != 0 && now->published != 0;
-    return is_known && was->published != now->published && now->published > PUBLISHED_NO_MORE;
+    bool is_told = now->published != PUBLISHED_NO_MORE;
+    // One that has lost its key goes on with its inserts, without a gap in these.
+    bool has_lost_key = (now->published & PUBLISHED_INSERTS) != 0 &&
+                        (was->published & PUBLISHED_INSERTS) == 0 &&
+                        was->published != PUBLISHED_NO_MORE;
+    return is_known && is_told && !has_lost_key && was->published != now->published;
 }
 
 bool relation_is_same(const Relation *a, const Relation *b)

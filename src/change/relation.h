@@ -73,9 +73,9 @@ typedef struct Relation {
     bool is_unclear; // which columns its are could not be told from the catalogs
 } Relation;
 
-/** Relation.published of a table whose inserts and truncates only are told, and of one that is not
- *  published any more. Every digest is larger. */
-#define PUBLISHED_INSERTS UINT64_C(1)
+/** In Relation.published: of the table only inserts and truncates are told. */
+#define PUBLISHED_INSERTS (UINT64_C(1) << 63)
+/** Relation.published of a table that is not published any more. Every digest is another number. */
 #define PUBLISHED_NO_MORE UINT64_C(2)
 
 /** Index of the column of that name, or -1. */

@@ -261,7 +261,7 @@ static Str left_out(const VerifyPair *pair, Arena *arena)
                      "not in the source, or in the target only: ");
         }
     }
-    if (pair->source_relation->published == PUBLISHED_INSERTS) {
+    if ((pair->source_relation->published & PUBLISHED_INSERTS) != 0) {
         buf_printf(&text, "%spublished for inserts only: updates and deletes are not followed",
                    text.len == 0 ? "" : "; ");
     }

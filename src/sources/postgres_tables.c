@@ -162,7 +162,7 @@ bool postgres_is_passing(const Error *err)
 
 // pg_publication_tables gives what arrives: roots or leaves, and since Postgres 15 the columns.
 static const char published_query[] =
-    "SELECT DISTINCT ON (n.nspname, c.relname) c.oid, %s, %s FROM pg_publication_tables t"
+    "SELECT DISTINCT ON (n.nspname, c.relname) c.oid, %s, %s, %s FROM pg_publication_tables t"
     "  JOIN pg_namespace n ON n.nspname = t.schemaname"
     "  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename"
     " WHERE t.pubname IN ($1, $2) ORDER BY n.nspname, c.relname";
@@ -171,14 +171,16 @@ static const char published_query[] =
 static const char schema_entries[] =
     "UNION ALL SELECT concat(s.oid, ' ', p.xmin) FROM pg_publication p"
     "   JOIN pg_publication_namespace s ON s.pnpubid = p.oid"
-    "  WHERE p.pubname = $1 AND s.pnnspid IN (SELECT k.relnamespace FROM pg_class k"
+    "  WHERE p.pubname = %s AND s.pnnspid IN (SELECT k.relnamespace FROM pg_class k"
     "        WHERE k.oid = c.oid OR k.oid IN (SELECT relid FROM pg_partition_ancestors(c.oid)))";
 
-// What publishes table c: the main publication's entries for it, for a table that it is a partition
-// of, for its schema, or for all tables. The publication's own row has a new version when it is to
-// publish other kinds of changes, and so has a partition's when it is attached again.
-static const char *entries(const Postgres *postgres, Arena *arena)
+// What publishes table c in the @publication, $1 or $2: its entries for the table, for one that it
+// is a partition of, for its schema, or for all tables. The publication's own row has a new version
+// when it is to publish other kinds of changes, and so has a partition's when it is attached again.
+static const char *entries(const Postgres *postgres, const char *publication, Arena *arena)
 {
+    const char *schemas =
+        postgres->server_version >= 150000 ? arena_printf(arena, schema_entries, publication) : "";
     return arena_printf(
         arena,
         "(SELECT hashtextextended(string_agg(e.entry, ',' ORDER BY e.entry)"
@@ -186,13 +188,13 @@ static const char *entries(const Postgres *postgres, Arena *arena)
         "i.inhrelid), '')"
         "         FROM pg_inherits i WHERE i.inhrelid = c.oid OR"
         "              i.inhrelid IN (SELECT relid FROM pg_partition_ancestors(c.oid))), 0) FROM ("
-        " SELECT concat(p.oid, ' ', p.xmin) AS entry FROM pg_publication p WHERE p.pubname = $1 "
+        " SELECT concat(p.oid, ' ', p.xmin) AS entry FROM pg_publication p WHERE p.pubname = %s "
         "AND p.puballtables"
         " UNION ALL SELECT concat(r.oid, ' ', p.xmin) FROM pg_publication p"
         "   JOIN pg_publication_rel r ON r.prpubid = p.oid"
-        "  WHERE p.pubname = $1 AND (r.prrelid = c.oid OR"
+        "  WHERE p.pubname = %s AND (r.prrelid = c.oid OR"
         "        r.prrelid IN (SELECT relid FROM pg_partition_ancestors(c.oid))) %s) e)",
-        postgres->server_version >= 150000 ? schema_entries : "");
+        publication, publication, schemas);
 }
 
 typedef struct PublishedTable {
@@ -226,14 +228,18 @@ static void read_columns(const PGresult *result, int row, Arena *arena, Publishe
     table->column_count = count;
 }
 
-// @otherwise: when the main publication has no entry.
-static uint64_t read_entries(const PGresult *result, int row, int column, uint64_t otherwise)
+// Two columns from @column on: the entries of the main publication, and those of the second one.
+static uint64_t read_entries(const PGresult *result, int row, int column)
 {
     int64_t digest;
+    uint64_t flag = 0;
     if (!str_to_int64(str_from(pg_value(result, row, column)), &digest)) {
-        return otherwise;
+        flag = PUBLISHED_INSERTS;
+        if (!str_to_int64(str_from(pg_value(result, row, column + 1)), &digest)) {
+            return PUBLISHED_NO_MORE;
+        }
     }
-    return MAX((uint64_t)digest, PUBLISHED_NO_MORE + 1);
+    return MAX((uint64_t)digest & ~PUBLISHED_INSERTS, PUBLISHED_NO_MORE + 1) | flag;
 }
 
 Status postgres_publishing(Postgres *postgres, uint32_t oid, uint64_t *ret, Error *err)
@@ -243,20 +249,14 @@ Status postgres_publishing(Postgres *postgres, uint32_t oid, uint64_t *ret, Erro
     postgres_publication_names(postgres, &scratch, parameters);
     parameters[2] = arena_printf(&scratch, "%u", oid);
     const char *sql =
-        arena_printf(&scratch,
-                     "SELECT %s, EXISTS (SELECT FROM pg_publication p"
-                     "   JOIN pg_publication_rel r ON r.prpubid = p.oid"
-                     "  WHERE p.pubname = $2 AND (r.prrelid = c.oid OR"
-                     "        r.prrelid IN (SELECT relid FROM pg_partition_ancestors(c.oid))))"
-                     "  FROM (SELECT $3::oid AS oid) c",
-                     entries(postgres, &scratch));
+        arena_printf(&scratch, "SELECT %s, %s FROM (SELECT $3::oid AS oid) c",
+                     entries(postgres, "$1", &scratch), entries(postgres, "$2", &scratch));
     PgWait wait = postgres_wait(postgres);
     CLEANUP(pg_result_clear) PGresult *result = NULL;
     Status status = pg_query(postgres->sql, &wait, sql, 3, parameters, &result, err);
     arena_done(&scratch);
     if (status == STATUS_OK) {
-        bool is_second = pg_value(result, 0, 1)[0] == 't';
-        *ret = read_entries(result, 0, 0, is_second ? PUBLISHED_INSERTS : PUBLISHED_NO_MORE);
+        *ret = read_entries(result, 0, 0);
     }
     return status;
 }
@@ -275,7 +275,8 @@ static Status read_published(Postgres *postgres, Arena *arena, Published *ret, E
                   "  WHERE a.attrelid = c.oid AND a.attname = ANY (t.attnames)"
                   "    AND a.attgenerated = '')";
     }
-    const char *sql = arena_printf(arena, published_query, columns, entries(postgres, arena));
+    const char *sql = arena_printf(arena, published_query, columns, entries(postgres, "$1", arena),
+                                   entries(postgres, "$2", arena));
     const char *parameters[2];
     postgres_publication_names(postgres, arena, parameters);
     PgWait wait = postgres_wait(postgres);
@@ -297,7 +298,7 @@ static Status read_published(Postgres *postgres, Arena *arena, Published *ret, E
             PublishedTable *table = &ret->items[ret->count];
             ret->oids[ret->count++] = (uint32_t)oid;
             read_columns(result, i, arena, table);
-            table->published = read_entries(result, i, 2, PUBLISHED_INSERTS);
+            table->published = read_entries(result, i, 2);
         }
     }
     return STATUS_OK;

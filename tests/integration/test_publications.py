@@ -104,6 +104,28 @@ def test_goes_and_comes_back_around_a_restart(pipeline):
 
 
 @pytest.mark.sql
+@pytest.mark.parametrize("by_pattern", [True, False], ids=["out-of-the-pattern", "out-of-the-publication"])
+def test_one_without_a_key_is_out_for_a_while(pipeline, by_pattern):
+    """What is published for its inserts only is missed like any other."""
+    pipeline.source.sql("CREATE TABLE k (id int PRIMARY KEY); CREATE TABLE n (a int); INSERT INTO n VALUES (1), (1)")
+    both = "--name", "d", "--table", "k", "--table", "n"
+    pipeline.drain(*both)
+    pipeline.source.sql("INSERT INTO n VALUES (2)")
+    pipeline.drain(*both)
+    if by_pattern:
+        pipeline.drain("--name", "d", "--table", "k")
+    else:
+        pipeline.source.sql("ALTER PUBLICATION weir_d_append DROP TABLE n")
+    pipeline.source.sql("INSERT INTO n VALUES (3)")
+    if not by_pattern:
+        pipeline.source.sql("ALTER PUBLICATION weir_d_append ADD TABLE n")
+    assert "was not published for a while" in pipeline.drain(*both).err
+    pipeline.source.sql("INSERT INTO n VALUES (4); INSERT INTO k VALUES (5)")
+    assert "was not published" not in pipeline.drain(*both).err
+    pipeline.check()
+
+
+@pytest.mark.sql
 def test_without_a_key_for_a_while(pipeline):
     """Meanwhile it is published without its updates and deletes, or Postgres would refuse them."""
     pipeline.source.sql("CREATE TABLE t (id int PRIMARY KEY, v text);"
