@@ -169,8 +169,9 @@ static Status must_be_one(const char *rows, Error *err)
               strcmp(rows, "0") == 0 ? "the target's row is missing"
                                      : "the target has more than one such row");
     return error_hint(err, "The target's rows are not the source's: somebody else has written to "
-                           "the table, or a trigger has. Copy it anew, under another --name with "
-                           "?existing=truncate.");
+                           "the table, or a trigger has. weir verify --repair --on-error "
+                           "dead-letter mends it (see verify.md), or copy it anew, under another "
+                           "--name with ?existing=truncate.");
 }
 
 static Status judge(PostgresSink *sink, const PgSent *sent, PGresult *result, Error *err)

@@ -481,8 +481,11 @@ Status postgres_prepare(Sink *base, const Relation *was, const Relation *now, Er
     arena_reset(&sink->scratch);
     if (sql_check_columns(&postgres_dialect, now, (SqlMode)sink->mode, err) != STATUS_OK ||
         postgres_claim(sink, now, table, err) != STATUS_OK ||
-        postgres_begin(sink, err) != STATUS_OK || postgres_settle(sink, err) != STATUS_OK) {
+        postgres_begin(sink, err) != STATUS_OK) {
         return STATUS_FAIL;
+    }
+    if (postgres_settle(sink, err) != STATUS_OK) {
+        return error_wrap(err, "what was written before it");
     }
     sink->subject = table;
     postgres_forget_prepared(sink);
