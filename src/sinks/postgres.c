@@ -179,6 +179,7 @@ Status postgres_begin(PostgresSink *sink, Error *err)
         return STATUS_OK;
     }
     sink->in_transaction = true;
+    sink->pipeline.transaction++;
     return postgres_send(sink, &(PgStatement){.sql = "BEGIN"}, err);
 }
 

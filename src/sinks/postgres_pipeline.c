@@ -7,7 +7,12 @@
 #include "base/mem.h"
 #include "sinks/postgres_sink.h"
 
-enum { SENT_MAX = 256, SENT_BYTES_MAX = 1 << 20, PREPARED_MAX = 1000 };
+enum {
+    SENT_MAX = 256,
+    SENT_BYTES_MAX = 1 << 20,
+    PREPARED_MAX = 1000,
+    PREPARED_BYTES_MAX = 1 << 20,
+};
 
 void postgres_pipeline_done(PgPipeline *pipeline)
 {
@@ -52,7 +57,8 @@ static Status send_unprepared(PostgresSink *sink, const PgStatement *statement, 
 static Status forget_prepared(PostgresSink *sink, PgSent sent, Error *err)
 {
     PgPipeline *pipeline = &sink->pipeline;
-    bool is_full = pipeline->prepared.count >= PREPARED_MAX;
+    bool is_full =
+        pipeline->prepared.count >= PREPARED_MAX || pipeline->names.total >= PREPARED_BYTES_MAX;
     if (!pipeline->is_uncertain && !is_full) {
         return STATUS_OK;
     }
@@ -73,7 +79,7 @@ static Status prepare(PostgresSink *sink, const char *sql, PgSent sent, PgPrepar
     PgPrepared *made = arena_alloc(&pipeline->names, sizeof(*made));
     *made = (PgPrepared){
         .name = arena_printf(&pipeline->names, "weir_%u", ++pipeline->name_count),
-        .round = pipeline->round,
+        .transaction = pipeline->transaction,
     };
     (void)map_put(&pipeline->prepared, str_copy(&pipeline->names, str_from(sql)), made);
     *ret = made;
@@ -91,7 +97,7 @@ static Status send_prepared(PostgresSink *sink, const PgStatement *statement, Pg
     if (!is_there && prepare(sink, statement->sql, preparing, &found, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    sent.is_old = found->round != pipeline->round;
+    sent.is_old = found->transaction != pipeline->transaction;
     int code = PQsendQueryPrepared(sink->conn, found->name, statement->count, statement->parameters,
                                    NULL, NULL, 0);
     return sent_or_not(sink, code, sent, err);
@@ -267,7 +273,6 @@ Status postgres_settle(PostgresSink *sink, Error *err)
     }
     pipeline->count = 0;
     pipeline->bytes = 0;
-    pipeline->round++;
     pipeline->must_be_checked = false;
     pipeline->has_changes = false;
     arena_reset(&pipeline->arena);
@@ -291,9 +296,8 @@ Status postgres_settle_changes(PostgresSink *sink, Error *err)
 void postgres_drop_results(PostgresSink *sink)
 {
     Error ignored = {0};
-    if (sink->pipeline.count > 0 && postgres_settle(sink, &ignored) != STATUS_OK) {
-        return; // nothing is to follow: the savepoint, or the connection, is given up
-    }
+    Status status = sink->pipeline.count > 0 ? postgres_settle(sink, &ignored) : STATUS_OK;
+    (void)status; // the savepoint, or the connection, is given up
 }
 
 void postgres_forget_prepared(PostgresSink *sink)

@@ -77,13 +77,13 @@ typedef struct PgSent {
     PgOutcome outcome;
     SqlTable subject;
     Str what;
-    bool is_old; // prepared in an earlier round, perhaps for a table that is altered by now
+    bool is_old; // prepared in an earlier transaction, perhaps for a table that is altered by now
 } PgSent;
 
 /** One that the session has. */
 typedef struct PgPrepared {
     const char *name;
-    unsigned round; // of sending and settling
+    unsigned transaction; // in which it was prepared
 } PgPrepared;
 
 /** Those that were sent, in the order of their results. */
@@ -94,9 +94,9 @@ typedef struct PgPipeline {
     bool must_be_checked; // not every result that the server likes is a good one
     bool has_changes;     // or entries of the checkpoint, which may be refused
     Arena arena;          // until the results are taken
-    unsigned round;
-    Map prepared; // SQL -> PgPrepared
-    Arena names;  // of those
+    unsigned transaction; // the open one, or the last
+    Map prepared;         // SQL -> PgPrepared
+    Arena names;          // of those
     unsigned name_count;
     bool is_uncertain; // some of those may not be there
 } PgPipeline;
