@@ -2,12 +2,22 @@
 
 #include <errno.h>
 
-// A file that is mapped may be what there is no room for.
-static bool is_full(sqlite3 *db, int code)
+bool sqlite_is_full(sqlite3 *db, int code)
 {
     int os_errno = db == NULL ? 0 : sqlite3_system_errno(db);
+    code &= 0xff;
     return code == SQLITE_FULL ||
            (code == SQLITE_IOERR && (os_errno == ENOSPC || os_errno == EDQUOT));
+}
+
+static bool is_said(sqlite3 *db)
+{
+    return db != NULL && sqlite3_errcode(db) != SQLITE_OK;
+}
+
+const char *sqlite_reason(sqlite3 *db, int code)
+{
+    return is_said(db) ? sqlite3_errmsg(db) : sqlite3_errstr(code);
 }
 
 // Of what an I/O error may be about, what the disk has to do with.
@@ -28,12 +38,11 @@ static bool is_disk_failure(int code)
 
 Status sqlite_error(Error *err, sqlite3 *db, int code, const char *action, const char *path)
 {
-    bool is_told = db != NULL && sqlite3_errcode(db) != SQLITE_OK;
-    bool has_failed = is_disk_failure(is_told ? sqlite3_extended_errcode(db) : code);
+    bool has_failed = is_disk_failure(is_said(db) ? sqlite3_extended_errcode(db) : code);
     code &= 0xff; // without what the extended codes add
     ErrorKind kind = ERROR_TRANSIENT;
     const char *hint = NULL;
-    if (is_full(db, code)) {
+    if (sqlite_is_full(db, code)) {
         hint = "The disk is full: free some space, or use --state on another disk.";
     } else if (has_failed) {
         kind = ERROR_FATAL;
@@ -46,7 +55,6 @@ Status sqlite_error(Error *err, sqlite3 *db, int code, const char *action, const
         kind = ERROR_CONFIG;
         hint = "Check the permissions of the directory, or give another with --state.";
     }
-    error_set(err, kind, "%s \"%s\": %s", action, path,
-              is_told ? sqlite3_errmsg(db) : sqlite3_errstr(code));
+    error_set(err, kind, "%s \"%s\": %s", action, path, sqlite_reason(db, code));
     return hint == NULL ? STATUS_FAIL : error_hint(err, "%s", hint);
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "io/sqlite_error.h"
 
 enum {
     BUSY_POLL_MS = 20,          // how often another process's lock is tried again
@@ -46,16 +47,9 @@ static ErrorKind kind_of(SqliteDb *db, int code)
     }
 }
 
-static bool is_out_of_space(const SqliteDb *db, int code)
-{
-    int os_errno = db->handle == NULL ? 0 : sqlite3_system_errno(db->handle);
-    return (code & 0xff) == SQLITE_FULL ||
-           ((code & 0xff) == SQLITE_IOERR && (os_errno == ENOSPC || os_errno == EDQUOT));
-}
-
 static void add_hint(const SqliteDb *db, int code, Error *err)
 {
-    if (is_out_of_space(db, code)) {
+    if (sqlite_is_full(db->handle, code)) {
         error_hint(err, "The disk of \"%s\" is full. Make room; nothing is lost meanwhile.",
                    db->path);
         return;
@@ -104,10 +98,7 @@ static void add_hint(const SqliteDb *db, int code, Error *err)
 
 Status sqlite_db_fail(SqliteDb *db, int code, Error *err, const char *what, ...)
 {
-    // sqlite3_errmsg() names tables and columns, never values.
-    bool is_said = db->handle != NULL && sqlite3_errcode(db->handle) != SQLITE_OK;
-    const char *message = is_said ? sqlite3_errmsg(db->handle) : sqlite3_errstr(code);
-    error_set(err, kind_of(db, code), "%s", message);
+    error_set(err, kind_of(db, code), "%s", sqlite_reason(db->handle, code));
     char context[512];
     va_list args;
     va_start(args, what);
