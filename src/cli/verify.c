@@ -76,13 +76,6 @@ typedef struct Outcome {
 // One pipeline
 // ---------------------------------------------------------------------------------------------
 
-static const char *route_directory(const Pipeline *pipeline, size_t route, Arena *arena)
-{
-    Str key = pipeline_route_key(pipeline, &pipeline->routes[route], arena);
-    return arena_printf(arena, "%" STR_FMT "/%" STR_FMT, STR_ARG(pipeline->state_dir),
-                        STR_ARG(key));
-}
-
 static Status run_until(const Pipeline *pipeline, const Outcome *outcome, Error *err)
 {
     ProgressMode mode = (ProgressMode)outcome->options->pipeline.progress;
@@ -119,7 +112,7 @@ static Status borrow_route(const Pipeline *pipeline, size_t route, const Outcome
                            Loans *loans, Error *err)
 {
     Arena scratch = {0};
-    const char *directory = route_directory(pipeline, route, &scratch);
+    const char *directory = pipeline_route_directory(pipeline, &pipeline->routes[route], &scratch);
     Status status = loan_ask(directory, &outcome->cancel, &loans->fds[route], err);
     loans->count += status == STATUS_OK && loans->fds[route] >= 0 ? 1 : 0;
     arena_done(&scratch);
@@ -169,7 +162,8 @@ static Status have_brought(const Pipeline *pipeline, const Outcome *outcome, con
     Status status = STATUS_OK;
     for (size_t i = 0; status == STATUS_OK && i < pipeline->route_count; i++) {
         if (loans->fds[i] >= 0) {
-            const char *directory = route_directory(pipeline, i, &scratch);
+            const char *directory =
+                pipeline_route_directory(pipeline, &pipeline->routes[i], &scratch);
             status = loan_bring(loans->fds[i], directory, lsn, &outcome->cancel, err);
         }
     }

@@ -202,9 +202,7 @@ static void find_places(Serving *serving, const Watched *watched, size_t count)
         const Pipeline *pipeline = watched[i].pipeline;
         Lender *lender = serving->lenders[serving->lender_count++] = lender_new(&watched[i]);
         for (size_t j = 0; j < pipeline->route_count; j++) {
-            Str key = pipeline_route_key(pipeline, &pipeline->routes[j], arena);
-            const char *directory = arena_printf(arena, "%" STR_FMT "/%" STR_FMT,
-                                                 STR_ARG(pipeline->state_dir), STR_ARG(key));
+            const char *directory = pipeline_route_directory(pipeline, &pipeline->routes[j], arena);
             serving->places[serving->place_count++] = (Place){.serving = serving,
                                                               .watched = &watched[i],
                                                               .lender = lender,

@@ -366,6 +366,14 @@ Str pipeline_route_key(const Pipeline *pipeline, const PipelineRoute *route, Are
                                        STR_ARG(route->name)));
 }
 
+const char *pipeline_route_directory(const Pipeline *pipeline, const PipelineRoute *route,
+                                     Arena *arena)
+{
+    Str key = pipeline_route_key(pipeline, route, arena);
+    return arena_printf(arena, "%" STR_FMT "/%" STR_FMT, STR_ARG(pipeline->state_dir),
+                        STR_ARG(key));
+}
+
 StateOwner pipeline_route_owner(const Pipeline *pipeline, const PipelineRoute *route, Str key)
 {
     return (StateOwner){pipeline->state_dir, key, pipeline->source_id, route->id};

@@ -75,6 +75,10 @@ struct Pipeline {
  *  @arena. */
 Str pipeline_route_key(const Pipeline *pipeline, const PipelineRoute *route, Arena *arena);
 
+/** The route's state directory. In @arena. */
+const char *pipeline_route_directory(const Pipeline *pipeline, const PipelineRoute *route,
+                                     Arena *arena);
+
 /** Whose state a route's is. @key: its key. */
 StateOwner pipeline_route_owner(const Pipeline *pipeline, const PipelineRoute *route, Str key);
 
