@@ -20,7 +20,9 @@ Change *batch_add(Batch *batch)
 {
     assert(!batch->is_sealed);
     if (batch->count == batch->capacity) {
-        batch->arena.chunk_size = batch->capacity == 0 ? FIRST_CHUNK : CHUNK;
+        if (batch->capacity > 0) {
+            batch->arena.chunk_size = CHUNK;
+        }
         batch->capacity = MAX(batch->capacity * 2, (size_t)FIRST_CHANGES);
         batch->changes = mem_resize(batch->changes, batch->capacity * sizeof(Change));
     }
