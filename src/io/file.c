@@ -248,6 +248,28 @@ Status file_remove(const char *path, Error *err)
     return sync_directory(path, err);
 }
 
+Status file_put_in_place(const char *from, const char *to, Error *err)
+{
+    File file;
+    if (file_open_read(&file, from, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    Status status = file_sync(&file, err);
+    file_close(&file);
+    if (status != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    int failed = renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+    if (failed != 0 && (errno == EINVAL || errno == ENOSYS)) {
+        failed = rename(from, to); // the file system knows no other
+    }
+    if (failed != 0) {
+        int code = errno;
+        return error_set_errno(err, ERROR_TRANSIENT, code, "rename \"%s\" to \"%s\"", from, to);
+    }
+    return sync_directory(to, err);
+}
+
 void file_close(File *file)
 {
     if (file->fd >= 0) {

@@ -45,6 +45,13 @@ MUST_CHECK Status file_open_read(File *file, const char *path, Error *err);
  */
 MUST_CHECK Status file_remove(const char *path, Error *err);
 
+/**
+ * Give the file @from, which is whole, the name @to in the same directory: after a crash or a power
+ * cut there is all of it or nothing. It replaces nothing: ERROR_TRANSIENT when something has that
+ * name by now.
+ */
+MUST_CHECK Status file_put_in_place(const char *from, const char *to, Error *err);
+
 MUST_CHECK Status file_size(const File *file, uint64_t *ret, Error *err);
 
 /** ERROR_CONFIG when the path leads elsewhere now: the file was removed, moved or replaced. */

@@ -4,8 +4,10 @@
 #include <poll.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/crash_point.h"
 #include "base/limits.h"
 #include "io/file.h"
 
@@ -400,12 +402,9 @@ static Status configure(DuckSession *session, const DuckSettings *settings, Duck
     return STATUS_OK;
 }
 
-static Status open_file(DuckSession *session, DuckConfig config, Error *err)
+static Status open_database(DuckSession *session, const char *path, DuckConfig config, Error *err)
 {
     const DuckLibrary *library = &session->library;
-    // "md:x" or "s3://x" would be something else than a file; "./md:x" is always one.
-    const char *prefix = session->path[0] == '/' ? "" : "./";
-    const char *path = arena_printf(&session->arena, "%s%s", prefix, session->path);
     char *message = NULL;
     Status status = STATUS_OK;
     if (library->open_ext(path, &session->database, config, &message) != DUCK_SUCCESS) {
@@ -413,6 +412,38 @@ static Status open_file(DuckSession *session, DuckConfig config, Error *err)
         status = fail_open(session, message, err);
     }
     library->free(message);
+    return status;
+}
+
+// DuckDB makes a file in several writes, and does not take one that lacks some of them for its own:
+// a crash between them would leave a file that no later start can open. It gets its name when it is
+// whole.
+static Status make_file(DuckSession *session, const char *path, DuckConfig config, Error *err)
+{
+    const char *unfinished = arena_printf(&session->arena, "%s.weir-new", path);
+    if (file_remove(unfinished, err) != STATUS_OK ||
+        open_database(session, unfinished, config, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    session->library.close(&session->database);
+    CRASH_POINT("start-duckdb-file-made");
+    return file_put_in_place(unfinished, path, err);
+}
+
+static Status open_file(DuckSession *session, DuckConfig config, Error *err)
+{
+    const DuckLibrary *library = &session->library;
+    // "md:x" or "s3://x" would be something else than a file; "./md:x" is always one.
+    const char *prefix = session->path[0] == '/' ? "" : "./";
+    const char *path = arena_printf(&session->arena, "%s%s", prefix, session->path);
+    struct stat info;
+    Status status = STATUS_OK;
+    if (lstat(path, &info) != 0 && errno == ENOENT) { // a link that leads nowhere is left to DuckDB
+        status = make_file(session, path, config, err);
+    }
+    if (status == STATUS_OK) {
+        status = open_database(session, path, config, err);
+    }
     if (status == STATUS_OK &&
         library->connect(session->database, &session->connection) != DUCK_SUCCESS) {
         session->connection = NULL;

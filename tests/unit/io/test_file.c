@@ -67,6 +67,31 @@ static void test_reads_beside_the_writer_and_removes(void **state)
     assert_int_equal(file_remove(directory, &err), STATUS_FAIL);
 }
 
+static void test_gets_its_name_when_it_is_whole(void **state)
+{
+    char unfinished[80];
+    char byte;
+    File file;
+    Error err = {0};
+    (void)snprintf(unfinished, sizeof(unfinished), "%s-new", path);
+    assert_int_equal(file_put_in_place(unfinished, path, &err), STATUS_FAIL);
+    assert_error(&err, ERROR_CONFIG, "No such file");
+    for (int at = 0; at < 2; at++) {
+        assert_int_equal(file_open(&file, unfinished, &err), STATUS_OK);
+        assert_int_equal(file_write(&file, 0, at == 0 ? STR("1") : STR("2"), &err), STATUS_OK);
+        file_close(&file);
+        assert_int_equal(file_put_in_place(unfinished, path, &err),
+                         at == 0 ? STATUS_OK : STATUS_FAIL); // nothing is replaced
+    }
+    assert_error(&err, ERROR_TRANSIENT, "File exists");
+    assert_int_equal(file_open_read(&file, path, &err), STATUS_OK);
+    assert_int_equal(file_read(&file, 0, &byte, 1, &err), STATUS_OK);
+    assert_int_equal(byte, '1');
+    file_close(&file);
+    assert_int_equal(file_remove(path, &err), STATUS_OK);
+    assert_int_equal(file_remove(unfinished, &err), STATUS_OK);
+}
+
 static void test_is_locked(void **state)
 {
     File file;
@@ -362,6 +387,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_writes_reads_and_truncates),
         cmocka_unit_test(test_reads_beside_the_writer_and_removes),
+        cmocka_unit_test(test_gets_its_name_when_it_is_whole),
         cmocka_unit_test(test_is_locked),
         cmocka_unit_test(test_notices_that_it_was_replaced),
         cmocka_unit_test(test_wrong_paths),

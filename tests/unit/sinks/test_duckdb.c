@@ -392,6 +392,28 @@ static void the_file_is_no_database(void **state)
     assert_fails(f, f->sink->ops->open(f->sink, &f->error), ERROR_CONFIG, "is not a DuckDB file");
 }
 
+// The name comes with a whole file: a process that ended while it made one leaves the other name.
+static void a_crash_left_half_of_a_new_file(void **state)
+{
+    Fixture *f = *state;
+    char unfinished[sizeof(f->path) + 16];
+    (void)snprintf(unfinished, sizeof(unfinished), "%s.weir-new", f->path);
+    write_file(unfinished, "half of a header");
+    start_with(f, orders(f));
+    assert_int_not_equal(access(unfinished, F_OK), 0);
+    assert_int_equal(access(f->path, F_OK), 0);
+}
+
+static void a_link_to_a_file_that_is_missing(void **state)
+{
+    Fixture *f = *state;
+    char file[sizeof(f->path) + 16];
+    (void)snprintf(file, sizeof(file), "%s.there", f->path);
+    assert_int_equal(symlink(file, f->path), 0);
+    start_with(f, orders(f));
+    assert_int_equal(access(file, F_OK), 0);
+}
+
 static void there_is_no_directory(void **state)
 {
     Fixture *f = *state;
@@ -714,6 +736,8 @@ int main(void)
         sink_test(the_library_is_another_one),
         sink_test(opening_makes_no_file),
         sink_test(the_file_is_no_database),
+        sink_test(a_crash_left_half_of_a_new_file),
+        sink_test(a_link_to_a_file_that_is_missing),
         sink_test(there_is_no_directory),
         sink_test(cancelled_work_stops),
         sink_test(a_long_statement_is_interrupted),
