@@ -231,7 +231,7 @@ Status file_open(File *file, const char *path, Error *err)
 
 Status file_open_read(File *file, const char *path, Error *err)
 {
-    *file = FILE_CLOSED;
+    *file = (File){.fd = -1, .path = path};
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0) {
         return file_error(err, errno, "open", path);
@@ -251,10 +251,10 @@ Status file_remove(const char *path, Error *err)
 Status file_put_in_place(const char *from, const char *to, Error *err)
 {
     File file;
-    if (file_open_read(&file, from, err) != STATUS_OK) {
-        return STATUS_FAIL;
+    Status status = file_open_read(&file, from, err);
+    if (status == STATUS_OK) {
+        status = file_sync(&file, err);
     }
-    Status status = file_sync(&file, err);
     file_close(&file);
     if (status != STATUS_OK) {
         return STATUS_FAIL;

@@ -161,7 +161,7 @@ def test_pgbench_itself(pipeline):
     url = pipeline.source.url
     subprocess.run(["pgbench", "-i", "-q", "-s", "1", url], check=True, capture_output=True)
     process = pipeline.start()
-    bench = subprocess.Popen(["pgbench", "-n", "-c", "4", "-t", "5000", url], stdout=subprocess.DEVNULL,
+    bench = subprocess.Popen(["pgbench", "-n", "-M", "prepared", "-c", "4", "-t", "5000", url], stdout=subprocess.DEVNULL,
                              stderr=subprocess.DEVNULL)
     try:
         def done():

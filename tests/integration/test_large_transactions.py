@@ -395,7 +395,7 @@ class TestMemory:
 
     @on_sqlite
     def test_a_thousand_at_the_same_time(self, pipeline, own_server, tmp_path):
-        """A quarter of a megabyte each, in turns, so that all of them are open at once, with rows between that are delivered."""
+        """120 kB each, in turns, so that all of them are open at once, with rows between that are delivered."""
         count = 1000
         server = own_server(logical_decoding_work_mem="64kB", max_connections=count + 30, shared_buffers="128MB")
         pipeline.source = server.database()
@@ -408,7 +408,7 @@ class TestMemory:
                 for n, db in enumerate(open_now):
                     first = 10000 + n * 10000 + turn * 1000
                     db.execute("INSERT INTO a SELECT g, repeat('x', 500) FROM generate_series(%s::int, %s::int) g",
-                               (first, first + 120))
+                               (first, first + 59))
                     db.execute(f"SAVEPOINT s{turn}" if (n + turn) % 5 else f"SAVEPOINT t{turn}")
                 pipeline.source.sql("UPDATE a SET v = %s WHERE id = 1", f"turn {turn}")
             wait_sent(pipeline.source)

@@ -113,6 +113,7 @@ def test_made_again_while_weir_runs(named):
     named.check(t=[8, 9], t_old1=[2, 3, 4])
 
 
+@pytest.mark.parametrize("named, sink", [("mirror", "sqlite"), ("history", "postgres")], indirect=["named"])
 def test_dropped_while_the_catalogs_are_read(named):
     """What is known of a table is known of one moment, or not at all."""
     tables = [f"t{n}" for n in range(40)]

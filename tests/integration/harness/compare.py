@@ -290,10 +290,11 @@ def _as_multiset(name, left, right):
 def differences(database, target, tables=None, **read):
     """All differences between a database and a target (harness.targets), as lines."""
     lines = []
-    for schema, table in tables or source_tables(database.connection):
-        source = read_postgres(database.connection, schema, table, **read)
-        found = target.read(schema, table, source)
-        lines += compare_table(f"{schema}.{table}", source, found, target.kind)
+    with target.opened():
+        for schema, table in tables or source_tables(database.connection):
+            source = read_postgres(database.connection, schema, table, **read)
+            found = target.read(schema, table, source)
+            lines += compare_table(f"{schema}.{table}", source, found, target.kind)
     return lines
 
 

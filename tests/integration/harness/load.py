@@ -132,9 +132,9 @@ class Writer:
 
 
 @contextlib.contextmanager
-def load(database, folder, rate=250, clients=3):
+def load(database, folder, rate=150, clients=3):
     """pgbench with every kind of change, until the end of the block."""
-    words = ["pgbench", "-n", "-c", str(clients), "-T", "600", "-R", str(rate), "--max-tries=100"]
+    words = ["pgbench", "-n", "-M", "prepared", "-c", str(clients), "-T", "600", "-R", str(rate), "--max-tries=100"]
     for name, (weight, text) in SCRIPTS.items():
         path = folder / f"{name}.sql"
         path.write_text("\n".join(line.strip() for line in text.strip().splitlines()) + "\n")

@@ -1,4 +1,5 @@
 """Reading targets back, each with a library that the program does not use."""
+import contextlib
 import json
 import pathlib
 import sqlite3
@@ -20,6 +21,10 @@ class Target:
 
     def url(self, **query):
         return self.base + ("?" + urllib.parse.urlencode(query) if query else "")
+
+    def opened(self):
+        """Around many read()s, where that makes them faster."""
+        return contextlib.nullcontext()
 
     def read(self, schema, table, source=None):
         """A Table with the values as they are stored, or None."""
@@ -103,30 +108,41 @@ class Duckdb(Target):
     def __init__(self, folder):
         self.path = pathlib.Path(folder) / "target.duckdb"
         self.base = f"duckdb:{self.path}"
+        self._open = None
 
     def connect(self):
         import duckdb
-        return duckdb.connect(str(self.path), read_only=True)
+        return duckdb.connect(str(self.path), read_only=True, config={"threads": 1})
+
+    @contextlib.contextmanager
+    def opened(self):
+        """By one connection: to open the file takes as long as to read a few tables."""
+        self._open = self.connect() if self.path.exists() else None
+        try:
+            yield
+        finally:
+            if self._open is not None:
+                self._open.close()
+            self._open = None
 
     def read(self, schema, table, source=None):
-        if not self.path.exists():
+        if self._open is None and self.path.exists():
+            with self.opened():
+                return self.read(schema, table)
+        if self._open is None:
             return None
         schema = "main" if schema == "public" else schema
-        connection = self.connect()
-        try:
-            connection.execute("SET TimeZone = 'UTC'")
-            found = connection.execute(
-                "SELECT column_name, data_type FROM duckdb_columns() WHERE schema_name = ? AND table_name = ? "
-                "AND NOT internal ORDER BY column_index", [schema, table]).fetchall()
-            if not found:
-                return None
-            # DuckDB's own text, but for bytes: Python has no dates before Christ.
-            names = ", ".join(identifier(n) if t == "BLOB" else f"CAST({identifier(n)} AS VARCHAR)"
-                              for n, t in found)
-            rows = connection.execute(f"SELECT {names} FROM {identifier(schema)}.{identifier(table)}")
-            return Table([n for n, _ in found], [], rows.fetchall())
-        finally:
-            connection.close()
+        self._open.execute("SET TimeZone = 'UTC'")
+        found = self._open.execute(
+            "SELECT column_name, data_type FROM duckdb_columns() WHERE schema_name = ? AND table_name = ? "
+            "AND NOT internal ORDER BY column_index", [schema, table]).fetchall()
+        if not found:
+            return None
+        # DuckDB's own text, but for bytes: Python has no dates before Christ.
+        names = ", ".join(identifier(n) if t == "BLOB" else f"CAST({identifier(n)} AS VARCHAR)"
+                          for n, t in found)
+        rows = self._open.execute(f"SELECT {names} FROM {identifier(schema)}.{identifier(table)}")
+        return Table([n for n, _ in found], [], rows.fetchall())
 
     def execute(self, *statements):
         import duckdb
