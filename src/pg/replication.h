@@ -17,8 +17,9 @@ typedef struct Replication {
     int64_t last_status_ms;   // when the last one was sent
     int64_t last_received_ms; // when the last frame arrived
     int64_t last_wake_us;     // when bytes last woke us up
-    size_t taken;             // bytes of frames since then
-    unsigned soon_wakes;      // in a row, each with few bytes and soon behind the one before
+    bool has_taken;           // frames since then
+    unsigned soon_wakes;      // in a row, each for few bytes and soon behind the one before
+    int64_t rest_us;          // how long to let bytes gather, when those are many
     Lsn last_status_confirmed;
     bool reply_wanted; // the server asked for an update at once
     bool ping_sent;
