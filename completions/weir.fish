@@ -39,8 +39,8 @@ complete -c weir -n '__fish_seen_subcommand_from check' -l name -d 'Name of the 
 complete -c weir -n '__fish_seen_subcommand_from check' -l no-columns -d 'Leave the columns and their types out.'
 complete -c weir -n '__fish_seen_subcommand_from check' -l format -d 'The report as text or as one JSON document, for programs.' -x -a 'text json'
 complete -c weir -n __fish_use_subcommand -f -a verify -d 'compare every row of the target with the source'
-complete -c weir -n '__fish_seen_subcommand_from verify' -l table -d 'The pipeline\'s tables, as weir stream was given them. Can be repeated.' -r
-complete -c weir -n '__fish_seen_subcommand_from verify' -l only -d 'Compare these of its tables only: schema.table, schema.* or table. Can be repeated.' -r
+complete -c weir -n '__fish_seen_subcommand_from verify' -l table -d 'Tables to compare, as weir stream takes them. The pipeline\'s tables stay what they are. Can be repeated.' -r
+complete -c weir -n '__fish_seen_subcommand_from verify' -l only -d 'Compare these of them only: schema.table, schema.* or table. Can be repeated.' -r
 complete -c weir -n '__fish_seen_subcommand_from verify' -l repair -d 'Write the source\'s rows over what differs, or copy a table without a key anew, and compare again.'
 complete -c weir -n '__fish_seen_subcommand_from verify' -l limit -d 'Rows of a table that are printed when they differ. All are counted.' -r
 complete -c weir -n '__fish_seen_subcommand_from verify' -l jobs -d 'Tables copied at the same time, if any are still to be copied.' -r

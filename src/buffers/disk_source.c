@@ -150,7 +150,9 @@ static Status make_other(DiskSource *source, Error *err)
     if (other_settings(source, &source->arena, &ops, &settings, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    return source_new(ops, &settings, &source->base.context, &source->other, err);
+    SourceContext context = source->base.context;
+    context.keeps_tables = false; // it does not stream, and keeps them anyway: see tables()
+    return source_new(ops, &settings, &context, &source->other, err);
 }
 
 static Status open_other_locked(DiskSource *source, Error *err)
@@ -260,6 +262,19 @@ static Status find_news(DiskSource *source, const SourceTables *tables, Error *e
     return STATUS_FAIL;
 }
 
+// Nothing joins the pipeline: the log would not have the changes of it.
+static const SourceTables *known_only(DiskSource *source, const SourceTables *tables)
+{
+    SourceTables *known = ARENA_ARRAY(&source->arena, SourceTables, 1);
+    known->items = ARENA_ARRAY(&source->arena, SourceTable, tables->count);
+    for (size_t i = 0; i < tables->count; i++) {
+        if (tables_find(&source->known, tables->items[i].relation->oid) != NULL) {
+            known->items[known->count++] = tables->items[i];
+        }
+    }
+    return known;
+}
+
 // What a connection costs is spared where nothing is to be copied, and so is being stopped by it.
 static Status tables(Source *base, const SourceTables **ret, Error *err)
 {
@@ -269,10 +284,14 @@ static Status tables(Source *base, const SourceTables **ret, Error *err)
         *ret = &none;
         return STATUS_OK;
     }
-    return open_other(source, err) == STATUS_OK &&
-                   source->other->ops->tables(source->other, ret, err) == STATUS_OK
-               ? find_news(source, *ret, err)
-               : STATUS_FAIL;
+    if (open_other(source, err) != STATUS_OK ||
+        source->other->ops->tables(source->other, ret, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (base->context.keeps_tables) {
+        *ret = known_only(source, *ret);
+    }
+    return find_news(source, *ret, err);
 }
 
 // ---------------------------------------------------------------------------------------------

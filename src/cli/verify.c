@@ -29,9 +29,10 @@ enum { LIMIT_DEFAULT_MAX = 100000 };
 
 static const Option verify_options[] = {
     {"table", OPTION_LIST(VerifyCommandOptions, pipeline.tables), .value_name = "PATTERN",
-     .help = "The pipeline's tables, as weir stream was given them. Can be repeated."},
+     .help = "Tables to compare, as weir stream takes them. The pipeline's tables stay what they "
+             "are. Can be repeated."},
     {"only", OPTION_LIST(VerifyCommandOptions, only), .value_name = "PATTERN",
-     .help = "Compare these of its tables only: schema.table, schema.* or table. Can be repeated."},
+     .help = "Compare these of them only: schema.table, schema.* or table. Can be repeated."},
     {"repair", OPTION_BOOL(VerifyCommandOptions, repair),
      .help = "Write the source's rows over what differs, or copy a table without a key anew, and "
              "compare again."},
@@ -286,6 +287,7 @@ static Status hold_and_compare(Outcome *outcome, Found *found, CompareAll compar
     const Pipeline *pipeline = found->pipeline;
     Pipeline run = *pipeline;
     Verify *verify = NULL;
+    run.keeps_tables = true;
     run.until = UNTIL_NOW;
     if (bring(&run, outcome, found->loans, err) != STATUS_OK ||
         verify_hold(pipeline, &outcome->cancel, &verify, &run.until_lsn, err) != STATUS_OK) {

@@ -60,7 +60,8 @@ struct Pipeline {
     Str state_dir;      // where state directories are; created when missing
     UntilKind until;
     Lsn until_lsn;
-    bool stops_there; // UNTIL_LSN: the targets have nothing of what was committed at or behind it
+    bool stops_there;  // UNTIL_LSN: the targets have nothing of what was committed at or behind it
+    bool keeps_tables; // see SourceContext
     // Of pipelines that are to end at the same place: the first to open asks its source where that
     // is. UNTIL_NOW only; NULL: each asks for itself.
     atomic_uint_fast64_t *shared_now; // Lsn

@@ -140,6 +140,7 @@ static Status open_source(Runner *runner, Error *err)
         .pipeline = pipeline->name.ptr,
         .cancel = &runner->cancel,
         .copy_only = copy_only,
+        .keeps_tables = pipeline->keeps_tables,
         .until = end_of(runner).lsn,
         .directory = copy_only ? NULL : state_path(runner->branches[0].state),
         .notice = {log_notice, &runner->scope},

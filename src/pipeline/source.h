@@ -57,6 +57,8 @@ typedef struct SourceContext {
     const char *pipeline;
     Cancel *cancel;
     bool copy_only;        // no stream will follow: `weir copy`
+    bool keeps_tables;     // resume() and poll() neither make nor alter what is published
+    bool narrows_tables;   // tables() gives only those that the settings name
     Lsn until;             // where the run is to end; LSN_NONE: nowhere, or it is asked by now()
     const char *directory; // of the pipeline's state, for files of one's own; NULL: there is none
     Notice notice;

@@ -79,10 +79,19 @@ Status verify_check(const Pipeline *pipeline, Str route, Error *err)
 // The source
 // ---------------------------------------------------------------------------------------------
 
+static void log_notice(void *context, const char *message)
+{
+    log_warn(context, message);
+}
+
 static Status open_source(Verify *verify, Error *err)
 {
     const Pipeline *pipeline = verify->pipeline;
-    SourceContext context = {.pipeline = pipeline->name.ptr, .cancel = verify->cancel};
+    verify->scope = (LogScope){NULL, "pipeline", pipeline->name};
+    SourceContext context = {.pipeline = pipeline->name.ptr,
+                             .cancel = verify->cancel,
+                             .narrows_tables = true,
+                             .notice = {log_notice, &verify->scope}};
     if (source_new(pipeline->source, pipeline->source_settings, &context, &verify->source, err) !=
         STATUS_OK) {
         return STATUS_FAIL;

@@ -4,6 +4,7 @@
 //   verify_repair.c  the source's rows written where the target's differ
 #pragma once
 
+#include "base/log.h"
 #include "pipeline/merge.h"
 #include "pipeline/shape.h"
 #include "pipeline/state.h"
@@ -13,6 +14,7 @@
 struct Verify {
     const Pipeline *pipeline;
     Cancel *cancel;
+    LogScope scope;
     Source *source; // one of our own, beside that of the run
     const SourceTables *tables;
     Snapshot *snapshot;

@@ -399,23 +399,6 @@ static Status postgres_resume(Source *source, const Checkpoint *checkpoint, Chec
     return resume_stream(postgres, checkpoint, changed, err);
 }
 
-// Another instance streams, and has made the publications: they are only looked at.
-static Status find_publications(Postgres *postgres, Error *err)
-{
-    Arena scratch = {0};
-    PublicationFacts second = {0};
-    Str append = postgres_append_name(postgres, &postgres->arena);
-    Status status = postgres_find_owner(postgres, &scratch, err);
-    if (status == STATUS_OK && postgres->owns_publication) {
-        status = postgres_look_up_publication(postgres, append, &scratch, &second, err);
-    }
-    if (second.exists) {
-        postgres->append_publication = append;
-    }
-    arena_done(&scratch);
-    return status;
-}
-
 // A table that the route does not know may have the name of one whose last changes are still to
 // come: it is told once more, in its place in the stream. But not behind what the run is to reach.
 static Status postgres_tables(Source *source, const SourceTables **ret, Error *err)
@@ -424,7 +407,11 @@ static Status postgres_tables(Source *source, const SourceTables **ret, Error *e
     PostgresStream *stream = &postgres->stream;
     SourceTables *published = &postgres->published;
     bool streams = postgres->walsender != NULL;
-    if (!source->context.copy_only && !streams && find_publications(postgres, err) != STATUS_OK) {
+    if (!source->context.copy_only && !streams &&
+        postgres_find_publications(postgres, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (source->context.narrows_tables && postgres_tell_unpublished(postgres, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (!postgres->is_fresh && postgres_published(postgres, source->context.copy_only,

@@ -162,6 +162,10 @@ MUST_CHECK Status postgres_wanted(Postgres *postgres, Arena *arena, WantedTables
 /** Whether any of the patterns (none: all) matches. */
 bool postgres_matches(const Postgres *postgres, Str schema, Str name);
 
+/** Whether a table of the publication is one of the pipeline's: what we publish ourselves is what
+ *  the patterns want, leaves of a wanted root included. */
+bool postgres_takes(Postgres *postgres, uint32_t oid, Str schema, Str name);
+
 size_t postgres_count_wanted(const WantedTables *wanted, bool append_only);
 
 /** The tables that are published now, or (@as_wanted) that would be by ourselves. In @arena. */
@@ -192,8 +196,14 @@ Str postgres_append_name(const Postgres *postgres, Arena *arena);
 /** Whether the publication is ours to make and to keep in step. Changes nothing. */
 MUST_CHECK Status postgres_find_owner(Postgres *postgres, Arena *arena, Error *err);
 
-/** Make or check the publications. */
+/** Make or check the publications; or (SourceContext.keeps_tables) only look at them. */
 MUST_CHECK Status postgres_publish(Postgres *postgres, Error *err);
+
+/** Another instance streams, and has made the publications: look at them. */
+MUST_CHECK Status postgres_find_publications(Postgres *postgres, Error *err);
+
+/** Tell of what the patterns want that no publication has. */
+MUST_CHECK Status postgres_tell_unpublished(Postgres *postgres, Error *err);
 
 /** CREATE PUBLICATION for the wanted tables of one sort. */
 void postgres_create_publication(const Postgres *postgres, Buf *sql, Str name,
@@ -306,6 +316,7 @@ Status postgres_poll(Source *source, int timeout_ms, int wake_fd, Batch **ret, E
 void postgres_stream_done(Postgres *postgres);
 /** The route knows of this table. */
 void postgres_stream_told(Postgres *postgres, uint32_t oid);
+bool postgres_stream_is_told(const Postgres *postgres, uint32_t oid);
 /** Before the stream: @published, which has to live as long as it, is what rows are read into. */
 void postgres_stream_know(Postgres *postgres, const SourceTables *published);
 

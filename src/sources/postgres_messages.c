@@ -113,6 +113,12 @@ void postgres_stream_told(Postgres *postgres, uint32_t oid)
     known_relation(postgres, oid)->is_told = true;
 }
 
+bool postgres_stream_is_told(const Postgres *postgres, uint32_t oid)
+{
+    const StreamRelation *known = map_get_u64(&postgres->stream.relations, oid);
+    return known != NULL && known->is_told;
+}
+
 void postgres_stream_know(Postgres *postgres, const SourceTables *published)
 {
     for (size_t i = 0; i < published->count; i++) {
@@ -189,8 +195,7 @@ static Status on_relation(Postgres *postgres, const PgoutputRelation *message, E
         return outside_transaction("a relation", err);
     }
     StreamRelation *known = known_relation(postgres, message->oid);
-    known->is_ignored =
-        !postgres->owns_publication && !postgres_matches(postgres, message->schema, message->name);
+    known->is_ignored = !postgres_takes(postgres, message->oid, message->schema, message->name);
     if (known->is_ignored) {
         return STATUS_OK;
     }

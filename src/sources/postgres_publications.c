@@ -283,6 +283,17 @@ static Status publish_owned(Postgres *postgres, WantedTables *wanted, Arena *are
     return STATUS_OK;
 }
 
+Status postgres_look_up_publication(Postgres *postgres, Str name, Arena *arena,
+                                    PublicationFacts *ret, Error *err)
+{
+    Publication given;
+    if (read_publication(postgres, name, arena, &given, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = given.facts;
+    return STATUS_OK;
+}
+
 // ---------------------------------------------------------------------------------------------
 // What is said of them, at a start and by `weir check`
 // ---------------------------------------------------------------------------------------------
@@ -357,8 +368,8 @@ const char *postgres_identity_text(const Postgres *postgres, const PublicationFa
                         STR_ARG(schema), STR_ARG(name));
 }
 
-const char *postgres_missing_text(const Postgres *postgres, const WantedTables *wanted,
-                                  Arena *arena)
+// "a"."b", "c"."d" and 3 more; NULL: all are published. In @arena.
+static const char *unpublished_text(const WantedTables *wanted, Arena *arena)
 {
     size_t count = 0;
     CLEANUP(buf_done) Buf text;
@@ -373,15 +384,22 @@ const char *postgres_missing_text(const Postgres *postgres, const WantedTables *
                        STR_ARG(table->schema), STR_ARG(table->name));
         }
     }
-    if (count == 0 || postgres->tables.count == 0 || postgres->owns_publication) {
-        return NULL;
-    }
     if (count > MISSING_SHOWN) {
         buf_printf(&text, " and %zu more", count - MISSING_SHOWN);
     }
+    return count == 0 ? NULL : str_copy(arena, buf_view(&text)).ptr;
+}
+
+const char *postgres_missing_text(const Postgres *postgres, const WantedTables *wanted,
+                                  Arena *arena)
+{
+    const char *names = unpublished_text(wanted, arena);
+    if (names == NULL || postgres->tables.count == 0 || postgres->owns_publication) {
+        return NULL;
+    }
     return arena_printf(
         arena, "publication \"%" STR_FMT "\" does not have %s: asked for, and not streamed",
-        STR_ARG(postgres->publication_name), buf_cstring(&text));
+        STR_ARG(postgres->publication_name), names);
 }
 
 // Somebody else's publication is read as it is.
@@ -430,7 +448,60 @@ Status postgres_require_tables(const Postgres *postgres, const WantedTables *wan
     return error_hint(err, "Create a table first, or connect to another database.");
 }
 
-Status postgres_publish(Postgres *postgres, Error *err)
+Status postgres_find_publications(Postgres *postgres, Error *err)
+{
+    Arena scratch = {0};
+    PublicationFacts second = {0};
+    Str append = postgres_append_name(postgres, &postgres->arena);
+    Status status = postgres_find_owner(postgres, &scratch, err);
+    if (status == STATUS_OK && postgres->owns_publication) {
+        status = postgres_look_up_publication(postgres, append, &scratch, &second, err);
+    }
+    if (second.exists) {
+        postgres->append_publication = append;
+    }
+    arena_done(&scratch);
+    return status;
+}
+
+// What was published by the last run is what the pipeline consists of.
+static Status keep_published(Postgres *postgres, Error *err)
+{
+    Arena scratch = {0};
+    PublicationFacts facts = {0};
+    Status status = postgres_find_publications(postgres, err);
+    if (status == STATUS_OK) {
+        status = postgres_look_up_publication(postgres, postgres->publication_name, &scratch,
+                                              &facts, err);
+    }
+    arena_done(&scratch);
+    if (status != STATUS_OK || facts.exists) {
+        return status;
+    }
+    error_set(err, ERROR_CONFIG, "there is no publication \"%" STR_FMT "\"",
+              STR_ARG(postgres->publication_name));
+    return error_hint(err, "Name the one that the pipeline was given with --publication. If it was "
+                           "dropped, the pipeline's next run makes it again; this one makes none.");
+}
+
+Status postgres_tell_unpublished(Postgres *postgres, Error *err)
+{
+    Arena scratch = {0};
+    WantedTables wanted;
+    Status status = postgres_wanted(postgres, &scratch, &wanted, err);
+    if (status == STATUS_OK) {
+        status = postgres_match_published(postgres, &wanted, err);
+    }
+    const char *names = status == STATUS_OK ? unpublished_text(&wanted, &scratch) : NULL;
+    if (names != NULL && (postgres->owns_publication || postgres->tables.count > 0)) {
+        notice_tell(&postgres->base.context.notice, "not in the pipeline: %s", names);
+    }
+    arena_done(&scratch);
+    return status;
+}
+
+// Made when missing, and kept in step with the patterns.
+static Status publish_wanted(Postgres *postgres, Error *err)
 {
     Arena scratch = {0};
     WantedTables wanted;
@@ -456,13 +527,10 @@ Status postgres_publish(Postgres *postgres, Error *err)
     return status;
 }
 
-Status postgres_look_up_publication(Postgres *postgres, Str name, Arena *arena,
-                                    PublicationFacts *ret, Error *err)
+Status postgres_publish(Postgres *postgres, Error *err)
 {
-    Publication given;
-    if (read_publication(postgres, name, arena, &given, err) != STATUS_OK) {
-        return STATUS_FAIL;
+    if (!postgres->base.context.keeps_tables) {
+        return publish_wanted(postgres, err);
     }
-    *ret = given.facts;
-    return STATUS_OK;
+    return postgres->stream.is_started ? STATUS_OK : keep_published(postgres, err);
 }

@@ -322,6 +322,38 @@ static Status wanted_as_published(Postgres *postgres, Arena *arena, Published *r
     return STATUS_OK;
 }
 
+// A leaf that is published by itself comes with its root, too.
+static bool is_named(const Postgres *postgres, const CatalogTables *all, const CatalogTable *table)
+{
+    if (postgres_matches(postgres, table->schema, table->name)) {
+        return true;
+    }
+    bool is_leaf = postgres->owns_publication && table->is_partition;
+    const CatalogTable *root = is_leaf ? catalog_find(all, table->root_oid) : NULL;
+    return root != NULL && postgres_matches(postgres, root->schema, root->name);
+}
+
+bool postgres_takes(Postgres *postgres, uint32_t oid, Str schema, Str name)
+{
+    if (postgres->owns_publication) {
+        return true;
+    }
+    // Those that the pipeline has, and no others: also where it was given other patterns before.
+    return postgres->base.context.keeps_tables ? postgres_stream_is_told(postgres, oid)
+                                               : postgres_matches(postgres, schema, name);
+}
+
+static bool is_wanted_here(Postgres *postgres, const CatalogTables *all, const CatalogTable *table)
+{
+    const SourceContext *context = &postgres->base.context;
+    if (context->copy_only) {
+        return true;
+    }
+    return context->narrows_tables
+               ? is_named(postgres, all, table)
+               : postgres_takes(postgres, table->oid, table->schema, table->name);
+}
+
 // The tables of @published that are wanted. In @arena.
 static Status describe(Postgres *postgres, const Published *published, Arena *arena,
                        SourceTables *ret, Error *err)
@@ -329,16 +361,16 @@ static Status describe(Postgres *postgres, const Published *published, Arena *ar
     Arena scratch = {0};
     Catalog catalog = postgres_catalog(postgres);
     CatalogTables tables;
+    CatalogTables all = {0};
     Status status =
         catalog_load(&catalog, published->oids, published->count, &scratch, &tables, err);
+    if (status == STATUS_OK && postgres->base.context.narrows_tables) {
+        status = catalog_list(&catalog, &scratch, &all, err);
+    }
     *ret = (SourceTables){.items = ARENA_ARRAY(arena, SourceTable, published->count)};
     for (size_t i = 0; status == STATUS_OK && i < published->count; i++) {
         const CatalogTable *table = catalog_find(&tables, published->oids[i]);
-        // What we publish ourselves is what the patterns want, leaves of a wanted root included.
-        bool is_wanted_here =
-            postgres->owns_publication || postgres->base.context.copy_only ||
-            (table != NULL && postgres_matches(postgres, table->schema, table->name));
-        if (table == NULL || !is_wanted_here) {
+        if (table == NULL || !is_wanted_here(postgres, &all, table)) {
             continue;
         }
         const PublishedTable *item = &published->items[i];

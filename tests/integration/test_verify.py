@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from harness.compare import assert_equal
 from harness.load import Writer
 from harness.targets import SQL_SINKS
 from harness.wait import wait_for
@@ -283,14 +284,15 @@ def test_tables_that_have_changed(pipeline, sink):
     source.sql("ALTER TABLE retyped ALTER COLUMN a TYPE bigint; CREATE TABLE late (id int PRIMARY KEY); INSERT INTO late VALUES (1)")
     tables = pipeline.verify(code=2)
     assert {name for name, table in tables.items() if table["result"] == "equal"} == \
-        {"other", "swapped", "added", "dropped", "parts", "late"}
-    assert tables["retyped"]["result"] == "not compared" and tables["retyped"]["reason"]
+        {"other", "swapped", "added", "dropped", "parts"}
+    assert "late" not in tables and tables["retyped"]["result"] == "not compared" and tables["retyped"]["reason"]
     assert '"b"' in tables["added"]["note"] and '"a"' in tables["dropped"]["note"]
     assert tables["parts"]["source_rows"] == 2
     source.sql("UPDATE swapped SET a = a + 1; UPDATE shop.other SET a = 3; UPDATE added SET a = 3; UPDATE dropped SET b = 4")
     source.sql("UPDATE retyped SET a = 3; UPDATE parts SET a = 'c'")
+    pipeline.drain()
     tables = pipeline.verify()
-    assert all(table["result"] == "equal" and table["reason"] is None for table in tables.values()), tables
+    assert "late" in tables and all(table["result"] == "equal" and table["reason"] is None for table in tables.values()), tables
     assert tables["added"]["note"] is None
     pipeline.check()
 
@@ -329,6 +331,108 @@ def test_a_wider_target(pipeline, sink):
     pipeline.target.execute("UPDATE t SET n = n + 0.001 WHERE id = 7", "UPDATE t SET d = 'x,' WHERE id = 8")
     found = said(pipeline.verify(code=1)["t"])
     assert {key[1]: list(columns) for key, columns in found.items()} == {("7",): ["n"], ("8",): ["d"]}
+
+
+# ---------------------------------------------------------------------------------------------
+# What the pipeline consists of
+# ---------------------------------------------------------------------------------------------
+
+TWO = """CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE u (id int PRIMARY KEY, v text); CREATE TABLE w (id int PRIMARY KEY);
+         INSERT INTO t VALUES (1, 'a'); INSERT INTO u VALUES (1, 'a')"""
+TWO_CHANGE = "INSERT INTO t SELECT max(id) + 1 FROM t; INSERT INTO u SELECT max(id) + 1 FROM u; UPDATE u SET v = 'b' WHERE id = 1"
+
+
+def entries(source):
+    """What is published, by entries that are new when they were taken out and put back."""
+    return source.sql("""SELECT p.pubname, r.oid, r.prrelid::regclass::text FROM pg_publication p
+                         LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid ORDER BY 1, 2""")
+
+
+def followed(target, weir):
+    return sorted(key for key in target.checkpoint(weir) if key.startswith("table:"))
+
+
+@pytest.mark.parametrize("publication", ["ours", "named", "given"])
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_other_patterns(pipeline, publication):
+    """--table chooses what is compared: neither the publication nor the pipeline's tables become others, and nothing is skipped."""
+    source = pipeline.source
+    source.sql(TWO)
+    if publication == "given":
+        source.sql("CREATE PUBLICATION mine FOR TABLE t, u, w")
+    own = () if publication == "ours" else ("--publication", "mine")
+    pipeline.drain(*own, "--table", "t", "--table", "u")
+    before = entries(source), followed(pipeline.target, pipeline.weir)
+
+    def verify(*tables, code=0):
+        source.sql(TWO_CHANGE)
+        ended = pipeline.weir.run("verify", "--format", "json", source.url, pipeline.target.url(), *own, *tables, code=code)
+        assert (entries(source), followed(pipeline.target, pipeline.weir)) == before
+        pipeline.check([("public", "t"), ("public", "u")])
+        return {table["name"]: table["result"] for table in json.loads(ended.out)["pipelines"][0]["tables"]}, ended.err
+    compared, says = verify("--table", "t")
+    assert compared == {"t": "equal"} and "not in the pipeline" not in says
+    compared, says = verify(code=2 if publication == "given" else 0)
+    if publication == "given":
+        assert compared == {"t": "equal", "u": "equal", "w": "not compared"}
+    else:
+        assert compared == {"t": "equal", "u": "equal"} and 'not in the pipeline: "public.w"' in says.replace("\\", "")
+    pipeline.drain(*own, "--table", "t", "--table", "u")
+    pipeline.check([("public", "t"), ("public", "u")])
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_leaves_by_their_root(pipeline):
+    """Published one by one, and asked for by the name of what they are part of."""
+    pipeline.source.sql("""CREATE TABLE parts (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE other (id int PRIMARY KEY);
+        CREATE TABLE parts1 PARTITION OF parts FOR VALUES FROM (0) TO (10); INSERT INTO parts VALUES (1)""")
+    url = pipeline.source.url + "?partitions=leaf"
+    pipeline.weir.drain(url, pipeline.target.url())
+    ended = pipeline.weir.run("verify", url, pipeline.target.url(), "--table", "parts")
+    assert "public.parts1" in ended.out and "public.other" not in ended.out
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_a_publication_that_is_gone(pipeline):
+    """It is not made again on the way."""
+    pipeline.source.sql(TWO)
+    pipeline.drain()
+    for name, in pipeline.source.sql("SELECT pubname FROM pg_publication"):
+        pipeline.source.sql(f"DROP PUBLICATION {name}")
+    ended = pipeline.weir.run("verify", pipeline.source.url, pipeline.target.url(), code=2)
+    assert "there is no publication" in ended.err and entries(pipeline.source) == []
+
+
+@pytest.mark.parametrize("buffer, publication", [("memory", False), ("disk", False), ("disk", True)])
+def test_a_project_whose_tables_were_changed(make_hub, buffer, publication):
+    """Those of the file are compared; what the pipeline has goes on."""
+    from harness.hub import Buffered, Hub
+    hub = make_hub(Buffered if buffer == "disk" else Hub, "sqlite", "postgres")
+    hub.source.sql(TWO)
+    name = ", publication: mine" if publication else ""
+    text = hub.file.read_text()
+
+    def of(tables):
+        hub.file.write_text(text.replace("{ connection: source }", "{ connection: source, tables: [%s]%s }" % (tables, name)))
+    hub.source.sql("CREATE TABLE l (n int); ALTER TABLE l REPLICA IDENTITY FULL; INSERT INTO l VALUES (1), (2)")
+    if publication:
+        hub.source.sql("CREATE PUBLICATION mine FOR TABLE t, u, w, l")
+    of("t, u, l")
+    hub.drain()
+    before = entries(hub.source), followed(hub.targets["sqlite"], hub.weir)
+    hub.targets["sqlite"].execute("DELETE FROM l")
+    for tables in ("t", "t, w, l"):  # l is copied anew on the way
+        of(tables)
+        hub.source.sql(TWO_CHANGE)
+        ended = hub.weir.run("verify", "--repair", "--format", "json", hub.file, code=2 if publication and "w" in tables else 0)
+        compared = {table["name"]: table["result"] for table in json.loads(ended.out)["pipelines"][0]["tables"]}
+        assert compared.pop("t") == "equal" and compared.pop("l", "repaired") == "repaired" and compared.pop("w", "not compared") == "not compared"
+        assert compared == {} and (entries(hub.source), followed(hub.targets["sqlite"], hub.weir)) == before
+    of("t, u, l")
+    hub.source.sql(TWO_CHANGE)
+    hub.drain()
+    for target in hub.targets.values():
+        assert_equal(hub.source, target, [("public", name) for name in "tul"])
 
 
 # ---------------------------------------------------------------------------------------------
