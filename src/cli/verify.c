@@ -338,6 +338,9 @@ static Status verify_pipeline(const Pipeline *pipeline, Outcome *outcome, Error 
     }
     Status status = borrow(pipeline, outcome, &loans, err);
     if (status == STATUS_OK) {
+        status = verify_check_begun(pipeline, outcome->options->route, &outcome->cancel, err);
+    }
+    if (status == STATUS_OK) {
         status = verify_held(pipeline, &loans, outcome, err);
     }
     give_back(&loans);

@@ -209,6 +209,23 @@ static void check_both(const Pipeline *pipeline, const Checkpoint *stored, Place
     checkpoint_done(&merged);
 }
 
+Status runner_has_begun(const Pipeline *pipeline, size_t route, Cancel *cancel, bool *ret,
+                        Error *err)
+{
+    Arena arena = {0};
+    Place place = {.route = &pipeline->routes[route]};
+    place.key = pipeline_route_key(pipeline, place.route, &arena);
+    Status status = open_place(pipeline, &place, cancel, err);
+    *ret = status == STATUS_OK && checkpoint_get(&place.stored, CHECKPOINT_POSITION) != NULL;
+    if (status != STATUS_OK && !place.is_local) {
+        status = error_wrap(err, "sink");
+    }
+    sink_free(place.sink);
+    checkpoint_done(&place.stored);
+    arena_done(&arena);
+    return status;
+}
+
 void runner_check(const Pipeline *pipeline, const Checkpoint *stored, Cancel *cancel,
                   CheckResult *results)
 {

@@ -249,6 +249,11 @@ typedef struct CheckResult {
 void runner_check(const Pipeline *pipeline, const Checkpoint *stored, Cancel *cancel,
                   CheckResult *results);
 
+/** Whether the @route-th route of @pipeline has a position that its next run would go on from.
+ *  Changes nothing. */
+MUST_CHECK Status runner_has_begun(const Pipeline *pipeline, size_t route, Cancel *cancel,
+                                   bool *ret, Error *err);
+
 /** As the first start of @pipeline would be refused: the first thing that runner_check() finds. */
 MUST_CHECK Status runner_look(const Pipeline *pipeline, Cancel *cancel, Error *err);
 

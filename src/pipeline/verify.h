@@ -77,6 +77,11 @@ bool verify_takes(const PipelineRoute *route, Str name);
  */
 MUST_CHECK Status verify_check(const Pipeline *pipeline, Str route, Error *err);
 
+/** ERROR_CONFIG when one of its routes that has to be brought somewhere for that has never run: a
+ *  comparison begins nothing. Nobody else runs them meanwhile. */
+MUST_CHECK Status verify_check_begun(const Pipeline *pipeline, Str route, Cancel *cancel,
+                                     Error *err);
+
 /** Where the source of @pipeline is now. */
 MUST_CHECK Status verify_now(const Pipeline *pipeline, Cancel *cancel, Lsn *ret, Error *err);
 

@@ -444,6 +444,7 @@ def test_a_project(make_hub):
     from harness.hub import Hub
     hub = make_hub(Hub, "sqlite", "postgres")
     hub.source.sql("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+    hub.drain()
     ended = hub.weir.run("verify", "--format", "json", hub.file)
     routes = json.loads(ended.out)["pipelines"]
     assert [route["route"] for route in routes] == ["sqlite", "postgres"]
@@ -478,8 +479,9 @@ def test_behind_a_disk_buffer(make_hub):
     from harness.hub import Buffered
     hub = make_hub(Buffered, "sqlite", "postgres", "duckdb")
     hub.source.sql(T)
+    hub.drain()
     with Writer(hub.source, write_t):
-        tables, lsns = routes_of(hub)  # which begins the pipeline
+        tables, lsns = routes_of(hub)
     assert {name: table["result"] for name, table in tables.items()} == \
         {"sqlite": "equal", "postgres": "equal", "duckdb": "equal"}
     assert len(lsns) == 1
@@ -547,8 +549,44 @@ def test_refusals(weir, source, tmp_path, make_hub):
     both = make_hub(Hub, "postgres", "history").file
     refused("mode=history", both)
     refused('no route "other"', both, "--route", "other")
+    weir.run("run", both, "--until", "now")
     ended = weir.run("verify", both, "--route", "postgres")
     assert "Equal." in ended.out and "history" not in ended.out
+
+
+@pytest.mark.parametrize("sink", ["sqlite", "postgres"])
+def test_it_has_never_run(pipeline):
+    """A comparison begins nothing: neither slot nor publication, nor a file, a state, a table at the other end."""
+    pipeline.source.sql(TWO)
+    folder = sorted(pipeline.weir.folder.rglob("*"))
+    ended = pipeline.weir.run("verify", pipeline.source.url, pipeline.target.url(), code=2)
+    assert "has never run" in ended.err and "weir stream" in ended.err and ended.out == ""
+    assert pipeline.source.slots() == [] and entries(pipeline.source) == []
+    assert [path for path in sorted(pipeline.weir.folder.rglob("*")) if path not in folder and path.suffix not in (".out", ".err")] == []
+    assert pipeline.target.count("public", "t") == 0
+    pipeline.drain()
+    # What is not this pipeline has not run, either.
+    ended = pipeline.weir.run("verify", pipeline.source.url, pipeline.target.url(), "--name", "other", code=2)
+    assert 'the pipeline "other" has never run' in ended.err and len(pipeline.source.slots()) == 1
+    pipeline.verify()
+
+
+@pytest.mark.parametrize("buffer", ["memory", "disk"])
+def test_a_route_that_has_never_run(make_hub, buffer):
+    """One that was added since. With a disk buffer the others can be compared."""
+    from harness.hub import Buffered, Hub
+    hub = make_hub(Buffered if buffer == "disk" else Hub, "sqlite", "postgres")
+    hub.source.sql(TWO)
+    hub.write(["sqlite"])
+    hub.drain()
+    hub.write(["sqlite", "postgres"])
+    ended = hub.weir.run("verify", hub.file, code=2)
+    assert 'route "postgres"' in ended.err and "has never run" in ended.err and ended.out == ""
+    ended = hub.weir.run("verify", hub.file, "--route", "sqlite", code=0 if buffer == "disk" else 2)
+    assert ("Equal." in ended.out) == (buffer == "disk")
+    assert hub.targets["postgres"].count("public", "t") == 0
+    hub.drain()
+    hub.weir.run("verify", hub.file)
 
 
 @pytest.mark.parametrize("sink", ["sqlite"])
@@ -569,6 +607,7 @@ def test_it_is_locked(pipeline, sink):
 @pytest.mark.parametrize("sink", ["sqlite"])
 def test_nothing_to_compare(pipeline, sink):
     pipeline.source.sql("CREATE TABLE t (id int PRIMARY KEY)")
+    pipeline.drain()
     ended = pipeline.weir.run("verify", pipeline.source.url, pipeline.target.url(), "--only", "other", code=2)
     assert "no table to compare" in ended.err
 
