@@ -133,7 +133,7 @@ static void print_details(const VerifyTable *table, Arena *arena)
     const Comparison *comparison = &table->comparison;
     uint64_t all = comparison_differences(comparison);
     Str name = table_text(table, arena);
-    if (all == 0 && table->reason.len == 0 && table->note.len == 0) {
+    if (all == 0 && table->reason.len == 0 && table->note.len == 0 && table->voided == 0) {
         return;
     }
     printf("\n  %" STR_FMT "\n", STR_ARG(name));
@@ -154,6 +154,11 @@ static void print_details(const VerifyTable *table, Arena *arena)
         Str rows = format_count((int64_t)table->repaired, arena);
         printf("    %" STR_FMT " written%s\n", STR_ARG(rows),
                table->is_mended ? ", and equal when compared again" : "");
+    }
+    if (table->voided > 0) {
+        Str letters = format_count((int64_t)table->voided, arena);
+        printf("    %" STR_FMT " dead letters dropped: their rows are what the source has\n",
+               STR_ARG(letters));
     }
 }
 
@@ -248,6 +253,7 @@ static void print_json_table(const VerifyTable *table, bool is_first)
     json_print_number("extra", (int64_t)comparison->counts[DIFFERENCE_EXTRA]);
     json_print_number("different", (int64_t)comparison->counts[DIFFERENCE_VALUES]);
     json_print_number("written", (int64_t)table->repaired);
+    json_print_number("letters_dropped", (int64_t)table->voided);
     json_print_number("ms", table->us / 1000);
     printf(",\"differences\":[");
     for (size_t i = 0; i < table->difference_count; i++) {

@@ -351,6 +351,28 @@ static Status retry_dead(Runner *runner, Error *err)
     return STATUS_OK;
 }
 
+// The policy is said to be that nothing is set aside, and what comes for these rows is.
+static void warn_of_letters(Branch *branch)
+{
+    const Pipeline *pipeline = branch->runner->pipeline;
+    int64_t letters = branch->dead == NULL ? 0 : dead_count(branch->dead);
+    // The run that a verification begins with has said so.
+    bool is_said = branch->has_warned || pipeline->stops_there;
+    if (is_said || letters == 0 || pipeline->on_error == ON_ERROR_DEAD_LETTER) {
+        return;
+    }
+    char hint[512];
+    (void)snprintf(hint, sizeof(hint),
+                   "weir dead list %" STR_FMT " shows them; weir dead retry has them tried again, "
+                   "weir dead drop throws them away",
+                   STR_ARG(branch->key));
+    log_warn(&branch->scope,
+             "dead letters are left: later changes of their rows wait behind them, and are not "
+             "written",
+             LOG_INT("letters", letters), LOG_MESSAGE("hint", hint));
+    branch->has_warned = true;
+}
+
 Status runner_open(Runner *runner, Position *ret_start, Error *err)
 {
     runner_set_phase(runner, PHASE_STARTING);
@@ -373,7 +395,13 @@ Status runner_open(Runner *runner, Position *ret_start, Error *err)
         return STATUS_FAIL;
     }
     runner_set_phase(runner, PHASE_COPYING);
-    return copy_branches(runner, tables, err) == STATUS_OK ? retry_dead(runner, err) : STATUS_FAIL;
+    if (copy_branches(runner, tables, err) != STATUS_OK || retry_dead(runner, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    for (size_t i = 0; i < runner->branch_count; i++) {
+        warn_of_letters(&runner->branches[i]);
+    }
+    return STATUS_OK;
 }
 
 void runner_close(Runner *runner)

@@ -26,7 +26,8 @@ typedef struct Branch {
     Route *route;
     Queue queue;
     pthread_t thread;
-    bool wants; // of the source thread: the pending batch is still to go into this queue
+    bool has_warned; // of letters from before
+    bool wants;      // of the source thread: the pending batch is still to go into this queue
     Position start;
     Status status; // of its copies
     Error error;

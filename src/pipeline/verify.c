@@ -201,6 +201,18 @@ static Status check_place(const VerifyTarget *target, Error *err)
     return error_hint(err, "Another process has run the pipeline meanwhile: stop it first.");
 }
 
+// Nobody sets anything aside while the state is ours.
+static Status open_letters(VerifyTarget *target, Error *err)
+{
+    const char *directory = state_path(target->state);
+    if (dead_store_open(directory, false, &target->dead_store, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return target->dead_store == NULL
+               ? STATUS_OK
+               : dead_store_list(target->dead_store, &target->arena, &target->letters, err);
+}
+
 static Status open_target(VerifyTarget *target, size_t index, Error *err)
 {
     Verify *verify = target->verify;
@@ -222,11 +234,15 @@ static Status open_target(VerifyTarget *target, size_t index, Error *err)
     if (status == STATUS_OK) {
         status = tables_load(&target->tables, &target->stored, err);
     }
+    if (status == STATUS_OK && target->options->repair) {
+        status = open_letters(target, err);
+    }
     return status == STATUS_OK ? check_place(target, err) : STATUS_FAIL;
 }
 
 static void close_target(VerifyTarget *target)
 {
+    dead_store_close(target->dead_store);
     sink_free(target->sink);
     checkpoint_done(&target->stored);
     tables_done(&target->tables);
@@ -497,18 +513,20 @@ static Status compare_pair(VerifyPair *pair, VerifyTable *table, Arena *arena, E
         show_differences(pair, table, arena, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (!options->repair || comparison_differences(&table->comparison) == 0) {
+    if (!options->repair) {
         return STATUS_OK;
     }
-    const char *reason;
-    if (verify_repair(pair, table, &reason, err) != STATUS_OK) {
+    const char *reason = NULL;
+    bool is_equal = comparison_differences(&table->comparison) == 0;
+    if (!is_equal && verify_repair(pair, table, &reason, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    table->is_mended = reason == NULL;
+    table->is_mended = !is_equal && reason == NULL;
     if (reason != NULL) {
         add_note(table, reason, arena);
+        return STATUS_OK;
     }
-    return STATUS_OK;
+    return verify_void_letters(pair, table, err);
 }
 
 static Status verify_table(VerifyTarget *target, const SourceTable *source, VerifyTable *ret,

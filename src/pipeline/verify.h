@@ -55,6 +55,7 @@ typedef struct VerifyTable {
     VerifyDifference *differences; // up to VerifyOptions.limit of them
     size_t difference_count;
     uint64_t repaired; // rows written
+    uint64_t voided;   // by repair: dead letters dropped, as their rows are right
     bool is_mended;    // by repair: it was compared again, and is equal
     bool is_to_copy;   // by repair: the next run copies it anew
     int64_t us;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/log.h"
+#include "pipeline/dead_store.h"
 #include "pipeline/merge.h"
 #include "pipeline/shape.h"
 #include "pipeline/state.h"
@@ -30,6 +31,8 @@ typedef struct VerifyTarget {
     Sink *sink;
     Checkpoint stored;
     Tables tables;
+    DeadStore *dead_store; // NULL: there is none, or nothing is repaired
+    DeadLetters letters;   // what it has
 } VerifyTarget;
 
 /** A table that is being compared. */
@@ -60,3 +63,6 @@ enum { VERIFY_REPAIR_KEYS = 100000 };
  */
 MUST_CHECK Status verify_repair(VerifyPair *pair, VerifyTable *table, const char **ret_reason,
                                 Error *err);
+
+/** @table is equal: drop the letters that were set aside of it before the LSN. */
+MUST_CHECK Status verify_void_letters(const VerifyPair *pair, VerifyTable *table, Error *err);

@@ -1,9 +1,11 @@
 """Changes that a target refuses: set aside with their reason, in order per row, tried again when somebody asks. What
 is refused here is what breaks a unique index that only the target has."""
+import contextlib
 import json
 import random
 import re
 import socket
+import sqlite3
 import time
 import urllib.request
 
@@ -58,6 +60,12 @@ class Letters:
 
     def ids(self):
         return sorted(int(row[0]) for row in self.pipeline.target.read("public", "t").rows)
+
+    def move(self, bytes):
+        """Their places in the stream."""
+        path, = self.pipeline.weir.state.glob("weir/*/dead.db")
+        with contextlib.closing(sqlite3.connect(path)) as db, db:
+            db.execute("UPDATE letter SET lsn = lsn + ?", (bytes,))
 
     def heal(self):
         """And everything is as if nothing had been refused."""
@@ -179,6 +187,47 @@ def test_truncated_behind_them(letters):
     assert "dropped, 1 of them: it was truncated" in ended.err, ended
     assert letters.list() == []
     letters.pipeline.check()
+
+
+LEFT = "dead letters are left"
+
+
+def test_repaired_behind_them(letters):
+    """Rows that weir verify has mended have what the letters would write."""
+    letters.pipeline.target.execute("CREATE UNIQUE INDEX also_here ON u (v)")
+    letters.set_aside("INSERT INTO t VALUES (10, 'a')")
+    letters.set_aside("INSERT INTO u VALUES (1, 'x'), (2, 'x')")
+    letters.sql("UPDATE t SET w = 7 WHERE id = 10")
+    assert letters.drain("stop").err.count(LEFT) == 1
+    assert letters.states() == ["refused", "refused", "waits"]
+    letters.refuse(False)
+
+    def repair(*options, code=0):
+        tables = letters.pipeline.verify("--name", "shop", "--repair", *options, code=code)
+        return {name: (table["result"], table["letters_dropped"]) for name, table in tables.items()}
+    assert letters.pipeline.verify("--name", "shop", code=1)["t"]["letters_dropped"] == 0 and len(letters.list()) == 3
+    assert repair("--only", "t") == {"t": ("repaired", 2)}
+    assert [row[1] for row in letters.list()] == ["public.u"]
+    letters.sql("UPDATE t SET w = 8 WHERE id = 10")
+    ended = letters.drain("stop")
+    assert ended.err.count(LEFT) == 1 and "letters=1" in ended.err and "weir dead list shop" in ended.err
+    assert [row[1] for row in letters.list()] == ["public.u"]
+    letters.pipeline.check([("public", "t")])
+    letters.pipeline.target.execute("DROP INDEX also_here", "INSERT INTO u VALUES (2, 'x')")  # by hand
+    letters.move(1 << 40)  # of a change behind the LSN: an attempt that has failed leaves such
+    assert repair() == {"t": ("equal", 0), "u": ("equal", 0)}
+    letters.move(-1 << 40)
+    assert repair() == {"t": ("equal", 0), "u": ("equal", 1)}
+    assert letters.list() == [] and LEFT not in letters.drain("stop").err
+    letters.pipeline.check()
+
+
+def test_a_repair_that_is_refused(letters):
+    letters.set_aside("INSERT INTO t VALUES (10, 'a')")
+    ended = letters.pipeline.weir.run("verify", letters.pipeline.source.url, letters.pipeline.target.url(), "--name", "shop", "--repair", code=1)
+    assert "repair: " in ended.err and ended.err.count(LEFT) == 1, ended
+    assert letters.states() == ["refused"]
+    letters.heal()
 
 
 def test_altered_meanwhile(letters):
