@@ -12,10 +12,10 @@ _weir() {
         'stream --progress') words='auto always never' ;;
         'stream --buffer') words='memory disk' ;;
         'stream --on-error') words='stop dead-letter' ;;
-        'stream '*) words='--table --jobs --watchdog --progress --publication --slot --no-copy --until --state --buffer --on-error --wal-warning --metrics --name --log-format --log-level --help' ;;
+        'stream '*) words='--table --jobs --watchdog --progress --publication --slot --no-copy --until --patience --state --buffer --on-error --wal-warning --metrics --name --log-format --log-level --help' ;;
         'copy --progress') words='auto always never' ;;
         'copy '*) words='--table --jobs --watchdog --progress --log-format --log-level --help' ;;
-        'run '*) words='--until --state --metrics --log-format --log-level --help' ;;
+        'run '*) words='--until --patience --state --metrics --log-format --log-level --help' ;;
         'status --format') words='text json' ;;
         'status '*) words='--state --name --format --watch --log-format --log-level --help' ;;
         'check --buffer') words='memory disk' ;;
@@ -24,9 +24,9 @@ _weir() {
         'verify --on-error') words='stop dead-letter' ;;
         'verify --progress') words='auto always never' ;;
         'verify --format') words='text json' ;;
-        'verify '*) words='--table --only --repair --limit --jobs --on-error --publication --slot --state --name --route --progress --format --log-format --log-level --help' ;;
+        'verify '*) words='--table --only --repair --limit --jobs --on-error --patience --publication --slot --state --name --route --progress --format --log-format --log-level --help' ;;
         'slots '*) words='--log-format --log-level --help' ;;
-        'replay '*) words='--route --from --project --state --log-format --log-level --help' ;;
+        'replay '*) words='--route --from --project --state --patience --log-format --log-level --help' ;;
         'dead '*) words='--all --state --log-format --log-level --help' ;;
         'init '*) words='--log-format --log-level --help' ;;
         'help '*) words='--log-format --log-level --help' ;;

@@ -191,6 +191,7 @@ Status pipeline_from_options(Str source, Str sink, const PipelineOptions *option
     ret->state_dir = options->state.len > 0 ? options->state : default_state_dir(arena);
     ret->on_error = (OnError)options->on_error;
     ret->guards = options->guards;
+    ret->patience_ms = options->patience_ms;
     ret->jobs = options->jobs == 0 ? JOBS_DEFAULT : options->jobs;
     if (copy_only) {
         ret->until = UNTIL_COPY;

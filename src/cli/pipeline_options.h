@@ -10,6 +10,7 @@ typedef struct PipelineOptions {
     Str slot;
     bool copy;
     Str until;
+    int64_t patience_ms;
     Str state;
     Str name;
     int64_t jobs;
@@ -30,6 +31,15 @@ extern const char *const buffer_choices[]; // NULL-terminated
             .fallback = "stop", .value_name = "POLICY",                                        \
             .help = "What to do with a change that the target refuses: stop, or dead-letter, " \
                     "which sets it aside (weir dead) and goes on."                             \
+    }
+
+// A server that is started again should be there by then.
+#define PATIENCE_OPTION(type, field)                                                          \
+    {                                                                                         \
+        "patience", OPTION_MS(type, field),                                                   \
+            .fallback = "60s", .max = 604800000,                                              \
+            .help = "A run that has an end gives up when no attempt has got anywhere for so " \
+                    "long; 0: never, as one that has none."                                   \
     }
 
 #define METRICS_OPTION(type)                                                                 \

@@ -3,6 +3,7 @@
 #include "buffers/disk.h"
 #include "cli/command.h"
 #include "cli/crew.h"
+#include "cli/pipeline_options.h"
 #include "cli/project_pipelines.h"
 
 typedef struct ReplayOptions {
@@ -10,6 +11,7 @@ typedef struct ReplayOptions {
     Str from;
     Str project;
     Str state;
+    int64_t patience_ms;
 } ReplayOptions;
 
 static const Option replay_options[] = {
@@ -21,6 +23,7 @@ static const Option replay_options[] = {
      .help = "The project that has the pipeline."},
     {"state", OPTION_STRING(ReplayOptions, state), .value_name = "DIR",
      .help = "Directory for the state, as for weir run."},
+    PATIENCE_OPTION(ReplayOptions, patience_ms),
     {0},
 };
 
@@ -86,6 +89,7 @@ static Status prepare(const Invocation *invocation, Pipeline **ret_part, Error *
         return STATUS_FAIL;
     }
     *ret_part = &disk_buffer_pipelines(pipeline, arena)[route + 1];
+    (*ret_part)->patience_ms = options->patience_ms;
     return disk_buffer_rewind(disk_buffer_directory(pipeline, arena), from, *ret_part, err);
 }
 

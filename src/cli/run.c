@@ -8,6 +8,7 @@
 
 typedef struct RunOptions {
     Str until;
+    int64_t patience_ms;
     Str state;
     Str metrics;
 } RunOptions;
@@ -15,6 +16,7 @@ typedef struct RunOptions {
 static const Option run_options[] = {
     {"until", OPTION_STRING(RunOptions, until), .value_name = "now|LSN",
      .help = "Stop when everything committed before now, or before an LSN, is delivered."},
+    PATIENCE_OPTION(RunOptions, patience_ms),
     {"state", OPTION_STRING(RunOptions, state), .value_name = "DIR",
      .help = "Directory for the state. Default: what the file says, else $XDG_STATE_HOME/weir or "
              "~/.local/state/weir."},
@@ -37,6 +39,9 @@ static int run_run(Invocation *invocation)
     if (project_pipelines(path, options->state, options->until, invocation->arena, &pipelines,
                           &count, &err) != STATUS_OK) {
         return report_error(&err);
+    }
+    for (size_t i = 0; i < count; i++) {
+        pipelines[i].patience_ms = options->patience_ms;
     }
     CrewOptions crew = {.metrics = options->metrics};
     return crew_run(pipelines, count, &crew, invocation->arena);

@@ -27,6 +27,7 @@ static const Option stream_options[] = {
      .help = "Do not copy the rows that are there: follow the changes only."},
     {"until", OPTION_STRING(PipelineOptions, until), .value_name = "now|LSN",
      .help = "Stop when everything committed before now, or before an LSN, is delivered."},
+    PATIENCE_OPTION(PipelineOptions, patience_ms),
     {"state", OPTION_STRING(PipelineOptions, state), .value_name = "DIR",
      .help = "Directory for the state. Default: $XDG_STATE_HOME/weir or ~/.local/state/weir."},
     {"buffer", OPTION_CHOICE(PipelineOptions, buffer, buffer_choices), .fallback = "memory",

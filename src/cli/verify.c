@@ -44,6 +44,7 @@ static const Option verify_options[] = {
     {"on-error", OPTION_CHOICE(VerifyCommandOptions, pipeline.on_error, on_error_choices),
      .fallback = "stop", .value_name = "POLICY",
      .help = "What to do with a change that the target refuses on the way, as weir stream has it."},
+    PATIENCE_OPTION(VerifyCommandOptions, pipeline.patience_ms),
     {"publication", OPTION_STRING(VerifyCommandOptions, pipeline.publication), .value_name = "NAME",
      .help = "Publication that is read."},
     {"slot", OPTION_STRING(VerifyCommandOptions, pipeline.slot), .value_name = "NAME",
@@ -288,6 +289,7 @@ static Status hold_and_compare(Outcome *outcome, Found *found, CompareAll compar
     Pipeline run = *pipeline;
     Verify *verify = NULL;
     run.keeps_tables = true;
+    run.patience_ms = outcome->options->pipeline.patience_ms;
     run.until = UNTIL_NOW;
     if (bring(&run, outcome, found->loans, err) != STATUS_OK ||
         verify_hold(pipeline, &outcome->cancel, &verify, &run.until_lsn, err) != STATUS_OK) {

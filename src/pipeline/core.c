@@ -105,6 +105,7 @@ static void lend(Core *core)
     core->finished = false;
     core->progressed = false;
     core->retries = 0;
+    core->vain_attempts = 0;
     core->state = core->is_lending ? CORE_LENT : CORE_OPENING;
 }
 
@@ -128,6 +129,44 @@ static bool ends_for_loan(const Core *core)
     return core->stop == CORE_STOP_NONE && (is_there || is_cut);
 }
 
+// Neither did anything become durable, nor was a table copied whole, nor came a copy further.
+static bool was_in_vain(Core *core, const CoreEvent *event)
+{
+    bool is_other = event->tables_left != core->tables_left;
+    bool is_further = is_other || event->rows_copied > core->rows_copied;
+    if (is_further) {
+        core->tables_left = event->tables_left;
+        core->rows_copied = event->rows_copied;
+    }
+    bool others_get_on = event->others != core->others;
+    core->others = event->others;
+    return !core->progressed && !is_further && !others_get_on;
+}
+
+static void note_attempt(Core *core, const CoreEvent *event)
+{
+    bool in_vain = was_in_vain(core, event);
+    if (in_vain && core->vain_attempts == 0) {
+        core->vain_since_ms = event->now_ms;
+    }
+    core->vain_attempts = in_vain ? core->vain_attempts + 1 : 0;
+}
+
+static bool is_out_of_patience(const Core *core, int64_t now_ms)
+{
+    return core->options.patience_ms > 0 && core->vain_attempts > 0 &&
+           now_ms - core->vain_since_ms >= core->options.patience_ms;
+}
+
+// With the last try when patience ends, not before.
+static int64_t retry_at(const Core *core, int64_t now_ms)
+{
+    int64_t at = now_ms + retry_delay(core);
+    bool has_end = core->options.patience_ms > 0 && core->vain_attempts > 0;
+    int64_t end = core->vain_since_ms + core->options.patience_ms;
+    return has_end && end < at ? end : at;
+}
+
 // Only what passes is worth another try, and only when nobody has asked to stop.
 static void on_closed(Core *core, const CoreEvent *event)
 {
@@ -146,7 +185,13 @@ static void on_closed(Core *core, const CoreEvent *event)
     core->retries = core->progressed ? 0 : core->retries;
     core->retry_at_ms = event->now_ms;
     if (core->error == ERROR_TRANSIENT) {
-        core->retry_at_ms += retry_delay(core);
+        note_attempt(core, event);
+        if (is_out_of_patience(core, event->now_ms)) {
+            core->gave_up_after_ms = event->now_ms - core->vain_since_ms;
+            core->state = CORE_DONE;
+            return;
+        }
+        core->retry_at_ms = retry_at(core, event->now_ms);
         core->retries++;
     }
     core->restarts++;

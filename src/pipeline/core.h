@@ -40,6 +40,7 @@ typedef struct CoreOptions {
     bool never_retries;
     int64_t retry_ms_min;
     int64_t retry_ms_max;
+    int64_t patience_ms; // no attempt gets anywhere for so long: give up; 0: never
 } CoreOptions;
 
 typedef enum CoreEventKind {
@@ -47,7 +48,7 @@ typedef enum CoreEventKind {
     CORE_SEALED,  // position: the end of a batch taken in; ends_transaction
     CORE_DURABLE, // route, position: durable at that route
     CORE_FAILED,  // error: something broke (also while opening)
-    CORE_CLOSED,  // everything is down after CORE_CLOSING
+    CORE_CLOSED,  // everything is down after CORE_CLOSING; tables_left, rows_copied, others
     CORE_STOP,    // stop
     CORE_LEND,    // end this attempt as a drain does, and stay away from both ends
     CORE_GO,      // position: while lent, bring every route exactly there, and stay away again
@@ -66,6 +67,9 @@ typedef struct CoreEvent {
     bool ends_transaction;
     ErrorKind error;
     CoreStop stop;
+    int64_t tables_left; // that the attempt has not come to copy, or not to the end
+    int64_t rows_copied; // by it
+    int64_t others;      // another number than before: other parts of the pipeline get on
 } CoreEvent;
 
 typedef struct Core {
@@ -86,6 +90,14 @@ typedef struct Core {
     int64_t retries;     // in a row, without progress
     int64_t restarts;    // in all
     int64_t retry_at_ms;
+    // Attempts that got nowhere, since one did: nothing became durable, no table was copied whole,
+    // no copy came further than before, and there is nobody to be waited for who gets on.
+    int64_t vain_attempts;
+    int64_t vain_since_ms; // when the first of them ended
+    int64_t tables_left;
+    int64_t rows_copied; // the most, with so many tables left
+    int64_t others;
+    int64_t gave_up_after_ms; // of such attempts; 0: it has not
 } Core;
 
 void core_init(Core *core, const CoreOptions *options);

@@ -221,6 +221,19 @@ static void close_states(Runner *runner)
     }
 }
 
+// The one that fills a buffer waits for those that read it, and fails for as long as it is full.
+static int64_t moves_of_parts(const Runner *runner)
+{
+    const PipelineParts *parts = runner->pipeline->parts;
+    bool waits = parts != NULL && runner->pipeline->routes[0].sink->takes_all;
+    int64_t moves = 0;
+    for (size_t i = 0; waits && i < parts->meter_count; i++) {
+        moves +=
+            atomic_load(&parts->meters[i]->commits) + atomic_load(&parts->meters[i]->copy_rows);
+    }
+    return moves;
+}
+
 // Stop the threads, then close both ends: the source last, with the final confirmation.
 static void on_closing(Runner *runner)
 {
@@ -230,7 +243,13 @@ static void on_closing(Runner *runner)
     }
     runner_stop_threads(runner);
     runner_close(runner);
-    runner_post(runner, (CoreEvent){.kind = CORE_CLOSED});
+    CoreEvent closed = {.kind = CORE_CLOSED, .others = moves_of_parts(runner)};
+    for (size_t i = 0; i < runner->branch_count; i++) {
+        Meter *meter = &runner->branches[i].meter;
+        closed.tables_left += atomic_load(&meter->tables_total) - atomic_load(&meter->tables_done);
+        closed.rows_copied += atomic_load(&meter->copy_rows);
+    }
+    runner_post(runner, closed);
 }
 
 static void log_lent(Runner *runner, int64_t borrower)
@@ -379,6 +398,22 @@ StateOwner pipeline_route_owner(const Pipeline *pipeline, const PipelineRoute *r
     return (StateOwner){pipeline->state_dir, key, pipeline->source_id, route->id};
 }
 
+Status pipeline_never_run(const Pipeline *pipeline, const PipelineRoute *route, Error *err)
+{
+    if (route->name.len == 0) {
+        error_set(err, ERROR_CONFIG,
+                  "the pipeline \"%" STR_FMT "\" has never run: there is nothing to compare",
+                  STR_ARG(pipeline->name));
+    } else {
+        error_set(err, ERROR_CONFIG,
+                  "route \"%" STR_FMT "\" of the pipeline \"%" STR_FMT
+                  "\" has never run: there is nothing to compare",
+                  STR_ARG(route->name), STR_ARG(pipeline->name));
+    }
+    return error_hint(err, "Begin it with weir stream or weir run, and verify when its copies are "
+                           "done. If it has run: with the same URLs, or the same --name?");
+}
+
 static void init_branch(Runner *runner, size_t index)
 {
     const Pipeline *pipeline = runner->pipeline;
@@ -392,6 +427,11 @@ static void init_branch(Runner *runner, size_t index)
         branch->scope = (LogScope){&runner->pipeline_scope, "route", branch->target->name};
     }
     meter_init(&branch->meter);
+    PipelineParts *parts = pipeline->parts;
+    if (parts != NULL) {
+        assert(parts->meter_count < ARRAY_LEN(parts->meters));
+        parts->meters[parts->meter_count++] = &branch->meter;
+    }
 }
 
 Status runner_new(const Pipeline *pipeline, const LogScope *scope, Runner **ret, Error *err)
@@ -429,6 +469,7 @@ Status runner_new(const Pipeline *pipeline, const LogScope *scope, Runner **ret,
         .never_retries = pipeline->until == UNTIL_COPY,
         .retry_ms_min = RETRY_MS_MIN,
         .retry_ms_max = RETRY_MS_MAX,
+        .patience_ms = pipeline->until == UNTIL_FOREVER ? 0 : pipeline->patience_ms,
     };
     core_init(&runner->core, &options);
     *ret = runner;
@@ -451,6 +492,19 @@ static void say_what_stays(const Runner *runner, Error *err)
                    hint, hint[0] == '\0' ? "" : " ");
 }
 
+static void say_how_long(const Core *core, Error *err)
+{
+    char hint[ERROR_MESSAGE_MAX];
+    (void)snprintf(hint, sizeof(hint), "%.1500s", err->hint);
+    (void)error_wrap(err, "given up: none of %lld attempts in %lld s has got anywhere",
+                     (long long)core->vain_attempts,
+                     (long long)(core->gave_up_after_ms + 500) / 1000);
+    error_set_hint(err,
+                   "%s%sWhat was delivered is kept, and the same command goes on from there. "
+                   "--patience says how long it tries, 0: for ever.",
+                   hint, hint[0] == '\0' ? "" : " ");
+}
+
 Status runner_run(Runner *runner, Error *err)
 {
     run_loop(runner);
@@ -460,6 +514,9 @@ Status runner_run(Runner *runner, Error *err)
     }
     if (runner->failure.message[0] == '\0') {
         return error_set(err, ERROR_CANCELLED, "interrupted before everything was delivered");
+    }
+    if (runner->core.gave_up_after_ms > 0) {
+        say_how_long(&runner->core, &runner->failure);
     }
     note_failure(runner);
     say_what_stays(runner, &runner->failure);

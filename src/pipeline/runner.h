@@ -3,6 +3,7 @@
 
 #include <stdatomic.h>
 
+#include "base/limits.h"
 #include "base/log.h"
 #include "pipeline/meter.h"
 #include "pipeline/sink.h"
@@ -45,6 +46,8 @@ typedef struct Pipeline Pipeline;
 typedef struct PipelineParts {
     const Pipeline *whole;
     atomic_bool is_looked_at;
+    Meter *meters[LIMIT_ROUTES + 1]; // of their runners, as long as these are there
+    size_t meter_count;
 } PipelineParts;
 
 /** What is to be run. Everything is borrowed and must outlive the runner. */
@@ -61,11 +64,14 @@ struct Pipeline {
     UntilKind until;
     Lsn until_lsn;
     bool stops_there;  // UNTIL_LSN: the targets have nothing of what was committed at or behind it
-    bool keeps_tables; // see SourceContext
+    bool keeps_tables; // begins nothing, and see SourceContext
     // Of pipelines that are to end at the same place: the first to open asks its source where that
     // is. UNTIL_NOW only; NULL: each asks for itself.
     atomic_uint_fast64_t *shared_now; // Lsn
-    int64_t jobs;                     // tables copied at the same time
+    // With an end to come to: it is given up when no attempt has got anywhere for so long. 0:
+    // never.
+    int64_t patience_ms;
+    int64_t jobs; // tables copied at the same time
     OnError on_error;
     Settings *buffer;     // NULL: none; otherwise it is no single runner's, see buffers/disk.h
     PipelineParts *parts; // of which this is one; NULL: it is whole
@@ -82,6 +88,10 @@ const char *pipeline_route_directory(const Pipeline *pipeline, const PipelineRou
 
 /** Whose state a route's is. @key: its key. */
 StateOwner pipeline_route_owner(const Pipeline *pipeline, const PipelineRoute *route, Str key);
+
+/** Fail: it cannot be compared, as it has never run. */
+MUST_CHECK Status pipeline_never_run(const Pipeline *pipeline, const PipelineRoute *route,
+                                     Error *err);
 
 typedef enum RunnerPhase {
     PHASE_STARTING,

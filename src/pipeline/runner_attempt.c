@@ -246,6 +246,17 @@ static Status store_start(Branch *branch, const Checkpoint *merged, const Checkp
     return status;
 }
 
+static Status check_begun(const Runner *runner, Error *err)
+{
+    const Pipeline *pipeline = runner->pipeline;
+    for (size_t i = 0; pipeline->keeps_tables && i < runner->branch_count; i++) {
+        if (stored(&runner->branches[i], CHECKPOINT_POSITION) == NULL) {
+            return pipeline_never_run(pipeline, &pipeline->routes[i], err);
+        }
+    }
+    return STATUS_OK;
+}
+
 static Status resume(Runner *runner, Checkpoint *merged, Checkpoint *changed, Position *ret_start,
                      Error *err)
 {
@@ -253,7 +264,8 @@ static Status resume(Runner *runner, Checkpoint *merged, Checkpoint *changed, Po
     if (runner->pipeline->until == UNTIL_COPY) {
         return source->ops->resume(source, merged, changed, err);
     }
-    if (merge_checkpoints(runner, merged, err) != STATUS_OK ||
+    if (check_begun(runner, err) != STATUS_OK ||
+        merge_checkpoints(runner, merged, err) != STATUS_OK ||
         source->ops->resume(source, merged, changed, err) != STATUS_OK) {
         return STATUS_FAIL;
     }

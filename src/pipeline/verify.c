@@ -75,33 +75,23 @@ Status verify_check(const Pipeline *pipeline, Str route, Error *err)
                                  STR_ARG(pipeline->name), STR_ARG(route));
 }
 
-static Status never_run(const Pipeline *pipeline, const PipelineRoute *route, Error *err)
-{
-    if (route->name.len == 0) {
-        error_set(err, ERROR_CONFIG,
-                  "the pipeline \"%" STR_FMT "\" has never run: there is nothing to compare",
-                  STR_ARG(pipeline->name));
-    } else {
-        error_set(err, ERROR_CONFIG,
-                  "route \"%" STR_FMT "\" of the pipeline \"%" STR_FMT
-                  "\" has never run: there is nothing to compare",
-                  STR_ARG(route->name), STR_ARG(pipeline->name));
-    }
-    return error_hint(err, "Begin it with weir stream or weir run, and verify when its copies are "
-                           "done. If it has run: with the same URLs, or the same --name?");
-}
-
 Status verify_check_begun(const Pipeline *pipeline, Str route, Cancel *cancel, Error *err)
 {
     for (size_t i = 0; i < pipeline->route_count; i++) {
         // Those that share a source by memory run together.
         bool is_brought = pipeline->buffer == NULL || verify_takes(&pipeline->routes[i], route);
         bool has_begun = true;
-        if (is_brought && runner_has_begun(pipeline, i, cancel, &has_begun, err) != STATUS_OK) {
-            return STATUS_FAIL;
+        Error failure = {0};
+        if (is_brought &&
+            runner_has_begun(pipeline, i, cancel, &has_begun, &failure) != STATUS_OK) {
+            if (failure.kind != ERROR_TRANSIENT) {
+                *err = failure;
+                return STATUS_FAIL;
+            }
+            has_begun = true; // it is asked again by the run, which tries on
         }
         if (!has_begun) {
-            return never_run(pipeline, &pipeline->routes[i], err);
+            return pipeline_never_run(pipeline, &pipeline->routes[i], err);
         }
     }
     return STATUS_OK;

@@ -1,4 +1,5 @@
 """Servers that go away, come back, are busy with something else, or are not the ones they were."""
+import re
 import sqlite3
 import time
 
@@ -231,6 +232,99 @@ def test_target_away_for_a_while(weir, source, own_server, sink):
         pipeline.target.database.close()
         pipeline.settle(process)
     assert process.stop().code == 0
+    pipeline.check()
+
+
+# ---------------------------------------------------------------------------------------------
+# How long it is tried
+# ---------------------------------------------------------------------------------------------
+
+NOBODY = "postgres://weir@127.0.0.1:1/shop"  # refused at once
+
+
+def gives_up(weir, *words):
+    ended = weir.run(*words, "--patience", "1s", code=1, timeout=20)
+    line, = (line for line in ended.err.splitlines() if line.startswith("weir: given up: "))
+    assert re.search(r"none of [3-9] attempts in 1 s has got anywhere: ", line) and "--patience says how long" in ended.err, ended
+    return ended
+
+
+def test_a_run_that_ends_gives_up(weir, source, tmp_path):
+    source.sql(TABLE)
+    assert "source: " in gives_up(weir, "stream", NOBODY, f"sqlite:{tmp_path}/x.db", "--until", "now").err
+    assert "sink: " in gives_up(weir, "stream", source.url, NOBODY, "--until", "now").err
+    assert source.slots() == []
+    process = weir.start("stream", NOBODY, "null:", "--patience", "100ms")
+    process.expect("attempt=3")
+    assert process.stop().code == 0
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_a_slot_in_use_is_given_up(pipeline, tmp_path):
+    """By somebody who cannot be asked for it: its state is elsewhere."""
+    pipeline.source.sql(TABLE)
+    pipeline.drain()
+    other = pipeline.start("--state", tmp_path / "other")
+    pipeline.settle(other)
+    for command in (["verify"], ["stream", "--until", "now"]):
+        ended = gives_up(pipeline.weir, *command, pipeline.source.url, pipeline.target.url())
+        assert "replication slot" in ended.err and ended.out == ""
+    assert other.stop().code == 0
+    pipeline.verify()
+
+
+def test_a_verification_gives_up(make_hub):
+    """Not at once: the target may only be starting."""
+    from harness.hub import Hub
+    hub = make_hub(Hub, "sqlite", "postgres")
+    hub.source.sql(TABLE)
+    hub.drain()
+    with hub.down():
+        gives_up(hub.weir, "verify", hub.file)
+    hub.weir.run("verify", hub.file)
+
+
+def test_a_route_gives_up_alone(make_hub):
+    from harness.hub import Buffered
+    hub = make_hub(Buffered, "sqlite", "postgres")
+    hub.source.sql(TABLE)
+    hub.drain()
+    hub.source.sql("UPDATE t SET v = 'new'")
+    with hub.down():
+        ended = hub.weir.run("run", hub.file, "--until", "now", "--patience", "1s", code=1, timeout=20)
+    assert re.search(r'failed pipeline=hub route=postgres .*given up: none of \d+ attempts', ended.err), ended
+    hub.check("sqlite")
+    hub.drain()
+    hub.check()
+
+
+def test_a_full_buffer_is_given_up(make_hub):
+    """What waits in front of it would do so for ever: nobody reads it any more."""
+    from harness.hub import Buffered
+    hub = make_hub(Buffered, "sqlite", "postgres", segment="64kB", max_size="300kB", patience="1s")
+    hub.source.sql(TABLE)
+    hub.drain()
+    with hub.down():
+        for n in range(2):  # the first fills it
+            hub.source.sql("INSERT INTO t SELECT g, repeat(md5(g::text), 10) FROM generate_series(%s::int, %s::int) g", 1000 + n * 2000, 2999 + n * 2000)
+            ended = hub.weir.run("run", hub.file, "--until", "now", "--patience", "200ms", code=1, timeout=30)
+    assert re.search(r'failed pipeline=hub route=buffer .*given up: none of \d+ attempts in \d+ s has got anywhere: .*the buffer waits for', ended.err), ended
+    hub.drain()
+    hub.check()
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_a_server_that_comes_back_is_waited_for(alone):
+    pipeline, server = alone()
+    pipeline.source.sql(TABLE)
+    pipeline.drain()
+    pipeline.source.sql("UPDATE t SET v = 'new'")
+    server.stop()
+    process = pipeline.start("--until", "now")
+    process.expect("attempt=3")
+    server.start()
+    assert process.wait().code == 0
+    reconnect(pipeline.source)
     pipeline.check()
 
 

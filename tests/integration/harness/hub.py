@@ -42,6 +42,17 @@ class Hub:
             if name != "history":
                 assert_equal(self.source, self.targets[name])
 
+    @contextlib.contextmanager
+    def down(self, name="postgres"):
+        """Its target takes no connections."""
+        database = self.targets[name].database
+        database.close()
+        with database.server.connect() as admin:
+            admin.execute(f'ALTER DATABASE "{database.name}" ALLOW_CONNECTIONS false')
+            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (database.name,))
+            yield
+            admin.execute(f'ALTER DATABASE "{database.name}" ALLOW_CONNECTIONS true')
+
 
 class Buffered(Hub):
     """The same with a disk buffer; @settings: of the buffer."""
@@ -77,14 +88,3 @@ class Buffered(Hub):
         for name in names:
             wait_for(lambda: self.rows(name) == mark, timeout,
                      lambda: f"{name} has {mark} customers\n{process.logs()[-3000:]}")
-
-    @contextlib.contextmanager
-    def down(self, name="postgres"):
-        """Its target takes no connections."""
-        database = self.targets[name].database
-        database.close()
-        with database.server.connect() as admin:
-            admin.execute(f'ALTER DATABASE "{database.name}" ALLOW_CONNECTIONS false')
-            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (database.name,))
-            yield
-            admin.execute(f'ALTER DATABASE "{database.name}" ALLOW_CONNECTIONS true')

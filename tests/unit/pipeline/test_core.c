@@ -508,6 +508,128 @@ static void an_end_that_is_reached_is_no_loan(void **context)
     assert_true(core_succeeded(&core));
 }
 
+// ---------------------------------------------------------------------------------------------
+// Patience
+// ---------------------------------------------------------------------------------------------
+
+enum { PATIENCE_MS = 5000 };
+
+static void start_patient(void)
+{
+    start(1, 1000);
+    core.options.patience_ms = PATIENCE_MS;
+}
+
+// Opens after a pause, and fails; *now: when it has. False: it is not tried any more.
+static bool attempt(int64_t *now, int64_t takes_ms, int64_t tables_left, int64_t rows_copied)
+{
+    send((CoreEvent){.kind = CORE_TICK, .now_ms = core.retry_at_ms});
+    assert_int_equal(core.state, CORE_OPENING);
+    *now = MAX(*now, core.retry_at_ms) + takes_ms;
+    failed(ERROR_TRANSIENT);
+    send((CoreEvent){.kind = CORE_CLOSED,
+                     .now_ms = *now,
+                     .tables_left = tables_left,
+                     .rows_copied = rows_copied});
+    return core.state == CORE_WAITING;
+}
+
+static void patience_ends_with_a_last_attempt(void **context)
+{
+    (void)context;
+    start_patient();
+    int64_t now = 7000;
+    failed(ERROR_TRANSIENT);
+    closed(now);
+    int64_t attempts = 1;
+    while (attempt(&now, 0, 0, 0)) {
+        attempts++;
+        assert_true(core.retry_at_ms <= 7000 + PATIENCE_MS);
+    }
+    assert_int_equal(now, 7000 + PATIENCE_MS);
+    assert_int_equal(core.state, CORE_DONE);
+    assert_int_equal(core.vain_attempts, attempts + 1);
+    assert_int_equal(core.gave_up_after_ms, PATIENCE_MS);
+    assert_false(core_succeeded(&core));
+}
+
+static void an_attempt_that_got_somewhere_renews_patience(void **context)
+{
+    (void)context;
+    start_patient();
+    int64_t now = 0;
+    failed(ERROR_TRANSIENT);
+    closed(now);
+    // A copy that comes further each time, then tables that are done, one by one.
+    for (int64_t rows = 1; rows < 9; rows++) {
+        assert_true(attempt(&now, 3000, 5, rows));
+    }
+    for (int64_t left = 4; left > 0; left--) {
+        assert_true(attempt(&now, 3000, left, 3));
+    }
+    // Something durable.
+    send((CoreEvent){.kind = CORE_TICK, .now_ms = core.retry_at_ms});
+    opened(10);
+    sealed(20, 0, true);
+    durable(0, 20);
+    failed(ERROR_TRANSIENT);
+    send((CoreEvent){.kind = CORE_CLOSED, .now_ms = now + 3000, .tables_left = 1});
+    assert_int_equal(core.vain_attempts, 0);
+    // And one that comes no further, however many rows it copies again.
+    now = core.retry_at_ms;
+    assert_true(attempt(&now, 3000, 1, 3));
+    assert_true(attempt(&now, 3000, 1, 2));
+    assert_false(attempt(&now, 3000, 1, 3));
+}
+
+static void who_waits_for_others_is_patient_while_they_get_on(void **context)
+{
+    (void)context;
+    start_patient();
+    failed(ERROR_TRANSIENT);
+    closed(0);
+    int64_t now = 0;
+    for (int64_t others = 1; others < 20; others++) {
+        send((CoreEvent){.kind = CORE_TICK, .now_ms = core.retry_at_ms});
+        now = core.retry_at_ms + 2000;
+        failed(ERROR_TRANSIENT);
+        send((CoreEvent){.kind = CORE_CLOSED, .now_ms = now, .others = others});
+        assert_int_equal(core.state, CORE_WAITING);
+        assert_int_equal(core.vain_attempts, 0);
+    }
+    while (core.state == CORE_WAITING) {
+        send((CoreEvent){.kind = CORE_TICK, .now_ms = core.retry_at_ms});
+        now = core.retry_at_ms;
+        failed(ERROR_TRANSIENT);
+        send((CoreEvent){.kind = CORE_CLOSED, .now_ms = now, .others = 19});
+    }
+    assert_int_equal(core.gave_up_after_ms, PATIENCE_MS);
+}
+
+static void a_long_attempt_is_not_counted_before_it_ends(void **context)
+{
+    (void)context;
+    start_patient();
+    int64_t now = 0;
+    failed(ERROR_TRANSIENT);
+    closed(60000); // a server that answers nothing
+    now = 60000;
+    assert_true(attempt(&now, 1000, 0, 0));
+}
+
+static void without_patience_it_is_tried_for_ever(void **context)
+{
+    (void)context;
+    start_patient();
+    core.options.patience_ms = 0;
+    int64_t now = 0;
+    failed(ERROR_TRANSIENT);
+    closed(now);
+    for (int i = 0; i < 1000; i++) {
+        assert_true(attempt(&now, 1000, 0, 0));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -536,6 +658,11 @@ int main(void)
         cmocka_unit_test(a_borrower_may_have_it_brought_somewhere),
         cmocka_unit_test(a_borrower_that_goes_on_the_way),
         cmocka_unit_test(an_end_that_is_reached_is_no_loan),
+        cmocka_unit_test(patience_ends_with_a_last_attempt),
+        cmocka_unit_test(an_attempt_that_got_somewhere_renews_patience),
+        cmocka_unit_test(who_waits_for_others_is_patient_while_they_get_on),
+        cmocka_unit_test(a_long_attempt_is_not_counted_before_it_ends),
+        cmocka_unit_test(without_patience_it_is_tried_for_ever),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
