@@ -617,16 +617,44 @@ static Status verify_one(VerifyTarget *target, const SourceTable *source, Verify
     return STATUS_OK;
 }
 
+// So that a typing error does not pass for something that is equal.
+static Status check_only(const VerifyTarget *target, Error *err)
+{
+    const SourceTables *tables = target->verify->tables;
+    const StrList *only = &target->options->only;
+    for (size_t p = 0; p < only->count; p++) {
+        bool matches = false;
+        for (size_t i = 0; !matches && i < tables->count; i++) {
+            const Relation *relation = tables->items[i].relation;
+            matches = table_pattern_matches(only->items[p], relation->schema, relation->name);
+        }
+        if (!matches) {
+            error_set(err, ERROR_CONFIG,
+                      "no table that is to be compared of the pipeline \"%" STR_FMT
+                      "\" matches --only \"%" STR_FMT "\"",
+                      STR_ARG(target->verify->pipeline->name), STR_ARG(only->items[p]));
+            return error_hint(err, "Write schema.table, schema.* or table, as the source calls it. "
+                                   "Of a project with several pipelines, --name says which.");
+        }
+    }
+    return STATUS_OK;
+}
+
 static Status verify_tables(VerifyTarget *target, VerifyResult *ret, Error *err)
 {
     const SourceTables *tables = target->verify->tables;
     const VerifyOptions *options = target->options;
+    if (check_only(target, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
     size_t wanted = 0;
     for (size_t i = 0; i < tables->count; i++) {
         wanted += is_wanted(options, tables->items[i].relation) ? 1 : 0;
     }
     if (wanted == 0 && options->before == NULL) {
-        return error_set(err, ERROR_CONFIG, "there is no table to compare");
+        return error_set(err, ERROR_CONFIG,
+                         "there is no table to compare in the pipeline \"%" STR_FMT "\"",
+                         STR_ARG(target->verify->pipeline->name));
     }
     ret->tables = ARENA_ARRAY(&ret->arena, VerifyTable, wanted);
     for (size_t i = 0; i < tables->count; i++) {

@@ -608,8 +608,13 @@ def test_it_is_locked(pipeline, sink):
 def test_nothing_to_compare(pipeline, sink):
     pipeline.source.sql("CREATE TABLE t (id int PRIMARY KEY)")
     pipeline.drain()
-    ended = pipeline.weir.run("verify", pipeline.source.url, pipeline.target.url(), "--only", "other", code=2)
-    assert "no table to compare" in ended.err
+    for only in ["other"], ["t", "public.tt"]:
+        words = [word for pattern in only for word in ("--only", pattern)]
+        ended = pipeline.weir.run("verify", pipeline.source.url, pipeline.target.url(), *words, code=2)
+        assert f'matches --only "{only[-1]}"' in ended.err and ended.out == ""
+    pipeline.source.sql("DROP TABLE t")
+    ended = pipeline.weir.run("verify", pipeline.source.url, pipeline.target.url(), code=2)
+    assert "there is no table to compare in the pipeline" in ended.err
 
 
 # ---------------------------------------------------------------------------------------------
