@@ -5,7 +5,7 @@
 #include "config/table_pattern.h"
 #include "pipeline/verify_inner.h"
 
-enum { SHOWN_BYTES = 200, NAME_BYTES = 64 * 1024 };
+enum { SHOWN_BYTES = 200, SHOWN_BEFORE = 40, NAME_BYTES = 64 * 1024 };
 
 // ---------------------------------------------------------------------------------------------
 // What is refused
@@ -415,22 +415,55 @@ typedef struct Shown {
     Arena *arena;
 } Shown;
 
-// The beginning, not in the middle of a character.
-static Str shorten(Value value, Arena *arena)
+static bool is_in_character(Value value, size_t at)
+{
+    return at < value.len && ((unsigned char)value.ptr[at] & 0xc0) == 0x80;
+}
+
+// SHOWN_BYTES of it, from @start on; no character is cut in two.
+static Str shorten(Value value, size_t start, Arena *arena)
 {
     if (!value_is_data(value)) {
         return (Str){0};
     }
-    size_t len = value.len;
-    if (len > SHOWN_BYTES) {
-        len = SHOWN_BYTES;
-        while (len > 0 && ((unsigned char)value.ptr[len] & 0xc0) == 0x80) {
-            len--;
+    start = MIN(start, (size_t)value.len);
+    size_t end = value.len;
+    if (end - start > SHOWN_BYTES) {
+        end = start + SHOWN_BYTES;
+        while (end > start && is_in_character(value, end)) {
+            end--;
         }
-        return str_from(
-            arena_printf(arena, "%.*s… (%" PRIu32 " bytes)", (int)len, value.ptr, value.len));
     }
-    return (Str){arena_copy(arena, value.len == 0 ? "" : value.ptr, len), len};
+    if (start == 0 && end == value.len) {
+        return (Str){arena_copy(arena, value.len == 0 ? "" : value.ptr, value.len), value.len};
+    }
+    int shown = (int)(end - start);
+    if (start == 0) {
+        return str_from(
+            arena_printf(arena, "%.*s… (%" PRIu32 " bytes)", shown, value.ptr, value.len));
+    }
+    return str_from(arena_printf(arena, "…%.*s%s (from byte %zu of %" PRIu32 ")", shown,
+                                 value.ptr + start, end == value.len ? "" : "…", start + 1,
+                                 value.len));
+}
+
+// Where two values have to be shown from for what differs to be seen: 0, unless it is far behind.
+static size_t find_start(Value a, Value b)
+{
+    bool both = value_is_data(a) && value_is_data(b);
+    size_t same = 0;
+    while (both && same < a.len && same < b.len && a.ptr[same] == b.ptr[same]) {
+        same++;
+    }
+    bool are_same = both && same == a.len && same == b.len;
+    if (!both || are_same || same + SHOWN_BEFORE < SHOWN_BYTES) {
+        return 0;
+    }
+    size_t start = same - SHOWN_BEFORE;
+    while (start > 0 && is_in_character(a, start)) {
+        start--;
+    }
+    return start;
 }
 
 static VerifyValue show_value(const Shown *shown, size_t at, const DigestRow *source,
@@ -438,10 +471,14 @@ static VerifyValue show_value(const Shown *shown, size_t at, const DigestRow *so
 {
     const VerifyPair *pair = shown->pair;
     const Column *column = &pair->target_relation->columns[pair->target_columns[at].index];
+    static const Value nothing = {.state = VALUE_NULL};
+    Value here = source == NULL ? nothing : source->values[at];
+    Value there = target == NULL ? nothing : target->values[at];
+    size_t start = find_start(here, there);
     return (VerifyValue){
         .column = str_copy(shown->arena, column->name),
-        .source = source == NULL ? (Str){0} : shorten(source->values[at], shown->arena),
-        .target = target == NULL ? (Str){0} : shorten(target->values[at], shown->arena),
+        .source = shorten(here, start, shown->arena),
+        .target = shorten(there, start, shown->arena),
     };
 }
 

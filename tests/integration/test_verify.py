@@ -224,6 +224,35 @@ def test_small_differences(pipeline, sink):
 
 
 @pytest.mark.parametrize("sink", SQL_SINKS)
+def test_differences_in_long_values(pipeline, sink):
+    """They are seen, wherever they are; no character is cut in two."""
+    start = "ä" * 300  # 600 bytes
+    cases = {
+        1: (start + "one" + "x" * 999, start + "two" + "x" * 999),
+        2: ("x" * 5000 + "end", "x" * 5000),
+        3: ("€" * 70, "€" * 69 + "£"),  # a cut at 200 bytes would be in the last but two
+        4: ("x" * 50, "x" * 40 + "y" * 500),
+        5: ("a" + "x" * 999, "b" + "x" * 999),
+        6: ("a" + start, "b" + start),
+    }
+    pipeline.source.sql("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    for key, (value, _) in cases.items():
+        pipeline.source.sql("INSERT INTO t VALUES (%s, %s)", key, value)
+    pipeline.drain()
+    pipeline.target.execute(*(f"UPDATE t SET v = '{other}' WHERE id = {key}" for key, (_, other) in cases.items()))
+    found = {int(key): columns["v"] for (_, (key,)), columns in said(pipeline.verify(code=1)["t"]).items()}
+    before = "…" + "ä" * 20
+    assert found == {
+        1: (f"{before}one{'x' * 157}… (from byte 561 of 1602)", f"{before}two{'x' * 157}… (from byte 561 of 1602)"),
+        2: (f"…{'x' * 40}end (from byte 4961 of 5003)", f"…{'x' * 40} (from byte 4961 of 5000)"),
+        3: (f"…{'€' * 15} (from byte 166 of 210)", f"…{'€' * 14}£ (from byte 166 of 209)"),
+        4: ("x" * 50, f"{'x' * 40}{'y' * 160}… (540 bytes)"),
+        5: (f"a{'x' * 199}… (1000 bytes)", f"b{'x' * 199}… (1000 bytes)"),
+        6: (f"a{'ä' * 99}… (601 bytes)", f"b{'ä' * 99}… (601 bytes)"),
+    }
+
+
+@pytest.mark.parametrize("sink", SQL_SINKS)
 def test_the_sign_of_a_zero(pipeline, sink):
     """SQLite has none, and DuckDB forgets it where there is nothing but zeros."""
     pipeline.source.sql("CREATE TABLE t (id int PRIMARY KEY, v float8, w real); INSERT INTO t VALUES (1, '-0', 0), (2, 0, '-0')")
