@@ -52,7 +52,7 @@ complete -c weir -n '__fish_seen_subcommand_from verify' -l publication -d 'Publ
 complete -c weir -n '__fish_seen_subcommand_from verify' -l slot -d 'Slot that is read.' -r
 complete -c weir -n '__fish_seen_subcommand_from verify' -l state -d 'Directory for the state. Default: what the file says, else $XDG_STATE_HOME/weir or ~/.local/state/weir.' -r
 complete -c weir -n '__fish_seen_subcommand_from verify' -l name -d 'Name of the pipeline; of a project: the one to verify. Default: all of them.' -r
-complete -c weir -n '__fish_seen_subcommand_from verify' -l route -d 'Of a project: the place that is compared. All places of its pipeline are brought to the LSN.' -r
+complete -c weir -n '__fish_seen_subcommand_from verify' -l route -d 'Of a project: the place that is compared. Default: all that can be. All places of its pipeline are brought to the LSN.' -r
 complete -c weir -n '__fish_seen_subcommand_from verify' -l progress -d 'Show live progress: auto does so on a terminal.' -x -a 'auto always never'
 complete -c weir -n '__fish_seen_subcommand_from verify' -l format -d 'The result as text or as one JSON document, for programs.' -x -a 'text json'
 complete -c weir -n __fish_use_subcommand -f -a slots -d 'see and drop replication slots'

@@ -46,7 +46,7 @@ struct Member {
 };
 
 typedef struct Crew {
-    Str route; // only this one of a pipeline with a buffer; empty: all
+    const bool *takes; // which routes of a pipeline with a buffer; NULL: all
     bool is_quiet;
     Group *groups;
     size_t group_count;
@@ -215,7 +215,7 @@ static Status add_group(Crew *crew, const Pipeline *pipeline, Arena *arena, Erro
     const Pipeline *parts =
         pipeline->buffer == NULL ? pipeline : disk_buffer_pipelines(pipeline, arena);
     for (size_t i = 0; i < members_of(pipeline); i++) {
-        if (i > 0 && crew->route.len > 0 && !str_equal(parts[i].routes[0].name, crew->route)) {
+        if (i > 0 && crew->takes != NULL && !crew->takes[i - 1]) {
             continue;
         }
         Member *member = &group->members[group->count];
@@ -243,7 +243,7 @@ static Status crew_make(Crew *crew, const Pipeline *pipelines, size_t count, Are
         most += members_of(&pipelines[i]);
     }
     *crew = (Crew){
-        .route = crew->route,
+        .takes = crew->takes,
         .is_quiet = crew->is_quiet,
         .groups = ARENA_ARRAY(arena, Group, count),
         .members = ARENA_ARRAY(arena, Member, most),
@@ -313,10 +313,11 @@ int crew_run(const Pipeline *pipelines, size_t count, const CrewOptions *options
     return code;
 }
 
-Status crew_run_routes(const Pipeline *pipeline, Str route, ProgressMode progress, Error *err)
+Status crew_run_routes(const Pipeline *pipeline, const bool *takes, ProgressMode progress,
+                       Error *err)
 {
     Arena arena = {0};
-    Crew crew = {.route = route, .is_quiet = true};
+    Crew crew = {.takes = takes, .is_quiet = true};
     // The routes that do not run are not to be judged by that.
     Pipeline patient = disk_buffer_patient(pipeline, &arena);
     Status status = crew_make(&crew, &patient, 1, &arena, err);

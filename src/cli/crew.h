@@ -14,8 +14,7 @@ typedef struct CrewOptions {
 /** Run @pipelines to their ends, and say how each came to it. Returns the exit code: the worst. */
 int crew_run(const Pipeline *pipelines, size_t count, const CrewOptions *options, Arena *arena);
 
-/** Run @pipeline, which has a disk buffer, to its end, with what fills the buffer and with the
- * route of that name (empty: all of them). Nothing is said and served; @err is the first failure.
- */
-MUST_CHECK Status crew_run_routes(const Pipeline *pipeline, Str route, ProgressMode progress,
-                                  Error *err);
+/** Run @pipeline, which has a disk buffer, to its end, with what fills the buffer and with those of
+ * its routes that @takes says. Nothing is said and served; @err is the first failure. */
+MUST_CHECK Status crew_run_routes(const Pipeline *pipeline, const bool *takes,
+                                  ProgressMode progress, Error *err);

@@ -56,8 +56,8 @@ static const Option verify_options[] = {
      .help = "Name of the pipeline; of a project: the one to verify. Default: all of them."},
     {"route", OPTION_STRING(VerifyCommandOptions, route), .value_name = "NAME",
      .help =
-         "Of a project: the place that is compared. All places of its pipeline are brought to the "
-         "LSN."},
+         "Of a project: the place that is compared. Default: all that can be. All places of its "
+         "pipeline are brought to the LSN."},
     {"progress", OPTION_CHOICE(VerifyCommandOptions, pipeline.progress, progress_choices),
      .fallback = "auto", .help = "Show live progress: auto does so on a terminal."},
     {"format", OPTION_CHOICE(VerifyCommandOptions, format, format_choices), .fallback = "text",
@@ -69,7 +69,10 @@ static const Option verify_options[] = {
 typedef struct Outcome {
     const VerifyCommandOptions *options;
     Cancel cancel;
+    VerifyChoice choice; // of the pipeline that is being verified
+    bool is_one_of_many; // that pipeline, so that one which cannot be is passed over
     size_t printed;
+    size_t compared; // routes
     bool has_differences;
     bool has_unknown;
 } Outcome;
@@ -82,7 +85,7 @@ static Status run_until(const Pipeline *pipeline, const Outcome *outcome, Error 
 {
     ProgressMode mode = (ProgressMode)outcome->options->pipeline.progress;
     if (pipeline->buffer != NULL) {
-        return crew_run_routes(pipeline, outcome->options->route, mode, err);
+        return crew_run_routes(pipeline, outcome->choice.takes, mode, err);
     }
     Runner *runner = NULL;
     if (runner_new(pipeline, NULL, &runner, err) != STATUS_OK) {
@@ -143,7 +146,7 @@ static Status borrow(const Pipeline *pipeline, const Outcome *outcome, Loans *re
         return borrow_route(pipeline, 0, outcome, ret, err);
     }
     for (size_t i = 0; i < pipeline->route_count; i++) {
-        if (!verify_takes(&pipeline->routes[i], outcome->options->route)) {
+        if (!outcome->choice.takes[i]) {
             continue;
         }
         wanted++;
@@ -219,6 +222,17 @@ static void print_result(Outcome *outcome, const Pipeline *pipeline, const Pipel
     }
 }
 
+// What is no database is said to be left out, not that it were equal.
+static void print_passed_over(Outcome *outcome, const Pipeline *pipeline)
+{
+    for (size_t i = 0; i < pipeline->route_count; i++) {
+        if (outcome->choice.reasons[i].len > 0) {
+            VerifyResult result = {.reason = outcome->choice.reasons[i]};
+            print_result(outcome, pipeline, &pipeline->routes[i], &result);
+        }
+    }
+}
+
 static Status compare_route(Verify *verify, Outcome *outcome, size_t route,
                             const VerifyResult *before, VerifyResult *ret, Error *err)
 {
@@ -250,7 +264,7 @@ static Status compare_routes(Verify *verify, Outcome *outcome, Found *found, Err
 {
     const Pipeline *pipeline = found->pipeline;
     for (size_t i = 0; i < pipeline->route_count; i++) {
-        if (!verify_takes(&pipeline->routes[i], outcome->options->route)) {
+        if (!outcome->choice.takes[i]) {
             continue;
         }
         if (compare_route(verify, outcome, i, NULL, &found->results[i], err) != STATUS_OK) {
@@ -325,22 +339,33 @@ static Status verify_held(const Pipeline *pipeline, const Loans *loans, Outcome 
     }
     for (size_t i = 0; i < pipeline->route_count; i++) {
         if (found.is_there[i]) {
+            outcome->compared++;
             print_result(outcome, pipeline, &pipeline->routes[i], &found.results[i]);
         }
         verify_result_done(&found.results[i]);
     }
+    if (status == STATUS_OK) {
+        print_passed_over(outcome, pipeline);
+    }
     return status;
 }
 
-static Status verify_pipeline(const Pipeline *pipeline, Outcome *outcome, Error *err)
+static Status verify_pipeline(const Pipeline *pipeline, Outcome *outcome, Arena *arena, Error *err)
 {
     Loans loans;
-    if (verify_check(pipeline, outcome->options->route, err) != STATUS_OK) {
+    Error refused = {0};
+    if (verify_choose(pipeline, outcome->options->route, arena, &outcome->choice, &refused) !=
+        STATUS_OK) {
+        if (outcome->is_one_of_many && outcome->choice.count == 0) {
+            print_passed_over(outcome, pipeline);
+            return STATUS_OK;
+        }
+        *err = refused;
         return STATUS_FAIL;
     }
     Status status = borrow(pipeline, outcome, &loans, err);
     if (status == STATUS_OK) {
-        status = verify_check_begun(pipeline, outcome->options->route, &outcome->cancel, err);
+        status = verify_check_begun(pipeline, &outcome->choice, &outcome->cancel, err);
     }
     if (status == STATUS_OK) {
         status = verify_held(pipeline, &loans, outcome, err);
@@ -364,15 +389,20 @@ static int ending(const Outcome *outcome)
 static int verify_pipelines(const Pipeline *pipelines, size_t count,
                             const VerifyCommandOptions *options)
 {
+    Arena arena = {0};
     Outcome outcome = {.options = options};
     Error err = {0};
     if (cancel_init(&outcome.cancel, &err) != STATUS_OK) {
         return report_error(&err);
     }
     interrupt_cancels(&outcome.cancel);
+    outcome.is_one_of_many = count > 1 && options->route.len == 0;
     Status status = STATUS_OK;
     for (size_t i = 0; status == STATUS_OK && i < count; i++) {
-        status = verify_pipeline(&pipelines[i], &outcome, &err);
+        status = verify_pipeline(&pipelines[i], &outcome, &arena, &err);
+    }
+    if (status == STATUS_OK && outcome.compared == 0) {
+        status = error_set(&err, ERROR_CONFIG, "no pipeline of the project can be compared");
     }
     interrupt_cancels(NULL);
     int code = ending(&outcome);
@@ -385,6 +415,7 @@ static int verify_pipelines(const Pipeline *pipelines, size_t count,
         code = ending_code(status, &err);
     }
     cancel_done(&outcome.cancel);
+    arena_done(&arena);
     return code;
 }
 

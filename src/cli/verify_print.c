@@ -195,8 +195,13 @@ void verify_print_text(const Pipeline *pipeline, const PipelineRoute *route,
     if (route->name.len > 0) {
         printf("  route      %" STR_FMT "\n", STR_ARG(route->name));
     }
-    printf("  sink       %" STR_FMT "\n  both at    " LSN_FMT "\n", STR_ARG(route->id),
-           LSN_ARG(result->lsn));
+    printf("  sink       %" STR_FMT "\n", STR_ARG(route->id));
+    if (result->reason.len > 0) {
+        printf("\nNot compared: %" STR_FMT ".\n", STR_ARG(result->reason));
+        arena_done(&scratch);
+        return;
+    }
+    printf("  both at    " LSN_FMT "\n", LSN_ARG(result->lsn));
     print_table(result, &scratch);
     for (size_t i = 0; i < result->table_count; i++) {
         print_details(&result->tables[i], &scratch);
@@ -271,7 +276,8 @@ void verify_print_json(const Pipeline *pipeline, const PipelineRoute *route,
     json_print_text(",", "source", pipeline->source_id, true);
     json_print_text(",", "route", route->name, route->name.len > 0);
     json_print_text(",", "sink", route->id, true);
-    json_print_text(",", "lsn", str_from(lsn), true);
+    json_print_text(",", "lsn", str_from(lsn), result->reason.len == 0);
+    json_print_text(",", "reason", result->reason, result->reason.len > 0);
     printf(",\n  \"tables\":[");
     for (size_t i = 0; i < result->table_count; i++) {
         print_json_table(&result->tables[i], i == 0);

@@ -50,36 +50,57 @@ static Status check_source(const Pipeline *pipeline, Error *err)
                               "cannot be compared with it");
 }
 
-bool verify_takes(const PipelineRoute *route, Str name)
+static Status none_taken(const Pipeline *pipeline, const VerifyChoice *choice, Error *err)
 {
-    return name.len == 0 || str_equal(route->name, name);
+    CLEANUP(buf_done) Buf text;
+    buf_init(&text, NAME_BYTES);
+    for (size_t i = 0; i < pipeline->route_count; i++) {
+        buf_printf(&text, "%s\"%" STR_FMT "\": %" STR_FMT, i == 0 ? "" : "; ",
+                   STR_ARG(pipeline->routes[i].name), STR_ARG(choice->reasons[i]));
+    }
+    return error_set(err, ERROR_CONFIG,
+                     "no route of the pipeline \"%" STR_FMT "\" can be compared: %s",
+                     STR_ARG(pipeline->name), buf_cstring(&text));
 }
 
-Status verify_check(const Pipeline *pipeline, Str route, Error *err)
+Status verify_choose(const Pipeline *pipeline, Str route, Arena *arena, VerifyChoice *ret,
+                     Error *err)
 {
-    size_t taken = 0;
+    Error why = {0};
+    size_t asked = 0;
+    *ret = (VerifyChoice){0};
     for (size_t i = 0; i < pipeline->route_count; i++) {
-        if (!verify_takes(&pipeline->routes[i], route)) {
+        if (route.len > 0 && !str_equal(pipeline->routes[i].name, route)) {
             continue;
         }
-        if (check_route(&pipeline->routes[i], err) != STATUS_OK) {
-            return pipeline->route_count == 1 ? STATUS_FAIL
-                                              : error_wrap(err, "route \"%" STR_FMT "\"",
-                                                           STR_ARG(pipeline->routes[i].name));
+        asked++;
+        ret->takes[i] = check_route(&pipeline->routes[i], &why) == STATUS_OK;
+        ret->count += ret->takes[i] ? 1 : 0;
+        if (!ret->takes[i]) {
+            ret->reasons[i] = str_copy(arena, str_from(why.message));
         }
-        taken++;
     }
-    return taken > 0 ? check_source(pipeline, err)
-                     : error_set(err, ERROR_CONFIG,
-                                 "the pipeline \"%" STR_FMT "\" has no route \"%" STR_FMT "\"",
-                                 STR_ARG(pipeline->name), STR_ARG(route));
+    if (ret->count > 0) {
+        return check_source(pipeline, err);
+    }
+    if (asked == 0) {
+        return error_set(err, ERROR_CONFIG,
+                         "the pipeline \"%" STR_FMT "\" has no route \"%" STR_FMT "\"",
+                         STR_ARG(pipeline->name), STR_ARG(route));
+    }
+    if (asked > 1) {
+        return none_taken(pipeline, ret, err);
+    }
+    *err = why;
+    return route.len == 0 ? STATUS_FAIL : error_wrap(err, "route \"%" STR_FMT "\"", STR_ARG(route));
 }
 
-Status verify_check_begun(const Pipeline *pipeline, Str route, Cancel *cancel, Error *err)
+Status verify_check_begun(const Pipeline *pipeline, const VerifyChoice *choice, Cancel *cancel,
+                          Error *err)
 {
     for (size_t i = 0; i < pipeline->route_count; i++) {
         // Those that share a source by memory run together.
-        bool is_brought = pipeline->buffer == NULL || verify_takes(&pipeline->routes[i], route);
+        bool is_brought = pipeline->buffer == NULL || choice->takes[i];
         bool has_begun = true;
         Error failure = {0};
         if (is_brought &&

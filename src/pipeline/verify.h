@@ -1,6 +1,6 @@
 // `weir verify`: is the target what the source is? Every row, at one LSN, while the source goes on.
 //
-//   verify_check          what cannot be compared is refused before anything is made
+//   verify_choose         what cannot be compared is refused before anything is made
 //   (the pipeline runs until now: what is to be copied is copied, most of the stream is there)
 //   verify_hold           a snapshot of the source, and the LSN that it belongs to
 //   (the pipeline runs exactly to that LSN: Pipeline.stops_there)
@@ -13,6 +13,7 @@
 // Thread: one.
 #pragma once
 
+#include "base/limits.h"
 #include "pipeline/compare.h"
 #include "pipeline/runner.h"
 
@@ -64,24 +65,31 @@ typedef struct VerifyTable {
 struct VerifyResult {
     Arena arena;
     Lsn lsn;
+    Str reason; // why the whole route could not be compared; empty: it was
     VerifyTable *tables;
     size_t table_count;
 };
 
 typedef struct Verify Verify;
 
-/** The routes of that name; empty: all of them. */
-bool verify_takes(const PipelineRoute *route, Str name);
+/** Which routes of a pipeline are compared. */
+typedef struct VerifyChoice {
+    bool takes[LIMIT_ROUTES];
+    Str reasons[LIMIT_ROUTES]; // of one that was asked for, and is nothing that can be; or empty
+    size_t count;              // of those that are
+} VerifyChoice;
 
-/** ERROR_CONFIG when @pipeline, or one of its routes that are to be compared, is nothing that can
- * be.
+/**
+ * Those of the routes named @route (empty: of all) that can be. ERROR_CONFIG when there is no such
+ * route, when none can be (@ret->reasons says why), or when the source cannot. Text in @arena.
  */
-MUST_CHECK Status verify_check(const Pipeline *pipeline, Str route, Error *err);
+MUST_CHECK Status verify_choose(const Pipeline *pipeline, Str route, Arena *arena,
+                                VerifyChoice *ret, Error *err);
 
 /** ERROR_CONFIG when one of its routes that has to be brought somewhere for that has never run: a
  *  comparison begins nothing. Nobody else runs them meanwhile. */
-MUST_CHECK Status verify_check_begun(const Pipeline *pipeline, Str route, Cancel *cancel,
-                                     Error *err);
+MUST_CHECK Status verify_check_begun(const Pipeline *pipeline, const VerifyChoice *choice,
+                                     Cancel *cancel, Error *err);
 
 /** Where the source of @pipeline is now. */
 MUST_CHECK Status verify_now(const Pipeline *pipeline, Cancel *cancel, Lsn *ret, Error *err);

@@ -576,11 +576,47 @@ def test_refusals(weir, source, tmp_path, make_hub):
     refused("without copies", source.url + "?copy=false", f"sqlite:{tmp_path}/t.db")
     refused("takes a source and a sink", source.url)
     both = make_hub(Hub, "postgres", "history").file
-    refused("mode=history", both)
+    refused('route "history": ', both, "--route", "history")
     refused('no route "other"', both, "--route", "other")
-    weir.run("run", both, "--until", "now")
-    ended = weir.run("verify", both, "--route", "postgres")
-    assert "Equal." in ended.out and "history" not in ended.out
+    refused("has never run", both)
+
+
+@pytest.mark.parametrize("buffer", ["memory", "disk"])
+def test_routes_that_cannot_be_compared(make_hub, buffer):
+    """The others are, and that is said of each."""
+    from harness.hub import Buffered, Hub
+    hub = make_hub(Buffered if buffer == "disk" else Hub, "file", "sqlite", "history")
+    hub.source.sql("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2)")
+    hub.drain()
+    ended = hub.weir.run("verify", hub.file)
+    assert ended.out.count("Equal.") == 1 and 'Not compared: a target of type "file" cannot be compared with its source.\n' in ended.out
+    hub.targets["sqlite"].execute("DELETE FROM t WHERE id = 1")
+    ended = hub.weir.run("verify", hub.file, "--format", "json", code=1)
+    routes = {route["route"]: route for route in json.loads(ended.out)["pipelines"]}
+    assert routes["sqlite"]["reason"] is None and routes["sqlite"]["tables"][0]["missing"] == 1
+    assert "mode=history" in routes["history"]["reason"] and routes["history"]["tables"] == [] and routes["history"]["lsn"] is None
+    assert '"file"' in routes["file"]["reason"]
+
+
+def test_pipelines_that_cannot_be_compared(make_hub):
+    from harness.hub import Hub
+    hub = make_hub(Hub, "file", "history", "sqlite")
+    hub.source.sql("CREATE TABLE t (id int PRIMARY KEY)")
+
+    def of(**pipelines):
+        text = "".join(f"  {name}:\n    from: {{ connection: source }}\n    to: [{', '.join(routes)}]\n" for name, routes in pipelines.items())
+        head = hub.file.read_text().split("pipelines:")[0]
+        hub.file.write_text(f"{head}pipelines:\n{text}")
+    file, history = "{ connection: file }", "{ connection: history, mode: history }"
+    of(one=[file, history])
+    ended = hub.weir.run("verify", hub.file, code=2)
+    assert 'no route of the pipeline "one" can be compared: "file": ' in ended.err and '"history": ' in ended.err and ended.out == ""
+    of(one=[file], two=[history])
+    assert "no pipeline of the project can be compared" in hub.weir.run("verify", hub.file, code=2).err
+    of(one=[file], two=["{ connection: sqlite }"])
+    hub.drain()
+    ended = hub.weir.run("verify", hub.file)
+    assert ended.out.count("Equal.") == 1 and ended.out.count("Not compared: ") == 1
 
 
 @pytest.mark.parametrize("sink", ["sqlite", "postgres"])
