@@ -1,9 +1,11 @@
 #include "pipeline/dead.h"
 
 #include <assert.h>
+#include <inttypes.h>
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "pipeline/dead_letter.h"
 
@@ -33,6 +35,7 @@ struct Dead {
     size_t done_capacity;
     Map is_done;     // id -> what is not NULL
     bool lists_done; // the checkpoint does, as it is stored
+    LogRepeat told;  // what was set aside
     bool is_due;
     Position due_at; // it is, when the target has everything up to there; 0: none
     int64_t looked_at_ms;
@@ -337,15 +340,30 @@ static Status set_aside(Dead *dead, const Change *change, const Error *why, Erro
     return status;
 }
 
-static void tell(const Sink *sink, const Change *change, const Error *why)
+// The first few one by one, then now and then, with how many there were.
+static void tell(Dead *dead, const Sink *sink, const Change *change, const Error *why)
 {
     char text[POSITION_TEXT_SIZE];
+    char others[64] = "";
+    int64_t times;
+    if (!log_repeat_is_due(&dead->told, DEAD_SET_ASIDE, clock_monotonic_ms(), &times)) {
+        return;
+    }
+    if (times > 1) {
+        (void)snprintf(others, sizeof(others),
+                       ", as were %" PRId64 " others since the last such line", times - 1);
+    }
     position_format(change_position(change), text);
     notice_tell(&sink->context.notice,
                 "%s of a row of table \"%" STR_FMT ".%" STR_FMT
-                "\" at %s is set aside, and what follows for that row: %s",
+                "\" at %s is set aside, and what follows for that row%s: %s",
                 change_op_name(change->op), STR_ARG(change->relation->schema),
-                STR_ARG(change->relation->name), text, why->message);
+                STR_ARG(change->relation->name), text, others, why->message);
+}
+
+int64_t dead_untold(const Dead *dead)
+{
+    return dead->told.unsaid;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -471,7 +489,7 @@ static Status try_run(Dead *dead, Sink *sink, const Change *changes, size_t coun
         if (set_aside(dead, changes, &refused, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
-        tell(sink, changes, &refused);
+        tell(dead, sink, changes, &refused);
     }
     if (is_intact) {
         return STATUS_AGAIN;

@@ -58,5 +58,11 @@ MUST_CHECK Status dead_prepare_commit(Dead *dead, Checkpoint *changed, Error *er
 /** Behind it. */
 MUST_CHECK Status dead_committed(Dead *dead, Error *err);
 
+/** What log_repeat_is_due() knows these lines by. */
+#define DEAD_SET_ASIDE STR("set aside")
+
+/** How many were set aside since that was last told: there were too many for a line each. */
+int64_t dead_untold(const Dead *dead);
+
 /** How many there are. */
 int64_t dead_count(const Dead *dead);

@@ -210,10 +210,20 @@ static void on_opening(Runner *runner)
     }
 }
 
+static void tell_untold(const Branch *branch)
+{
+    int64_t letters = branch->dead == NULL ? 0 : dead_untold(branch->dead);
+    if (letters > 0) {
+        log_warn(&branch->scope, "more changes were set aside since the last such line",
+                 LOG_INT("letters", letters), LOG_CSTR("hint", "weir dead list shows them"));
+    }
+}
+
 static void close_states(Runner *runner)
 {
     atomic_store(&runner->has_states, false);
     for (size_t i = 0; i < runner->branch_count; i++) {
+        tell_untold(&runner->branches[i]);
         dead_free(runner->branches[i].dead);
         runner->branches[i].dead = NULL;
         state_close(runner->branches[i].state);

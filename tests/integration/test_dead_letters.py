@@ -100,6 +100,16 @@ def test_one_is_set_aside_and_the_others_go_on(letters):
     letters.heal()
 
 
+def test_many_are_not_a_line_each(letters):
+    values = ", ".join(f"({n}, 'a')" for n in range(10, 42))
+    letters.sql(f"INSERT INTO t VALUES {values}")
+    ended = letters.drain()
+    assert ended.err.count("is set aside") == 5, ended
+    assert "more changes were set aside" in ended.err and "letters=27" in ended.err, ended
+    assert len(letters.list()) == 32
+    letters.dead("drop", "shop", "--all")
+
+
 def test_what_follows_waits(letters):
     letters.set_aside("INSERT INTO t VALUES (10, 'a')")
     letters.sql("UPDATE t SET v = 'free' WHERE id = 10", "UPDATE t SET id = 20 WHERE id = 10", "UPDATE t SET w = 5 WHERE id = 20", "INSERT INTO t VALUES (10, 'new')")
