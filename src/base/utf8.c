@@ -21,3 +21,27 @@ bool utf8_is_valid(Str text)
     }
     return true;
 }
+
+size_t utf8_encode(uint32_t point, char *out)
+{
+    if (point < 0x80) {
+        out[0] = (char)point;
+        return 1;
+    }
+    size_t len = point < 0x800 ? 2 : point < 0x10000 ? 3 : 4;
+    for (size_t i = len - 1; i > 0; i--) {
+        out[i] = (char)(0x80 | (point & 0x3f));
+        point >>= 6;
+    }
+    out[0] = (char)((0xf00U >> len & 0xffU) | point);
+    return len;
+}
+
+size_t utf8_length(Str text)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        count += ((uint8_t)text.ptr[i] & 0xc0) != 0x80;
+    }
+    return count;
+}

@@ -32,3 +32,21 @@ static inline size_t utf8_character(const char *at, size_t left)
 }
 
 bool utf8_is_valid(Str text);
+
+/** The code point of the character at @at, whose length utf8_character() said. */
+static inline uint32_t utf8_decode(const char *at, size_t len)
+{
+    const uint8_t *bytes = (const uint8_t *)at;
+    uint32_t point = len == 1 ? bytes[0] : bytes[0] & (0xffU >> (len + 1));
+    for (size_t i = 1; i < len; i++) {
+        point = point << 6 | (bytes[i] & 0x3fU);
+    }
+    return point;
+}
+
+/** @point, which is no surrogate and at most U+10FFFF, is written to @out: 1 to 4 bytes, the result
+ *  says how many. */
+size_t utf8_encode(uint32_t point, char *out);
+
+/** How many characters @text, which is UTF-8, has. */
+size_t utf8_length(Str text);
