@@ -14,6 +14,7 @@ enum {
     LIMIT_CHECKPOINT_VALUE = 16 << 20, // one value of a checkpoint
     LIMIT_IDENTIFIER_SLOT = 63,        // NAMEDATALEN - 1: slots, publications, tables
     LIMIT_DEAD_LETTERS = 10000,        // kept for one route
+    LIMIT_JSON_BYTES = 16 << 20,       // a JSON document that is read into a tree
 };
 
 // A pgoutput message holds at most one old and one new row, each limited by Postgres's
