@@ -12,7 +12,7 @@ _weir() {
         'stream --progress') words='auto always never' ;;
         'stream --buffer') words='memory disk' ;;
         'stream --on-error') words='stop dead-letter' ;;
-        'stream '*) words='--table --jobs --watchdog --progress --publication --slot --no-copy --until --patience --state --buffer --on-error --wal-warning --metrics --name --log-format --log-level --help' ;;
+        'stream '*) words='--table --jobs --watchdog --progress --publication --slot --no-copy --until --patience --state --buffer --on-error --wal-warning --wal-disk --metrics --name --log-format --log-level --help' ;;
         'copy --progress') words='auto always never' ;;
         'copy '*) words='--table --jobs --watchdog --progress --log-format --log-level --help' ;;
         'run '*) words='--until --patience --state --metrics --log-format --log-level --help' ;;

@@ -24,7 +24,9 @@ static const char starting_file[] =
     "    to: { connection: copy }\n"
     "    # jobs: 4                            # tables copied at the same time\n"
     "    # watchdog: 5min                     # warn when something stands still for so long\n"
-    "    # wal_warning: 10GB                  # warn when the slot holds so much WAL\n";
+    "    # wal_warning: 10GB                  # warn when the slot holds so much WAL\n"
+    "    # wal_disk: 200GB                    # the room for WAL on the server's disk: tells the "
+    "time left\n";
 
 static Status write_new(const char *path, Error *err)
 {

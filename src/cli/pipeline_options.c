@@ -11,6 +11,8 @@ const Option guard_options[] = {
      .help = WATCHDOG_HELP},
     {"wal_warning", OPTION_SIZE(PipelineGuards, wal_warning), .fallback = "10GB",
      .max = INT64_C(1) << 60, .help = WAL_WARNING_HELP},
+    {"wal_disk", OPTION_SIZE(PipelineGuards, wal_disk), .max = INT64_C(1) << 60,
+     .help = WAL_DISK_HELP},
     {0},
 };
 

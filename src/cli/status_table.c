@@ -240,7 +240,9 @@ static void note_slot(const StatusRow *row, Arena *arena)
     printf("the slot holds %" STR_FMT " of WAL",
            STR_ARG(bytes(row, STATUS_SLOT_HELD_BYTES, arena)));
     if (has(row, STATUS_SLOT_LEFT_BYTES)) {
-        printf(", and may be lost when %" STR_FMT " more are written",
+        bool is_disk = str_starts_with(slot, STR("disk"));
+        printf(", and %s when %" STR_FMT " more are written",
+               is_disk ? "the server's disk is full" : "may be lost",
                STR_ARG(bytes(row, STATUS_SLOT_LEFT_BYTES, arena)));
     }
     if (has(row, STATUS_SLOT_LEFT_SECONDS)) {

@@ -36,6 +36,8 @@ static const Option stream_options[] = {
     ON_ERROR_OPTION(PipelineOptions),
     {"wal-warning", OPTION_SIZE(PipelineOptions, guards.wal_warning), .fallback = "10GB",
      .max = INT64_C(1) << 60, .help = WAL_WARNING_HELP},
+    {"wal-disk", OPTION_SIZE(PipelineOptions, guards.wal_disk), .max = INT64_C(1) << 60,
+     .help = WAL_DISK_HELP},
     METRICS_OPTION(PipelineOptions),
     {"name", OPTION_STRING(PipelineOptions, name), .value_name = "NAME",
      .help = "Name of the pipeline, under which its state is kept. Default: made from both ends."},

@@ -324,7 +324,7 @@ static Status load_word(Loader *loader, const YamlPair *pair, Setting *ret)
 
 static Status load_guards(Loader *loader, const YamlNode *node, ProjectPipeline *ret)
 {
-    static const char *const names[] = {"watchdog", "wal_warning"};
+    static const char *const names[] = {"watchdog", "wal_warning", "wal_disk"};
     Settings *guards = &ret->guards;
     guards->origin = ret->origin;
     guards->items = ARENA_ARRAY(loader->arena, Setting, ARRAY_LEN(names));
@@ -345,7 +345,7 @@ static Status load_guards(Loader *loader, const YamlNode *node, ProjectPipeline 
 static Status load_pipeline(Loader *loader, const YamlPair *pair, ProjectPipeline *ret)
 {
     static const char *const known[] = {"from",     "to",          "jobs",     "buffer",
-                                        "watchdog", "wal_warning", "on_error", NULL};
+                                        "watchdog", "wal_warning", "wal_disk", "on_error", NULL};
     const YamlNode *node = pair->value;
     if (expect_mapping(loader, node, "a pipeline") != STATUS_OK ||
         check_keys(loader, node, known) != STATUS_OK) {

@@ -30,7 +30,7 @@ typedef struct ProjectPipeline {
     size_t sink_count;
     Setting jobs;     // as written; its value is empty: not given
     Setting on_error; // the same
-    Settings guards;  // watchdog, wal_warning: those that are given
+    Settings guards;  // watchdog, wal_warning, wal_disk: those that are given
     Str buffer;       // its type; empty: not given
     Settings buffer_settings;
     Str origin; // "weir.yml:12"

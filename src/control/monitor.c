@@ -180,14 +180,25 @@ static void watch_source(const Watched *watched, Memory *memory, const RunnerSta
 // What the slot holds
 // ---------------------------------------------------------------------------------------------
 
-static void tell_wal(const Watched *watched, const WalGuard *guard, const WalFigures *wal,
-                     WalVerdict verdict)
+static const char *wal_message(WalVerdict verdict, bool is_disk)
 {
     static const char *const messages[] = {
         [WAL_MUCH_HELD] = "the slot holds much WAL",   [WAL_MAY_BE_LOST] = "the slot may be lost",
         [WAL_NEARLY_LOST] = "the slot is nearly lost", [WAL_LOST] = "the slot is lost",
         [WAL_OVER] = "the slot is well again",
     };
+    static const char *const of_disk[] = {
+        [WAL_MAY_BE_LOST] = "the slot may fill the server's disk",
+        [WAL_NEARLY_LOST] = "the slot has nearly filled the server's disk",
+    };
+    return is_disk && (verdict == WAL_MAY_BE_LOST || verdict == WAL_NEARLY_LOST)
+               ? of_disk[verdict]
+               : messages[verdict];
+}
+
+static void tell_wal(const Watched *watched, const WalGuard *guard, const WalFigures *wal,
+                     WalVerdict verdict)
+{
     LogScope pipeline = {NULL, "pipeline", watched->pipeline->name};
     int64_t left_ms = wal_left_ms(guard, wal);
     LogField fields[8] = {LOG_INT("held_bytes", wal_retained(wal))};
@@ -205,11 +216,12 @@ static void tell_wal(const Watched *watched, const WalGuard *guard, const WalFig
     if (verdict != WAL_OVER && verdict != WAL_LOST) {
         fields[count++] = LOG_CSTR(
             "hint",
-            wal->safe_bytes >= 0 || wal->is_unreserved
+            !wal->is_disk && (wal->safe_bytes >= 0 || wal->is_unreserved)
                 ? "weir status shows what is slow. Raise max_slot_wal_keep_size to win time."
                 : "weir status shows what is slow. The server's disk fills.");
     }
-    log_write(verdict == WAL_OVER ? LOG_INFO : LOG_WARN, &pipeline, messages[verdict], fields);
+    log_write(verdict == WAL_OVER ? LOG_INFO : LOG_WARN, &pipeline,
+              wal_message(verdict, wal->is_disk), fields);
 }
 
 static void guard_wal(const Watched *watched, Memory *memory, const SourceSight *sight)
@@ -226,6 +238,7 @@ static void guard_wal(const Watched *watched, Memory *memory, const SourceSight 
         .is_unreserved = sight->is_unreserved,
         .is_lost = sight->is_lost,
     };
+    wal_figures_limit(&memory->wal, watched->pipeline->guards.wal_disk);
     WalVerdict verdict = wal_guard_look(&memory->guard, &memory->wal);
     if (verdict != WAL_NOTHING_NEW) {
         tell_wal(watched, &memory->guard, &memory->wal, verdict);

@@ -183,7 +183,7 @@ static void put_guards(const Maker *maker, const WatchedView *view, const RouteV
     if (!view->has_slot) {
         return;
     }
-    put_text(maker, STATUS_SLOT, str_from(wal_verdict_name(view->wal_verdict)));
+    put_text(maker, STATUS_SLOT, str_from(wal_verdict_name(view->wal_verdict, view->wal.is_disk)));
     put_number(maker, STATUS_SLOT_HELD_BYTES, wal_retained(&view->wal));
     if (view->wal.safe_bytes >= 0) {
         put_number(maker, STATUS_SLOT_LEFT_BYTES, view->wal.safe_bytes);

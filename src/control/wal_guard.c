@@ -28,6 +28,14 @@ int64_t wal_retained(const WalFigures *figures)
                : 0;
 }
 
+void wal_figures_limit(WalFigures *figures, int64_t disk_bytes)
+{
+    if (disk_bytes > 0 && figures->safe_bytes < 0 && !figures->is_unreserved && !figures->is_lost) {
+        figures->safe_bytes = MAX(disk_bytes - wal_retained(figures), (int64_t)0);
+        figures->is_disk = true;
+    }
+}
+
 static double rate_between(uint64_t before, uint64_t now, int64_t elapsed_ms)
 {
     return now <= before ? 0 : (double)(now - before) * 1000 / (double)elapsed_ms;
@@ -121,9 +129,12 @@ WalVerdict wal_guard_look(WalGuard *guard, const WalFigures *figures)
     return WAL_OVER;
 }
 
-const char *wal_verdict_name(WalVerdict verdict)
+const char *wal_verdict_name(WalVerdict verdict, bool is_disk)
 {
     static const char *const names[] = {"fine",        "much_held", "may_be_lost",
                                         "nearly_lost", "lost",      "fine"};
-    return names[verdict];
+    bool is_of_disk = is_disk && (verdict == WAL_MAY_BE_LOST || verdict == WAL_NEARLY_LOST);
+    return !is_of_disk                  ? names[verdict]
+           : verdict == WAL_MAY_BE_LOST ? "disk_may_fill"
+                                        : "disk_nearly_full";
 }

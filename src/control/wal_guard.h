@@ -14,6 +14,7 @@ typedef struct WalFigures {
     uint64_t head;          // end of the server's WAL
     uint64_t retained_from; // the slot holds everything from here on
     int64_t safe_bytes;     // that can be written before it may be lost; -1: there is no limit
+    bool is_disk;           // there is none: before the server's disk is full
     bool is_unreserved;     // it may be lost at any moment
     bool is_lost;
 } WalFigures;
@@ -41,6 +42,10 @@ typedef struct WalGuard {
 
 void wal_guard_init(WalGuard *guard, int64_t warning_bytes);
 
+/** Where the server sets no limit, its disk is one, if somebody has told (@disk_bytes, 0: nobody)
+ * how much WAL it has room for: Postgres does not know. */
+void wal_figures_limit(WalFigures *figures, int64_t disk_bytes);
+
 /** Look at @figures, which are never of an earlier moment. */
 WalVerdict wal_guard_look(WalGuard *guard, const WalFigures *figures);
 
@@ -50,5 +55,5 @@ int64_t wal_retained(const WalFigures *figures);
 /** How long the slot will be there yet if it goes on like this; -1: for ever, or not known. */
 int64_t wal_left_ms(const WalGuard *guard, const WalFigures *figures);
 
-/** "much_held", …: what the state of things is called. */
-const char *wal_verdict_name(WalVerdict verdict);
+/** "much_held", …: what the state of things is called; @is_disk as in WalFigures. */
+const char *wal_verdict_name(WalVerdict verdict, bool is_disk);

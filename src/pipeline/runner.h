@@ -37,6 +37,7 @@ typedef struct PipelineRoute {
 typedef struct PipelineGuards {
     int64_t watchdog_ms; // something stands still for so long; 0: never
     int64_t wal_warning; // bytes of the server's history are held; 0: only what is in danger
+    int64_t wal_disk;    // bytes of history that the server has room for; 0: nobody has told
 } PipelineGuards;
 
 typedef struct Pipeline Pipeline;

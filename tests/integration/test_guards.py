@@ -93,6 +93,26 @@ def test_a_slot_that_may_be_lost(limited):
         assert len([line for line in lines_of(process) if line["message"] == message]) <= 2, message  # it happened twice
 
 
+def test_a_disk_that_may_fill(limited):
+    """Where the server has no limit and somebody has told how much room its disk has."""
+    pipeline = limited()
+    process = pipeline.start("--name", "shop", "--log-format", "json", "--wal-disk", "64MB")
+    pipeline.settle(process)
+    wait_for(lambda: has_socket(pipeline.weir), 20, "it has a socket")
+    with Held(pipeline):
+        write_wal(pipeline.source, 50)
+        process.expect("the slot may fill the server's disk")
+        (told,) = [line for line in lines_of(process) if line["message"].startswith("the slot may")]
+        assert told["held_bytes"] + told["left_bytes"] == 64 << 20 and "disk fills" in told["hint"]
+        row = only(pipeline.weir, "shop")
+        assert row["slot"] == "disk_may_fill" and row["slot_held_bytes"] + row["slot_left_bytes"] == 64 << 20
+        assert any("the server's disk is full when" in note for note in table(pipeline.weir, "shop")[1])
+        write_wal(pipeline.source, 30, checkpoint=False)
+        process.expect("the slot has nearly filled the server's disk")
+        wait_for(lambda: only(pipeline.weir, "shop")["slot"] == "disk_nearly_full", 20, "status says so")
+    assert process.stop().code == 0
+
+
 @pytest.mark.parametrize("version", [15], indirect=True)
 def test_a_slot_that_holds_much(limited):
     """Without a limit: at the threshold, at each doubling, and when it is over."""

@@ -112,6 +112,30 @@ static void comes_near_the_limit(void **context)
     assert_int_equal(wal_guard_look(&guard, &lost), WAL_NOTHING_NEW);
 }
 
+// Without a limit, and with a disk whose size is known.
+static void the_disk_is_the_limit(void **context)
+{
+    (void)context;
+    begin(0);
+    WalFigures now = figures(100 * GB, 48 * MB, -1);
+    wal_figures_limit(&now, 0);
+    assert_true(now.safe_bytes == -1 && !now.is_disk);
+    wal_figures_limit(&now, 64 * MB);
+    assert_true(now.safe_bytes == 16 * MB && now.is_disk);
+    assert_int_equal(wal_guard_look(&guard, &now), WAL_MAY_BE_LOST);
+    assert_string_equal(wal_verdict_name(WAL_MAY_BE_LOST, now.is_disk), "disk_may_fill");
+    guard.written_per_second = (double)MB;
+    guard.freed_per_second = 0;
+    assert_int_equal(wal_left_ms(&guard, &now), 16000);
+    now = figures(100 * GB, 65 * MB, -1);
+    wal_figures_limit(&now, 64 * MB);
+    assert_true(now.safe_bytes == 0);
+    assert_int_equal(wal_guard_look(&guard, &now), WAL_NEARLY_LOST);
+    now = figures(100 * GB, 48 * MB, 5 * MB); // the server's own limit comes first
+    wal_figures_limit(&now, 64 * MB);
+    assert_true(now.safe_bytes == 5 * MB && !now.is_disk);
+}
+
 static void gets_better(void **context)
 {
     (void)context;
@@ -181,6 +205,7 @@ int main(void)
         cmocka_unit_test(much_is_held),
         cmocka_unit_test(no_threshold),
         cmocka_unit_test(comes_near_the_limit),
+        cmocka_unit_test(the_disk_is_the_limit),
         cmocka_unit_test(gets_better),
         cmocka_unit_test(busy_and_well),
         cmocka_unit_test(held_up_for_a_moment),
