@@ -132,6 +132,42 @@ static void what_was_rolled_back_does_not_count(void **state)
     assert_changes(f, "S30.1 +30.1=1 +30.2=2 +30.3=3");
 }
 
+// Bytes that this process has read and written in its life.
+static int64_t bytes_moved(void)
+{
+    int64_t bytes[2] = {-1, -1};
+    FILE *file = fopen("/proc/self/io", "re");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "rchar: %" SCNd64 " wchar: %" SCNd64, &bytes[0], &bytes[1]), 2);
+    (void)fclose(file);
+    return bytes[0] + bytes[1];
+}
+
+// However much was kept of it, on disk too: a number is noted, or a file is closed.
+static void to_roll_back_takes_no_time(void **state)
+{
+    enum { ROWS = 20000, LITTLE = 1024 };
+    Fixture *f = *state;
+    streamed_done(&f->postgres.stream.streamed);
+    streamed_init(&f->postgres.stream.streamed, "/tmp", 64 << 10);
+    int64_t before = bytes_moved();
+    for (uint32_t xid = 7; xid < 9; xid++) {
+        segment(f, xid, true);
+        for (int i = 0; i < ROWS; i++) {
+            send_insert(f, xid + 100, "1");
+        }
+        assert_int_equal(send_stop(f), STATUS_OK);
+    }
+    int64_t kept = bytes_moved();
+    assert_true(kept - before > (int64_t)2 * ROWS * 10);
+    send_abort(f, 7, 107);
+    send_abort(f, 8, 8);
+    assert_true(bytes_moved() - kept < LITTLE); // of the question itself
+    assert_int_equal(send_stream_commit(f, 7, 0x30), STATUS_OK);
+    replay(f);
+    assert_changes(f, "");
+}
+
 static void they_may_take_turns(void **state)
 {
     Fixture *f = *state;
@@ -254,6 +290,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         spill_test(one_comes_out_at_its_commit),
         spill_test(what_was_rolled_back_does_not_count),
+        spill_test(to_roll_back_takes_no_time),
         spill_test(they_may_take_turns),
         spill_test(an_origin_is_the_transactions),
         spill_test(the_server_can_be_asked_for_the_others),
