@@ -8,6 +8,7 @@
 #include <poll.h>
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "buffers/disk.h"
 #include "buffers/segment_log.h"
 #include "change/pack.h"
@@ -40,6 +41,7 @@ typedef struct DiskSink {
     int64_t patience_ms;
     int full; // Full
     StrList readers;
+    bool is_given_up[LIMIT_ROUTES]; // of them, when they were last looked at
     Arena arena;
     SegmentLog *log;
     Packer packer;
@@ -200,13 +202,21 @@ static Verdict judge(const DiskSink *sink, const SegmentLogBacklog *backlog)
     return backlog->age_us < patience_us ? VERDICT_WAIT : VERDICT_TOO_FAR;
 }
 
+// It may have read what it has not confirmed: whether it comes to its end is its to say.
 static void tell_given_up(DiskSink *sink, Str name, const SegmentLogBacklog *backlog)
 {
     notice_tell(&sink->base.context.notice,
-                "the buffer has dropped what only \"%" STR_FMT
-                "\" still needed: it was behind by %" PRIu64 " bytes and %" PRId64
-                " s; its target has to be filled anew",
+                "the buffer keeps nothing more for \"%" STR_FMT "\", which is behind by %" PRIu64
+                " bytes and %" PRId64 " s: it goes on if it has read what is dropped; otherwise it "
+                "fails, and its target has to be filled anew",
                 STR_ARG(name), backlog->bytes, backlog->age_us / 1000000);
+}
+
+static void tell_caught_up(DiskSink *sink, Str name)
+{
+    notice_tell(&sink->base.context.notice,
+                "\"%" STR_FMT "\" has caught up with what the buffer has: it is kept for it again",
+                STR_ARG(name));
 }
 
 // Without figures, so that it is the same message each time it is tried again.
@@ -229,12 +239,19 @@ static Status look_at_readers(DiskSink *sink, bool *ret_waits, Error *err)
     for (size_t i = 0; i < sink->readers.count; i++) {
         Str name = sink->readers.items[i];
         SegmentLogBacklog backlog;
-        if (!segment_log_backlog(sink->log, name, &backlog)) {
+        bool was_given_up = sink->is_given_up[i];
+        bool is_kept = segment_log_backlog(sink->log, name, &backlog);
+        sink->is_given_up[i] = backlog.is_given_up;
+        if (!is_kept) {
             continue;
+        }
+        if (was_given_up) {
+            tell_caught_up(sink, name);
         }
         Verdict verdict = judge(sink, &backlog);
         if (verdict == VERDICT_TOO_FAR && sink->full == FULL_DROP_ROUTE) {
             segment_log_give_up(sink->log, name);
+            sink->is_given_up[i] = true;
             tell_given_up(sink, name, &backlog);
         } else if (verdict != VERDICT_FINE) {
             (void)is_full(sink, name, err);

@@ -163,6 +163,27 @@ def test_a_full_buffer_pauses(hub):
     assert sum(f.stat().st_size for f in hub.segments()) < 1 << 20, "what all have is dropped"
 
 
+KEEPS_NOTHING = 'the buffer keeps nothing more for "postgres"'
+
+
+def test_a_route_that_catches_up_goes_on(hub):
+    """It had read what was dropped, and was only slow to write it."""
+    hub = hub("sqlite", "postgres", segment="64kB", max_size="300kB", patience="1s", full="drop-route")
+    hub.source.sql(SHOP)
+    process = hub.start()
+    hub.settled(process, "sqlite", "postgres")
+    hub.settled(process, "sqlite", "postgres")
+    with hub.targets["postgres"].database.server.connect(hub.targets["postgres"].database.name) as busy, busy.transaction():
+        busy.execute("LOCK TABLE customers IN ACCESS EXCLUSIVE MODE")
+        fill_until(hub.source, process, KEEPS_NOTHING)
+    assert "filled anew" in process.logs(), "what comes otherwise"
+    hub.settled(process, "sqlite", "postgres")
+    fill_until(hub.source, process, '"postgres" has caught up')
+    hub.settled(process, "sqlite", "postgres")
+    assert process.stop().code == 0
+    hub.check()
+
+
 def test_a_route_that_is_too_far_behind_is_dropped(hub):
     """Loudly, and it stays dropped until it is filled anew under another name."""
     hub = hub("sqlite", "postgres", segment="64kB", max_size="300kB", patience="1s", full="drop-route")
@@ -171,7 +192,7 @@ def test_a_route_that_is_too_far_behind_is_dropped(hub):
     hub.settled(process, "sqlite", "postgres")
     hub.settled(process, "sqlite", "postgres")  # not by the copy any more: it has come to its end
     with hub.down():
-        fill_until(hub.source, process, 'dropped what only "postgres" still needed')
+        fill_until(hub.source, process, KEEPS_NOTHING)
         hub.settled(process, "sqlite")
         hub.source.wait_confirmed()
     process.expect("failed pipeline=hub route=postgres")  # as soon as it is there again
