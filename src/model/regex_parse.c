@@ -613,6 +613,7 @@ static Status check_references(Parser *in)
 Status regex_parse(Arena *arena, Str pattern, Node **ret, Error *err)
 {
     Parser in = {.arena = arena, .pattern = pattern, .err = err};
+    in.pattern.ptr = pattern.ptr == NULL ? "" : pattern.ptr;
     if (pattern.len > REGEX_PATTERN_BYTES) {
         return error_set(err, ERROR_CONFIG, "a pattern of %zu bytes is longer than %d", pattern.len,
                          REGEX_PATTERN_BYTES);

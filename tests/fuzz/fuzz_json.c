@@ -1,7 +1,9 @@
-// The JSON writer, with bytes of any kind: what it accepts is one line of JSON, strings come out as
-// JSON strings, and nothing that is not UTF-8 gets through.
+// The JSON writer and reader, with bytes of any kind: what the writer accepts is one line of JSON,
+// strings come out as JSON strings, and nothing that is not UTF-8 gets through. What the reader
+// accepts the writer does, and it comes back the same when it is written and read again.
 #include "base/utf8.h"
 #include "codec/json.h"
+#include "codec/json_read.h"
 #include "fuzz.h"
 
 static void check_strings(Str input)
@@ -36,10 +38,30 @@ static void check_embedded(Str input)
     buf_done(&again);
 }
 
+static void check_read(Str input)
+{
+    Arena arena = {0};
+    Buf out = {.max = SIZE_MAX / 2};
+    JsonValue value;
+    JsonValue again;
+    if (json_read(&arena, input, &value, NULL) == STATUS_OK) {
+        FUZZ_CHECK(json_embed(&out, input));
+        buf_reset(&out);
+        json_print(&out, &value);
+        FUZZ_CHECK(json_read(&arena, buf_view(&out), &again, NULL) == STATUS_OK);
+        FUZZ_CHECK(json_equal(&value, &again) && json_hash(&value) == json_hash(&again));
+        JsonValue copy = json_copy(&arena, &value);
+        FUZZ_CHECK(json_equal(&value, &copy));
+    }
+    buf_done(&out);
+    arena_done(&arena);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     Str input = {(const char *)data, size};
     check_strings(input);
     check_embedded(input);
+    check_read(input);
     return 0;
 }

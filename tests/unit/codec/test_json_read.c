@@ -72,6 +72,7 @@ static void what_is_no_json(void **state)
     check_refused("\"\\x\"", "line 1, column 4: there is no such escape");
     check_refused("\"\\ud83d\"", "line 1, column 8: there is no such escape");
     check_refused("\"\\udc32\"", "line 1, column 8: there is no such escape");
+    check_refused("\"\\udc32\\udc32\"", "line 1, column 8: there is no such escape");
     check_refused("\"\xff\"", "line 1, column 2: this is not UTF-8");
     check_refused("\"\\n\xc3\"", "line 1, column 4: this is not UTF-8");
 }

@@ -368,6 +368,22 @@ static void several_documents(void **state)
     schema_set_free(set);
 }
 
+// Of three resources that have the anchor, the outermost has the word.
+static void the_outermost_dynamic_anchor(void **state)
+{
+    Checked on;
+    begin(&on, "{\"$id\":\"http://x.example/r\",\"$ref\":\"m\",\"$defs\":{"
+               "\"a\":{\"$dynamicAnchor\":\"n\",\"const\":1},"
+               "\"m\":{\"$id\":\"m\",\"$ref\":\"i\",\"$defs\":{"
+               "\"a\":{\"$dynamicAnchor\":\"n\",\"const\":2}}},"
+               "\"i\":{\"$id\":\"i\",\"$dynamicRef\":\"#n\",\"$defs\":{"
+               "\"a\":{\"$dynamicAnchor\":\"n\",\"const\":3}}}}}");
+    assert_int_equal(validate(&on, "1"), STATUS_OK);
+    assert_int_equal(validate(&on, "2"), STATUS_FAIL);
+    assert_int_equal(validate(&on, "3"), STATUS_FAIL);
+    done(&on);
+}
+
 // Formats are asserted when it is asked for; the metaschema is there in any case.
 static void options(void **state)
 {
@@ -408,6 +424,7 @@ int main(void)
         cmocka_unit_test(deep_values),
         cmocka_unit_test(typed_rows),
         cmocka_unit_test(several_documents),
+        cmocka_unit_test(the_outermost_dynamic_anchor),
         cmocka_unit_test(options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
