@@ -25,7 +25,7 @@ typedef struct Compiler {
     Buf code;   // Instruction
     Buf blocks; // Block
     Buf names;  // SchemaName
-    Buf edges;  // Edge
+    Buf edges;  // BlockEdge
     Map name_ids;
     Map block_numbers; // by the address of the schema's value: number + 1
     Map dynamic_names; // by name: number + 1
@@ -39,12 +39,6 @@ typedef struct Compiler {
     uint32_t vocabularies;
     Error *err;
 } Compiler;
-
-// From one block to another that looks at the same value.
-typedef struct Edge {
-    uint32_t from;
-    uint32_t to;
-} Edge;
 
 static Status fail_at(Compiler *in, Keyword keyword, const char *what)
 {
@@ -130,7 +124,7 @@ static uint32_t block_of_keyword(Compiler *in, Keyword keyword)
 // @to looks at the same value as the schema at work.
 static void note_edge(Compiler *in, uint32_t to)
 {
-    Edge edge = {in->number, to};
+    BlockEdge edge = {in->number, to};
     buf_bytes(&in->edges, &edge, sizeof(edge));
 }
 
@@ -569,64 +563,13 @@ static bool compile_rest(Compiler *in)
 // Dialects
 // ---------------------------------------------------------------------------------------------
 
-static Status read_vocabularies(Compiler *in, Str metaschema, const JsonValue *list, uint32_t *ret)
-{
-    *ret = 1U << VOCABULARY_CORE;
-    for (uint32_t i = 0; i < list->count; i++) {
-        const JsonMember *member = &list->members[i];
-        uint32_t found = 0;
-        for (Vocabulary each = 0; each < VOCABULARIES; each++) {
-            const char *uri =
-                arena_printf(&in->scratch, SCHEMA_META_BASE "vocab/%s", vocabulary_names[each]);
-            found |= str_is(member->name, uri) ? 1U << each : 0;
-        }
-        // Both vocabularies of formats have the same keyword.
-        if (found == 1U << VOCABULARY_FORMAT_ASSERTION) {
-            found |= 1U << VOCABULARY_FORMAT_ANNOTATION;
-        }
-        bool is_needed = member->value.kind != JSON_BOOL || member->value.is_true;
-        if (found == 0 && is_needed) {
-            return error_set(in->err, ERROR_CONFIG,
-                             "the metaschema \"%" STR_FMT "\" needs the vocabulary \"%" STR_FMT
-                             "\", which is not known",
-                             STR_ARG(metaschema), STR_ARG(member->name));
-        }
-        *ret |= found;
-    }
-    return STATUS_OK;
-}
-
-static Status find_dialect(Compiler *in, Str metaschema, uint32_t *ret)
-{
-    *ret = VOCABULARIES_STANDARD;
-    if (metaschema.len > 0 && metaschema.ptr[metaschema.len - 1] == '#') {
-        metaschema.len--;
-    }
-    if (metaschema.len == 0 || str_is(metaschema, SCHEMA_META_BASE "schema")) {
-        return STATUS_OK;
-    }
-    SchemaResource *resource;
-    if (schema_set_resource(in->set, metaschema, &resource, in->err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    if (resource == NULL) {
-        (void)error_set(in->err, ERROR_CONFIG,
-                        "\"%" STR_FMT "\" says by \"$schema\" that it is written by \"%" STR_FMT
-                        "\", which is not known",
-                        STR_ARG(in->place->resource->uri), STR_ARG(metaschema));
-        return error_hint(in->err, "JSON Schema 2020-12 is \"" SCHEMA_META_BASE "schema\".");
-    }
-    const JsonValue *list = json_member(resource->root, STR("$vocabulary"));
-    return json_is(list, JSON_OBJECT) ? read_vocabularies(in, metaschema, list, ret) : STATUS_OK;
-}
-
 static Status enter_dialect(Compiler *in)
 {
     Str metaschema = in->place->resource->metaschema;
     uintptr_t known = (uintptr_t)map_get(&in->dialects, metaschema);
     if (known == 0) {
         uint32_t vocabularies;
-        if (find_dialect(in, metaschema, &vocabularies) != STATUS_OK) {
+        if (schema_set_dialect(in->set, in->place->resource, &vocabularies, in->err) != STATUS_OK) {
             return STATUS_FAIL;
         }
         known = vocabularies;
@@ -760,51 +703,20 @@ static Status compile_dynamic(Compiler *in)
     return STATUS_OK;
 }
 
-// Takes away, again and again, blocks that lead to no other: what is left is in a circle or leads
-// to one.
 static Status check_circles(Compiler *in)
 {
     size_t blocks = in->blocks.len / sizeof(Block);
-    size_t edges = in->edges.len / sizeof(Edge);
-    const Edge *edge = (const Edge *)(const void *)in->edges.ptr;
-    uint32_t *ways = ARENA_ARRAY(&in->scratch, uint32_t, blocks + 1);  // on from a block
-    uint32_t *start = ARENA_ARRAY(&in->scratch, uint32_t, blocks + 2); // of those that lead to it
-    uint32_t *from = ARENA_ARRAY(&in->scratch, uint32_t, edges + 1);
-    uint32_t *ready = ARENA_ARRAY(&in->scratch, uint32_t, blocks + 1);
-    for (size_t i = 0; i < edges; i++) {
-        ways[edge[i].from]++;
-        start[edge[i].to + 1]++;
+    const BlockEdge *edges = (const BlockEdge *)(const void *)in->edges.ptr;
+    uint32_t found =
+        schema_find_circle(&in->scratch, edges, in->edges.len / sizeof(*edges), blocks);
+    if (found == SCHEMA_NONE) {
+        return STATUS_OK;
     }
-    for (size_t i = 0; i < blocks; i++) {
-        start[i + 1] += start[i];
-    }
-    uint32_t *fill = ARENA_ARRAY(&in->scratch, uint32_t, blocks + 1);
-    for (size_t i = 0; i < edges; i++) {
-        from[start[edge[i].to] + fill[edge[i].to]++] = edge[i].from;
-    }
-    size_t count = 0;
-    for (uint32_t i = 0; i < blocks; i++) {
-        if (ways[i] == 0) {
-            ready[count++] = i;
-        }
-    }
-    for (size_t done = 0; done < count; done++) {
-        for (uint32_t i = start[ready[done]]; i < start[ready[done] + 1]; i++) {
-            if (--ways[from[i]] == 0) {
-                ready[count++] = from[i];
-            }
-        }
-    }
-    for (size_t i = 0; i < blocks && count < blocks; i++) {
-        if (ways[i] > 0) {
-            const Block *block = &((const Block *)(const void *)in->blocks.ptr)[i];
-            return error_set(in->err, ERROR_CONFIG,
-                             "the schema %" STR_FMT
-                             " refers to itself without looking at a part of the value",
-                             STR_ARG(block->location));
-        }
-    }
-    return STATUS_OK;
+    const Block *block = &((const Block *)(const void *)in->blocks.ptr)[found];
+    return error_set(in->err, ERROR_CONFIG,
+                     "the schema %" STR_FMT
+                     " refers to itself without looking at a part of the value",
+                     STR_ARG(block->location));
 }
 
 static void keep_names(Compiler *in)

@@ -1,5 +1,5 @@
 // The metaschemas of 2020-12, written out from the table of keywords: each says the same as the
-// published one, without its titles and comments.
+// published one, without its titles, comments and defaults.
 #include "base/buf.h"
 #include "model/schema_keywords.h"
 #include "model/schema_set.h"

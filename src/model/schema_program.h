@@ -12,7 +12,7 @@ enum {
     SCHEMA_NONE = UINT32_MAX, // no block, no limit
     SCHEMA_NAME_UNKNOWN = 1,  // name ids begin behind it
     SCHEMA_INSTRUCTIONS_MAX = 1000000,
-    SCHEMA_DEPTH_MAX = 1000,      // blocks inside each other while a value is checked
+    SCHEMA_DEPTH_MAX = 1000,     // blocks inside each other while a value is checked
     SCHEMA_STEPS_MAX = 50000000, // of one value, until it is given up
 };
 
@@ -156,3 +156,14 @@ static inline bool schema_block_is_never(const Schema *schema, uint32_t block)
 {
     return schema->blocks[block].is_never;
 }
+
+/** From one block to another that looks at the same value. */
+typedef struct BlockEdge {
+    uint32_t from;
+    uint32_t to;
+} BlockEdge;
+
+/** A block that comes back to itself by edges, or leads to one that does; SCHEMA_NONE: there is
+ *  none. */
+uint32_t schema_find_circle(Arena *scratch, const BlockEdge *edges, size_t edge_count,
+                            size_t blocks);

@@ -62,6 +62,13 @@ SchemaPlace *schema_set_place(SchemaSet *set, const JsonValue *value);
 /** @pointer with "/" and @token behind it, as JSON Pointer has it, in @arena. */
 Str schema_pointer_add(Arena *arena, Str pointer, Str token);
 
+// schema_dialect.c
+
+/** The vocabularies that @resource is written with, a bit each (schema_keywords.h). ERROR_CONFIG:
+ *  it needs one, or a metaschema, that is not known. */
+MUST_CHECK Status schema_set_dialect(SchemaSet *set, const SchemaResource *resource, uint32_t *ret,
+                                     Error *err);
+
 // schema_meta.c
 
 /** The text of the metaschema of 2020-12 at @uri, in @arena; ptr NULL when it is none. */
