@@ -14,7 +14,7 @@ import tempfile
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from suite import copies, embedded, fanout, footprint, huge, latency, measure, report, servers, streams  # noqa: E402
+from suite import copies, embedded, fanout, footprint, huge, latency, measure, report, schema, servers, streams  # noqa: E402
 
 BENCHES = {
     "drain": streams.drain,
@@ -27,6 +27,7 @@ BENCHES = {
     "start": footprint.start,
     "idle": footprint.idle,
     "huge": huge.huge,
+    "schema": schema.schema,
 }
 
 
