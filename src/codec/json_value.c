@@ -1,9 +1,11 @@
 #include "codec/json_value.h"
 
 #include <assert.h>
+#include <stdlib.h>
 
 #include "base/decimal.h"
 #include "base/map.h"
+#include "base/mem.h"
 #include "codec/json.h"
 
 const char *json_kind_name(JsonKind kind)
@@ -40,9 +42,43 @@ static bool equal_numbers(Str a, Str b)
     return decimal_compare(&x, &y) == 0;
 }
 
-// Members stand in the same order more often than not.
+static int compare_names(const void *a, const void *b)
+{
+    const JsonMember *const *x = a;
+    const JsonMember *const *y = b;
+    return str_compare((*x)->name, (*y)->name);
+}
+
+static const JsonMember **sorted_members(const JsonValue *object)
+{
+    const JsonMember **sorted = mem_alloc(object->count * sizeof(void *));
+    for (uint32_t i = 0; i < object->count; i++) {
+        sorted[i] = &object->members[i];
+    }
+    qsort(sorted, object->count, sizeof(void *), compare_names);
+    return sorted;
+}
+
+static bool equal_large_objects(const JsonValue *a, const JsonValue *b)
+{
+    const JsonMember **x = sorted_members(a);
+    const JsonMember **y = sorted_members(b);
+    bool are_equal = true;
+    for (uint32_t i = 0; i < a->count && are_equal; i++) {
+        are_equal = str_equal(x[i]->name, y[i]->name) && json_equal(&x[i]->value, &y[i]->value);
+    }
+    mem_free(x);
+    mem_free(y);
+    return are_equal;
+}
+
+// Of the same number of members, which stand in the same order more often than not.
 static bool equal_objects(const JsonValue *a, const JsonValue *b)
 {
+    enum { FEW = 32 };
+    if (a->count > FEW) {
+        return equal_large_objects(a, b);
+    }
     for (uint32_t i = 0; i < a->count; i++) {
         const JsonMember *member = &a->members[i];
         const JsonValue *other = str_equal(member->name, b->members[i].name)

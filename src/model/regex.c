@@ -50,6 +50,7 @@ struct Regex {
 
 typedef struct Compiler {
     Regex regex;
+    uint32_t capacity; // of its code and classes
     size_t emits;
     const char *problem; // what is not taken; NULL: nothing
 } Compiler;
@@ -64,6 +65,12 @@ static uint32_t emit(Compiler *out, RegexOp op, uint32_t x, uint32_t y)
         out->problem = "is too large, its repetitions written out";
         return out->regex.count - 1;
     }
+    if (out->regex.count == out->capacity) {
+        out->capacity = MAX(64U, out->capacity * 2);
+        out->regex.code = mem_resize(out->regex.code, out->capacity * sizeof(*out->regex.code));
+        // No more classes than instructions.
+        out->regex.classes = mem_resize(out->regex.classes, out->capacity * sizeof(void *));
+    }
     out->regex.code[out->regex.count] = (RegexInstruction){op, x, y};
     return out->regex.count++;
 }
@@ -76,7 +83,7 @@ static void emit_class(Compiler *out, const CharacterClass *class)
     }
     (void)emit(out, REGEX_CLASS, out->regex.class_count, 0);
     if (out->problem == NULL) {
-        out->regex.classes[out->regex.class_count++] = class; // no more of them than instructions
+        out->regex.classes[out->regex.class_count++] = class;
     }
 }
 
@@ -231,8 +238,6 @@ Status regex_compile(Arena *arena, Str pattern, const Regex **ret, Error *err)
         return STATUS_FAIL;
     }
     Compiler out = {0};
-    out.regex.code = mem_alloc(REGEX_PROGRAM_MAX * sizeof(*out.regex.code));
-    out.regex.classes = mem_alloc(REGEX_PROGRAM_MAX * sizeof(void *));
     emit_all(&out, root);
     if (out.problem == NULL) {
         Regex *regex = arena_alloc(arena, sizeof(*regex));
@@ -273,7 +278,7 @@ typedef struct Matcher {
     RegexScratch *scratch;
     uint32_t *stack;
     uint64_t budget;
-    uint64_t *looks[LOOKS_MAX]; // one bit for each place of the text where it holds
+    uint64_t **looks; // one bit for each place of the text where it holds
 } Matcher;
 
 void regex_scratch_done(RegexScratch *scratch)
@@ -325,6 +330,7 @@ static bool holds(const Matcher *on, const RegexInstruction *instruction, size_t
     case REGEX_NO_BOUNDARY:
         return !at_boundary(on, at);
     default:
+        assert(instruction->op == REGEX_LOOK && on->looks != NULL);
         return (on->looks[instruction->x][at / 64] >> at % 64 & 1) !=
                on->regex->looks[instruction->x].is_negated;
     }
@@ -445,6 +451,9 @@ bool regex_search(const Regex *regex, Str text, RegexScratch *scratch, uint64_t 
     reserve(scratch, regex->count);
     Matcher on = {.regex = regex, .text = text, .scratch = scratch, .budget = *budget};
     on.stack = scratch->words + 3 * scratch->capacity;
+    if (regex->look_count > 0) {
+        on.looks = ARENA_ARRAY(&scratch->looks, uint64_t *, regex->look_count);
+    }
     // The inner ones first.
     for (uint32_t i = regex->look_count; i-- > 0;) {
         const Look *look = &regex->looks[i];

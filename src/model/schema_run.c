@@ -26,7 +26,8 @@ typedef struct Frame {
     const JsonValue *value;
     const InstancePath *path;
     const Scope *scope;
-    Evaluated *evaluated; // NULL: nobody asks
+    Evaluated *evaluated;  // NULL: nobody asks
+    const Decimal *number; // what the value is as a number; NULL: it is none
 } Frame;
 
 static bool run_block(SchemaValidator *on, uint32_t number, const Frame *from,
@@ -99,17 +100,15 @@ static void merge(SchemaValidator *on, const Evaluated *into, const Evaluated *f
 // Values alone
 // ---------------------------------------------------------------------------------------------
 
-static bool run_type(const Instruction *instruction, const JsonValue *value)
+// Text of a typed field may be NaN, which is no number of JSON's: no type has it, and no bound.
+static bool run_type(const Instruction *instruction, const Frame *frame)
 {
-    if ((instruction->a >> value->kind & 1) != 0 && value->kind != JSON_NUMBER) {
-        return true;
+    bool is_named = (instruction->a >> frame->value->kind & 1) != 0;
+    if (frame->value->kind != JSON_NUMBER || frame->number == NULL) {
+        return is_named && frame->value->kind != JSON_NUMBER;
     }
-    Decimal number;
-    if (value->kind != JSON_NUMBER || !decimal_parse(value->text, &number)) {
-        return false; // text of a typed field may be NaN, which is no number of JSON's
-    }
-    return (instruction->a >> JSON_NUMBER & 1) != 0 ||
-           ((instruction->a >> TYPE_INTEGER & 1) != 0 && decimal_is_integer(&number));
+    return is_named ||
+           ((instruction->a >> TYPE_INTEGER & 1) != 0 && decimal_is_integer(frame->number));
 }
 
 static bool run_enum(const EnumCheck *check, const JsonValue *value)
@@ -133,14 +132,13 @@ static bool run_enum(const EnumCheck *check, const JsonValue *value)
     return false;
 }
 
-static bool run_bound(const Instruction *instruction, const JsonValue *value)
+static bool run_bound(const Instruction *instruction, const Frame *frame)
 {
     const NumberCheck *check = instruction->data;
-    Decimal number;
-    if (value->kind != JSON_NUMBER || !decimal_parse(value->text, &number)) {
-        return value->kind != JSON_NUMBER;
+    if (frame->number == NULL) {
+        return frame->value->kind != JSON_NUMBER;
     }
-    int order = decimal_compare(&number, &check->number);
+    int order = decimal_compare(frame->number, &check->number);
     switch ((Keyword)instruction->keyword) {
     case KEYWORD_MINIMUM:
         return order >= 0;
@@ -153,15 +151,14 @@ static bool run_bound(const Instruction *instruction, const JsonValue *value)
     }
 }
 
-static bool run_multiple(SchemaValidator *on, const NumberCheck *check, const JsonValue *value)
+static bool run_multiple(SchemaValidator *on, const NumberCheck *check, const Frame *frame)
 {
-    Decimal number;
-    if (value->kind != JSON_NUMBER || !decimal_parse(value->text, &number)) {
-        return value->kind != JSON_NUMBER;
+    if (frame->number == NULL) {
+        return frame->value->kind != JSON_NUMBER;
     }
     size_t digits = decimal_digits(&check->number);
-    return spend(on, (uint64_t)(decimal_digits(&number) + 4 * digits) * (digits / 9 + 1)) &&
-           decimal_is_multiple(&number, &check->number);
+    return spend(on, (uint64_t)(decimal_digits(frame->number) + 4 * digits) * (digits / 9 + 1)) &&
+           decimal_is_multiple(frame->number, &check->number);
 }
 
 static bool run_length(const Instruction *instruction, const JsonValue *value)
@@ -480,6 +477,16 @@ static bool run_here(SchemaValidator *on, uint32_t block, const Frame *frame)
     return run_block(on, block, frame, frame->value, frame->path, frame->evaluated);
 }
 
+static bool run_dependent(SchemaValidator *on, const Instruction *instruction, const Frame *frame)
+{
+    if (frame->value->kind != JSON_OBJECT) {
+        return true;
+    }
+    return spend(on, frame->value->count) &&
+           (find_member(on, frame->value, instruction->a) == NULL ||
+            run_here(on, instruction->b, frame));
+}
+
 // What a schema that fails has looked at does not count.
 static bool run_branch(SchemaValidator *on, uint32_t block, const Frame *frame)
 {
@@ -626,9 +633,7 @@ static bool run_with_others(SchemaValidator *on, const Instruction *instruction,
     case SCHEMA_NEEDS:
         return run_needs(on, instruction, frame);
     case SCHEMA_DEPENDENT:
-        return frame->value->kind != JSON_OBJECT ||
-               find_member(on, frame->value, instruction->a) == NULL ||
-               run_here(on, instruction->b, frame);
+        return run_dependent(on, instruction, frame);
     case SCHEMA_REFERENCE:
         return run_here(on, instruction->a, frame);
     case SCHEMA_DYNAMIC:
@@ -651,15 +656,15 @@ static bool run_alone(SchemaValidator *on, const Instruction *instruction, const
     const JsonValue *value = frame->value;
     switch ((SchemaOp)instruction->op) {
     case SCHEMA_TYPE:
-        return run_type(instruction, value);
+        return run_type(instruction, frame);
     case SCHEMA_CONST:
         return json_equal(instruction->data, value);
     case SCHEMA_ENUM:
         return run_enum(instruction->data, value);
     case SCHEMA_BOUND:
-        return run_bound(instruction, value);
+        return run_bound(instruction, frame);
     case SCHEMA_MULTIPLE:
-        return run_multiple(on, instruction->data, value);
+        return run_multiple(on, instruction->data, frame);
     case SCHEMA_LENGTH:
         return run_length(instruction, value);
     case SCHEMA_PATTERN:
@@ -730,7 +735,11 @@ static bool run_block(SchemaValidator *on, uint32_t number, const Frame *from,
     on->depth++;
     Scope scope = {from->scope, block->resource};
     bool is_new = from->scope == NULL || from->scope->resource != block->resource;
-    Frame frame = {block, value, path, is_new ? &scope : from->scope, evaluated};
+    Frame frame = {block, value, path, is_new ? &scope : from->scope, evaluated, NULL};
+    Decimal parsed;
+    if (value->kind == JSON_NUMBER && block->count > 0 && decimal_parse(value->text, &parsed)) {
+        frame.number = &parsed;
+    }
     bool is_valid = block->has_rest ? run_with_rest(on, &frame) : run_instructions(on, &frame);
     on->depth--;
     return is_valid;

@@ -77,7 +77,6 @@ typedef struct UnicodeRange {
 
 extern const UnicodeRange unicode_ranges[];
 extern const size_t unicode_range_count;
-extern const char unicode_version[];
 
 enum { UNICODE_LAST = 0x10ffff };
 

@@ -149,12 +149,35 @@ static void equality(void **state)
     assert_false(equal("null", "false"));
 }
 
+// Members are looked for in another way where there are many.
+static void large_objects(void **state)
+{
+    enum { MEMBERS = 100 };
+    Buf one = {.max = 1 << 20};
+    Buf other = {.max = 1 << 20};
+    Buf changed = {.max = 1 << 20};
+    for (int i = 0; i < MEMBERS; i++) {
+        buf_printf(&one, "%s\"m%d\":%d", i == 0 ? "{" : ",", i, i);
+        buf_printf(&other, "%s\"m%d\":%d.0", i == 0 ? "{" : ",", MEMBERS - 1 - i, MEMBERS - 1 - i);
+        buf_printf(&changed, "%s\"m%d\":%d", i == 0 ? "{" : ",", i, i == 77 ? -1 : i);
+    }
+    buf_char(&one, '}');
+    buf_char(&other, '}');
+    buf_char(&changed, '}');
+    assert_true(equal(buf_cstring(&one), buf_cstring(&other)));
+    assert_false(equal(buf_cstring(&one), buf_cstring(&changed)));
+    buf_done(&one);
+    buf_done(&other);
+    buf_done(&changed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values),          cmocka_unit_test(escapes),
         cmocka_unit_test(what_is_no_json), cmocka_unit_test(a_name_twice),
         cmocka_unit_test(how_deep),        cmocka_unit_test(equality),
+        cmocka_unit_test(large_objects),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
