@@ -51,6 +51,23 @@ Str schema_title(const Schema *schema);
  *  know have one and the same. */
 uint32_t schema_name_id(const Schema *schema, Str name);
 
+/** Types as a set: a bit for each JsonKind, and SCHEMA_INTEGER; "number" has both. */
+enum { SCHEMA_INTEGER = JSON_OBJECT + 1, SCHEMA_ANY_TYPE = (1 << (SCHEMA_INTEGER + 1)) - 1 };
+
+/** What the schema itself says of a member that its "properties" or "required" names. */
+typedef struct SchemaProperty {
+    Str name;
+    uint32_t name_id;  // for JsonMember
+    uint32_t types;    // what "type" leaves, references followed; SCHEMA_ANY_TYPE: it says nothing
+    bool is_described; // by "properties"; otherwise it is only required
+    bool is_required;
+} SchemaProperty;
+
+uint32_t schema_property_count(const Schema *schema);
+
+/** @index is less than the count: those of "properties" in their order, then the others. */
+SchemaProperty schema_property(const Schema *schema, uint32_t index);
+
 enum { SCHEMA_PROBLEMS_MAX = 32 };
 
 /** What is wrong with a value; valid until the validator's next use. */

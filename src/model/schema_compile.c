@@ -160,7 +160,7 @@ static uint32_t type_bit(Str name)
             return UINT32_C(1) << kind;
         }
     }
-    return UINT32_C(1) << TYPE_INTEGER;
+    return UINT32_C(1) << SCHEMA_INTEGER;
 }
 
 static void compile_type(Compiler *in)

@@ -85,12 +85,12 @@ void schema_report_as(SchemaValidator *on, const Block *block, const char *keywo
 static const char *type_names(SchemaValidator *on, uint32_t types)
 {
     Buf out = {.max = PRINTED_MAX};
-    for (uint32_t type = 0; type <= TYPE_INTEGER; type++) {
+    for (uint32_t type = 0; type <= SCHEMA_INTEGER; type++) {
         if ((types >> type & 1) == 0) {
             continue;
         }
         types &= ~(UINT32_C(1) << type);
-        const char *name = type == TYPE_INTEGER ? "integer" : json_kind_name((JsonKind)type);
+        const char *name = type == SCHEMA_INTEGER ? "integer" : json_kind_name((JsonKind)type);
         bool has_vowel = strchr("aio", name[0]) != NULL;
         buf_printf(&out, "%s%s%s",
                    out.len == 0 ? ""

@@ -17,7 +17,7 @@ enum {
 };
 
 typedef enum SchemaOp {
-    SCHEMA_TYPE,     // a: a bit for each JsonKind, and TYPE_INTEGER
+    SCHEMA_TYPE,     // a: a bit for each JsonKind, and SCHEMA_INTEGER
     SCHEMA_CONST,    // data: JsonValue
     SCHEMA_ENUM,     // data: EnumCheck
     SCHEMA_BOUND,    // data: NumberCheck; the keyword says which bound
@@ -43,8 +43,6 @@ typedef enum SchemaOp {
     SCHEMA_REST_ITEMS, // a: block for items that nothing else has looked at
     SCHEMA_REST_MEMBERS,
 } SchemaOp;
-
-enum { TYPE_INTEGER = JSON_OBJECT + 1 };
 
 typedef struct Instruction {
     uint8_t op;      // SchemaOp

@@ -108,7 +108,7 @@ static bool run_type(const Instruction *instruction, const Frame *frame)
         return is_named && frame->value->kind != JSON_NUMBER;
     }
     return is_named ||
-           ((instruction->a >> TYPE_INTEGER & 1) != 0 && decimal_is_integer(frame->number));
+           ((instruction->a >> SCHEMA_INTEGER & 1) != 0 && decimal_is_integer(frame->number));
 }
 
 static bool run_enum(const EnumCheck *check, const JsonValue *value)

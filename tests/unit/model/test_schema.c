@@ -344,6 +344,39 @@ static void typed_rows(void **state)
     done(&on);
 }
 
+static void check_property(const Schema *schema, uint32_t index, const char *name, uint32_t types,
+                           bool is_required)
+{
+    SchemaProperty property = schema_property(schema, index);
+    assert_true(str_is(property.name, name));
+    assert_int_equal(property.types, types);
+    assert_int_equal(property.is_required, is_required);
+    assert_int_equal(property.is_described, strcmp(name, "only") != 0);
+    assert_int_equal(property.name_id, schema_name_id(schema, property.name));
+}
+
+static void what_members_may_be(void **state)
+{
+    const uint32_t integer = 1U << SCHEMA_INTEGER;
+    Checked on;
+    begin(
+        &on,
+        "{\"properties\":{\"id\":{\"type\":\"integer\"},\"price\":{\"type\":[\"number\",\"null\"]},"
+        "\"name\":{\"$ref\":\"#/$defs/text\"},\"any\":{\"minimum\":1},\"never\":false},"
+        "\"required\":[\"only\",\"id\"],\"$defs\":{\"text\":{\"type\":[\"string\",\"null\"]}}}");
+    assert_int_equal(schema_property_count(on.schema), 6);
+    check_property(on.schema, 0, "id", integer, true);
+    check_property(on.schema, 1, "price", 1U << JSON_NUMBER | integer | 1U << JSON_NULL, false);
+    check_property(on.schema, 2, "name", 1U << JSON_STRING | 1U << JSON_NULL, false);
+    check_property(on.schema, 3, "any", SCHEMA_ANY_TYPE, false);
+    check_property(on.schema, 4, "never", 0, false);
+    check_property(on.schema, 5, "only", SCHEMA_ANY_TYPE, true);
+    done(&on);
+    begin(&on, "true");
+    assert_int_equal(schema_property_count(on.schema), 0);
+    done(&on);
+}
+
 static void several_documents(void **state)
 {
     SchemaSet *set = schema_set_new();
@@ -423,6 +456,7 @@ int main(void)
         cmocka_unit_test(too_many_steps_are_given_up),
         cmocka_unit_test(deep_values),
         cmocka_unit_test(typed_rows),
+        cmocka_unit_test(what_members_may_be),
         cmocka_unit_test(several_documents),
         cmocka_unit_test(the_outermost_dynamic_anchor),
         cmocka_unit_test(options),
