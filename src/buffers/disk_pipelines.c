@@ -179,6 +179,10 @@ static Status check_range(SegmentLog *log, Str directory, Lsn from, Error *err)
     error_set(err, ERROR_CONFIG,
               "the buffer \"%" STR_FMT "\" has " LSN_FMT " to " LSN_FMT ", not " LSN_FMT,
               STR_ARG(directory), LSN_ARG(range.first.lsn), LSN_ARG(range.last.lsn), LSN_ARG(from));
+    if (from > range.last.lsn) {
+        return error_hint(err, "Give an LSN that it has. What comes behind its end is delivered by "
+                               "weir run, as always.");
+    }
     return error_hint(err, "What every route has is dropped, but for what the buffer is to keep "
                            "(keep).");
 }

@@ -314,8 +314,8 @@ def test_replay(hub):
     refused = {("--route", "sqlite", "--from", lsn): "has tables",
                ("--route", "fle", "--from", lsn): "no route",
                ("--from", lsn): "has 2 routes: sqlite, file",
-               ("--route", "file", "--from", "FF/0"): "has 0/",
-               ("--route", "file", "--from", "0/1"): "has 0/",
+               ("--route", "file", "--from", "FF/0"): "behind its end",
+               ("--route", "file", "--from", "0/1"): "(keep)",
                ("--route", "file", "--from", "yesterday"): "takes an LSN",
                ("--route", "file"): "from"}
     for words, said in refused.items():
