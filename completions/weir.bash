@@ -21,10 +21,11 @@ _weir() {
         'check --buffer') words='memory disk' ;;
         'check --format') words='text json' ;;
         'check '*) words='--table --publication --slot --state --no-copy --buffer --name --no-columns --format --log-format --log-level --help' ;;
+        'verify --buffer') words='memory disk' ;;
         'verify --on-error') words='stop dead-letter' ;;
         'verify --progress') words='auto always never' ;;
         'verify --format') words='text json' ;;
-        'verify '*) words='--table --only --repair --limit --jobs --on-error --patience --publication --slot --state --name --route --progress --format --log-format --log-level --help' ;;
+        'verify '*) words='--table --only --repair --limit --jobs --buffer --on-error --patience --publication --slot --state --name --route --progress --format --log-format --log-level --help' ;;
         'slots '*) words='--log-format --log-level --help' ;;
         'replay '*) words='--route --from --project --state --patience --log-format --log-level --help' ;;
         'dead '*) words='--all --state --log-format --log-level --help' ;;

@@ -47,6 +47,7 @@ complete -c weir -n '__fish_seen_subcommand_from verify' -l only -d 'Compare the
 complete -c weir -n '__fish_seen_subcommand_from verify' -l repair -d 'Write the source\'s rows over what differs, or copy a table without a key anew, and compare again.'
 complete -c weir -n '__fish_seen_subcommand_from verify' -l limit -d 'Rows of a table that are printed when they differ. All are counted.' -r
 complete -c weir -n '__fish_seen_subcommand_from verify' -l jobs -d 'Tables copied at the same time, if any are still to be copied.' -r
+complete -c weir -n '__fish_seen_subcommand_from verify' -l buffer -d 'Where the pipeline\'s changes wait, as weir stream was told.' -x -a 'memory disk'
 complete -c weir -n '__fish_seen_subcommand_from verify' -l on-error -d 'What to do with a change that the target refuses on the way, as weir stream has it.' -x -a 'stop dead-letter'
 complete -c weir -n '__fish_seen_subcommand_from verify' -l patience -d 'A run that has an end gives up when no attempt has got anywhere for so long; 0: never, as one that has none.' -r
 complete -c weir -n '__fish_seen_subcommand_from verify' -l publication -d 'Publication that is read.' -r

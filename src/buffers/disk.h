@@ -16,6 +16,10 @@
  *  its state. In @arena. */
 Str disk_buffer_directory(const Pipeline *pipeline, Arena *arena);
 
+/** ERROR_CONFIG when @pipeline has no buffer, but has been run with one: its source was told that
+ * it may forget what only that has. */
+MUST_CHECK Status disk_buffer_is_named(const Pipeline *pipeline, Error *err);
+
 /** For `weir check`: what would stop the buffer, and what may fill the disk; and where the source
  *  is to continue. Changes nothing. */
 void disk_buffer_check(const Pipeline *pipeline, Report *report, Checkpoint *ret_stored);

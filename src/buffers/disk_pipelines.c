@@ -9,6 +9,9 @@
 #include "buffers/segment_log.h"
 #include "io/file.h"
 
+// Without the directory, which may be moved.
+#define BUFFER_ID STR("disk:")
+
 Str disk_buffer_directory(const Pipeline *pipeline, Arena *arena)
 {
     const Setting *given = settings_find(pipeline->buffer, "dir");
@@ -17,6 +20,27 @@ Str disk_buffer_directory(const Pipeline *pipeline, Arena *arena)
                : str_from(arena_printf(arena, "%" STR_FMT "/%" STR_FMT ".%" STR_FMT "/log",
                                        STR_ARG(pipeline->state_dir), STR_ARG(pipeline->name),
                                        STR_ARG(DISK_BUFFER_ROUTE)));
+}
+
+Status disk_buffer_is_named(const Pipeline *pipeline, Error *err)
+{
+    const PipelineRoute route = {.name = DISK_BUFFER_ROUTE, .id = BUFFER_ID};
+    Arena scratch = {0};
+    StateOwner owner =
+        pipeline_route_owner(pipeline, &route, pipeline_route_key(pipeline, &route, &scratch));
+    bool is_there = false;
+    Status status = pipeline->buffer != NULL ? STATUS_OK : state_look(&owner, &is_there, NULL, err);
+    if (status == STATUS_OK && is_there) {
+        error_set(err, ERROR_CONFIG,
+                  "the pipeline \"%" STR_FMT "\" has been run with a disk buffer",
+                  STR_ARG(pipeline->name));
+        status = error_hint(err,
+                            "Give --buffer disk here, too, or say so in the file. If it is to have "
+                            "none any more: remove \"%s\" when every target has what is in it.",
+                            pipeline_route_directory(pipeline, &route, &scratch));
+    }
+    arena_done(&scratch);
+    return status;
 }
 
 // @settings with room for @more.
@@ -60,7 +84,7 @@ static PipelineRoute *log_route(const Pipeline *pipeline, Str directory, Arena *
         .name = DISK_BUFFER_ROUTE,
         .sink = &disk_sink,
         .settings = settings,
-        .id = STR("disk:"), // without the directory, which may be moved
+        .id = BUFFER_ID,
     };
     return route;
 }

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include "base/limits.h"
+#include "buffers/disk.h"
 #include "cli/command.h"
 #include "cli/crew.h"
 #include "cli/ending.h"
@@ -41,6 +42,8 @@ static const Option verify_options[] = {
      .help = "Rows of a table that are printed when they differ. All are counted."},
     {"jobs", OPTION_INT(VerifyCommandOptions, pipeline.jobs), .fallback = "2", .min = 1, .max = 64,
      .help = "Tables copied at the same time, if any are still to be copied."},
+    {"buffer", OPTION_CHOICE(VerifyCommandOptions, pipeline.buffer, buffer_choices),
+     .fallback = "memory", .help = "Where the pipeline's changes wait, as weir stream was told."},
     {"on-error", OPTION_CHOICE(VerifyCommandOptions, pipeline.on_error, on_error_choices),
      .fallback = "stop", .value_name = "POLICY",
      .help = "What to do with a change that the target refuses on the way, as weir stream has it."},
@@ -361,6 +364,9 @@ static Status verify_pipeline(const Pipeline *pipeline, Outcome *outcome, Arena 
             return STATUS_OK;
         }
         *err = refused;
+        return STATUS_FAIL;
+    }
+    if (disk_buffer_is_named(pipeline, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     Status status = borrow(pipeline, outcome, &loans, err);

@@ -399,6 +399,21 @@ def test_a_buffer_comes_to_a_pipeline_that_has_none(hub):
     hub.check()
 
 
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_verified_without_a_project(pipeline):
+    """A comparison that is not told of the buffer would take from the slot what only the buffer is to have."""
+    pipeline.source.sql(SHOP)
+    pipeline.drain("--buffer", "disk")
+    pipeline.source.sql(CHANGES)
+    confirmed = pipeline.source.slots()
+    ended = pipeline.weir.run("verify", pipeline.source.url, pipeline.target.url(), code=2)
+    assert "--buffer disk" in ended.err and ended.out == "" and pipeline.source.slots() == confirmed
+    pipeline.verify("--buffer", "disk")
+    pipeline.source.sql("UPDATE customers SET note = 'later'")
+    pipeline.drain("--buffer", "disk")
+    pipeline.check()
+
+
 @pytest.mark.parametrize("sink", ["postgres"])
 def test_without_a_project(pipeline):
     pipeline.source.sql(SHOP)
