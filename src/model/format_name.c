@@ -25,9 +25,17 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
+static char to_lower(char c)
+{
+    return (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
+}
+
 // ---------------------------------------------------------------------------------------------
 // Punycode (RFC 3492)
 // ---------------------------------------------------------------------------------------------
+
+// A delta is less than 2^27, and each of its digits makes it at least ten times smaller.
+enum { PUNY_BYTES_MAX = LABEL_MAX * 10 + 1 };
 
 enum {
     PUNY_BASE = 36,
@@ -89,7 +97,7 @@ static bool punycode_decode(Str text, Label *label)
     for (size_t at = text.len; at-- > 0;) {
         if (text.ptr[at] == '-') {
             for (size_t i = 0; i < at; i++) {
-                label->points[label->count++] = (uint8_t)text.ptr[i];
+                label->points[label->count++] = (uint8_t)to_lower(text.ptr[i]);
             }
             text = (Str){text.ptr + at + 1, text.len - at - 1};
             break;
@@ -143,7 +151,7 @@ static uint32_t next_point(const Label *label, uint32_t from)
     return next;
 }
 
-// @out has room for 8 bytes a point.
+// @out has room for PUNY_BYTES_MAX.
 static size_t punycode_encode(const Label *label, char *out)
 {
     size_t len = 0;
@@ -316,7 +324,7 @@ static bool is_ascii(const Label *label)
 static bool decode_label(Str text, Label *label)
 {
     Str puny = {text.ptr + 4, text.len - 4};
-    char again[LABEL_MAX * 8];
+    char again[PUNY_BYTES_MAX];
     if (!punycode_decode(puny, label) || is_ascii(label) || !is_unicode_label(label)) {
         return false;
     }
@@ -325,9 +333,7 @@ static bool decode_label(Str text, Label *label)
         return false;
     }
     for (size_t i = 0; i < len; i++) {
-        char c = puny.ptr[i];
-        c = (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
-        if (c != again[i]) {
+        if (to_lower(puny.ptr[i]) != again[i]) {
             return false;
         }
     }
@@ -383,7 +389,7 @@ static bool check_label(Str text, bool is_international, Label *label, size_t *r
         return is_ascii_label(text) &&
                !(is_international && text.len > 3 && text.ptr[2] == '-' && text.ptr[3] == '-');
     }
-    char puny[LABEL_MAX * 8];
+    char puny[PUNY_BYTES_MAX];
     *ret_bytes = 4 + punycode_encode(label, puny);
     return *ret_bytes <= LABEL_MAX && is_unicode_label(label);
 }

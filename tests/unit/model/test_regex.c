@@ -45,6 +45,8 @@ static void what_matches(void **state)
         {"^[\\w.-]+$", "a_b-c.9", "a b"},
         {"^[a-]$", "-", "b"},
         {"^[\\]\\\\]$", "]", "["},
+        {"^[\\b\\-]+$", "-\b", "b"},
+        {"^\\ud83dA$|^\\p{ASCII}$", "A", "\xc3\xa9"}, // half a pair is in no text
         {"^.$", "\xc3\xa9", "\n"},
         {"^\\u00e9$", "\xc3\xa9", "e"},
         {"^\\u{1f432}$", "\xf0\x9f\x90\xb2", "x"},
@@ -158,6 +160,32 @@ static void what_is_not_taken(void **state)
     check_not_taken("(?:(?:a|b){150}|(?:c|d){150}){100}", "too large");
 }
 
+static void check_too_many(const char *part, int count, const char *behind, const char *message)
+{
+    Buf pattern = {.max = 1 << 20};
+    Arena arena = {0};
+    const Regex *regex;
+    Error err = {0};
+    for (int i = 0; i < count; i++) {
+        buf_cstr(&pattern, part);
+    }
+    for (int i = 0; i < count; i++) {
+        buf_cstr(&pattern, behind);
+    }
+    assert_int_equal(regex_compile(&arena, buf_view(&pattern), &regex, &err), STATUS_FAIL);
+    assert_non_null(strstr(err.message, message));
+    arena_done(&arena);
+    buf_done(&pattern);
+}
+
+static void there_are_limits(void **state)
+{
+    check_too_many("(?=a)", 65, "", "has too many lookarounds");
+    check_too_many("(", 300, ")", "groups are nested too deeply");
+    check_too_many("ab", REGEX_PATTERN_BYTES / 2 + 1, "", "is longer than 16384");
+    check_too_many("a{1000}", 21, "", "is too large");
+}
+
 // Each of them takes a backtracking matcher longer than the world is old.
 static void nothing_runs_away(void **state)
 {
@@ -203,6 +231,7 @@ static void one_after_the_other(void **state)
         assert_true(regex_search(small, STR("ab"), &scratch, &budget));
         assert_true(regex_search(large, (Str){text, sizeof(text)}, &scratch, &budget));
         assert_false(regex_search(small, STR("b"), &scratch, &budget));
+        scratch.generation = UINT32_MAX - 1; // it begins again from the start
     }
     regex_scratch_done(&scratch);
     arena_done(&arena);
@@ -211,10 +240,10 @@ static void one_after_the_other(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_matches),        cmocka_unit_test(lookarounds),
-        cmocka_unit_test(what_is_no_pattern),  cmocka_unit_test(what_is_not_taken),
-        cmocka_unit_test(nothing_runs_away),   cmocka_unit_test(a_budget_ends_it),
-        cmocka_unit_test(one_after_the_other),
+        cmocka_unit_test(what_matches),       cmocka_unit_test(lookarounds),
+        cmocka_unit_test(what_is_no_pattern), cmocka_unit_test(what_is_not_taken),
+        cmocka_unit_test(there_are_limits),   cmocka_unit_test(nothing_runs_away),
+        cmocka_unit_test(a_budget_ends_it),   cmocka_unit_test(one_after_the_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -208,6 +208,31 @@ static void what_is_no_schema(void **state)
         {"7", "\"s.json\" is not a schema of JSON Schema 2020-12 (its \"$schema\" is \"\")"},
         {"{", "the schema \"s.json\" is not JSON: line 1, column 2: the name of a member is "
               "missing"},
+        {"{\"$schema\":\"x:m\",\"$defs\":{\"m\":{\"$id\":\"x:m\",\"$vocabulary\":{\"x:v\":true}}}}",
+         "the metaschema \"x:m\" needs the vocabulary \"x:v\", which is not known"},
+        {"{\"$ref\":\"#%zz\"}", "s.json#/$ref must be a URI reference"},
+        {"{\"$ref\":\"#/~2\"}", "s.json#/$ref: \"s.json\" has no schema at \"#/~2\""},
+        {"{\"$ref\":\"#/enum/01\",\"enum\":[1,{}]}",
+         "s.json#/$ref: \"s.json\" has no schema at \"#/enum/01\""},
+        {"{\"$ref\":\"#/enum/0\",\"enum\":[1]}",
+         "s.json#/$ref: \"s.json\" has no schema at \"#/enum/0\""},
+        {"{\"$anchor\":\"1a\"}", "s.json#/$anchor must begin with a letter or _, and go on with "
+                                 "letters, digits, _, - and ."},
+        {"{\"$id\":\"a#b\"}", "a#/$id must be a URI reference without a fragment"},
+        {"{\"title\":1}", "s.json#/title must be a string"},
+        {"{\"enum\":1}", "s.json#/enum must be an array"},
+        {"{\"uniqueItems\":1}", "s.json#/uniqueItems must be true or false"},
+        {"{\"type\":[]}", "s.json#/type must be one or several distinct ones of: null, boolean, "
+                          "integer, number, string, array, object"},
+        {"{\"type\":[\"null\",1]}", "s.json#/type must be one or several distinct ones of: null, "
+                                    "boolean, integer, number, string, array, object"},
+        {"{\"dependentRequired\":{\"a\":[1]}}",
+         "s.json#/dependentRequired must be an object whose members are arrays of distinct "
+         "strings"},
+        {"{\"properties\":{\"a\":1}}",
+         "s.json#/properties must be an object whose members are schemas"},
+        {"{\"$vocabulary\":{\"a\":1}}",
+         "s.json#/$vocabulary must be an object whose members are booleans"},
         {"{\"$defs\":{\"a\":{\"$id\":\"x\"},\"b\":{\"$id\":\"x\"}}}",
          "two schemas have the URI \"x\""},
         {"{\"$defs\":{\"a\":{\"$anchor\":\"x\"},\"b\":{\"$anchor\":\"x\"}}}",
@@ -377,6 +402,21 @@ static void what_members_may_be(void **state)
     done(&on);
 }
 
+// Names whose numbers meet in an object's table, as those in between belong to another object.
+static void names_that_meet(void **state)
+{
+    Checked on;
+    begin(&on, "{\"properties\":{\"a\":true,\"b\":true,\"c\":true,\"d\":true,\"e\":true,\"f\":true,"
+               "\"g\":true,\"h\":true,\"i\":true,"
+               "\"x\":{\"properties\":{\"a\":{\"const\":1},\"i\":{\"const\":2}},"
+               "\"required\":[\"i\"]}}}");
+    assert_int_equal(validate(&on, "{\"x\":{\"i\":2,\"a\":1}}"), STATUS_OK);
+    assert_int_equal(validate(&on, "{\"x\":{\"i\":1}}"), STATUS_FAIL);
+    assert_int_equal(validate(&on, "{\"x\":{\"i\":2,\"a\":2}}"), STATUS_FAIL);
+    assert_int_equal(validate(&on, "{\"x\":{\"a\":1}}"), STATUS_FAIL);
+    done(&on);
+}
+
 static void several_documents(void **state)
 {
     SchemaSet *set = schema_set_new();
@@ -392,6 +432,8 @@ static void several_documents(void **state)
                      STATUS_OK);
     assert_int_equal(schema_set_add(set, STR("models/b.json"), STR("true"), &err), STATUS_FAIL);
     assert_string_equal(err.message, "there are two schemas at \"models/b.json\"");
+    assert_int_equal(schema_set_add(set, STR("c.json#x"), STR("true"), &err), STATUS_FAIL);
+    assert_string_equal(err.message, "the URI \"c.json#x\" of a schema has a fragment");
     assert_int_equal(schema_compile(set, STR("models/a.json"), &options, &schema, &err), STATUS_OK);
     SchemaValidator *validator = schema_validator_new(schema);
     assert_int_equal(schema_validate(validator, &value, &err), STATUS_FAIL);
@@ -457,6 +499,7 @@ int main(void)
         cmocka_unit_test(deep_values),
         cmocka_unit_test(typed_rows),
         cmocka_unit_test(what_members_may_be),
+        cmocka_unit_test(names_that_meet),
         cmocka_unit_test(several_documents),
         cmocka_unit_test(the_outermost_dynamic_anchor),
         cmocka_unit_test(options),
