@@ -678,6 +678,12 @@ static Status compile_dynamic(Compiler *in)
     do {
         names = in->dynamic.len / sizeof(Str);
         resources = in->resources.len / sizeof(void *);
+        if (names * resources > SCHEMA_INSTRUCTIONS_MAX) {
+            return error_set(in->err, ERROR_CONFIG,
+                             "the schema has %zu names of dynamic anchors in %zu resources: "
+                             "together they may be %d",
+                             names, resources, SCHEMA_INSTRUCTIONS_MAX);
+        }
         for (size_t i = 0; i < names * resources; i++) {
             SchemaResource *resource = ((SchemaResource **)(void *)in->resources.ptr)[i / names];
             Str name = ((Str *)(void *)in->dynamic.ptr)[i % names];

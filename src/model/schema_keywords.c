@@ -96,7 +96,8 @@ static bool is_schema(const JsonValue *value)
 
 static bool is_strings(const JsonValue *value)
 {
-    if (value->kind != JSON_ARRAY) {
+    enum { STRINGS_MAX = 10000 };
+    if (value->kind != JSON_ARRAY || value->count > STRINGS_MAX) {
         return false;
     }
     for (uint32_t i = 0; i < value->count; i++) {
@@ -259,7 +260,7 @@ const char *keyword_misuse(Keyword keyword, const JsonValue *value)
                                : "must be one or several distinct ones of: null, boolean, "
                                  "integer, number, string, array, object";
     case SHAPE_STRINGS:
-        return is_strings(value) ? NULL : "must be an array of distinct strings";
+        return is_strings(value) ? NULL : "must be an array of at most 10000 distinct strings";
     case SHAPE_STRINGS_MAP:
         return is_map_of(value, is_strings)
                    ? NULL

@@ -188,7 +188,8 @@ static void what_is_no_schema(void **state)
          "s.json#/$defs/a/minLength must be an integer that is not negative"},
         {"{\"allOf\":[]}", "s.json#/allOf must be an array of at least one schema"},
         {"{\"items\":[{}]}", "s.json#/items must be a schema: an object or a boolean"},
-        {"{\"required\":[\"a\",\"a\"]}", "s.json#/required must be an array of distinct strings"},
+        {"{\"required\":[\"a\",\"a\"]}",
+         "s.json#/required must be an array of at most 10000 distinct strings"},
         {"{\"multipleOf\":0}",
          "s.json#/multipleOf must be a number greater than 0 of at most 1000 digits"},
         {"{\"$ref\":\"#/$defs/x\"}", "s.json#/$ref: \"s.json\" has no schema at \"#/$defs/x\""},
@@ -290,6 +291,35 @@ static void a_dynamic_circle_is_given_up(void **state)
     (void)schema_problems(on.validator, &count);
     assert_int_equal(count, 0);
     done(&on);
+}
+
+static void large_schemas_are_refused(void **state)
+{
+    Buf text = {.max = 10 << 20};
+    buf_cstr(&text, "{\"required\":[\"a\"");
+    for (int i = 0; i < 10000; i++) {
+        buf_printf(&text, ",\"%d\"", i);
+    }
+    buf_cstr(&text, "]}");
+    Checked on;
+    assert_int_equal(compile(&on, buf_cstring(&text)), STATUS_FAIL);
+    assert_non_null(strstr(on.err.message, "at most 10000"));
+    done(&on);
+    // Each of 1001 resources may have each of 1001 anchors.
+    buf_reset(&text);
+    buf_cstr(&text, "{\"$defs\":{\"x\":true");
+    for (int i = 0; i <= 1000; i++) {
+        buf_printf(&text,
+                   ",\"%d\":{\"$id\":\"r%d\",\"$dynamicAnchor\":\"a%d\",\"items\":{\"$dynamicRef\":"
+                   "\"#a%d\"}}",
+                   i, i, i, i);
+    }
+    buf_cstr(&text, "}}");
+    assert_int_equal(compile(&on, buf_cstring(&text)), STATUS_FAIL);
+    assert_string_equal(on.err.message, "the schema has 1001 names of dynamic anchors in 1002 "
+                                        "resources: together they may be 1000000");
+    done(&on);
+    buf_done(&text);
 }
 
 // 2 to the 40th, if nobody counted.
@@ -495,6 +525,7 @@ int main(void)
         cmocka_unit_test(what_is_no_schema),
         cmocka_unit_test(circles),
         cmocka_unit_test(a_dynamic_circle_is_given_up),
+        cmocka_unit_test(large_schemas_are_refused),
         cmocka_unit_test(too_many_steps_are_given_up),
         cmocka_unit_test(deep_values),
         cmocka_unit_test(typed_rows),
