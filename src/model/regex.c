@@ -396,7 +396,7 @@ static bool spend(Matcher *on, uint64_t steps)
 static size_t character_before(Str text, size_t at)
 {
     size_t len = 1;
-    while (len < at && ((uint8_t)text.ptr[at - len] & 0xc0) == 0x80) {
+    while (len < at && len < 4 && ((uint8_t)text.ptr[at - len] & 0xc0) == 0x80) {
         len++;
     }
     return len;

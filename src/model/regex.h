@@ -33,6 +33,7 @@ typedef struct RegexScratch {
 
 void regex_scratch_done(RegexScratch *scratch);
 
-/** The pattern is somewhere in @text, which is UTF-8. What the match took is subtracted from
- *  *budget; at zero it is given up, and the result is false. */
+/** The pattern is somewhere in @text, which should be UTF-8; what of it is not matches as it comes.
+ * What the match took is subtracted from *budget; at zero it is given up, and the result is false.
+ */
 bool regex_search(const Regex *regex, Str text, RegexScratch *scratch, uint64_t *budget);

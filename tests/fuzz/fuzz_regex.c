@@ -76,10 +76,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     Str text = {(const char *)data, size};
     Str pattern;
-    if (!utf8_is_valid(text) || !str_split(&text, '\n', &pattern)) {
+    if (!str_split(&text, '\n', &pattern) || !utf8_is_valid(pattern)) {
         return 0;
     }
     text = text.ptr == NULL ? STR("") : text;
+    if (!utf8_is_valid(text)) {
+        (void)search("(?=", pattern, ")", text);
+        return 0;
+    }
     check_pattern(pattern, text);
     check_formats(pattern);
     return 0;

@@ -215,6 +215,17 @@ static void a_budget_ends_it(void **state)
     arena_done(&arena);
 }
 
+// Whatever bytes they are: a text column of Postgres need not be UTF-8 in every encoding.
+static void text_that_is_no_utf8(void **state)
+{
+    char text[100];
+    memset(text, 0x80, sizeof(text));
+    assert_false(matches("(?=a)|a", (Str){text, sizeof(text)}));
+    text[99] = 'a';
+    assert_true(matches("(?=a)", (Str){text, sizeof(text)}));
+    assert_true(matches("a$", (Str){text, sizeof(text)}));
+}
+
 // Patterns of different sizes share the memory.
 static void one_after_the_other(void **state)
 {
@@ -240,10 +251,11 @@ static void one_after_the_other(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_matches),       cmocka_unit_test(lookarounds),
-        cmocka_unit_test(what_is_no_pattern), cmocka_unit_test(what_is_not_taken),
-        cmocka_unit_test(there_are_limits),   cmocka_unit_test(nothing_runs_away),
-        cmocka_unit_test(a_budget_ends_it),   cmocka_unit_test(one_after_the_other),
+        cmocka_unit_test(what_matches),        cmocka_unit_test(lookarounds),
+        cmocka_unit_test(what_is_no_pattern),  cmocka_unit_test(what_is_not_taken),
+        cmocka_unit_test(there_are_limits),    cmocka_unit_test(nothing_runs_away),
+        cmocka_unit_test(a_budget_ends_it),    cmocka_unit_test(text_that_is_no_utf8),
+        cmocka_unit_test(one_after_the_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
