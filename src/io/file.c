@@ -260,12 +260,11 @@ Status file_put_in_place(const char *from, const char *to, Error *err)
         return STATUS_FAIL;
     }
     int failed = renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
-    if (failed != 0 && (errno == EINVAL || errno == ENOSYS)) {
-        failed = rename(from, to); // the file system knows no other
+    if (failed != 0 && (errno == EINVAL || errno == ENOSYS)) { // as on NFS
+        failed = link(from, to) == 0 ? unlink(from) : -1;
     }
     if (failed != 0) {
-        int code = errno;
-        return error_set_errno(err, ERROR_TRANSIENT, code, "rename \"%s\" to \"%s\"", from, to);
+        return file_error(err, errno, "make", to);
     }
     return sync_directory(to, err);
 }

@@ -48,7 +48,7 @@ MUST_CHECK Status file_remove(const char *path, Error *err);
 /**
  * Give the file @from, which is whole, the name @to in the same directory: after a crash or a power
  * cut there is all of it or nothing. It replaces nothing: ERROR_TRANSIENT when something has that
- * name by now.
+ * name by now (EEXIST).
  */
 MUST_CHECK Status file_put_in_place(const char *from, const char *to, Error *err);
 

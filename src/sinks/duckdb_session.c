@@ -420,8 +420,12 @@ static Status open_database(DuckSession *session, const char *path, DuckConfig c
 // whole.
 static Status make_file(DuckSession *session, const char *path, DuckConfig config, Error *err)
 {
-    const char *unfinished = arena_printf(&session->arena, "%s.weir-new", path);
-    if (file_remove(unfinished, err) != STATUS_OK ||
+    // Somebody else may be making the same file.
+    const char *unfinished = arena_printf(&session->arena, "%s.weir-%d", path, (int)getpid());
+    // What was written behind the last checkpoint of a file that was removed: it would be taken for
+    // this one's.
+    const char *orphan = arena_printf(&session->arena, "%s.wal", path);
+    if (file_remove(unfinished, err) != STATUS_OK || file_remove(orphan, err) != STATUS_OK ||
         open_database(session, unfinished, config, err) != STATUS_OK) {
         return STATUS_FAIL;
     }

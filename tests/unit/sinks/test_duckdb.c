@@ -397,7 +397,7 @@ static void a_crash_left_half_of_a_new_file(void **state)
 {
     Fixture *f = *state;
     char unfinished[sizeof(f->path) + 16];
-    (void)snprintf(unfinished, sizeof(unfinished), "%s.weir-new", f->path);
+    (void)snprintf(unfinished, sizeof(unfinished), "%s.weir-%d", f->path, (int)getpid());
     write_file(unfinished, "half of a header");
     start_with(f, orders(f));
     assert_int_not_equal(access(unfinished, F_OK), 0);
@@ -600,6 +600,27 @@ static void a_kill_leaves_the_last_commit(void **state)
     }
 }
 
+// Somebody has removed the file, and not what belongs to it.
+static void the_log_of_a_file_that_is_gone(void **state)
+{
+    Fixture *f = *state;
+    char log[sizeof(f->path) + 16];
+    int fd;
+    uint64_t told = 0;
+    (void)snprintf(log, sizeof(log), "%s.wal", f->path);
+    pid_t child = in_child(count_up, f, &fd);
+    while (told < 3) {
+        assert_int_equal(read(fd, &told, sizeof(told)), sizeof(told));
+    }
+    assert_int_equal(kill(child, SIGKILL), 0);
+    reap(child, fd);
+    assert_int_equal(access(log, F_OK), 0);
+    assert_int_equal(unlink(f->path), 0);
+    assert_ok(f, sink_start(f, NULL));
+    assert_string_equal(
+        look(f, "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'counter'"), "0");
+}
+
 enum { WIDE = 600 };
 
 static const Relation *wide_table(Fixture *f)
@@ -737,6 +758,7 @@ int main(void)
         sink_test(opening_makes_no_file),
         sink_test(the_file_is_no_database),
         sink_test(a_crash_left_half_of_a_new_file),
+        sink_test(the_log_of_a_file_that_is_gone),
         sink_test(a_link_to_a_file_that_is_missing),
         sink_test(there_is_no_directory),
         sink_test(cancelled_work_stops),
