@@ -1,6 +1,7 @@
 // weir run: every pipeline of a project file.
 #include <unistd.h>
 
+#include "buffers/disk.h"
 #include "cli/command.h"
 #include "cli/crew.h"
 #include "cli/pipeline_options.h"
@@ -42,6 +43,9 @@ static int run_run(Invocation *invocation)
     }
     for (size_t i = 0; i < count; i++) {
         pipelines[i].patience_ms = options->patience_ms;
+        if (disk_buffer_is_named(&pipelines[i], &err) != STATUS_OK) {
+            return report_error(&err);
+        }
     }
     CrewOptions crew = {.metrics = options->metrics};
     return crew_run(pipelines, count, &crew, invocation->arena);

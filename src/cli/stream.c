@@ -1,5 +1,6 @@
 // weir stream, weir copy.
 #include "base/clock.h"
+#include "buffers/disk.h"
 #include "cli/command.h"
 #include "cli/crew.h"
 #include "cli/ending.h"
@@ -109,7 +110,8 @@ static int start(Invocation *invocation, bool copy_only)
     if (pipeline_from_options(invocation->arguments.items[0], invocation->arguments.items[1],
                               options, copy_only, invocation->arena, &pipeline,
                               &err) != STATUS_OK ||
-        pipeline_validate(&pipeline, &err) != STATUS_OK) {
+        pipeline_validate(&pipeline, &err) != STATUS_OK ||
+        (!copy_only && disk_buffer_is_named(&pipeline, &err) != STATUS_OK)) {
         return report_error(&err);
     }
     if (pipeline.buffer != NULL) {

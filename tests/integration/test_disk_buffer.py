@@ -414,6 +414,20 @@ def test_verified_without_a_project(pipeline):
     pipeline.check()
 
 
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_started_without_its_buffer(pipeline):
+    """The source has forgotten what only the buffer has: to go around it would lose that."""
+    pipeline.source.sql(SHOP)
+    pipeline.drain("--buffer", "disk")
+    pipeline.source.sql(CHANGES)
+    confirmed = pipeline.source.slots()
+    ended = pipeline.weir.run("stream", pipeline.source.url, pipeline.target.url(), "--until", "now", code=2)
+    assert "has been run with a disk buffer" in ended.err and "--buffer disk" in ended.err, ended
+    assert pipeline.source.slots() == confirmed
+    pipeline.drain("--buffer", "disk")
+    pipeline.check()
+
+
 @pytest.mark.parametrize("sink", ["postgres"])
 def test_without_a_project(pipeline):
     pipeline.source.sql(SHOP)
