@@ -13,7 +13,7 @@ complete -c weir -n '__fish_seen_subcommand_from stream' -l state -d 'Directory 
 complete -c weir -n '__fish_seen_subcommand_from stream' -l buffer -d 'Where changes wait for the target: on disk, the source need not keep them meanwhile.' -x -a 'memory disk'
 complete -c weir -n '__fish_seen_subcommand_from stream' -l on-error -d 'What to do with a change that the target refuses: stop, or dead-letter, which sets it aside (weir dead) and goes on.' -x -a 'stop dead-letter'
 complete -c weir -n '__fish_seen_subcommand_from stream' -l wal-warning -d 'Warn when the slot holds so much WAL on the server, and again at each doubling; 0: only when max_slot_wal_keep_size comes near.' -r
-complete -c weir -n '__fish_seen_subcommand_from stream' -l wal-disk -d 'The room that the server\'s disk has for WAL. Where the server sets no limit itself, warnings tell the time that is left.' -r
+complete -c weir -n '__fish_seen_subcommand_from stream' -l wal-disk -d 'The room that the server\'s disk has for WAL: warnings tell the time until it is full.' -r
 complete -c weir -n '__fish_seen_subcommand_from stream' -l metrics -d 'Serve /metrics for Prometheus and /health. :PORT is this machine only.' -r
 complete -c weir -n '__fish_seen_subcommand_from stream' -l name -d 'Name of the pipeline, under which its state is kept. Default: made from both ends.' -r
 complete -c weir -n __fish_use_subcommand -f -a copy -d 'copy what is there, once'

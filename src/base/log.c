@@ -207,7 +207,8 @@ bool log_repeat_is_due(LogRepeat *repeat, Str text, int64_t now_ms, int64_t *ret
     bool same =
         repeat->times > 0 && repeat->hash == hash && now_ms - repeat->last_ms < REPEAT_QUIET_MS;
     if (!same) {
-        *repeat = (LogRepeat){.hash = hash, .pause_ms = REPEAT_PAUSE_MS};
+        int64_t unsaid = repeat->hash == hash ? repeat->unsaid : 0;
+        *repeat = (LogRepeat){.hash = hash, .pause_ms = REPEAT_PAUSE_MS, .unsaid = unsaid};
     }
     repeat->times++;
     repeat->unsaid++;

@@ -52,10 +52,8 @@ extern const char *const buffer_choices[]; // NULL-terminated
 #define WATCHDOG_HELP                                                                         \
     "Warn, and name the stage, when something that has to move stands still for so long; 0: " \
     "never."
-#define WAL_DISK_HELP                                                                      \
-    "The room that the server's disk has for WAL. Where the server sets no limit itself, " \
-    "warnings "                                                                            \
-    "tell the time that is left."
+#define WAL_DISK_HELP \
+    "The room that the server's disk has for WAL: warnings tell the time until it is full."
 #define WAL_WARNING_HELP                                                                       \
     "Warn when the slot holds so much WAL on the server, and again at each doubling; 0: only " \
     "when max_slot_wal_keep_size comes near."

@@ -30,8 +30,10 @@ int64_t wal_retained(const WalFigures *figures)
 
 void wal_figures_limit(WalFigures *figures, int64_t disk_bytes)
 {
-    if (disk_bytes > 0 && figures->safe_bytes < 0 && !figures->is_unreserved && !figures->is_lost) {
-        figures->safe_bytes = MAX(disk_bytes - wal_retained(figures), (int64_t)0);
+    int64_t left = MAX(disk_bytes - wal_retained(figures), (int64_t)0);
+    bool is_first = figures->safe_bytes < 0 || left < figures->safe_bytes;
+    if (disk_bytes > 0 && is_first && !figures->is_unreserved && !figures->is_lost) {
+        figures->safe_bytes = left;
         figures->is_disk = true;
     }
 }

@@ -42,8 +42,8 @@ typedef struct WalGuard {
 
 void wal_guard_init(WalGuard *guard, int64_t warning_bytes);
 
-/** Where the server sets no limit, its disk is one, if somebody has told (@disk_bytes, 0: nobody)
- * how much WAL it has room for: Postgres does not know. */
+/** The server's disk is a limit, too, if somebody has told (@disk_bytes, 0: nobody) how much WAL it
+ *  has room for: Postgres does not know. */
 void wal_figures_limit(WalFigures *figures, int64_t disk_bytes);
 
 /** Look at @figures, which are never of an earlier moment. */

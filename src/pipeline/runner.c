@@ -490,8 +490,8 @@ Status runner_new(const Pipeline *pipeline, const LogScope *scope, Runner **ret,
 static void say_what_stays(const Runner *runner, Error *err)
 {
     bool makes = runner->pipeline->source->check != NULL;
-    if (!runner->has_begun || !makes || err->kind == ERROR_TRANSIENT ||
-        err->kind == ERROR_CANCELLED) {
+    bool will_pass = err->kind == ERROR_TRANSIENT && runner->core.gave_up_after_ms == 0;
+    if (!runner->has_begun || !makes || will_pass || err->kind == ERROR_CANCELLED) {
         return;
     }
     char hint[ERROR_MESSAGE_MAX];

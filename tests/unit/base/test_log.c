@@ -69,6 +69,7 @@ static void quiet_starts_anew(void **context)
     repeat = (LogRepeat){0};
     assert_int_equal(said("a", 0, 30), 5);
     assert_true(due("a", 30 * SECOND + 10 * MINUTE));
+    assert_int_equal(times, 26); // with those of before that were not said
     assert_int_equal(said("a", 40 * SECOND + 10 * MINUTE, 30), 4);
 }
 

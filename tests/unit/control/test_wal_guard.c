@@ -134,6 +134,9 @@ static void the_disk_is_the_limit(void **context)
     now = figures(100 * GB, 48 * MB, 5 * MB); // the server's own limit comes first
     wal_figures_limit(&now, 64 * MB);
     assert_true(now.safe_bytes == 5 * MB && !now.is_disk);
+    now = figures(100 * GB, 48 * MB, GB); // or it is beyond what the disk has
+    wal_figures_limit(&now, 64 * MB);
+    assert_true(now.safe_bytes == 16 * MB && now.is_disk);
 }
 
 static void gets_better(void **context)
