@@ -262,7 +262,7 @@ static Status find_news(DiskSource *source, const SourceTables *tables, Error *e
     return STATUS_FAIL;
 }
 
-// Nothing joins the pipeline: the log would not have the changes of it.
+// Nothing joins the pipeline in such a run, nor what waits for its first copy.
 static const SourceTables *known_only(DiskSource *source, const SourceTables *tables)
 {
     SourceTables *known = ARENA_ARRAY(&source->arena, SourceTables, 1);

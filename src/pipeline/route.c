@@ -611,7 +611,8 @@ Status route_deliver(Route *route, Batch *const *batches, size_t count, Error *e
 // changes. A source that lists its tables only when a copy is wanted has to know that there is one.
 static void save_missing(Route *route, Checkpoint *changed)
 {
-    bool is_missing = tables_are_missing(&route->tables);
+    bool is_missing =
+        tables_are_missing(&route->tables) || (route->options.keeps_tables && route->says_missing);
     if (is_missing != route->says_missing) {
         checkpoint_set(changed, CHECKPOINT_MISSING, is_missing ? STR("yes") : STR("no"));
         route->says_missing = is_missing;

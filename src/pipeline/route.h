@@ -10,9 +10,10 @@
 typedef struct RouteOptions {
     Source *source;
     SinkRecipe sink;
-    State *state; // for a sink that does not store checkpoints; NULL: none is kept
-    Dead *dead;   // NULL: nothing was or is set aside
-    bool copies;  // tables that are not in the target yet are copied; otherwise only followed
+    State *state;      // for a sink that does not store checkpoints; NULL: none is kept
+    Dead *dead;        // NULL: nothing was or is set aside
+    bool copies;       // tables that are not in the target yet are copied; otherwise only followed
+    bool keeps_tables; // the source lists those only that the target has: others may wait
     bool persistent;
     size_t lanes;     // tables copied at the same time
     Position until;   // commit as soon as it is reached; lsn LSN_NONE: none

@@ -176,6 +176,7 @@ static Status open_branch(Branch *branch, Error *err)
         .state = copy_only ? NULL : branch->state,
         .dead = branch->dead,
         .copies = copy_only || runner->source->copies,
+        .keeps_tables = pipeline->keeps_tables,
         .persistent = !copy_only,
         .lanes = (size_t)MAX(pipeline->jobs, (int64_t)1),
         .until = end_of(runner),

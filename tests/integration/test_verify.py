@@ -636,6 +636,25 @@ def test_it_has_never_run(pipeline):
     pipeline.verify()
 
 
+def test_a_table_that_waits_for_its_first_copy(make_hub):
+    """A verification that does not copy it leaves it waiting: nobody tells the route of it again."""
+    from harness.hub import Buffered
+    hub = make_hub(Buffered, "sqlite")
+    hub.source.sql("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1); CREATE TABLE late (id int PRIMARY KEY); INSERT INTO late VALUES (7)")
+    hub.drain()
+    # As it is when the program ends between the announcement of a table, which the position is behind, and its copy.
+    oid = hub.source.one("SELECT 'late'::regclass::oid")
+    hub.targets["sqlite"].execute(
+        "DROP TABLE late", f"DELETE FROM weir_checkpoint WHERE key = 'table:{oid}'",
+        "INSERT OR REPLACE INTO weir_checkpoint SELECT pipeline, 'missing', 'yes' FROM weir_checkpoint WHERE key = 'position'")
+    hub.source.sql("INSERT INTO t VALUES (2)")
+    ended = hub.weir.run("verify", hub.file, code=2)
+    assert "0 differ, and 1 could not be compared" in ended.out, ended
+    hub.source.sql("INSERT INTO t VALUES (3)")
+    hub.drain()
+    hub.check()
+
+
 @pytest.mark.parametrize("buffer", ["memory", "disk"])
 def test_a_route_that_has_never_run(make_hub, buffer):
     """One that was added since. With a disk buffer the others can be compared."""
