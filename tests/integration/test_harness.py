@@ -4,7 +4,7 @@ import sqlite3
 import pytest
 
 from harness.compare import compare_table, differences, interval, read_postgres, stamp
-from harness.targets import make_target
+from harness.targets import Target, make_target
 
 pytestmark = pytest.mark.harness
 TABLE = """
@@ -17,7 +17,7 @@ TABLE = """
 """
 
 
-class Fake:
+class Fake(Target):
     """A target that holds what the source holds, as that sink stores it."""
 
     def __init__(self, kind, database):
