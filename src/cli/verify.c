@@ -384,10 +384,39 @@ static Status verify_pipeline(const Pipeline *pipeline, Outcome *outcome, Arena 
 // All of them
 // ---------------------------------------------------------------------------------------------
 
-static int ending(const Outcome *outcome)
+// One that fails does not keep the others from being compared. The first failure is the command's.
+static Status verify_each(const Pipeline *pipelines, size_t count, Outcome *outcome, Arena *arena,
+                          Error *err)
+{
+    Status status = STATUS_OK;
+    for (size_t i = 0; i < count && !cancel_is_set(&outcome->cancel); i++) {
+        Error failure = {0};
+        if (verify_pipeline(&pipelines[i], outcome, arena, &failure) == STATUS_OK) {
+            continue;
+        }
+        if (count > 1) {
+            (void)error_wrap(&failure, "pipeline \"%" STR_FMT "\"", STR_ARG(pipelines[i].name));
+        }
+        (void)fflush(stdout);
+        (void)report_error(&failure);
+        *err = status == STATUS_OK ? failure : *err;
+        status = STATUS_FAIL;
+    }
+    if (status == STATUS_OK && outcome->compared == 0) {
+        error_set(err, ERROR_CONFIG, "no pipeline of the project can be compared");
+        (void)report_error(err);
+        status = STATUS_FAIL;
+    }
+    return status;
+}
+
+static int ending(const Outcome *outcome, Status status, const Error *err)
 {
     if (outcome->has_differences) {
         return EXIT_FAILED;
+    }
+    if (status != STATUS_OK) {
+        return ending_code(status, err);
     }
     return outcome->has_unknown ? EXIT_USAGE : EXIT_DONE;
 }
@@ -403,22 +432,11 @@ static int verify_pipelines(const Pipeline *pipelines, size_t count,
     }
     interrupt_cancels(&outcome.cancel);
     outcome.is_one_of_many = count > 1 && options->route.len == 0;
-    Status status = STATUS_OK;
-    for (size_t i = 0; status == STATUS_OK && i < count; i++) {
-        status = verify_pipeline(&pipelines[i], &outcome, &arena, &err);
-    }
-    if (status == STATUS_OK && outcome.compared == 0) {
-        status = error_set(&err, ERROR_CONFIG, "no pipeline of the project can be compared");
-    }
+    Status status = verify_each(pipelines, count, &outcome, &arena, &err);
     interrupt_cancels(NULL);
-    int code = ending(&outcome);
+    int code = ending(&outcome, status, &err);
     if (options->format == FORMAT_JSON) {
-        verify_print_json_end(outcome.printed == 0, status == STATUS_OK && code == EXIT_DONE);
-    }
-    if (status != STATUS_OK) {
-        (void)fflush(stdout);
-        (void)report_error(&err);
-        code = ending_code(status, &err);
+        verify_print_json_end(outcome.printed == 0, code == EXIT_DONE);
     }
     cancel_done(&outcome.cancel);
     arena_done(&arena);

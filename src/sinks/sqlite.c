@@ -52,7 +52,7 @@ static SqlTable checkpoint_table(void)
 static Status sqlite_validate(Sink *base, Error *err)
 {
     SqliteSink *sink = self(base);
-    if (sink->path.len == 0 || str_find(sink->path, '\0') >= 0) {
+    if (sink->path.len == 0 || str_is(sink->path, ":memory:") || str_find(sink->path, '\0') >= 0) {
         error_set(err, ERROR_CONFIG, "sqlite needs the path of a file");
         return error_hint(err, "For example sqlite:shop.db");
     }

@@ -617,6 +617,12 @@ def test_pipelines_that_cannot_be_compared(make_hub):
     hub.drain()
     ended = hub.weir.run("verify", hub.file)
     assert ended.out.count("Equal.") == 1 and ended.out.count("Not compared: ") == 1
+    # Nor does one that fails keep the others from it.
+    of(never=["{ connection: sqlite, name: new }"], two=["{ connection: sqlite }"])
+    ended = hub.weir.run("verify", hub.file, code=2)
+    assert ended.out.count("Equal.") == 1 and 'weir: pipeline "never": ' in ended.err and "has never run" in ended.err
+    hub.targets["sqlite"].execute("INSERT INTO t VALUES (8)")
+    assert ", 1 differ" in hub.weir.run("verify", hub.file, code=1).out
 
 
 @pytest.mark.parametrize("sink", ["sqlite", "postgres"])
