@@ -249,14 +249,24 @@ static Status index_document(SchemaSet *set, SchemaDocument *document, Error *er
     return index_schema(set, &document->root, resource, STR(""), err);
 }
 
+// What was found before a mistake is not all that there is: nothing may be compiled from it, now or
+// later.
+static Status give_mistake(const SchemaSet *set, Error *err)
+{
+    if (set->is_broken && err != NULL) {
+        *err = set->mistake;
+    }
+    return set->is_broken ? STATUS_FAIL : STATUS_OK;
+}
+
 Status schema_set_index(SchemaSet *set, Error *err)
 {
-    for (SchemaDocument *document = set->documents; document != NULL; document = document->next) {
-        if (!document->is_indexed && index_document(set, document, err) != STATUS_OK) {
-            return STATUS_FAIL;
-        }
+    for (SchemaDocument *document = set->documents; document != NULL && !set->is_broken;
+         document = document->next) {
+        set->is_broken =
+            !document->is_indexed && index_document(set, document, &set->mistake) != STATUS_OK;
     }
-    return STATUS_OK;
+    return give_mistake(set, err);
 }
 
 SchemaPlace *schema_set_place(SchemaSet *set, const JsonValue *value)
@@ -344,9 +354,12 @@ static Status follow(SchemaSet *set, SchemaResource *resource, Str pointer, Sche
             behind = place->pointer;
         }
     }
-    if (last->value != value &&
-        index_schema(set, value, last->resource, behind, err) != STATUS_OK) {
-        return STATUS_FAIL;
+    if (last->value != value) {
+        set->is_broken =
+            index_schema(set, value, last->resource, behind, &set->mistake) != STATUS_OK;
+        if (give_mistake(set, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
     }
     *ret = schema_set_place(set, value);
     return STATUS_OK;

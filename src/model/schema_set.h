@@ -36,13 +36,16 @@ struct SchemaSet {
     Arena arena;
     SchemaDocument *documents;
     SchemaResource *all_resources;
-    Map by_uri;    // documents
-    Map resources; // by URI; one may have several
-    Map places;    // by the address of the schema's value
-    Map anchors;   // by URI#name
+    Map by_uri;     // documents
+    Map resources;  // by URI; one may have several
+    Map places;     // by the address of the schema's value
+    Map anchors;    // by URI#name
+    bool is_broken; // a document has a mistake that keeps it from being looked at as a whole
+    Error mistake;
 };
 
-/** Find resources, anchors and places in all documents that were not looked at so far. */
+/** Find resources, anchors and places in all documents that were not looked at so far. A mistake
+ *  in one stays the set's: each further call fails with it. */
 MUST_CHECK Status schema_set_index(SchemaSet *set, Error *err);
 
 /** The resource at @uri, or NULL. Metaschemas are added when they are asked for. */

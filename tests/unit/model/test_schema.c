@@ -473,6 +473,27 @@ static void several_documents(void **state)
     schema_set_free(set);
 }
 
+// What a mistake leaves behind is not taken for the whole: the second attempt says the same.
+static void a_mistake_stays(void **state)
+{
+    static const char *const texts[] = {
+        "{\"$defs\":{\"x\":{\"$anchor\":\"q\"},\"y\":{\"$anchor\":\"q\"}},"
+        "\"properties\":{\"z\":{}}}",
+        "{\"$ref\":\"#/other\",\"other\":{\"$defs\":{\"x\":{\"$anchor\":\"q\"},"
+        "\"y\":{\"$anchor\":\"q\"}},\"properties\":{\"z\":{}}}}",
+    };
+    static const SchemaOptions options = {0};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        Checked on;
+        assert_int_equal(compile(&on, texts[i]), STATUS_FAIL);
+        Error again = {0};
+        assert_int_equal(schema_compile(on.set, STR("s.json"), &options, &on.schema, &again),
+                         STATUS_FAIL);
+        assert_non_null(strstr(again.message, "two schemas have the anchor \"s.json#q\""));
+        done(&on);
+    }
+}
+
 // Of three resources that have the anchor, the outermost has the word.
 static void the_outermost_dynamic_anchor(void **state)
 {
@@ -532,6 +553,7 @@ int main(void)
         cmocka_unit_test(what_members_may_be),
         cmocka_unit_test(names_that_meet),
         cmocka_unit_test(several_documents),
+        cmocka_unit_test(a_mistake_stays),
         cmocka_unit_test(the_outermost_dynamic_anchor),
         cmocka_unit_test(options),
     };
