@@ -32,7 +32,8 @@ Status schema_set_add(SchemaSet *set, Str uri, Str text, Error *err)
         return error_set(err, ERROR_CONFIG, "the URI \"%" STR_FMT "\" of a schema has a fragment",
                          STR_ARG(uri));
     }
-    if (map_get(&set->by_uri, uri) != NULL) {
+    Str place = uri_resolve(&set->arena, STR(""), uri); // as references are
+    if (map_get(&set->by_uri, place) != NULL) {
         return error_set(err, ERROR_CONFIG, "there are two schemas at \"%" STR_FMT "\"",
                          STR_ARG(uri));
     }
@@ -42,7 +43,7 @@ Status schema_set_add(SchemaSet *set, Str uri, Str text, Error *err)
                          text.len, LIMIT_JSON_BYTES);
     }
     SchemaDocument *document = arena_alloc_zero(&set->arena, sizeof(*document));
-    document->uri = str_copy(&set->arena, uri);
+    document->uri = place;
     if (json_read(&set->arena, str_copy(&set->arena, text), &document->root, err) != STATUS_OK) {
         if (err != NULL) {
             err->kind = ERROR_CONFIG;

@@ -473,6 +473,27 @@ static void several_documents(void **state)
     schema_set_free(set);
 }
 
+// However its URI is written, a document is where references look for it.
+static void ways_to_write_a_uri(void **state)
+{
+    static const char *const uris[] = {"./models/a.json", "../models/a.json", "x/../models/a.json",
+                                       "HTTP://A.example/models/./a.json"};
+    static const SchemaOptions options = {0};
+    for (size_t i = 0; i < ARRAY_LEN(uris); i++) {
+        SchemaSet *set = schema_set_new();
+        Schema *schema = NULL;
+        Error err = {0};
+        assert_int_equal(schema_set_add(set, str_from(uris[i]), STR("{}"), &err), STATUS_OK);
+        if (schema_compile(set, str_from(uris[i]), &options, &schema, &err) != STATUS_OK) {
+            print_error("%s: %s\n", uris[i], err.message);
+        }
+        bool is_found = schema != NULL;
+        schema_free(schema);
+        schema_set_free(set);
+        assert_true(is_found);
+    }
+}
+
 // What a mistake leaves behind is not taken for the whole: the second attempt says the same.
 static void a_mistake_stays(void **state)
 {
@@ -553,6 +574,7 @@ int main(void)
         cmocka_unit_test(what_members_may_be),
         cmocka_unit_test(names_that_meet),
         cmocka_unit_test(several_documents),
+        cmocka_unit_test(ways_to_write_a_uri),
         cmocka_unit_test(a_mistake_stays),
         cmocka_unit_test(the_outermost_dynamic_anchor),
         cmocka_unit_test(options),
