@@ -278,6 +278,7 @@ typedef struct Matcher {
     RegexScratch *scratch;
     uint32_t *stack;
     uint64_t budget;
+    uint64_t reached; // instructions, since the last place of the text
     uint64_t **looks; // one bit for each place of the text where it holds
 } Matcher;
 
@@ -348,6 +349,7 @@ static void reach(Matcher *on, States *states, uint32_t start, size_t at)
             continue;
         }
         marks[pc] = on->scratch->generation;
+        on->reached++;
         const RegexInstruction *instruction = &on->regex->code[pc];
         switch (instruction->op) {
         case REGEX_CHARACTER:
@@ -387,9 +389,11 @@ static void step(Matcher *on, const States *from, States *to, uint32_t point, si
     }
 }
 
-static bool spend(Matcher *on, uint64_t steps)
+// Also those instructions count that take no character: there may be many more of them.
+static bool spend(Matcher *on)
 {
-    on->budget = on->budget > steps ? on->budget - steps : 0;
+    on->budget = on->budget > on->reached ? on->budget - on->reached : 0;
+    on->reached = 0;
     return on->budget > 0;
 }
 
@@ -425,7 +429,7 @@ static bool run(Matcher *on, uint32_t start, bool is_backwards, bool is_once, ui
         if (now->has_matched) {
             found[at / 64] |= UINT64_C(1) << at % 64;
         }
-        if (at == last || (is_once && now->count == 0) || !spend(on, now->count + 1)) {
+        if (at == last || (is_once && now->count == 0) || !spend(on)) {
             return false;
         }
         size_t len = is_backwards ? character_before(on->text, at)

@@ -200,6 +200,22 @@ static void nothing_runs_away(void **state)
     }
 }
 
+// Instructions that take no character cost what they cost.
+static void nothing_is_free(void **state)
+{
+    Arena arena = {0};
+    RegexScratch scratch = {0};
+    const Regex *regex;
+    assert_int_equal(regex_compile(&arena, STR("(?:(?:^)?){1000}z"), &regex, NULL), STATUS_OK);
+    char text[1000];
+    memset(text, 'a', sizeof(text));
+    uint64_t budget = 10000;
+    assert_false(regex_search(regex, (Str){text, sizeof(text)}, &scratch, &budget));
+    assert_int_equal(budget, 0);
+    regex_scratch_done(&scratch);
+    arena_done(&arena);
+}
+
 static void a_budget_ends_it(void **state)
 {
     Arena arena = {0};
@@ -251,11 +267,11 @@ static void one_after_the_other(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_matches),        cmocka_unit_test(lookarounds),
-        cmocka_unit_test(what_is_no_pattern),  cmocka_unit_test(what_is_not_taken),
-        cmocka_unit_test(there_are_limits),    cmocka_unit_test(nothing_runs_away),
-        cmocka_unit_test(a_budget_ends_it),    cmocka_unit_test(text_that_is_no_utf8),
-        cmocka_unit_test(one_after_the_other),
+        cmocka_unit_test(what_matches),         cmocka_unit_test(lookarounds),
+        cmocka_unit_test(what_is_no_pattern),   cmocka_unit_test(what_is_not_taken),
+        cmocka_unit_test(there_are_limits),     cmocka_unit_test(nothing_runs_away),
+        cmocka_unit_test(a_budget_ends_it),     cmocka_unit_test(nothing_is_free),
+        cmocka_unit_test(text_that_is_no_utf8), cmocka_unit_test(one_after_the_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
