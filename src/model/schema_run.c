@@ -51,6 +51,13 @@ static bool spend(SchemaValidator *on, uint64_t steps)
     return true;
 }
 
+static void drop_scratch(SchemaValidator *on)
+{
+    if (on->scratch.total > 0) {
+        arena_reset(&on->scratch);
+    }
+}
+
 // ---------------------------------------------------------------------------------------------
 // What has been looked at
 // ---------------------------------------------------------------------------------------------
@@ -187,10 +194,16 @@ static bool run_pattern(SchemaValidator *on, const PatternCheck *check, const Js
     return value->kind != JSON_STRING || search(on, check->regex, value->text);
 }
 
+// What memory a check took stands for the work it did: a pattern can be far larger than its text.
 static bool run_format(SchemaValidator *on, const FormatUse *use, const JsonValue *value)
 {
-    return value->kind != JSON_STRING ||
-           (spend(on, value->text.len) && use->check(&on->scratch, value->text));
+    if (value->kind != JSON_STRING) {
+        return true;
+    }
+    bool fits = use->check(&on->scratch, value->text);
+    uint64_t steps = value->text.len + on->scratch.total / 8;
+    drop_scratch(on);
+    return spend(on, steps) && fits;
 }
 
 static bool run_count(const Instruction *instruction, const JsonValue *value)
@@ -220,7 +233,8 @@ static int compare_items(const void *a, const void *b)
 {
     const HashedItem *x = a;
     const HashedItem *y = b;
-    return x->hash != y->hash ? (x->hash < y->hash ? -1 : 1) : (int)(x->index > y->index) - 1;
+    return x->hash != y->hash ? (x->hash < y->hash ? -1 : 1)
+                              : (x->index > y->index) - (x->index < y->index);
 }
 
 // Two items that are equal; false: there are none.
@@ -251,8 +265,15 @@ static bool run_unique(SchemaValidator *on, const Frame *frame)
 {
     uint32_t one = 0;
     uint32_t other = 0;
-    if (frame->value->kind != JSON_ARRAY || frame->value->count < 2 ||
-        !find_twins(on, frame->value, &one, &other)) {
+    if (frame->value->kind != JSON_ARRAY || frame->value->count < 2) {
+        return true;
+    }
+    if (!spend(on, frame->value->count)) {
+        return false;
+    }
+    bool has_twins = find_twins(on, frame->value, &one, &other);
+    drop_scratch(on);
+    if (!has_twins) {
         return true;
     }
     schema_report_as(on, frame->block, "uniqueItems", frame->path, "items %u and %u are equal", one,
@@ -779,9 +800,6 @@ static bool run(SchemaValidator *on, const JsonValue *value, bool is_reporting)
     on->given_up = NULL;
     buf_reset(&on->evaluated);
     bool is_valid = run_block(on, 0, &outside, value, NULL, NULL);
-    if (on->scratch.total > 0) {
-        arena_reset(&on->scratch);
-    }
     return is_valid && on->given_up == NULL;
 }
 

@@ -13,7 +13,7 @@ typedef struct InstancePath {
 struct SchemaValidator {
     const Schema *schema;
     RegexScratch regex;
-    Arena scratch;  // of one value
+    Arena scratch;  // of one instruction
     Arena messages; // of the problems
     Buf evaluated;  // 64-bit words of those Evaluated sets that are in use
     uint64_t steps; // left

@@ -341,6 +341,26 @@ static void too_many_steps_are_given_up(void **state)
     done(&on);
 }
 
+// Patterns in the value: the table of letters is made 2500 times for each, which is work, too.
+static void hidden_work_counts(void **state)
+{
+    Buf text = {.max = 1 << 20};
+    Checked on;
+    begin(&on, "{\"items\":{\"format\":\"regex\"}}");
+    for (int i = 0; i < 20; i++) {
+        buf_cstr(&text, i == 0 ? "[\"[" : ",\"[");
+        for (int each = 0; each < 2500; each++) {
+            buf_cstr(&text, "\\\\p{L}");
+        }
+        buf_cstr(&text, "]\"");
+    }
+    buf_cstr(&text, "]");
+    assert_int_equal(validate(&on, buf_cstring(&text)), STATUS_FAIL);
+    assert_string_equal(on.err.message, "the value cannot be checked: it takes too many steps");
+    buf_done(&text);
+    done(&on);
+}
+
 // As deep as the reader goes, through several blocks a level.
 static void deep_values(void **state)
 {
@@ -569,6 +589,7 @@ int main(void)
         cmocka_unit_test(a_dynamic_circle_is_given_up),
         cmocka_unit_test(large_schemas_are_refused),
         cmocka_unit_test(too_many_steps_are_given_up),
+        cmocka_unit_test(hidden_work_counts),
         cmocka_unit_test(deep_values),
         cmocka_unit_test(typed_rows),
         cmocka_unit_test(what_members_may_be),
