@@ -3,11 +3,16 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/limits.h"
 #include "base/utf8.h"
 #include "model/schema_run.h"
 #include "model/schema_set.h"
 
-enum { VALUE_BYTES_MAX = 60, CHOICES_MAX = 200, PRINTED_MAX = 1 << 20 };
+enum {
+    VALUE_BYTES_MAX = 60,
+    CHOICES_MAX = 200,
+    PRINTED_MAX = LIMIT_JSON_BYTES + (1 << 20), // with the longest name that a document can have
+};
 
 static Str pointer_text(Arena *arena, const InstancePath *path)
 {
@@ -50,7 +55,7 @@ const char *schema_value_text(SchemaValidator *on, const JsonValue *value)
     }
     Buf out = {.max = PRINTED_MAX};
     JsonValue shown = *value;
-    if (shown.kind == JSON_STRING) {
+    if (shown.kind == JSON_STRING || shown.kind == JSON_NUMBER) {
         shown.text.len = cut_length(shown.text, VALUE_BYTES_MAX * 2);
     }
     json_print(&out, &shown);

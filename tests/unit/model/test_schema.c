@@ -170,6 +170,29 @@ static void long_values_are_cut(void **state)
     done(&on);
 }
 
+// A number and a name of megabytes: the reason is there all the same.
+static void very_long_values_have_reasons(void **state)
+{
+    enum { LENGTH = 3 << 20 };
+    char *text = mem_alloc(LENGTH + 1);
+    memset(text, '9', LENGTH);
+    text[LENGTH] = '\0';
+    Checked on;
+    begin(&on, "{\"maximum\":1,\"additionalProperties\":false}");
+    assert_int_equal(validate(&on, text), STATUS_FAIL);
+    assert_non_null(strstr(on.err.message, "9999… is greater than the maximum 1 (s.json#/max"));
+
+    memcpy(text, "{\"", 2);
+    memcpy(text + LENGTH - 4, "\":0}", 4);
+    assert_int_equal(validate(&on, text), STATUS_FAIL);
+    size_t count;
+    const SchemaProblem *problems = schema_problems(on.validator, &count);
+    assert_int_equal(count, 1);
+    assert_true(str_starts_with(problems[0].reason, STR("it has the member \"9999")));
+    mem_free(text);
+    done(&on);
+}
+
 // ---------------------------------------------------------------------------------------------
 // Schemas that are refused
 // ---------------------------------------------------------------------------------------------
@@ -584,6 +607,7 @@ int main(void)
         cmocka_unit_test(all_problems_are_listed),
         cmocka_unit_test(branches_say_why),
         cmocka_unit_test(long_values_are_cut),
+        cmocka_unit_test(very_long_values_have_reasons),
         cmocka_unit_test(what_is_no_schema),
         cmocka_unit_test(circles),
         cmocka_unit_test(a_dynamic_circle_is_given_up),
