@@ -423,10 +423,26 @@ static bool check_member(SchemaValidator *on, const ObjectCheck *check, const Fr
 static void report_missing(SchemaValidator *on, const Frame *frame, const char *keyword,
                            const PropertyCheck *property)
 {
-    if (find_member(on, frame->value, property->name_id) == NULL) {
-        schema_report_as(on, frame->block, keyword, frame->path,
-                         "the member \"%" STR_FMT "\" is missing", STR_ARG(property->name));
+    schema_report_as(on, frame->block, keyword, frame->path,
+                     "the member \"%" STR_FMT "\" is missing", STR_ARG(property->name));
+}
+
+// Each member is looked at once: there may be many of them, and many that are required.
+static void report_required(SchemaValidator *on, const ObjectCheck *check, const Frame *frame)
+{
+    bool *is_there = ARENA_ARRAY(&on->scratch, bool, check->count + 1);
+    for (uint32_t i = 0; i < frame->value->count; i++) {
+        const PropertyCheck *property = find_property(check, id_of(on, &frame->value->members[i]));
+        if (property != NULL) {
+            is_there[property - check->properties] = true;
+        }
     }
+    for (uint32_t i = 0; i < check->count; i++) {
+        if (check->properties[i].is_required && !is_there[i]) {
+            report_missing(on, frame, "required", &check->properties[i]);
+        }
+    }
+    drop_scratch(on);
 }
 
 static bool run_object(SchemaValidator *on, const ObjectCheck *check, const Frame *frame)
@@ -445,10 +461,8 @@ static bool run_object(SchemaValidator *on, const ObjectCheck *check, const Fram
             return false;
         }
     }
-    for (uint32_t i = 0; on->is_reporting && required < check->required && i < check->count; i++) {
-        if (check->properties[i].is_required) {
-            report_missing(on, frame, "required", &check->properties[i]);
-        }
+    if (on->is_reporting && required < check->required) {
+        report_required(on, check, frame);
     }
     return is_valid && required == check->required;
 }
