@@ -119,10 +119,17 @@ static SchemaResource *new_resource(SchemaSet *set, Str uri, const JsonValue *ro
     return resource;
 }
 
+// Not by printf, as a reference's fragment may have a NUL in it.
 static Str anchor_key(SchemaSet *set, const SchemaResource *resource, Str name)
 {
-    return str_from(
-        arena_printf(&set->arena, "%" STR_FMT "#%" STR_FMT, STR_ARG(resource->uri), STR_ARG(name)));
+    Str uri = resource->uri;
+    char *key = arena_alloc_bytes(&set->arena, uri.len + 1 + name.len);
+    if (uri.len > 0) {
+        memcpy(key, uri.ptr, uri.len);
+    }
+    key[uri.len] = '#';
+    memcpy(key + uri.len + 1, name.ptr, name.len);
+    return (Str){key, uri.len + 1 + name.len};
 }
 
 SchemaAnchor *schema_set_anchor(SchemaSet *set, const SchemaResource *resource, Str name)

@@ -235,6 +235,8 @@ static void what_is_no_schema(void **state)
         {"{\"$schema\":\"x:m\",\"$defs\":{\"m\":{\"$id\":\"x:m\",\"$vocabulary\":{\"x:v\":true}}}}",
          "the metaschema \"x:m\" needs the vocabulary \"x:v\", which is not known"},
         {"{\"$ref\":\"#%zz\"}", "s.json#/$ref must be a URI reference"},
+        {"{\"$ref\":\"#a%00b\",\"$defs\":{\"a\":{\"$anchor\":\"a\"}}}",
+         "s.json#/$ref: \"s.json\" has no schema at \"#a\""},
         {"{\"$ref\":\"#/~2\"}", "s.json#/$ref: \"s.json\" has no schema at \"#/~2\""},
         {"{\"$ref\":\"#/enum/01\",\"enum\":[1,{}]}",
          "s.json#/$ref: \"s.json\" has no schema at \"#/enum/01\""},
