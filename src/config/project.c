@@ -344,8 +344,8 @@ static Status load_guards(Loader *loader, const YamlNode *node, ProjectPipeline 
 
 static Status load_pipeline(Loader *loader, const YamlPair *pair, ProjectPipeline *ret)
 {
-    static const char *const known[] = {"from",     "to",          "jobs",     "buffer",
-                                        "watchdog", "wal_warning", "wal_disk", "on_error", NULL};
+    static const char *const known[] = {"from",        "to",       "jobs",     "buffer", "watchdog",
+                                        "wal_warning", "wal_disk", "on_error", NULL};
     const YamlNode *node = pair->value;
     if (expect_mapping(loader, node, "a pipeline") != STATUS_OK ||
         check_keys(loader, node, known) != STATUS_OK) {
