@@ -182,18 +182,15 @@ static void watch_source(const Watched *watched, Memory *memory, const RunnerSta
 
 static const char *wal_message(WalVerdict verdict, bool is_disk)
 {
-    static const char *const messages[] = {
-        [WAL_MUCH_HELD] = "the slot holds much WAL",   [WAL_MAY_BE_LOST] = "the slot may be lost",
-        [WAL_NEARLY_LOST] = "the slot is nearly lost", [WAL_LOST] = "the slot is lost",
-        [WAL_OVER] = "the slot is well again",
+    static const char *const messages[][2] = {
+        [WAL_MUCH_HELD] = {"the slot holds much WAL", "the slot holds much WAL"},
+        [WAL_MAY_BE_LOST] = {"the slot may be lost", "the slot may fill the server's disk"},
+        [WAL_NEARLY_LOST] = {"the slot is nearly lost",
+                             "the slot has nearly filled the server's disk"},
+        [WAL_LOST] = {"the slot is lost", "the slot is lost"},
+        [WAL_OVER] = {"the slot is well again", "the slot is well again"},
     };
-    static const char *const of_disk[] = {
-        [WAL_MAY_BE_LOST] = "the slot may fill the server's disk",
-        [WAL_NEARLY_LOST] = "the slot has nearly filled the server's disk",
-    };
-    return is_disk && (verdict == WAL_MAY_BE_LOST || verdict == WAL_NEARLY_LOST)
-               ? of_disk[verdict]
-               : messages[verdict];
+    return messages[verdict][is_disk];
 }
 
 static void tell_wal(const Watched *watched, const WalGuard *guard, const WalFigures *wal,

@@ -133,10 +133,13 @@ WalVerdict wal_guard_look(WalGuard *guard, const WalFigures *figures)
 
 const char *wal_verdict_name(WalVerdict verdict, bool is_disk)
 {
-    static const char *const names[] = {"fine",        "much_held", "may_be_lost",
-                                        "nearly_lost", "lost",      "fine"};
-    bool is_of_disk = is_disk && (verdict == WAL_MAY_BE_LOST || verdict == WAL_NEARLY_LOST);
-    return !is_of_disk                  ? names[verdict]
-           : verdict == WAL_MAY_BE_LOST ? "disk_may_fill"
-                                        : "disk_nearly_full";
+    static const char *const names[][2] = {
+        [WAL_NOTHING_NEW] = {"fine", "fine"},
+        [WAL_MUCH_HELD] = {"much_held", "much_held"},
+        [WAL_MAY_BE_LOST] = {"may_be_lost", "disk_may_fill"},
+        [WAL_NEARLY_LOST] = {"nearly_lost", "disk_nearly_full"},
+        [WAL_LOST] = {"lost", "lost"},
+        [WAL_OVER] = {"fine", "fine"},
+    };
+    return names[verdict][is_disk];
 }

@@ -14,7 +14,7 @@ typedef struct WalFigures {
     uint64_t head;          // end of the server's WAL
     uint64_t retained_from; // the slot holds everything from here on
     int64_t safe_bytes;     // that can be written before it may be lost; -1: there is no limit
-    bool is_disk;           // there is none: before the server's disk is full
+    bool is_disk;           // that limit is the server's disk, which comes first
     bool is_unreserved;     // it may be lost at any moment
     bool is_lost;
 } WalFigures;
