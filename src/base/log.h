@@ -81,3 +81,9 @@ bool log_repeat_is_due(LogRepeat *repeat, Str text, int64_t now_ms, int64_t *ret
 #define log_warn(scope, ...)  log_at(LOG_WARN, scope, __VA_ARGS__)
 #define log_info(scope, ...)  log_at(LOG_INFO, scope, __VA_ARGS__)
 #define log_debug(scope, ...) log_at(LOG_DEBUG, scope, __VA_ARGS__)
+
+/** Notice.tell of whoever has a log: @message is a warning. @context: its LogScope. */
+static inline void log_notice(void *context, const char *message)
+{
+    log_warn(context, message);
+}

@@ -18,7 +18,7 @@ Str disk_buffer_directory(const Pipeline *pipeline, Arena *arena);
 
 /** ERROR_CONFIG when @pipeline has no buffer, but has been run with one: its source was told that
  * it may forget what only that has. */
-MUST_CHECK Status disk_buffer_is_named(const Pipeline *pipeline, Error *err);
+MUST_CHECK Status disk_buffer_check_named(const Pipeline *pipeline, Error *err);
 
 /** For `weir check`: what would stop the buffer, and what may fill the disk; and where the source
  *  is to continue. Changes nothing. */

@@ -22,7 +22,7 @@ Str disk_buffer_directory(const Pipeline *pipeline, Arena *arena)
                                        STR_ARG(DISK_BUFFER_ROUTE)));
 }
 
-Status disk_buffer_is_named(const Pipeline *pipeline, Error *err)
+Status disk_buffer_check_named(const Pipeline *pipeline, Error *err)
 {
     const PipelineRoute route = {.name = DISK_BUFFER_ROUTE, .id = BUFFER_ID};
     Arena scratch = {0};

@@ -43,7 +43,7 @@ static int run_run(Invocation *invocation)
     }
     for (size_t i = 0; i < count; i++) {
         pipelines[i].patience_ms = options->patience_ms;
-        if (disk_buffer_is_named(&pipelines[i], &err) != STATUS_OK) {
+        if (disk_buffer_check_named(&pipelines[i], &err) != STATUS_OK) {
             return report_error(&err);
         }
     }

@@ -111,7 +111,7 @@ static int start(Invocation *invocation, bool copy_only)
                               options, copy_only, invocation->arena, &pipeline,
                               &err) != STATUS_OK ||
         pipeline_validate(&pipeline, &err) != STATUS_OK ||
-        (!copy_only && disk_buffer_is_named(&pipeline, &err) != STATUS_OK)) {
+        (!copy_only && disk_buffer_check_named(&pipeline, &err) != STATUS_OK)) {
         return report_error(&err);
     }
     if (pipeline.buffer != NULL) {

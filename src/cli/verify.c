@@ -366,7 +366,7 @@ static Status verify_pipeline(const Pipeline *pipeline, Outcome *outcome, Arena 
         *err = refused;
         return STATUS_FAIL;
     }
-    if (disk_buffer_is_named(pipeline, err) != STATUS_OK) {
+    if (disk_buffer_check_named(pipeline, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     Status status = borrow(pipeline, outcome, &loans, err);

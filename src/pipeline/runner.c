@@ -486,6 +486,14 @@ Status runner_new(const Pipeline *pipeline, const LogScope *scope, Runner **ret,
     return STATUS_OK;
 }
 
+// Behind the hint that is there.
+static void hint_more(Error *err, const char *more)
+{
+    char hint[ERROR_MESSAGE_MAX];
+    (void)snprintf(hint, sizeof(hint), "%.1500s", err->hint);
+    error_set_hint(err, "%s%s%s", hint, hint[0] == '\0' ? "" : " ", more);
+}
+
 // It holds the source's history back, and nobody has asked for it who does not read on.
 static void say_what_stays(const Runner *runner, Error *err)
 {
@@ -494,25 +502,17 @@ static void say_what_stays(const Runner *runner, Error *err)
     if (!runner->has_begun || !makes || will_pass || err->kind == ERROR_CANCELLED) {
         return;
     }
-    char hint[ERROR_MESSAGE_MAX];
-    (void)snprintf(hint, sizeof(hint), "%.1500s", err->hint);
-    error_set_hint(err,
-                   "%s%sWhat was made on the source stays, and holds its WAL, until the next start "
-                   "goes on: weir slots list shows it, weir slots drop takes it away.",
-                   hint, hint[0] == '\0' ? "" : " ");
+    hint_more(err, "What was made on the source stays, and holds its WAL, until the next start "
+                   "goes on: weir slots list shows it, weir slots drop takes it away.");
 }
 
 static void say_how_long(const Core *core, Error *err)
 {
-    char hint[ERROR_MESSAGE_MAX];
-    (void)snprintf(hint, sizeof(hint), "%.1500s", err->hint);
     (void)error_wrap(err, "given up: none of %lld attempts in %lld s has got anywhere",
                      (long long)core->vain_attempts,
                      (long long)(core->gave_up_after_ms + 500) / 1000);
-    error_set_hint(err,
-                   "%s%sWhat was delivered is kept, and the same command goes on from there. "
-                   "--patience says how long it tries, 0: for ever.",
-                   hint, hint[0] == '\0' ? "" : " ");
+    hint_more(err, "What was delivered is kept, and the same command goes on from there. "
+                   "--patience says how long it tries, 0: for ever.");
 }
 
 Status runner_run(Runner *runner, Error *err)

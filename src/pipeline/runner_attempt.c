@@ -7,11 +7,6 @@
 
 enum { LOOK_POLL_MS = 50 };
 
-static void log_notice(void *context, const char *message)
-{
-    log_warn(context, message);
-}
-
 static Status find_now(Runner *runner, Error *err)
 {
     atomic_uint_fast64_t *shared = runner->pipeline->shared_now;

@@ -122,11 +122,6 @@ Status verify_check_begun(const Pipeline *pipeline, const VerifyChoice *choice, 
 // The source
 // ---------------------------------------------------------------------------------------------
 
-static void log_notice(void *context, const char *message)
-{
-    log_warn(context, message);
-}
-
 static Status open_source(Verify *verify, Error *err)
 {
     const Pipeline *pipeline = verify->pipeline;
