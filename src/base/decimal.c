@@ -2,18 +2,15 @@
 
 #include <assert.h>
 
-enum { SMALL_DIGITS = 18 }; // fit into 64 bits, whatever they are
+#include "base/ascii.h"
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
+enum { SMALL_DIGITS = 18 }; // fit into 64 bits, whatever they are
 
 // The digits at the start of @text, which are cut off it.
 static Str take_digits(Str *text)
 {
     size_t len = 0;
-    while (len < text->len && is_digit(text->ptr[len])) {
+    while (len < text->len && ascii_is_digit(text->ptr[len])) {
         len++;
     }
     Str digits = {text->ptr, len};

@@ -15,6 +15,8 @@ enum {
     LIMIT_IDENTIFIER_SLOT = 63,        // NAMEDATALEN - 1: slots, publications, tables
     LIMIT_DEAD_LETTERS = 10000,        // kept for one route
     LIMIT_JSON_BYTES = 16 << 20,       // a JSON document that is read into a tree
+    LIMIT_HUB_FILES = 10000,           // models of a hub, and as many files of systems
+    LIMIT_HUB_BYTES = 256 << 20,       // all of them together
 };
 
 // A pgoutput message holds at most one old and one new row, each limited by Postgres's

@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <errno.h>
 
+#include "base/ascii.h"
+
 bool str_starts_with(Str text, Str prefix)
 {
     return text.len >= prefix.len &&
@@ -25,18 +27,13 @@ ptrdiff_t str_find(Str text, char byte)
     return found == NULL ? -1 : found - text.ptr;
 }
 
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
 Str str_trim(Str text)
 {
-    while (text.len > 0 && is_space(text.ptr[0])) {
+    while (text.len > 0 && ascii_is_space(text.ptr[0])) {
         text.ptr++;
         text.len--;
     }
-    while (text.len > 0 && is_space(text.ptr[text.len - 1])) {
+    while (text.len > 0 && ascii_is_space(text.ptr[text.len - 1])) {
         text.len--;
     }
     return text;

@@ -41,7 +41,16 @@ size_t utf8_length(Str text)
 {
     size_t count = 0;
     for (size_t i = 0; i < text.len; i++) {
-        count += ((uint8_t)text.ptr[i] & 0xc0) != 0x80;
+        count += utf8_goes_on(text.ptr[i]) ? 0 : 1;
     }
     return count;
+}
+
+size_t utf8_cut(Str text, size_t max)
+{
+    size_t len = MIN(text.len, max);
+    while (len > 0 && len < text.len && utf8_goes_on(text.ptr[len])) {
+        len--;
+    }
+    return len;
 }

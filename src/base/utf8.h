@@ -4,6 +4,12 @@
 
 #include "base/str.h"
 
+/** Whether @byte goes on with a character that began before it. */
+static inline bool utf8_goes_on(char byte)
+{
+    return ((uint8_t)byte & 0xc0) == 0x80;
+}
+
 /** Bytes of the character at @at, of which there are @left, at least one: 1 to 4, or 0 when it is
  *  not one. */
 static inline size_t utf8_character(const char *at, size_t left)
@@ -24,7 +30,7 @@ static inline size_t utf8_character(const char *at, size_t left)
         return 0;
     }
     for (size_t i = 2; i < len; i++) {
-        if ((bytes[i] & 0xc0) != 0x80) {
+        if (!utf8_goes_on(at[i])) {
             return 0;
         }
     }
@@ -50,3 +56,6 @@ size_t utf8_encode(uint32_t point, char *out);
 
 /** How many characters @text, which is UTF-8, has. */
 size_t utf8_length(Str text);
+
+/** The most bytes of @text, up to @max, that end between two characters. */
+size_t utf8_cut(Str text, size_t max);

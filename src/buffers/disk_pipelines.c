@@ -72,9 +72,9 @@ static PipelineRoute *log_route(const Pipeline *pipeline, Str directory, Arena *
 {
     Settings *settings = settings_copy(pipeline->buffer, 2, arena);
     settings_put(settings, "dir", directory);
-    // Behind what was given: should somebody have written readers, the sink finds the key twice.
     Setting *readers = &settings->items[settings->count++];
-    *readers = (Setting){.key = STR("readers"), .is_list = true, .origin = settings->origin};
+    *readers = (Setting){
+        .key = STR("readers"), .is_list = true, .is_internal = true, .origin = settings->origin};
     readers->list.items = ARENA_ARRAY(arena, Str, pipeline->route_count);
     for (size_t i = 0; i < pipeline->route_count; i++) {
         readers->list.items[readers->list.count++] = reader_name(&pipeline->routes[i]);

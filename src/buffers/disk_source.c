@@ -11,6 +11,7 @@
 #include "buffers/disk.h"
 #include "buffers/segment_log.h"
 #include "change/pack.h"
+#include "pipeline/advice.h"
 #include "pipeline/tables.h"
 
 enum { BATCH_BYTES = 2 << 20, BEGINNING_MS = 100 };
@@ -301,7 +302,7 @@ static Status tables(Source *base, const SourceTables **ret, Error *err)
 static Status validate(Source *base, Error *err)
 {
     DiskSource *source = self(base);
-    if (source->directory.len == 0 || str_find(source->directory, '\0') >= 0) {
+    if (str_find(source->directory, '\0') >= 0) {
         return error_set(err, ERROR_CONFIG, "the disk buffer needs the path of a directory");
     }
     if (source->origin.count == 0) {
@@ -344,7 +345,7 @@ static Status is_another(const DiskSource *source, Str stored, Str now, Error *e
               "that was \"%" STR_FMT "\", this is \"%" STR_FMT "\"",
               STR_ARG(source->directory), STR_ARG(stored), STR_ARG(now));
     return error_hint(err, "Positions of another cluster, database or slot mean nothing here. Name "
-                           "the old source and buffer, or start again under another --name.");
+                           "the old source and buffer, or start again under " ANOTHER_NAME ".");
 }
 
 // Whose positions these are: what the log's own source has said.
@@ -374,9 +375,8 @@ static Status look_at_copies(DiskSource *source, const Checkpoint *checkpoint, E
     if (tables_load(&source->known, checkpoint, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    const CheckpointEntry *missing = checkpoint_get(checkpoint, CHECKPOINT_MISSING);
     source->wants_tables =
-        source->known.by_oid.count == 0 || (missing != NULL && str_is(missing->value, "yes"));
+        source->known.by_oid.count == 0 || checkpoint_says(checkpoint, CHECKPOINT_MISSING, "yes");
     size_t cursor = 0;
     void *value;
     while (map_next(&source->known.by_oid, &cursor, &value)) {

@@ -15,6 +15,7 @@
 #include "base/crc32c.h"
 #include "base/mem.h"
 #include "base/reader.h"
+#include "pipeline/advice.h"
 
 static const char magic[8] = {'W', 'E', 'I', 'R', 'L', 'O', 'G', '1'};
 
@@ -134,8 +135,8 @@ static Status damaged(SegmentReader *reader, const char *what, Error *err)
     reader->is_damaged = true;
     error_set(err, ERROR_FATAL, "\"%s\" is damaged at byte %" PRIu64 ": %s", reader->path,
               reader->offset, what);
-    return error_hint(err, "Nothing behind it was read. Put the file back from a backup, or start "
-                           "again under another --name, which copies the tables anew.");
+    return error_hint(err,
+                      "Nothing behind it was read. Put the file back from a backup. " START_ANEW);
 }
 
 static Status read_header(SegmentReader *reader, Error *err)

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "buffers/segment_inside.h"
+#include "pipeline/advice.h"
 
 struct SegmentLogReader {
     SegmentLog *log;
@@ -31,9 +32,8 @@ static Status is_dropped(const SegmentLog *log, Position from, Error *err)
     position_format(segment_list_first(log), first);
     error_set(err, ERROR_CONFIG, "the buffer \"%s\" begins at %s, behind %s", log->directory, first,
               wanted);
-    return error_hint(err, "What is in between was dropped. Start this target again under another "
-                           "--name, which copies its tables anew; keep more, so that it does not "
-                           "happen again.");
+    return error_hint(err, "What is in between was dropped. " FILL_ANEW " Keep more (max_size, "
+                           "max_age), so that it does not happen again.");
 }
 
 // The mutex is held.
@@ -101,8 +101,7 @@ static Status was_dropped(const SegmentLogReader *reader, Error *err)
     error_set(err, ERROR_CONFIG,
               "the buffer \"%s\" has dropped its segment %" PRIu64 " before it was read",
               reader->log->directory, reader->sequence);
-    return error_hint(err, "Start this target again under another --name, which copies its tables "
-                           "anew.");
+    return error_hint(err, FILL_ANEW);
 }
 
 // A segment that has nothing for whoever has everything up to `passed` may go before it was opened.

@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "base/reader.h"
 #include "buffers/segment_inside.h"
+#include "pipeline/advice.h"
 
 enum { MARK_SIZE = 20 };
 
@@ -115,8 +116,7 @@ static Status is_missing(const SegmentLog *log, uint64_t sequence, Error *err)
     error_set(err, ERROR_FATAL, "\"%s\" is missing, and the log goes on behind it",
               segment_path(log, sequence, &scratch));
     arena_done(&scratch);
-    return error_hint(err, "Put the file back. Without it start again under another --name, which "
-                           "copies the tables anew.");
+    return error_hint(err, "Put the file back. Without it: " START_ANEW);
 }
 
 // ---------------------------------------------------------------------------------------------

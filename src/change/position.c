@@ -1,5 +1,7 @@
 #include "change/position.h"
 
+#include "base/ascii.h"
+
 static bool parse_hex32(Str text, uint32_t *ret)
 {
     uint32_t value = 0;
@@ -7,18 +9,11 @@ static bool parse_hex32(Str text, uint32_t *ret)
         return false;
     }
     for (size_t i = 0; i < text.len; i++) {
-        char c = text.ptr[i];
-        uint32_t digit;
-        if (c >= '0' && c <= '9') {
-            digit = (uint32_t)(c - '0');
-        } else if (c >= 'A' && c <= 'F') {
-            digit = (uint32_t)(c - 'A' + 10);
-        } else if (c >= 'a' && c <= 'f') {
-            digit = (uint32_t)(c - 'a' + 10);
-        } else {
+        int digit = ascii_hex_value(text.ptr[i]);
+        if (digit < 0) {
             return false;
         }
-        value = value << 4 | digit;
+        value = value << 4 | (uint32_t)digit;
     }
     *ret = value;
     return true;

@@ -1,5 +1,7 @@
 #include "change/value.h"
 
+#include "base/ascii.h"
+
 bool value_equal(Value a, Value b)
 {
     if (a.state != b.state) {
@@ -40,20 +42,6 @@ bool value_bytea_size(Value value, size_t *ret)
     return true;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    if (c >= 'a' && c <= 'f') {
-        return c - 'a' + 10;
-    }
-    if (c >= 'A' && c <= 'F') {
-        return c - 'A' + 10;
-    }
-    return -1;
-}
-
 bool value_to_bytea(Value value, char *ret, size_t ret_capacity)
 {
     size_t size;
@@ -62,8 +50,8 @@ bool value_to_bytea(Value value, char *ret, size_t ret_capacity)
     }
     const char *hex = value.ptr + 2;
     for (size_t i = 0; i < size; i++) {
-        int high = hex_digit(hex[i * 2]);
-        int low = hex_digit(hex[i * 2 + 1]);
+        int high = ascii_hex_value(hex[i * 2]);
+        int low = ascii_hex_value(hex[i * 2 + 1]);
         if (high < 0 || low < 0) {
             return false;
         }

@@ -123,12 +123,6 @@ static Status parse_long(Parser *parser, Str word, const char *next, bool *taken
         value = str_from(next);
         *taken = true;
     }
-    bool is_text = option->type == OPTION_TYPE_STRING || option->type == OPTION_TYPE_LIST;
-    if (is_text && value.len == 0) {
-        error_set(parser->err, ERROR_CONFIG, "option \"--%s\" has an empty value", option->name);
-        return error_hint(parser->err,
-                          "Leave it out, or give it a value: a variable may be unset.");
-    }
     add_setting(settings, option, value, parser->arena);
     return STATUS_OK;
 }

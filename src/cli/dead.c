@@ -1,6 +1,7 @@
 // weir dead: changes that a target refused, and what becomes of them.
 #include "base/clock.h"
 #include "base/limits.h"
+#include "base/utf8.h"
 #include "cli/command.h"
 #include "cli/state_directories.h"
 #include "cli/table.h"
@@ -102,10 +103,7 @@ static Str short_reason(Str reason, Arena *arena)
     if (len <= REASON_MAX) {
         return (Str){reason.ptr, len};
     }
-    len = REASON_MAX;
-    while (len > 0 && ((unsigned char)reason.ptr[len] & 0xc0) == 0x80) {
-        len--;
-    }
+    len = utf8_cut(reason, REASON_MAX);
     return str_from(arena_printf(arena, "%.*s…", (int)len, reason.ptr));
 }
 

@@ -1,6 +1,7 @@
 #include "cli/pipeline_options.h"
 
 #include "base/map.h"
+#include "config/config_file.h"
 
 enum { CONNECTORS_MAX = 64, JOBS_DEFAULT = 2 };
 
@@ -16,6 +17,15 @@ const Option guard_options[] = {
     {0},
 };
 
+// Both ends may be of one kind: messages say which it is.
+static void name_end(Endpoint *endpoint, Str end)
+{
+    endpoint->settings.origin = end;
+    for (size_t i = 0; i < endpoint->settings.count; i++) {
+        endpoint->settings.items[i].origin = end;
+    }
+}
+
 Status source_endpoint(Str text, Arena *arena, Endpoint *ret, Error *err)
 {
     EndpointKind kinds[CONNECTORS_MAX];
@@ -25,6 +35,7 @@ Status source_endpoint(Str text, Arena *arena, Endpoint *ret, Error *err)
             (EndpointKind){source_registry[count]->name, source_registry[count]->options};
     }
     if (endpoint_parse(text, kinds, count, arena, ret, err) == STATUS_OK) {
+        name_end(ret, STR("the source's connection"));
         return STATUS_OK;
     }
     Str rest = text;
@@ -45,9 +56,11 @@ Status sink_endpoint(Str text, Arena *arena, Endpoint *ret, Error *err)
     for (; sink_registry[count] != NULL && count < CONNECTORS_MAX; count++) {
         kinds[count] = (EndpointKind){sink_registry[count]->name, sink_registry[count]->options};
     }
-    return endpoint_parse(text, kinds, count, arena, ret, err) == STATUS_OK
-               ? STATUS_OK
-               : error_wrap(err, "sink");
+    if (endpoint_parse(text, kinds, count, arena, ret, err) != STATUS_OK) {
+        return error_wrap(err, "sink");
+    }
+    name_end(ret, STR("the sink's connection"));
+    return STATUS_OK;
 }
 
 Str default_state_dir(Arena *arena)
@@ -93,16 +106,10 @@ static Settings *source_settings(const Endpoint *endpoint, const PipelineOptions
     return settings;
 }
 
-static bool is_name_char(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           c == '.' || c == '-';
-}
-
 static void append_word(Buf *name, Str word)
 {
     for (size_t i = 0; i < word.len && i < 24; i++) {
-        buf_char(name, is_name_char(word.ptr[i]) ? word.ptr[i] : '_');
+        buf_char(name, config_is_name_char(word.ptr[i]) ? word.ptr[i] : '_');
     }
 }
 
@@ -126,11 +133,7 @@ static Str derive_name(const Endpoint *source, const Endpoint *sink, const char 
 
 Status pipeline_check_name(Str name, Error *err)
 {
-    bool valid = name.len > 0 && name.len <= 100 && name.ptr[0] != '.' && name.ptr[0] != '-';
-    for (size_t i = 0; valid && i < name.len; i++) {
-        valid = is_name_char(name.ptr[i]);
-    }
-    if (valid) {
+    if (config_is_name(name)) {
         return STATUS_OK;
     }
     error_set(err, ERROR_CONFIG, "\"%" STR_FMT "\" is not a valid pipeline name", STR_ARG(name));

@@ -38,8 +38,8 @@ extern const char *const buffer_choices[]; // NULL-terminated
     {                                                                                         \
         "patience", OPTION_MS(type, field),                                                   \
             .fallback = "60s", .max = 604800000,                                              \
-            .help = "A run that has an end gives up when no attempt has got anywhere for so " \
-                    "long; 0: never, as one that has none."                                   \
+            .help = "A run that has an end gives up when no attempt, of three at least, has " \
+                    "got anywhere for so long; 0: never, as one that has none."               \
     }
 
 #define METRICS_OPTION(type)                                                                 \

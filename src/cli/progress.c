@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/utf8.h"
 #include "cli/table.h"
 #include "control/rate.h"
 #include "io/wake.h"
@@ -223,7 +224,7 @@ static void append_fitting(Buf *out, const Buf *line, int columns)
             }
             len = MIN(len + 1, line->len - i);
         } else {
-            while (i + len < line->len && ((unsigned char)line->ptr[i + len] & 0xc0) == 0x80) {
+            while (i + len < line->len && utf8_goes_on(line->ptr[i + len])) {
                 len++;
             }
             used++;

@@ -9,6 +9,8 @@ void status_row_stopped(StatusRow *row)
 {
     static const StatusField of_the_moment[] = {
         STATUS_PID,
+        STATUS_LENT_TO,
+        STATUS_LENT_AT,
         STATUS_RETRY_IN_SECONDS,
         STATUS_CHANGES_PER_SECOND,
         STATUS_BYTES_PER_SECOND,
@@ -260,15 +262,33 @@ static void note_dead_letters(const StatusRow *row, Arena *arena)
     }
 }
 
+// To the second.
+static void print_since(int64_t at_us)
+{
+    char at[CLOCK_TEXT_SIZE];
+    clock_format_us(at_us, at);
+    printf(" since %.19sZ\n", at);
+}
+
 static void note_end(const StatusRow *row)
 {
     int64_t at_us;
     if (str_is(row->values[STATUS_STATE], "not running") && has(row, STATUS_AT) &&
         str_to_int64(row->values[STATUS_AT], &at_us)) {
-        char at[CLOCK_TEXT_SIZE];
-        clock_format_us(at_us, at);
         begin_note(row);
-        printf("not running since %.19sZ\n", at);
+        printf("not running");
+        print_since(at_us);
+    }
+}
+
+// Also while it brings its targets to where a verification wants them.
+static void note_loan(const StatusRow *row)
+{
+    int64_t at_us;
+    if (has(row, STATUS_LENT_TO) && str_to_int64(row->values[STATUS_LENT_AT], &at_us)) {
+        begin_note(row);
+        printf("lent to weir verify (process %" STR_FMT ")", STR_ARG(row->values[STATUS_LENT_TO]));
+        print_since(at_us);
     }
 }
 
@@ -283,6 +303,7 @@ void status_table_print(const StatusRows *rows)
     for (size_t i = 0; i < rows->count; i++) {
         const StatusRow *row = &rows->items[i];
         note_end(row);
+        note_loan(row);
         note_error(row, &arena);
         note_stall(row, &arena);
         note_slot(row, &arena);

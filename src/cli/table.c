@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/utf8.h"
 
 void text_table_row(TextTable *table, const Str *cells, size_t count)
 {
@@ -24,11 +25,7 @@ void text_table_row(TextTable *table, const Str *cells, size_t count)
 // Characters, not bytes: the continuation bytes of UTF-8 take no room.
 static int width(Str text)
 {
-    int count = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        count += ((unsigned char)text.ptr[i] & 0xc0) != 0x80;
-    }
-    return count;
+    return (int)utf8_length(text);
 }
 
 static void print_cell(Str cell, int column_width, bool right, bool last)

@@ -116,12 +116,18 @@ typedef struct Loans {
     bool is_by_route; // the lender keeps the buffer, and brings the routes to where we want them
 } Loans;
 
+static LoanPatience patience_of(const Outcome *outcome)
+{
+    return (LoanPatience){&outcome->cancel, outcome->options->pipeline.patience_ms};
+}
+
 static Status borrow_route(const Pipeline *pipeline, size_t route, const Outcome *outcome,
                            Loans *loans, Error *err)
 {
     Arena scratch = {0};
     const char *directory = pipeline_route_directory(pipeline, &pipeline->routes[route], &scratch);
-    Status status = loan_ask(directory, &outcome->cancel, &loans->fds[route], err);
+    LoanPatience patience = patience_of(outcome);
+    Status status = loan_ask(directory, &patience, &loans->fds[route], err);
     loans->count += status == STATUS_OK && loans->fds[route] >= 0 ? 1 : 0;
     arena_done(&scratch);
     return status;
@@ -168,11 +174,12 @@ static Status have_brought(const Pipeline *pipeline, const Outcome *outcome, con
 {
     Arena scratch = {0};
     Status status = STATUS_OK;
+    LoanPatience patience = patience_of(outcome);
     for (size_t i = 0; status == STATUS_OK && i < pipeline->route_count; i++) {
         if (loans->fds[i] >= 0) {
             const char *directory =
                 pipeline_route_directory(pipeline, &pipeline->routes[i], &scratch);
-            status = loan_bring(loans->fds[i], directory, lsn, &outcome->cancel, err);
+            status = loan_bring(loans->fds[i], directory, lsn, &patience, err);
         }
     }
     arena_done(&scratch);

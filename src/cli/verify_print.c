@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "base/ascii.h"
 #include "cli/json_print.h"
 #include "cli/table.h"
 
@@ -81,8 +82,8 @@ static bool is_plain(Str text)
     bool plain = text.len > 0 && !str_is(text, "NULL");
     for (size_t i = 0; plain && i < text.len; i++) {
         char c = text.ptr[i];
-        plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                c == '-' || c == '.' || c == '_' || c == ':' || c == '+' || (c & 0x80) != 0;
+        plain = ascii_is_alphanumeric(c) || c == '-' || c == '.' || c == '_' || c == ':' ||
+                c == '+' || (c & 0x80) != 0;
     }
     return plain;
 }

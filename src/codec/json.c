@@ -2,6 +2,7 @@
 
 #include <assert.h>
 
+#include "base/ascii.h"
 #include "base/utf8.h"
 
 // ---------------------------------------------------------------------------------------------
@@ -121,14 +122,9 @@ void json_base64(Buf *out, Str data)
 // Values that are JSON already
 // ---------------------------------------------------------------------------------------------
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 static const char *skip_digits(const char *at, const char *end)
 {
-    while (at < end && is_digit(*at)) {
+    while (at < end && ascii_is_digit(*at)) {
         at++;
     }
     return at;
@@ -167,11 +163,6 @@ bool json_is_number(Str text)
     return text.len > 0 && skip_number(text.ptr, text.ptr + text.len) == text.ptr + text.len;
 }
 
-static bool is_hex(char c)
-{
-    return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
-
 static const char *skip_escape(const char *at, const char *end)
 {
     if (end - at < 2) {
@@ -180,8 +171,8 @@ static const char *skip_escape(const char *at, const char *end)
     if (at[1] != 'u') {
         return at[1] != '\0' && strchr("\"\\/bfnrt", at[1]) != NULL ? at + 2 : NULL;
     }
-    bool is_code =
-        end - at >= 6 && is_hex(at[2]) && is_hex(at[3]) && is_hex(at[4]) && is_hex(at[5]);
+    bool is_code = end - at >= 6 && ascii_is_hex(at[2]) && ascii_is_hex(at[3]) &&
+                   ascii_is_hex(at[4]) && ascii_is_hex(at[5]);
     return is_code ? at + 6 : NULL;
 }
 
@@ -241,14 +232,9 @@ static const char *skip_scalar(const char *at, const char *end)
     }
 }
 
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
 static const char *skip_spaces(const char *at, const char *end)
 {
-    while (at < end && is_space(*at)) {
+    while (at < end && ascii_is_space(*at)) {
         at++;
     }
     return at;

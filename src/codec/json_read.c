@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/ascii.h"
 #include "base/buf.h"
 #include "base/decimal.h"
 #include "base/limits.h"
@@ -67,11 +68,7 @@ static bool take_hex(JsonReader *in, uint32_t *ret)
     }
     uint32_t code = 0;
     for (int i = 0; i < 4; i++) {
-        char c = in->at[i];
-        int digit = c >= '0' && c <= '9'   ? c - '0'
-                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                           : -1;
+        int digit = ascii_hex_value(in->at[i]);
         if (digit < 0) {
             return false;
         }
@@ -204,7 +201,7 @@ static Status read_number(JsonReader *in, JsonValue *ret)
 {
     const char *end = in->at;
     while (end < in->end &&
-           ((*end >= '0' && *end <= '9') || (*end != '\0' && strchr("+-.eE", *end) != NULL))) {
+           (ascii_is_digit(*end) || (*end != '\0' && strchr("+-.eE", *end) != NULL))) {
         end++;
     }
     Str text = {in->at, (size_t)(end - in->at)};

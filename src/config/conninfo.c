@@ -2,6 +2,9 @@
 
 #include <libpq-fe.h>
 
+#include "base/ascii.h"
+#include "base/buf.h"
+
 enum { NAMES_MAX = 192, PORT_MAX = 65535 };
 
 bool conninfo_is_url(Str text)
@@ -17,7 +20,7 @@ bool conninfo_is_keywords(Str text)
     }
     for (ptrdiff_t i = 0; i < equals; i++) {
         char c = text.ptr[i];
-        if (!((c >= 'a' && c <= 'z') || c == '_' || c == ' ')) {
+        if (!(ascii_is_lower(c) || c == '_' || c == ' ')) {
             return false;
         }
     }
@@ -32,8 +35,7 @@ static bool is_word(Str name)
 {
     for (size_t i = 0; i < name.len; i++) {
         char c = name.ptr[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-              c == '_' || c == '-')) {
+        if (!(ascii_is_alphanumeric(c) || c == '_' || c == '-')) {
             return false;
         }
     }
@@ -51,6 +53,22 @@ static bool is_known(const PQconninfoOption *known, Str name)
     return false;
 }
 
+static Status hint_known(const Option *ours, Error *err)
+{
+    CLEANUP(buf_done) Buf list;
+    buf_init(&list, ERROR_MESSAGE_MAX);
+    for (; ours != NULL && ours->type != OPTION_END; ours++) {
+        if (!ours->is_path) {
+            buf_printf(&list, "%s%s", list.len == 0 ? "" : ", ", ours->name);
+        }
+    }
+    if (list.len == 0) {
+        return error_hint(err, "Known options are those of libpq.");
+    }
+    return error_hint(err, "Known options: %" STR_FMT "; and those of libpq.",
+                      STR_ARG(buf_view(&list)));
+}
+
 // @show: the name cannot be a piece of a password.
 static Status unknown_name(const PQconninfoOption *known, const Option *ours, Str name, bool show,
                            Error *err)
@@ -64,9 +82,9 @@ static Status unknown_name(const PQconninfoOption *known, const Option *ours, St
     }
     const char *names[NAMES_MAX + 1];
     size_t count = 0;
-    for (; ours != NULL && ours->type != OPTION_END && count < NAMES_MAX; ours++) {
-        if (!ours->is_path) {
-            names[count++] = ours->name;
+    for (const Option *row = ours; row != NULL && row->type != OPTION_END; row++) {
+        if (!row->is_path && count < NAMES_MAX) {
+            names[count++] = row->name;
         }
     }
     for (; known->keyword != NULL && count < NAMES_MAX; known++) {
@@ -76,10 +94,8 @@ static Status unknown_name(const PQconninfoOption *known, const Option *ours, St
     error_set(err, ERROR_CONFIG, "unknown option \"%" STR_FMT "\" in the connection",
               STR_ARG(name));
     const char *nearest = nearest_name(name, names);
-    return nearest == NULL
-               ? error_hint(err, "\"weir help postgres\" lists the options of Weir; the others are "
-                                 "those of libpq.")
-               : error_hint(err, "Did you mean \"%s\"?", nearest);
+    return nearest == NULL ? hint_known(ours, err)
+                           : error_hint(err, "Did you mean \"%s\"?", nearest);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -139,18 +155,14 @@ static Status malformed(Error *err, const char *what)
                            "password.");
 }
 
-static bool is_hex(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
-
 static bool has_bad_code(Str text)
 {
     for (size_t i = 0; i < text.len; i++) {
         if (text.ptr[i] != '%') {
             continue;
         }
-        bool coded = i + 2 < text.len && is_hex(text.ptr[i + 1]) && is_hex(text.ptr[i + 2]);
+        bool coded =
+            i + 2 < text.len && ascii_is_hex(text.ptr[i + 1]) && ascii_is_hex(text.ptr[i + 2]);
         if (!coded || (text.ptr[i + 1] == '0' && text.ptr[i + 2] == '0')) {
             return true;
         }

@@ -1,11 +1,11 @@
 #include "config/option.h"
 
 #include <assert.h>
-#include <fcntl.h>
-#include <unistd.h>
+#include <inttypes.h>
 
+#include "base/ascii.h"
 #include "base/buf.h"
-#include "base/limits.h"
+#include "config/text_file.h"
 
 enum { SECRET_BYTES_MAX = 64 * 1024 };
 
@@ -87,7 +87,7 @@ static const Unit time_units[] = {
 static bool parse_with_unit(Str text, const Unit *units, int64_t *ret)
 {
     size_t digits = 0;
-    while (digits < text.len && text.ptr[digits] >= '0' && text.ptr[digits] <= '9') {
+    while (digits < text.len && ascii_is_digit(text.ptr[digits])) {
         digits++;
     }
     int64_t number;
@@ -112,6 +112,17 @@ static bool parse_choice(Str text, const char *const *choices, int *ret)
         }
     }
     return false;
+}
+
+static bool has_value(const Option *option, Str text)
+{
+    Str item;
+    bool has_item = false;
+    while (option->type == OPTION_TYPE_LIST && !has_item && str_split(&text, ',', &item)) {
+        has_item = str_trim(item).len > 0;
+    }
+    return option->type == OPTION_TYPE_LIST ? has_item
+                                            : option->type != OPTION_TYPE_STRING || text.len > 0;
 }
 
 // Up to the next comma that is not between double quotes.
@@ -190,6 +201,22 @@ static bool store(const Option *option, void *instance, Str text, Arena *arena)
     return true;
 }
 
+// In the largest unit that it is a whole number of.
+static void describe_number(const Option *option, int64_t number, Buf *out)
+{
+    static const Unit plain[] = {{"", 1}, {NULL, 0}};
+    const Unit *units = option->type == OPTION_TYPE_SIZE ? size_units
+                        : option->type == OPTION_TYPE_MS ? time_units
+                                                         : plain;
+    const Unit *best = units;
+    for (const Unit *unit = units; number != 0 && unit->name != NULL; unit++) {
+        best = number % unit->factor == 0 && (best->name[0] == '\0' || unit->factor > best->factor)
+                   ? unit
+                   : best;
+    }
+    buf_printf(out, "%" PRId64 "%s", number / best->factor, best->name);
+}
+
 static void describe_expected(const Option *option, Buf *out)
 {
     switch (option->type) {
@@ -217,7 +244,10 @@ static void describe_expected(const Option *option, Buf *out)
         break;
     }
     if (option->min != 0 || option->max != 0) {
-        buf_printf(out, " from %lld to %lld", (long long)option->min, (long long)option->max);
+        buf_cstr(out, option->type == OPTION_TYPE_INT ? " from " : ", from ");
+        describe_number(option, option->min, out);
+        buf_cstr(out, " to ");
+        describe_number(option, option->max, out);
     }
 }
 
@@ -246,39 +276,29 @@ static Status bad_value(const Option *option, const Setting *setting, Str text, 
     return nearest == NULL ? STATUS_FAIL : error_hint(err, "Did you mean \"%s\"?", nearest);
 }
 
+// An option that is left out has a meaning of its own, often that of many tables: nobody has said
+// so who gives it nothing.
+static Status no_value(const Option *option, const Setting *setting, Error *err)
+{
+    error_set(err, ERROR_CONFIG, NAMED_FMT " has an empty value", NAMED_ARG(setting, option));
+    return error_hint(err, "Leave it out, or give it a value: a variable may be unset.");
+}
+
 // ---------------------------------------------------------------------------------------------
 // Settings
 // ---------------------------------------------------------------------------------------------
 
 static Status read_secret_file(const Setting *setting, Arena *arena, Str *ret, Error *err)
 {
+    Str text;
     const char *path = str_to_cstr(arena, setting->value);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return error_set_errno(err, ERROR_CONFIG, errno, "%" STR_FMT ": open \"%s\"",
-                               STR_ARG(setting->origin), path);
+    if (text_file_read(path, SECRET_BYTES_MAX, arena, &text, err) != STATUS_OK) {
+        return error_wrap(err, "%" STR_FMT, STR_ARG(setting->origin));
     }
-    char *text = arena_alloc_bytes(arena, SECRET_BYTES_MAX + 1);
-    size_t len = 0;
-    ssize_t got = 0;
-    while (len <= SECRET_BYTES_MAX &&
-           (got = read(fd, text + len, SECRET_BYTES_MAX + 1 - len)) > 0) {
-        len += (size_t)got;
+    while (text.len > 0 && (text.ptr[text.len - 1] == '\n' || text.ptr[text.len - 1] == '\r')) {
+        text.len--;
     }
-    int code = errno;
-    (void)close(fd);
-    if (got < 0) {
-        return error_set_errno(err, ERROR_CONFIG, code, "%" STR_FMT ": read \"%s\"",
-                               STR_ARG(setting->origin), path);
-    }
-    if (len > SECRET_BYTES_MAX) {
-        return error_set(err, ERROR_CONFIG, "%" STR_FMT ": \"%s\" is larger than %d bytes",
-                         STR_ARG(setting->origin), path, SECRET_BYTES_MAX);
-    }
-    while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r')) {
-        len--;
-    }
-    *ret = (Str){text, len};
+    *ret = text;
     return STATUS_OK;
 }
 
@@ -287,7 +307,8 @@ static Status unknown_key(const Option *table, const Setting *setting, Error *er
     const char *names[256];
     size_t count = 0;
     for (const Option *option = table; option->type != OPTION_END && count < 255; option++) {
-        names[count++] = option->name;
+        names[count] = option->name;
+        count += option->is_internal ? 0 : 1;
     }
     names[count] = NULL;
     error_set(err, ERROR_CONFIG, "%" STR_FMT ": unknown option \"%" STR_FMT "\"",
@@ -324,7 +345,7 @@ static Status apply_one(const Option *table, void *instance, Setting *setting, b
 {
     bool from_file;
     const Option *option = find_row(table, setting->key, &from_file);
-    if (option == NULL) {
+    if (option == NULL || (option->is_internal && !setting->is_internal)) {
         return unknown_key(table, setting, err);
     }
     if (seen[option - table]) {
@@ -339,7 +360,13 @@ static Status apply_one(const Option *table, void *instance, Setting *setting, b
                              STR_ARG(setting->origin), option->name);
         }
         StrList list = {ARENA_ARRAY(arena, Str, setting->list.count), setting->list.count};
+        if (list.count == 0) {
+            return no_value(option, setting, err);
+        }
         for (size_t i = 0; i < list.count; i++) {
+            if (str_trim(setting->list.items[i]).len == 0) {
+                return no_value(option, setting, err);
+            }
             list.items[i] = str_copy(arena, setting->list.items[i]);
         }
         *(StrList *)(void *)((char *)instance + option->offset) = list;
@@ -348,6 +375,9 @@ static Status apply_one(const Option *table, void *instance, Setting *setting, b
     Str text = setting->value;
     if (from_file && read_secret_file(setting, arena, &text, err) != STATUS_OK) {
         return STATUS_FAIL;
+    }
+    if (!has_value(option, text)) {
+        return no_value(option, setting, err);
     }
     return store(option, instance, text, arena) ? STATUS_OK : bad_value(option, setting, text, err);
 }

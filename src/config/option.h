@@ -38,7 +38,7 @@ typedef struct Option {
     const char *const *choices; // NULL-terminated
     bool required;
     bool secret;
-    bool is_internal;       // set by the program itself: not in the pages
+    bool is_internal;       // set by the program itself: not in the pages, and no user's to set
     bool is_path;           // what stands behind the scheme in a URL: "duckdb:<path>"
     const char *value_name; // for help: "DIR"; NULL: a word for the type
 } Option;
@@ -61,8 +61,9 @@ typedef struct Setting {
     Str value;
     StrList list; // of a YAML sequence; then value is empty
     bool is_list;
-    bool used;  // set by options_apply()
-    Str origin; // "weir.yml:12" or "the URL": for messages
+    bool is_internal; // the program has set it, and not a user
+    bool used;        // set by options_apply()
+    Str origin;       // "weir.yml:12" or "the URL": for messages
 } Setting;
 
 typedef struct Settings {

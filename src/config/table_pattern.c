@@ -73,3 +73,15 @@ bool table_pattern_matches(Str text, Str schema, Str name)
     // As it stands, too: a table "a.b" is named by a.b when no schema a has a table b.
     return matches || str_equal(text, name);
 }
+
+bool table_name_parse(Str text, Arena *arena, Str *ret_schema, Str *ret_name)
+{
+    Pattern pattern;
+    if (!parse_pattern(text, arena, &pattern) || pattern.schema.ptr == NULL ||
+        pattern.name.ptr == NULL) {
+        return false;
+    }
+    *ret_schema = pattern.schema;
+    *ret_name = pattern.name;
+    return true;
+}

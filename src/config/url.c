@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <unistd.h>
 
+#include "base/ascii.h"
 #include "base/buf.h"
 #include "base/limits.h"
 #include "base/secret.h"
@@ -17,17 +18,6 @@ typedef struct Parser {
     Settings *settings;
 } Parser;
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    if (c >= 'a' && c <= 'f') {
-        return c - 'a' + 10;
-    }
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 // %41 becomes A; a percent sign that begins no such code stands for itself.
 static Str percent_decode(Str text, Arena *arena)
 {
@@ -35,8 +25,8 @@ static Str percent_decode(Str text, Arena *arena)
     size_t len = 0;
     for (size_t i = 0; i < text.len; i++) {
         bool may_be_code = text.ptr[i] == '%' && i + 2 < text.len;
-        int high = may_be_code ? hex_digit(text.ptr[i + 1]) : -1;
-        int low = may_be_code ? hex_digit(text.ptr[i + 2]) : -1;
+        int high = may_be_code ? ascii_hex_value(text.ptr[i + 1]) : -1;
+        int low = may_be_code ? ascii_hex_value(text.ptr[i + 2]) : -1;
         if (high >= 0 && low >= 0) {
             out[len++] = (char)(high << 4 | low);
             i += 2;

@@ -64,9 +64,9 @@ static YamlNode *read_scalar(YamlReader *reader)
 {
     YamlNode *node = new_node(reader, YAML_SCALAR);
     node->scalar = event_scalar(reader);
-    bool plain = reader->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
-    node->is_null = plain && (node->scalar.len == 0 || str_is(node->scalar, "~") ||
-                              str_is(node->scalar, "null"));
+    node->is_plain = reader->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+    node->is_null = node->is_plain && (node->scalar.len == 0 || str_is(node->scalar, "~") ||
+                                       str_is(node->scalar, "null"));
     return node;
 }
 

@@ -22,7 +22,8 @@ struct YamlNode {
     YamlKind kind;
     size_t line; // from 1
     Str scalar;
-    bool is_null; // an empty plain scalar, ~ or null
+    bool is_null;  // an empty plain scalar, ~ or null
+    bool is_plain; // a scalar without quotes
     YamlPair *pairs;
     YamlNode **items;
     size_t count;

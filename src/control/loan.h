@@ -4,6 +4,7 @@
 //   asks over the socket of a route  ──►  ends its attempt, gives its locks up
 //   has all to itself                ◄──  "lent"
 //   "at 0/5A1C3B8"                   ──►  brings its targets exactly there, gives its locks up
+//                                    ◄──  "on", "fails …": every second, on the way
 //                                    ◄──  "lent"
 //   closes the connection            ──►  goes on from what is stored
 //
@@ -31,13 +32,20 @@ void lender_stop(Lender *lender);
 /** After lender_stop(), and when nobody can call lender_take() any more. */
 void lender_free(Lender *lender);
 
+/** How long a borrower waits. */
+typedef struct LoanPatience {
+    const Cancel *cancel;
+    int64_t ms; // for a lender that gets nowhere, which is ERROR_TRANSIENT then; 0: for ever
+} LoanPatience;
+
 /**
  * Ask the process that has the state @directory to lend its pipeline, and wait until it has given
  * it up. *ret_fd: the loan, until it is closed; -1: no process is there to be asked. ERROR_CONFIG
  * when it does not lend.
  */
-MUST_CHECK Status loan_ask(const char *directory, const Cancel *cancel, int *ret_fd, Error *err);
+MUST_CHECK Status loan_ask(const char *directory, const LoanPatience *patience, int *ret_fd,
+                           Error *err);
 
 /** Have the lender bring the targets of the loan @fd to exactly @lsn, which is not behind them. */
-MUST_CHECK Status loan_bring(int fd, const char *directory, Lsn lsn, const Cancel *cancel,
+MUST_CHECK Status loan_bring(int fd, const char *directory, Lsn lsn, const LoanPatience *patience,
                              Error *err);

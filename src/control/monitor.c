@@ -137,10 +137,8 @@ static void watch(const Watched *watched, Str route, Watchdog *dog, const Watchd
     }
 }
 
-static void watch_route(const Watched *watched, Watchdog *dog, const RouteStats *route,
-                        RunnerPhase phase, int64_t now_ms)
+uint64_t route_progress(const RouteStats *route, bool counts_work)
 {
-    Stage stage = stage_of_route(route, phase);
     const uint64_t values[] = {
         route->delivered,
         route->durable,
@@ -149,10 +147,17 @@ static void watch_route(const Watched *watched, Watchdog *dog, const RouteStats 
         (uint64_t)route->copy_rows,
         (uint64_t)route->copy_bytes,
         (uint64_t)route->tables_done,
-        // Nothing else tells how far an index is.
-        stage == STAGE_INDEX ? route->at_work : 0,
+        counts_work ? route->at_work : 0,
     };
-    WatchdogFigures figures = {now_ms, stage, progress_of(values, ARRAY_LEN(values))};
+    return progress_of(values, ARRAY_LEN(values));
+}
+
+static void watch_route(const Watched *watched, Watchdog *dog, const RouteStats *route,
+                        RunnerPhase phase, int64_t now_ms)
+{
+    Stage stage = stage_of_route(route, phase);
+    // Nothing else tells how far an index is.
+    WatchdogFigures figures = {now_ms, stage, route_progress(route, stage == STAGE_INDEX)};
     watch(watched, route->name, dog, &figures, route->copy_table);
 }
 

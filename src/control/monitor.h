@@ -42,6 +42,10 @@ typedef struct WatchedView {
     double written_per_second; // bytes of WAL on the server; -1: not known yet
 } WatchedView;
 
+/** Another number than before: the route moves. @counts_work: also when its target is only seen to
+ *  be at work for it. */
+uint64_t route_progress(const RouteStats *route, bool counts_work);
+
 typedef struct Monitor Monitor;
 
 /** @watched: borrowed. */

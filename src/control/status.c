@@ -51,6 +51,8 @@ static const struct {
     [STATUS_COPY_ROWS] = {"copy_rows", false},
     [STATUS_COPY_ROWS_ESTIMATE] = {"copy_rows_estimate", false},
     [STATUS_COPY_ROWS_PER_SECOND] = {"copy_rows_per_second", false},
+    [STATUS_LENT_TO] = {"lent_to_pid", false},
+    [STATUS_LENT_AT] = {"lent_at_us", false},
     [STATUS_RETRIES] = {"retries", false},
     [STATUS_RETRY_IN_SECONDS] = {"retry_in_seconds", false},
     [STATUS_LAST_ERROR] = {"last_error", true},
@@ -149,6 +151,10 @@ static void put_runner(const Maker *maker, const RunnerStats *stats)
 {
     put_text(maker, STATUS_STATE,
              str_from(stats->has_failed ? "failed" : runner_phase_name(stats->phase)));
+    if (stats->lent_to != 0) {
+        put_number(maker, STATUS_LENT_TO, stats->lent_to);
+        put_number(maker, STATUS_LENT_AT, stats->lent_at_us);
+    }
     put_number(maker, STATUS_RETRIES, stats->retries);
     if (stats->phase == PHASE_RETRYING) {
         put_seconds(maker, STATUS_RETRY_IN_SECONDS, stats->retry_in_ms * 1000);

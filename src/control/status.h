@@ -46,6 +46,8 @@ typedef enum StatusField {
     STATUS_COPY_ROWS,
     STATUS_COPY_ROWS_ESTIMATE,
     STATUS_COPY_ROWS_PER_SECOND,
+    STATUS_LENT_TO, // a process
+    STATUS_LENT_AT, // microseconds since 1970
     STATUS_RETRIES,
     STATUS_RETRY_IN_SECONDS,
     STATUS_LAST_ERROR,

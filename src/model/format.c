@@ -1,18 +1,9 @@
 #include "model/format.h"
 
+#include "base/ascii.h"
 #include "base/utf8.h"
 #include "model/regex.h"
 #include "model/uri.h"
-
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-static bool is_hex(char c)
-{
-    return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
 
 static bool format_ipv4(Arena *scratch, Str text)
 {
@@ -49,7 +40,7 @@ static bool format_uuid(Arena *scratch, Str text)
     enum { UUID_CHARACTERS = 36 };
     for (size_t i = 0; i < text.len; i++) {
         bool wants_dash = i == 8 || i == 13 || i == 18 || i == 23;
-        if (wants_dash ? text.ptr[i] != '-' : !is_hex(text.ptr[i])) {
+        if (wants_dash ? text.ptr[i] != '-' : !ascii_is_hex(text.ptr[i])) {
             return false;
         }
     }
@@ -71,7 +62,7 @@ static bool format_json_pointer(Arena *scratch, Str text)
 static bool format_relative_json_pointer(Arena *scratch, Str text)
 {
     size_t digits = 0;
-    while (digits < text.len && is_digit(text.ptr[digits])) {
+    while (digits < text.len && ascii_is_digit(text.ptr[digits])) {
         digits++;
     }
     if (digits == 0 || (digits > 1 && text.ptr[0] == '0')) {
@@ -94,11 +85,12 @@ static bool is_name_part(Str text, size_t *at)
 {
     char c = text.ptr[*at];
     if (c == '%') {
-        bool fine = text.len - *at > 2 && is_hex(text.ptr[*at + 1]) && is_hex(text.ptr[*at + 2]);
+        bool fine = text.len - *at > 2 && ascii_is_hex(text.ptr[*at + 1]) &&
+                    ascii_is_hex(text.ptr[*at + 2]);
         *at += 2;
         return fine;
     }
-    return is_digit(c) || c == '_' || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
+    return ascii_is_alphanumeric(c) || c == '_';
 }
 
 // "name", with dots inside, and "*" or ":" and a number up to 9999 behind it.
@@ -123,7 +115,7 @@ static bool is_variable(Str text)
         return modifier.len == 0;
     }
     for (size_t i = 0; i < modifier.len; i++) {
-        if (!is_digit(modifier.ptr[i])) {
+        if (!ascii_is_digit(modifier.ptr[i])) {
             return false;
         }
     }
@@ -157,7 +149,8 @@ static bool format_uri_template(Arena *scratch, Str text)
             }
             i += (size_t)end + 1;
         } else if (c == '%') {
-            if (text.len - i < 3 || !is_hex(text.ptr[i + 1]) || !is_hex(text.ptr[i + 2])) {
+            if (text.len - i < 3 || !ascii_is_hex(text.ptr[i + 1]) ||
+                !ascii_is_hex(text.ptr[i + 2])) {
                 return false;
             }
         } else if ((c >= 0 && c <= 0x20) || c == 0x7f || strchr("\"<>\\^`|}", c) != NULL) {

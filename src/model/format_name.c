@@ -2,6 +2,7 @@
 // end in one (RFC 5321, RFC 6531).
 #include <assert.h>
 
+#include "base/ascii.h"
 #include "base/utf8.h"
 #include "model/format.h"
 #include "model/unicode.h"
@@ -14,21 +15,6 @@ typedef struct Label {
     uint32_t points[LABEL_MAX];
     size_t count;
 } Label;
-
-static bool is_letter(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-static char to_lower(char c)
-{
-    return (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
-}
 
 // ---------------------------------------------------------------------------------------------
 // Punycode (RFC 3492)
@@ -74,9 +60,9 @@ static bool take_delta(Str *text, uint32_t bias, uint32_t *i)
             return false;
         }
         char c = text->ptr[0];
-        uint32_t digit = is_digit(c)    ? (uint32_t)(c - '0') + 26
-                         : is_letter(c) ? (uint32_t)((c | 0x20) - 'a')
-                                        : PUNY_BASE;
+        uint32_t digit = ascii_is_digit(c)    ? (uint32_t)(c - '0') + 26
+                         : ascii_is_letter(c) ? (uint32_t)((c | 0x20) - 'a')
+                                              : PUNY_BASE;
         *text = (Str){text->ptr + 1, text->len - 1};
         sum += digit * weight;
         if (digit == PUNY_BASE || sum > INT32_MAX) {
@@ -97,7 +83,7 @@ static bool punycode_decode(Str text, Label *label)
     for (size_t at = text.len; at-- > 0;) {
         if (text.ptr[at] == '-') {
             for (size_t i = 0; i < at; i++) {
-                label->points[label->count++] = (uint8_t)to_lower(text.ptr[i]);
+                label->points[label->count++] = (uint8_t)ascii_to_lower(text.ptr[i]);
             }
             text = (Str){text.ptr + at + 1, text.len - at - 1};
             break;
@@ -333,7 +319,7 @@ static bool decode_label(Str text, Label *label)
         return false;
     }
     for (size_t i = 0; i < len; i++) {
-        if (to_lower(puny.ptr[i]) != again[i]) {
+        if (ascii_to_lower(puny.ptr[i]) != again[i]) {
             return false;
         }
     }
@@ -347,7 +333,7 @@ static bool decode_label(Str text, Label *label)
 static bool is_ascii_label(Str text)
 {
     for (size_t i = 0; i < text.len; i++) {
-        if (!is_letter(text.ptr[i]) && !is_digit(text.ptr[i]) && text.ptr[i] != '-') {
+        if (!ascii_is_alphanumeric(text.ptr[i]) && text.ptr[i] != '-') {
             return false;
         }
     }
@@ -452,7 +438,7 @@ bool format_idn_hostname(Arena *scratch, Str text)
 
 static bool is_atom_character(char c, bool is_international)
 {
-    return is_letter(c) || is_digit(c) || (is_international && (uint8_t)c >= 0x80) ||
+    return ascii_is_alphanumeric(c) || (is_international && (uint8_t)c >= 0x80) ||
            (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL);
 }
 

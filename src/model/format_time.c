@@ -1,10 +1,6 @@
 // Dates, times and durations of RFC 3339.
+#include "base/ascii.h"
 #include "model/format.h"
-
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
 
 // @count digits, cut off @text.
 static bool take_number(Str *text, size_t count, int *ret)
@@ -14,7 +10,7 @@ static bool take_number(Str *text, size_t count, int *ret)
     }
     int value = 0;
     for (size_t i = 0; i < count; i++) {
-        if (!is_digit(text->ptr[i])) {
+        if (!ascii_is_digit(text->ptr[i])) {
             return false;
         }
         value = value * 10 + (text->ptr[i] - '0');
@@ -116,7 +112,7 @@ static int take_units(Str *text, const char *units)
 {
     int count = 0;
     const char *next = NULL;
-    while (text->len > 0 && is_digit(text->ptr[0])) {
+    while (text->len > 0 && ascii_is_digit(text->ptr[0])) {
         int digit;
         while (take_number(text, 1, &digit)) {
         }

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 
+#include "base/ascii.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "model/regex_inside.h"
@@ -311,7 +312,7 @@ static void next_generation(RegexScratch *scratch)
 static bool is_word(const Matcher *on, size_t at)
 {
     char c = at < on->text.len ? on->text.ptr[at] : ' ';
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+    return ascii_is_alphanumeric(c) || c == '_';
 }
 
 static bool at_boundary(const Matcher *on, size_t at)
@@ -400,7 +401,7 @@ static bool spend(Matcher *on)
 static size_t character_before(Str text, size_t at)
 {
     size_t len = 1;
-    while (len < at && len < 4 && ((uint8_t)text.ptr[at - len] & 0xc0) == 0x80) {
+    while (len < at && len < 4 && utf8_goes_on(text.ptr[at - len])) {
         len++;
     }
     return len;

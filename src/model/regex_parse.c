@@ -2,6 +2,7 @@
 // nothing is taken for what was meant.
 #include <assert.h>
 
+#include "base/ascii.h"
 #include "base/utf8.h"
 #include "model/regex.h"
 #include "model/regex_inside.h"
@@ -79,25 +80,14 @@ static void append(Node *list, Node *node)
     list->last = node;
 }
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-static int hex_digit(char c)
-{
-    char small = (char)(c | 0x20);
-    return is_digit(c) ? c - '0' : small >= 'a' && small <= 'f' ? small - 'a' + 10 : -1;
-}
-
 // Digits, at least one; more than NUMBER_MAX is that.
 static bool take_number(Parser *in, uint32_t *ret)
 {
-    if (!is_digit(peek(in))) {
+    if (!ascii_is_digit(peek(in))) {
         return false;
     }
     uint32_t value = 0;
-    while (is_digit(peek(in))) {
+    while (ascii_is_digit(peek(in))) {
         value = MIN(value * 10 + (uint32_t)(peek(in) - '0'), (uint32_t)NUMBER_MAX);
         in->at++;
     }
@@ -113,7 +103,7 @@ static bool take_hex(Parser *in, int count, uint32_t *ret)
 {
     uint32_t value = 0;
     for (int i = 0; i < count; i++) {
-        int digit = hex_digit(peek(in));
+        int digit = ascii_hex_value(peek(in));
         if (digit < 0) {
             return false;
         }
@@ -130,8 +120,8 @@ static bool take_unicode(Parser *in, uint32_t *ret)
     if (take(in, "{")) {
         uint32_t value = 0;
         size_t start = in->at;
-        while (hex_digit(peek(in)) >= 0 && value <= UNICODE_LAST) {
-            value = value << 4 | (uint32_t)hex_digit(peek(in));
+        while (ascii_hex_value(peek(in)) >= 0 && value <= UNICODE_LAST) {
+            value = value << 4 | (uint32_t)ascii_hex_value(peek(in));
             in->at++;
         }
         *ret = value;
@@ -208,7 +198,7 @@ static Status parse_character_escape(Parser *in, uint32_t *ret)
     if (c == '0') {
         in->at++;
         *ret = 0;
-        return is_digit(peek(in)) ? fail(in, "there is no such escape") : STATUS_OK;
+        return ascii_is_digit(peek(in)) ? fail(in, "there is no such escape") : STATUS_OK;
     }
     if (c == 'c') {
         in->at++;
@@ -351,8 +341,8 @@ static Status parse_name(Parser *in, Str *ret)
     size_t start = in->at;
     while (!at_end(in) && peek(in) != '>') {
         char c = peek(in);
-        bool is_part = c == '$' || c == '_' || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') ||
-                       (uint8_t)c >= 0x80 || (in->at > start && is_digit(c));
+        bool is_part = c == '$' || c == '_' || ascii_is_letter(c) || (uint8_t)c >= 0x80 ||
+                       (in->at > start && ascii_is_digit(c));
         if (!is_part) {
             return fail(in, "this is no name of a group");
         }

@@ -1,26 +1,12 @@
 #include "model/uri.h"
 
+#include "base/ascii.h"
 #include "base/buf.h"
 #include "base/utf8.h"
 
 // ---------------------------------------------------------------------------------------------
 // Parts
 // ---------------------------------------------------------------------------------------------
-
-static bool is_letter(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-static bool is_hex(char c)
-{
-    return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
 
 static bool is_one_of(char c, const char *set)
 {
@@ -49,8 +35,8 @@ static size_t scheme_length(Str text)
 {
     size_t len = 0;
     while (len < text.len &&
-           (is_letter(text.ptr[len]) ||
-            (len > 0 && (is_digit(text.ptr[len]) || is_one_of(text.ptr[len], "+-."))))) {
+           (ascii_is_letter(text.ptr[len]) ||
+            (len > 0 && (ascii_is_digit(text.ptr[len]) || is_one_of(text.ptr[len], "+-."))))) {
         len++;
     }
     return len < text.len && text.ptr[len] == ':' ? len : 0;
@@ -135,7 +121,7 @@ static void write_lower(Buf *out, Str text)
 {
     for (size_t i = 0; i < text.len; i++) {
         char c = text.ptr[i];
-        buf_char(out, (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c));
+        buf_char(out, ascii_to_lower(c));
     }
 }
 
@@ -186,11 +172,6 @@ Str uri_resolve(Arena *arena, Str base, Str reference)
     return resolved;
 }
 
-static int hex_value(char c)
-{
-    return is_digit(c) ? c - '0' : (c | 0x20) - 'a' + 10;
-}
-
 bool uri_decode(Arena *arena, Str text, Str *ret)
 {
     char *out = arena_alloc_bytes(arena, text.len + 1);
@@ -198,10 +179,11 @@ bool uri_decode(Arena *arena, Str text, Str *ret)
     for (size_t i = 0; i < text.len; i++) {
         char c = text.ptr[i];
         if (c == '%') {
-            if (text.len - i < 3 || !is_hex(text.ptr[i + 1]) || !is_hex(text.ptr[i + 2])) {
+            if (text.len - i < 3 || !ascii_is_hex(text.ptr[i + 1]) ||
+                !ascii_is_hex(text.ptr[i + 2])) {
                 return false;
             }
-            c = (char)(hex_value(text.ptr[i + 1]) << 4 | hex_value(text.ptr[i + 2]));
+            c = (char)(ascii_hex_value(text.ptr[i + 1]) << 4 | ascii_hex_value(text.ptr[i + 2]));
             i += 2;
         }
         out[len++] = c;
@@ -239,7 +221,8 @@ static bool is_made_of(Str text, const char *more, unsigned form, bool private_t
             return false;
         }
         if (c == '%') {
-            if (text.len - i < 3 || !is_hex(text.ptr[i + 1]) || !is_hex(text.ptr[i + 2])) {
+            if (text.len - i < 3 || !ascii_is_hex(text.ptr[i + 1]) ||
+                !ascii_is_hex(text.ptr[i + 2])) {
                 return false;
             }
             len = 3;
@@ -249,7 +232,7 @@ static bool is_made_of(Str text, const char *more, unsigned form, bool private_t
                 !(is_unicode_character(point) || (private_too && is_private(point)))) {
                 return false;
             }
-        } else if (!is_letter(c) && !is_digit(c) && !is_one_of(c, "-._~!$&'()*+,;=") &&
+        } else if (!ascii_is_alphanumeric(c) && !is_one_of(c, "-._~!$&'()*+,;=") &&
                    !is_one_of(c, more)) {
             return false;
         }
@@ -265,7 +248,7 @@ bool uri_is_ipv4(Str text)
     for (; str_split(&text, '.', &part); parts++) {
         int value = 0;
         for (size_t i = 0; i < part.len && i < 4; i++) {
-            if (!is_digit(part.ptr[i])) {
+            if (!ascii_is_digit(part.ptr[i])) {
                 return false;
             }
             value = value * 10 + (part.ptr[i] - '0');
@@ -280,7 +263,7 @@ bool uri_is_ipv4(Str text)
 static bool is_ipv6_group(Str text)
 {
     for (size_t i = 0; i < text.len; i++) {
-        if (!is_hex(text.ptr[i])) {
+        if (!ascii_is_hex(text.ptr[i])) {
             return false;
         }
     }
@@ -332,7 +315,7 @@ static bool is_future_address(Str text)
         return false;
     }
     size_t dot = 1;
-    while (dot < text.len && is_hex(text.ptr[dot])) {
+    while (dot < text.len && ascii_is_hex(text.ptr[dot])) {
         dot++;
     }
     return dot > 1 && dot + 1 < text.len && text.ptr[dot] == '.' && str_find(text, '%') < 0 &&
@@ -362,7 +345,7 @@ static bool is_valid_host_and_port(Str text, unsigned form)
         }
     }
     for (size_t i = 0; i < behind.len; i++) {
-        if (i == 0 ? behind.ptr[i] != ':' : !is_digit(behind.ptr[i])) {
+        if (i == 0 ? behind.ptr[i] != ':' : !ascii_is_digit(behind.ptr[i])) {
             return false;
         }
     }

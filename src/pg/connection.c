@@ -14,7 +14,7 @@ enum { CONNECT_TIMEOUT_MS = 30000, MAX_KEYWORDS = 64 };
 
 // Set for the session at connect time, so that no later statement can come before them. Rows must
 // come out as text that means the same everywhere, and no timeout of the server may cut a long
-// copy.
+// copy. A table whose policies hide rows from us is refused: they would be missing in silence.
 static const char session_options[] =
     "-c client_encoding=UTF8 -c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC"
     " -c extra_float_digits=3 -c bytea_output=hex -c standard_conforming_strings=on"
@@ -148,16 +148,21 @@ static Str result_field(const PGresult *result, int code)
 }
 
 // A source and several targets may be connected to: it has to be said which one is gone.
-static Status connection_lost(const PGconn *conn, Str reason, const char *what, Error *err)
+static Status connection_lost(const PGconn *conn, const PGresult *result, const char *what,
+                              Error *err)
 {
     Arena scratch = {.chunk_size = 1024};
     Str advice;
     Str where = pg_describe(conn, &scratch);
+    Str reason = result_field(result, PG_DIAG_MESSAGE_PRIMARY);
+    Str detail = result_field(result, PG_DIAG_MESSAGE_DETAIL);
+    Str hint = result_field(result, PG_DIAG_MESSAGE_HINT);
     Str text = reason.len > 0 ? reason : one_line(PQerrorMessage(conn), &scratch, &advice);
-    error_set(err, ERROR_TRANSIENT, "%s: the connection to %" STR_FMT " was lost: %" STR_FMT, what,
-              STR_ARG(where), STR_ARG(text));
+    error_set(err, ERROR_TRANSIENT,
+              "%s: the connection to %" STR_FMT " was lost: %" STR_FMT "%s%" STR_FMT, what,
+              STR_ARG(where), STR_ARG(text), detail.len > 0 ? " — " : "", STR_ARG(detail));
     arena_done(&scratch);
-    return STATUS_FAIL;
+    return hint.len > 0 ? error_hint(err, "%" STR_FMT, STR_ARG(hint)) : STATUS_FAIL;
 }
 
 // With these the server ends the session; that it has hung up is seen later.
@@ -167,11 +172,33 @@ static bool is_last_word(const PGresult *result)
     return str_is(severity, "FATAL") || str_is(severity, "PANIC");
 }
 
+void pg_bypass_row_security(const PGconn *conn, Buf *sql)
+{
+    buf_cstr(sql, "ALTER ROLE ");
+    pg_identifier(sql, conn_value(PQuser(conn)));
+    buf_cstr(sql, " BYPASSRLS;");
+}
+
+// Told by where the server says it, for the words are in its language.
+static bool is_row_security(const PGresult *result)
+{
+    return str_is(result_field(result, PG_DIAG_SOURCE_FUNCTION), "check_enable_rls");
+}
+
+static Status hint_row_security(const PGconn *conn, Error *err)
+{
+    CLEANUP(buf_done) Buf mend;
+    buf_init(&mend, ERROR_MESSAGE_MAX);
+    pg_bypass_row_security(conn, &mend);
+    return error_hint(err, "The table's policies may hide rows from this user: %" STR_FMT,
+                      STR_ARG(buf_view(&mend)));
+}
+
 Status pg_result_error(PGconn *conn, const PGresult *result, const char *what, Error *err)
 {
     Str primary = result_field(result, PG_DIAG_MESSAGE_PRIMARY);
     if (primary.len == 0 || PQstatus(conn) == CONNECTION_BAD || is_last_word(result)) {
-        return connection_lost(conn, primary, what, err);
+        return connection_lost(conn, result, what, err);
     }
     Str detail = result_field(result, PG_DIAG_MESSAGE_DETAIL);
     Str hint = result_field(result, PG_DIAG_MESSAGE_HINT);
@@ -183,10 +210,10 @@ Status pg_result_error(PGconn *conn, const PGresult *result, const char *what, E
     if (err != NULL) {
         memcpy(err->sqlstate, code, sizeof(code));
     }
-    if (hint.len > 0) {
-        error_hint(err, "%" STR_FMT, STR_ARG(hint));
+    if (is_row_security(result)) {
+        return hint_row_security(conn, err);
     }
-    return STATUS_FAIL;
+    return hint.len > 0 ? error_hint(err, "%" STR_FMT, STR_ARG(hint)) : STATUS_FAIL;
 }
 
 // ---------------------------------------------------------------------------------------------

@@ -91,6 +91,9 @@ MUST_CHECK Status pg_wait(PGconn *conn, const PgWait *wait, bool writing, Error 
 /** Turn a failed result (NULL: the connection's last error) into @err; "<what>: " in front. */
 Status pg_result_error(PGconn *conn, const PGresult *result, const char *what, Error *err);
 
+/** What lets the user of @conn see every row, whatever the policies of a table say. */
+void pg_bypass_row_security(const PGconn *conn, Buf *sql);
+
 /** The text of a cell: "" for NULL, and for a row or column that the server has left out. Never
  * NULL, so that no answer of a server has to be expected. */
 const char *pg_value(const PGresult *result, int row, int column);

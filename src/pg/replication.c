@@ -44,10 +44,21 @@ void replication_init(Replication *replication, PGconn *conn, int64_t wal_sender
     };
 }
 
+// @why may be empty.
+static Status stream_lost(const Replication *replication, const char *what, Str why, Error *err)
+{
+    Arena scratch = {.chunk_size = 1024};
+    Str where = pg_describe(replication->conn, &scratch);
+    error_set(err, ERROR_TRANSIENT, "%s: %" STR_FMT "%s%" STR_FMT, what, STR_ARG(where),
+              why.len > 0 ? ": " : "", STR_ARG(why));
+    arena_done(&scratch);
+    return STATUS_FAIL;
+}
+
 static Status lost(const Replication *replication, const char *what, Error *err)
 {
-    return error_set(err, ERROR_TRANSIENT, "%s: %" STR_FMT, what,
-                     STR_ARG(str_trim(str_from(PQerrorMessage(replication->conn)))));
+    return stream_lost(replication, what, str_trim(str_from(PQerrorMessage(replication->conn))),
+                       err);
 }
 
 static bool is_local(int socket)
@@ -223,8 +234,10 @@ static Status check_silence(Replication *replication, int64_t now_ms, Error *err
     int64_t silent = now_ms - replication->last_received_ms;
     if (silent >= replication->silence_ms_max) {
         replication->is_silent = true;
-        return error_set(err, ERROR_TRANSIENT, "the server has been silent for %d seconds",
-                         (int)(silent / 1000));
+        char what[64];
+        (void)snprintf(what, sizeof(what), "the server has been silent for %d seconds",
+                       (int)(silent / 1000));
+        return stream_lost(replication, what, STR(""), err);
     }
     if (silent >= replication->silence_ms_max / 3 && !replication->ping_sent) {
         replication->ping_sent = true;
@@ -300,7 +313,7 @@ Status replication_wait(Replication *replication, bool reading, int wake_fd, int
     if (readable || PQsslInUse(replication->conn) == 1) {
         replication->last_received_ms = readable ? now_ms : replication->last_received_ms;
         if (PQconsumeInput(replication->conn) != 1) {
-            return lost(replication, "the connection to the source was lost", err);
+            return lost(replication, "the replication stream broke", err);
         }
     }
     return check_silence(replication, now_ms, err);

@@ -87,8 +87,22 @@ static void describe_target(CheckResult *result, Sink *sink)
     }
 }
 
+static void check_options(Sink *sink, CheckResult *result)
+{
+    Arena scratch = {0};
+    const Relation **relations = ARENA_ARRAY(&scratch, const Relation *, result->table_count);
+    for (size_t i = 0; i < result->table_count; i++) {
+        relations[i] = result->tables[i].source.relation;
+    }
+    if (sink->ops->check_options != NULL && result->table_count > 0) {
+        sink->ops->check_options(sink, relations, result->table_count, &result->report);
+    }
+    arena_done(&scratch);
+}
+
 static Status check_tables(Sink *sink, CheckResult *result, Error *err)
 {
+    check_options(sink, result);
     for (size_t i = 0; sink->ops->check != NULL && i < result->table_count; i++) {
         const Relation *relation = result->tables[i].source.relation;
         if (sink->ops->check(sink, relation, &result->report, err) != STATUS_OK) {
@@ -200,6 +214,7 @@ static void check_both(const Pipeline *pipeline, const Checkpoint *stored, Place
         copy_result(&results[0], &results[i]);
     }
     for (size_t i = 0; i < count; i++) {
+        results[i].shared_problems = results[i].report.count;
         if (places[i].sink != NULL && source != NULL) {
             places[i].sink->context.source_mark = source->mark;
         }
@@ -246,6 +261,17 @@ void runner_check(const Pipeline *pipeline, const Checkpoint *stored, Cancel *ca
     arena_done(&arena);
 }
 
+// What is refused first is not the source's, which all routes share.
+static bool is_of_route(const CheckResult *result)
+{
+    for (size_t i = 0; i < result->shared_problems; i++) {
+        if (result->report.problems[i].level == PROBLEM_MUST) {
+            return false;
+        }
+    }
+    return true;
+}
+
 Status runner_look(const Pipeline *pipeline, Cancel *cancel, Error *err)
 {
     Arena arena = {0};
@@ -257,6 +283,9 @@ Status runner_look(const Pipeline *pipeline, Cancel *cancel, Error *err)
         Str key = pipeline_route_key(pipeline, &pipeline->routes[i], &arena);
         claims_take(&claims, key, &results[i].report);
         status = report_first(&results[i].report, err);
+        if (status != STATUS_OK && pipeline->route_count > 1 && is_of_route(&results[i])) {
+            (void)error_wrap(err, "route \"%" STR_FMT "\"", STR_ARG(pipeline->routes[i].name));
+        }
     }
     claims_done(&claims);
     check_results_done(results, pipeline->route_count);

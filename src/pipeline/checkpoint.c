@@ -42,6 +42,21 @@ const CheckpointEntry *checkpoint_get(const Checkpoint *checkpoint, Str key)
     return entry == NULL || entry->value.ptr == NULL ? NULL : entry;
 }
 
+bool checkpoint_says(const Checkpoint *checkpoint, Str key, const char *value)
+{
+    const CheckpointEntry *entry = checkpoint_get(checkpoint, key);
+    return entry != NULL && str_is(entry->value, value);
+}
+
+Status checkpoint_check_copied(const Checkpoint *checkpoint, Error *err)
+{
+    return checkpoint_says(checkpoint, CHECKPOINT_COPIES, "no")
+               ? error_set(err, ERROR_CONFIG,
+                           "the pipeline was last run without copies: brought on from there as one "
+                           "that makes them, it would pass over tables that are new")
+               : STATUS_OK;
+}
+
 void checkpoint_reset(Checkpoint *checkpoint)
 {
     checkpoint->count = 0;

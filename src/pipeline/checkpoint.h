@@ -11,12 +11,15 @@
 #include <stddef.h>
 
 #include "base/arena.h"
+#include "base/error.h"
 #include "base/str.h"
 
+#define CHECKPOINT_TABLE    "table:"        // and an oid behind it: see above
 #define CHECKPOINT_POSITION STR("position") // "16/B374D848:0": what is at or before it is delivered
 #define CHECKPOINT_SOURCE   STR("source")   // the cluster, database and slot it was read from
 #define CHECKPOINT_TIMELINE STR("timeline") // the one of that cluster to which the position belongs
 #define CHECKPOINT_MISSING  STR("missing")  // "yes": a table waits for its first copy (route.c)
+#define CHECKPOINT_COPIES   STR("copies")   // "no": what was there before is not copied (route.c)
 #define CHECKPOINT_DEAD     STR("dead")     // dead letters that the last commit has (dead.h)
 // Of several routes' checkpoints merged (merge.h): the furthest position. Nobody stores it.
 #define CHECKPOINT_FURTHEST STR("furthest")
@@ -39,6 +42,13 @@ void checkpoint_set(Checkpoint *checkpoint, Str key, Str value);
 
 /** NULL when there is no such entry. */
 const CheckpointEntry *checkpoint_get(const Checkpoint *checkpoint, Str key);
+
+/** Whether the entry @key is there and says @value. */
+bool checkpoint_says(const Checkpoint *checkpoint, Str key, const char *value);
+
+/** ERROR_CONFIG when the target was filled without copies the last time, so that it need not have
+ *  what the source has. */
+MUST_CHECK Status checkpoint_check_copied(const Checkpoint *checkpoint, Error *err);
 
 /** Empty it, keep memory. */
 void checkpoint_reset(Checkpoint *checkpoint);

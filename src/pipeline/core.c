@@ -2,6 +2,8 @@
 
 #include <assert.h>
 
+enum { VAIN_ATTEMPTS_MIN = 3 };
+
 void core_init(Core *core, const CoreOptions *options)
 {
     assert(options->route_count >= 1);
@@ -152,9 +154,10 @@ static void note_attempt(Core *core, const CoreEvent *event)
     core->vain_attempts = in_vain ? core->vain_attempts + 1 : 0;
 }
 
+// An attempt may take longer than all patience; two that failed are not yet a rule.
 static bool is_out_of_patience(const Core *core, int64_t now_ms)
 {
-    return core->options.patience_ms > 0 && core->vain_attempts > 0 &&
+    return core->options.patience_ms > 0 && core->vain_attempts >= VAIN_ATTEMPTS_MIN &&
            now_ms - core->vain_since_ms >= core->options.patience_ms;
 }
 
@@ -164,7 +167,7 @@ static int64_t retry_at(const Core *core, int64_t now_ms)
     int64_t at = now_ms + retry_delay(core);
     bool has_end = core->options.patience_ms > 0 && core->vain_attempts > 0;
     int64_t end = core->vain_since_ms + core->options.patience_ms;
-    return has_end && end < at ? end : at;
+    return has_end && end > now_ms && end < at ? end : at;
 }
 
 // Only what passes is worth another try, and only when nobody has asked to stop.

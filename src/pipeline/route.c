@@ -64,9 +64,10 @@ struct Route {
     Lsn last_commit_lsn;   // for counting transactions only
     Table *last_table;     // cache of the table of `last_relation`
     const Relation *last_relation;
-    bool has_pending;  // some table waits for its copy
-    bool says_missing; // the checkpoint does, see save_missing()
-    Change *merged;    // several batches' changes, see side_by_side()
+    bool has_pending;    // some table waits for its copy
+    bool says_missing;   // the checkpoint does, see save_missing()
+    bool says_no_copies; // the same
+    Change *merged;      // several batches' changes, see side_by_side()
     size_t merged_capacity;
     SideCopy *side;
     CopyJob job;
@@ -88,8 +89,13 @@ static Status load_checkpoint(Route *route, Error *err)
         return STATUS_FAIL;
     }
     atomic_store(&route->options.meter->dead_letters, dead == NULL ? 0 : dead_count(dead));
-    const CheckpointEntry *entry = checkpoint_get(&route->checkpoint, CHECKPOINT_MISSING);
-    route->says_missing = entry != NULL && str_is(entry->value, "yes");
+    route->says_missing = checkpoint_says(&route->checkpoint, CHECKPOINT_MISSING, "yes");
+    route->says_no_copies = checkpoint_says(&route->checkpoint, CHECKPOINT_COPIES, "no");
+    // It would pass over the changes of tables that wait for a copy, which never comes.
+    if (route->options.keeps_tables &&
+        checkpoint_check_copied(&route->checkpoint, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
     bool has_position;
     if (checkpoint_position(&route->checkpoint, &has_position, &route->durable, err) != STATUS_OK) {
         return STATUS_FAIL;
@@ -140,8 +146,20 @@ Position route_durable(const Route *route)
     return route->durable;
 }
 
+// A target that was only followed has not all rows, and is not to be compared (verify.c). What
+// takes everything as it comes makes no copies anyway; whoever reads it there does.
+static void save_copies(Route *route, Checkpoint *changed)
+{
+    bool has_no_copies = !route->options.copies && !route->sink->ops->takes_all;
+    if (!route->options.keeps_tables && has_no_copies != route->says_no_copies) {
+        checkpoint_set(changed, CHECKPOINT_COPIES, has_no_copies ? STR("no") : STR("yes"));
+        route->says_no_copies = has_no_copies;
+    }
+}
+
 Status route_store(Route *route, Checkpoint *changed, Error *err)
 {
+    save_copies(route, changed);
     return changed->count == 0 ? STATUS_OK : copy_commit(&route->job, route->sink, changed, err);
 }
 

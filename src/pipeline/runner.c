@@ -282,6 +282,9 @@ static void on_lent(Runner *runner)
     bool is_new = runner->lent_to != runner->borrower;
     bool goes = runner->borrower_goal != LSN_NONE; // and is not lent before it is there
     int64_t borrower = runner->lent_to = goes ? 0 : runner->borrower;
+    if (borrower != 0 && runner->lent_at_us == 0) {
+        runner->lent_at_us = clock_wall_us();
+    }
     (void)pthread_mutex_unlock(&runner->lock);
     if (is_new && borrower != 0) {
         runner->was_lent = true;
@@ -405,7 +408,7 @@ const char *pipeline_route_directory(const Pipeline *pipeline, const PipelineRou
 
 StateOwner pipeline_route_owner(const Pipeline *pipeline, const PipelineRoute *route, Str key)
 {
-    return (StateOwner){pipeline->state_dir, key, pipeline->source_id, route->id};
+    return (StateOwner){pipeline->state_dir, key, route->id};
 }
 
 Status pipeline_never_run(const Pipeline *pipeline, const PipelineRoute *route, Error *err)
@@ -452,6 +455,7 @@ Status runner_new(const Pipeline *pipeline, const LogScope *scope, Runner **ret,
     assert(pipeline->buffer == NULL);
     Runner *runner = mem_alloc_zero(sizeof(*runner));
     runner->pipeline = pipeline;
+    runner->made_us = clock_monotonic_us();
     runner->pipeline_scope = (LogScope){scope, "pipeline", pipeline->name};
     runner->scope = runner->pipeline_scope;
     if (pipeline->route_count == 1 && pipeline->routes[0].name.len > 0) {
@@ -554,6 +558,7 @@ void runner_lend(Runner *runner, int64_t borrower)
     (void)pthread_mutex_lock(&runner->lock);
     runner->borrower = borrower;
     runner->borrower_goal = LSN_NONE;
+    runner->lent_at_us = 0;
     runner->is_asked = runner->is_asked || borrower != 0;
     // While opening there is nothing to drain, only waiting to cut short. Under the lock: nobody is
     // to find that he was cancelled, and not why.
@@ -670,6 +675,8 @@ void runner_stats(Runner *runner, RunnerStats *ret)
     if (runner->core.state == CORE_WAITING) {
         ret->retry_in_ms = MAX(runner->core.retry_at_ms - clock_monotonic_ms(), (int64_t)0);
     }
+    ret->lent_at_us = runner->lent_at_us;
+    ret->lent_to = runner->lent_at_us == 0 ? 0 : runner->borrower;
     memcpy(ret->last_error, runner->last_error, sizeof(ret->last_error));
     (void)pthread_mutex_unlock(&runner->lock);
 }

@@ -128,6 +128,8 @@ typedef struct RunnerStats {
     int64_t lag_ms;      // age of the oldest change that is not durable; 0 when caught up
     int64_t retries;     // restarts after a transient error
     int64_t retry_in_ms; // in PHASE_RETRYING
+    int64_t lent_to;     // the process that has them lent, or has them held for it; 0: none
+    int64_t lent_at_us;  // since when, microseconds since 1970
     bool has_failed;     // in PHASE_DONE: `last_error` says why
     bool is_full;        // what was received waits for room in front of a route
     char last_error[512];
@@ -163,7 +165,9 @@ typedef struct RouteStats {
 typedef struct Rung {
     Lsn lsn;
     int64_t behind_bytes;
-    int64_t behind_us; // age of the first thing that it lacks; 0: nothing
+    // Age of the first thing that it lacks; 0: nothing. At least the time for which the source has
+    // not been seen.
+    int64_t behind_us;
 } Rung;
 
 /** The way of the changes to one route, each step at most as far as the one before. */
@@ -249,7 +253,8 @@ typedef struct CheckResult {
     Arena arena;
     CheckTable *tables;
     size_t table_count;
-    Report report; // facts and problems, those of the source first
+    Report report;          // facts and problems, those of the source first
+    size_t shared_problems; // which are so many, and the same for all routes
 } CheckResult;
 
 /**

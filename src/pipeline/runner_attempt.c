@@ -127,6 +127,14 @@ static Position end_of(const Runner *runner)
     return is_for_loan(runner) ? runner->loan_until : runner->until;
 }
 
+Status branch_failed(const Branch *branch, Error *err)
+{
+    Str name = branch->target->name;
+    bool is_clear = branch->runner->branch_count == 1 || err->kind == ERROR_CANCELLED;
+    return is_clear || name.len == 0 ? STATUS_FAIL
+                                     : error_wrap(err, "route \"%" STR_FMT "\"", STR_ARG(name));
+}
+
 static Status open_source(Runner *runner, Error *err)
 {
     const Pipeline *pipeline = runner->pipeline;
@@ -180,7 +188,8 @@ static Status open_branch(Branch *branch, Error *err)
         .meter = &branch->meter,
     };
     if (route_open(&options, &branch->route, err) != STATUS_OK) {
-        return error_wrap(err, "sink");
+        (void)error_wrap(err, "sink");
+        return branch_failed(branch, err);
     }
     return STATUS_OK;
 }
@@ -315,7 +324,7 @@ static Status copy_failure(const Runner *runner, Error *err)
         return STATUS_OK;
     }
     *err = failed->error;
-    return STATUS_FAIL;
+    return branch_failed(failed, err);
 }
 
 static Status copy_branches(Runner *runner, const SourceTables *tables, Error *err)
@@ -353,7 +362,8 @@ static Status retry_dead(Runner *runner, Error *err)
 {
     for (size_t i = 0; i < runner->branch_count; i++) {
         if (route_retry_dead(runner->branches[i].route, err) != STATUS_OK) {
-            return error_wrap(err, "sink");
+            (void)error_wrap(err, "sink");
+            return branch_failed(&runner->branches[i], err);
         }
     }
     return STATUS_OK;

@@ -65,14 +65,16 @@ struct Runner {
     atomic_uint_fast64_t head;     // Lsn: end of the source's history as far as it is known
     atomic_uint_fast64_t received; // Lsn
     atomic_bool is_full;           // a batch waits for room in a queue
+    int64_t made_us;               // clock_monotonic_us()
     // Under `lock`.
-    int64_t borrower;  // who is to have both ends; 0: we
-    bool is_asked;     // and the core does not know yet that there was one
-    int64_t lent_to;   // who has them; 0: we, or nobody yet
-    Lsn borrower_goal; // where he wants the targets; LSN_NONE: the core knows
-    SourceSight sight; // seen_us 0: none yet
-    Timeline heads;    // when the source's end was first seen where
-    Timeline changes;  // when what was received was committed
+    int64_t borrower;   // who is to have both ends; 0: we
+    bool is_asked;      // and the core does not know yet that there was one
+    int64_t lent_to;    // who has them; 0: we, or nobody yet
+    int64_t lent_at_us; // when `borrower` first got them; 0: he has not yet
+    Lsn borrower_goal;  // where he wants the targets; LSN_NONE: the core knows
+    SourceSight sight;  // seen_us 0: none yet
+    Timeline heads;     // when the source's end was first seen where
+    Timeline changes;   // when what was received was committed
 };
 
 /** What a thread has to know of the core, taken at one moment. */
@@ -81,6 +83,9 @@ typedef struct CoreView {
     Position confirmed;
     bool draining;
 } CoreView;
+
+/** Fail with @err, which is the route's: where there are several it says which. */
+Status branch_failed(const Branch *branch, Error *err);
 
 // Thread: any.
 void runner_post(Runner *runner, CoreEvent event);

@@ -51,7 +51,7 @@ void runner_note_batch(Runner *runner, const Batch *batch)
 // The ladder
 // ---------------------------------------------------------------------------------------------
 
-enum { STAGES_MAX = 3 };
+enum { STAGES_MAX = 3, UNSEEN_US = 6 * 1000000 };
 
 // One runner's part of the way, at one moment.
 typedef struct Way {
@@ -59,14 +59,16 @@ typedef struct Way {
     size_t count;
     Lsn head;
     int64_t now_us;
+    int64_t unseen_us; // what may have been written for so long is not known; 0: all of it is
 } Way;
 
 static Rung rung(const Way *way, size_t from, Lsn at)
 {
+    int64_t known_us = ladder_behind_us(at, way->stages + from, way->count - from, way->now_us);
     return (Rung){
         .lsn = at,
         .behind_bytes = ladder_behind_bytes(at, way->head),
-        .behind_us = ladder_behind_us(at, way->stages + from, way->count - from, way->now_us),
+        .behind_us = MAX(known_us, way->unseen_us),
     };
 }
 
@@ -87,10 +89,21 @@ static void unlock_both(Runner *runner, Runner *filler)
     (void)pthread_mutex_unlock(&runner->lock);
 }
 
+// A source that has not been looked at for several looks (it is lent, or cannot be reached) may
+// have gone on ever since: who waits for a figure to rise must not be told that nothing is lacking.
+static int64_t unseen_us(const Runner *runner)
+{
+    int64_t seen_us = MAX(runner->sight.seen_us, runner->made_us);
+    int64_t age_us = clock_monotonic_us() - seen_us;
+    return !runner->pipeline->source->looks || age_us < UNSEEN_US ? 0 : age_us;
+}
+
 static Way way_of(const Runner *runner, const Runner *filler)
 {
     const Runner *first = filler == NULL ? runner : filler;
-    Way way = {.now_us = source_clock_us(&first->sight), .head = atomic_load(&first->head)};
+    Way way = {.now_us = source_clock_us(&first->sight),
+               .head = atomic_load(&first->head),
+               .unseen_us = unseen_us(first)};
     if (filler != NULL) {
         way.stages[way.count++] = (LadderStage){&runner->changes, atomic_load(&runner->received)};
     }

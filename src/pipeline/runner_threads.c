@@ -80,6 +80,7 @@ static void *source_main(void *argument)
         runner->source->ops->confirm(runner->source, view.confirmed);
         Error err = {0};
         if (source_step(runner, &pending, view.draining, &err) == STATUS_FAIL) {
+            (void)error_wrap(&err, "source");
             runner_post_failure(runner, &err);
             break;
         }
@@ -146,6 +147,7 @@ static void *branch_main(void *argument)
     while (!queue_is_closed(&branch->queue)) {
         Error err = {0};
         if (branch_step(branch, &err) != STATUS_OK) {
+            (void)branch_failed(branch, &err);
             runner_post_failure(branch->runner, &err);
             break;
         }

@@ -156,6 +156,11 @@ typedef struct SinkOps {
      *  to. Changes nothing. May be NULL. */
     Status (*check)(Sink *sink, const Relation *relation, Report *report, Error *err);
 
+    /** The same of what the options say of tables, where they are none of @relations: a typing
+     *  error, perhaps. NULL: they say nothing of the kind. */
+    void (*check_options)(Sink *sink, const Relation *const *relations, size_t count,
+                          Report *report);
+
     /** Before open(): whether `weir verify` can compare its tables. ERROR_CONFIG: not as it is set
      *  up (a history). NULL, as the next two: never. */
     Status (*digest_check)(Sink *sink, Error *err);

@@ -70,6 +70,7 @@ typedef struct SourceOps {
     const char *summary;
     const Option *options;
     size_t instance_size;
+    bool looks; // it tells SourceContext.watch, every few seconds, while it is open
 
     /** Look at the parsed options before anything is opened. May be NULL. */
     Status (*validate)(Source *source, Error *err);

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "io/file.h"
 #include "io/sqlite_error.h"
+#include "pipeline/advice.h"
 
 enum { LOOK_PATIENCE_MS = 2000 };
 
@@ -68,7 +69,7 @@ static Status refuse_lock(const State *state, Error *err)
         error_set(err, kind, "the pipeline is already running: \"%s\" is locked by another process",
                   state->path);
     }
-    return error_hint(err, "Stop the other weir process, or give this pipeline another --name.");
+    return error_hint(err, "Stop the other weir process, or give this pipeline " ANOTHER_NAME ".");
 }
 
 static Status take_lock(State *state, Error *err)
@@ -128,46 +129,35 @@ static Str column_str(sqlite3_stmt *statement, int column)
     return (Str){text == NULL ? "" : text, (size_t)sqlite3_column_bytes(statement, column)};
 }
 
-// *ret_is_known: somebody has it. Then it has to be @value.
-static Status check_owner(State *state, const char *key, Str value, bool *ret_is_known, Error *err)
+// *ret_is_owned: somebody has it. Then it has to be for the same sink. The source may have another
+// address, or user, by now: which one it is, is part of the checkpoint.
+static Status check_owner(State *state, bool *ret_is_owned, Error *err)
 {
     sqlite3_stmt *statement = NULL;
-    int code = sqlite3_prepare_v2(state->db, "SELECT value FROM meta WHERE key = ?1", -1,
+    int code = sqlite3_prepare_v2(state->db, "SELECT value FROM meta WHERE key = 'sink'", -1,
                                   &statement, NULL);
     if (code != SQLITE_OK) {
         return sqlite_failed(state, code, "read", err);
     }
-    (void)sqlite3_bind_text(statement, 1, key, -1, SQLITE_STATIC);
     code = sqlite3_step(statement);
     Str stored = {NULL, 0};
     if (code == SQLITE_ROW) {
         stored = str_copy(&state->arena, column_str(statement, 0));
     }
     (void)sqlite3_finalize(statement);
-    *ret_is_known = code == SQLITE_ROW;
-    if (code == SQLITE_DONE || (code == SQLITE_ROW && str_equal(stored, value))) {
+    *ret_is_owned = code == SQLITE_ROW;
+    if (code == SQLITE_DONE || (code == SQLITE_ROW && str_equal(stored, state->owner.sink_id))) {
         return STATUS_OK;
     }
     if (code != SQLITE_ROW) {
         return sqlite_failed(state, code, "read", err);
     }
     error_set(err, ERROR_CONFIG,
-              "the state directory \"%s\" belongs to another pipeline: its %s is \"%" STR_FMT
+              "the state directory \"%s\" belongs to another pipeline: its sink is \"%" STR_FMT
               "\", not \"%" STR_FMT "\"",
-              state->path, key, STR_ARG(stored), STR_ARG(value));
-    return error_hint(err, "Give this pipeline another --name, or another directory with --state.");
-}
-
-static Status check_owners(State *state, bool *ret_is_owned, Error *err)
-{
-    bool has_source = false;
-    bool has_sink = false;
-    if (check_owner(state, "source", state->owner.source_id, &has_source, err) != STATUS_OK ||
-        check_owner(state, "sink", state->owner.sink_id, &has_sink, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    *ret_is_owned = has_source && has_sink;
-    return STATUS_OK;
+              state->path, STR_ARG(stored), STR_ARG(state->owner.sink_id));
+    return error_hint(err,
+                      "Give this pipeline " ANOTHER_NAME ", or another directory with --state.");
 }
 
 static State *state_new(const StateOwner *owner)
@@ -186,7 +176,7 @@ Status state_open(const StateOwner *owner, State **ret, Error *err)
     State *state = state_new(owner);
     if (make_directory(state->path, err) != STATUS_OK || take_lock(state, err) != STATUS_OK ||
         open_database(state, err) != STATUS_OK ||
-        check_owners(state, &state->is_owned, err) != STATUS_OK) {
+        check_owner(state, &state->is_owned, err) != STATUS_OK) {
         state_close(state);
         return STATUS_FAIL;
     }
@@ -214,7 +204,7 @@ static Status look(State *state, bool *ret_is_owned, Checkpoint *checkpoint, Err
         return code == SQLITE_ERROR ? STATUS_OK
                                     : sqlite_failed(state, code, "read the checkpoint", err);
     }
-    if (check_owners(state, ret_is_owned, err) != STATUS_OK) {
+    if (check_owner(state, ret_is_owned, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     return checkpoint == NULL ? STATUS_OK : state_load(state, checkpoint, err);
@@ -228,32 +218,23 @@ Status state_look(const StateOwner *owner, bool *ret_is_owned, Checkpoint *check
     return status;
 }
 
-static Status store_owner(State *state, const char *key, Str value, Error *err)
-{
-    sqlite3_stmt *statement = NULL;
-    int code = sqlite3_prepare_v2(state->db, "INSERT OR REPLACE INTO meta VALUES (?1, ?2)", -1,
-                                  &statement, NULL);
-    if (code != SQLITE_OK) {
-        return sqlite_failed(state, code, "write", err);
-    }
-    (void)sqlite3_bind_text(statement, 1, key, -1, SQLITE_STATIC);
-    (void)sqlite3_bind_text64(statement, 2, value.ptr, value.len, SQLITE_STATIC, SQLITE_UTF8);
-    code = sqlite3_step(statement);
-    (void)sqlite3_finalize(statement);
-    return code == SQLITE_DONE ? STATUS_OK : sqlite_failed(state, code, "write", err);
-}
-
 Status state_own(State *state, Error *err)
 {
     if (state->is_owned) {
         return STATUS_OK;
     }
-    if (store_owner(state, "source", state->owner.source_id, err) != STATUS_OK ||
-        store_owner(state, "sink", state->owner.sink_id, err) != STATUS_OK) {
-        return STATUS_FAIL;
+    sqlite3_stmt *statement = NULL;
+    int code = sqlite3_prepare_v2(state->db, "INSERT OR REPLACE INTO meta VALUES ('sink', ?1)", -1,
+                                  &statement, NULL);
+    if (code != SQLITE_OK) {
+        return sqlite_failed(state, code, "write", err);
     }
-    state->is_owned = true;
-    return STATUS_OK;
+    Str sink = state->owner.sink_id;
+    (void)sqlite3_bind_text64(statement, 1, sink.ptr, sink.len, SQLITE_STATIC, SQLITE_UTF8);
+    code = sqlite3_step(statement);
+    (void)sqlite3_finalize(statement);
+    state->is_owned = code == SQLITE_DONE;
+    return state->is_owned ? STATUS_OK : sqlite_failed(state, code, "write", err);
 }
 
 const char *state_path(const State *state)

@@ -11,7 +11,6 @@ typedef struct State State;
 typedef struct StateOwner {
     Str dir; // where state directories are
     Str name;
-    Str source_id;
     Str sink_id;
     bool may_wait; // another process that has it will end: ERROR_TRANSIENT, not ERROR_CONFIG
 } StateOwner;

@@ -250,7 +250,7 @@ void table_save(Table *table, Checkpoint *changed)
     assert(!out.overflowed);
 
     char key[32];
-    (void)snprintf(key, sizeof(key), "table:%u", table->oid);
+    (void)snprintf(key, sizeof(key), CHECKPOINT_TABLE "%u", table->oid);
     checkpoint_set(changed, str_from(key), buf_view(&out));
     table->is_dirty = false;
 }
@@ -434,7 +434,7 @@ Status tables_load(Tables *tables, const Checkpoint *checkpoint, Error *err)
 {
     for (size_t i = 0; i < checkpoint->count; i++) {
         const CheckpointEntry *entry = &checkpoint->entries[i];
-        if (entry->value.ptr == NULL || !str_starts_with(entry->key, STR("table:"))) {
+        if (entry->value.ptr == NULL || !str_starts_with(entry->key, STR(CHECKPOINT_TABLE))) {
             continue;
         }
         if (!load_table(tables, entry->value)) {

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "config/table_pattern.h"
 #include "pipeline/verify_inner.h"
 
@@ -219,23 +220,41 @@ static Status open_letters(VerifyTarget *target, Error *err)
                : dead_store_list(target->dead_store, &target->arena, &target->letters, err);
 }
 
+static Status open_sink(VerifyTarget *target, Error *err)
+{
+    const Verify *verify = target->verify;
+    const PipelineRoute *route = target->route;
+    SinkContext context = {
+        .pipeline = target->key.ptr, .cancel = verify->cancel, .source_mark = verify->source->mark};
+    if (sink_new(route->sink, route->settings, &context, &target->sink, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    checkpoint_reset(&target->stored);
+    return target->sink->ops->open(target->sink, err) == STATUS_OK &&
+                   target->sink->ops->resume(target->sink, &target->stored, err) == STATUS_OK
+               ? STATUS_OK
+               : error_wrap(err, "sink");
+}
+
+Status verify_reopen(VerifyTarget *target, Error *err)
+{
+    sink_free(target->sink);
+    target->sink = NULL;
+    return open_sink(target, err);
+}
+
 static Status open_target(VerifyTarget *target, size_t index, Error *err)
 {
-    Verify *verify = target->verify;
-    const Pipeline *pipeline = verify->pipeline;
-    const PipelineRoute *route = &pipeline->routes[index];
-    Str key = pipeline_route_key(pipeline, route, &target->arena);
-    StateOwner owner = pipeline_route_owner(pipeline, route, key);
-    SinkContext context = {
-        .pipeline = key.ptr, .cancel = verify->cancel, .source_mark = verify->source->mark};
+    const Pipeline *pipeline = target->verify->pipeline;
+    target->route = &pipeline->routes[index];
+    target->key = pipeline_route_key(pipeline, target->route, &target->arena);
+    StateOwner owner = pipeline_route_owner(pipeline, target->route, target->key);
     Status status = state_open(&owner, &target->state, err);
     if (status == STATUS_OK) {
-        status = sink_new(route->sink, route->settings, &context, &target->sink, err);
+        status = open_sink(target, err);
     }
-    if (status == STATUS_OK &&
-        (target->sink->ops->open(target->sink, err) != STATUS_OK ||
-         target->sink->ops->resume(target->sink, &target->stored, err) != STATUS_OK)) {
-        status = error_wrap(err, "sink");
+    if (status == STATUS_OK) {
+        status = checkpoint_check_copied(&target->stored, err);
     }
     if (status == STATUS_OK) {
         status = tables_load(&target->tables, &target->stored, err);
@@ -352,6 +371,9 @@ static const char *refuse_state(const VerifyPair *pair, const Table *table)
     if (table == NULL || table->state != TABLE_READY || table->target == NULL) {
         return "it is still to be copied";
     }
+    if (table->copied_at == LSN_NONE) {
+        return "it was never copied, only followed: the target need not have all of its rows";
+    }
     if (table->copied_at > pair->target->verify->lsn) {
         return "it was copied meanwhile: verify again";
     }
@@ -433,7 +455,7 @@ typedef struct Shown {
 
 static bool is_in_character(Value value, size_t at)
 {
-    return at < value.len && ((unsigned char)value.ptr[at] & 0xc0) == 0x80;
+    return at < value.len && utf8_goes_on(value.ptr[at]);
 }
 
 // SHOWN_BYTES of it, from @start on; no character is cut in two.
@@ -443,13 +465,8 @@ static Str shorten(Value value, size_t start, Arena *arena)
         return (Str){0};
     }
     start = MIN(start, (size_t)value.len);
-    size_t end = value.len;
-    if (end - start > SHOWN_BYTES) {
-        end = start + SHOWN_BYTES;
-        while (end > start && is_in_character(value, end)) {
-            end--;
-        }
-    }
+    Str from_there = {value.ptr + start, value.len - start};
+    size_t end = start + utf8_cut(from_there, SHOWN_BYTES);
     if (start == 0 && end == value.len) {
         return (Str){arena_copy(arena, value.len == 0 ? "" : value.ptr, value.len), value.len};
     }
@@ -657,7 +674,7 @@ static Status verify_one(VerifyTarget *target, const SourceTable *source, Verify
     Status status = verify_table(target, source, ret, arena, &failure);
     ret->us = clock_monotonic_us() - began_us;
     bool is_changed = status != STATUS_OK && failure.kind == ERROR_TRANSIENT &&
-                      (failure.sqlstate[0] == '\0' || strncmp(failure.sqlstate, "42", 2) == 0);
+                      strncmp(failure.sqlstate, "42", 2) == 0;
     if (is_changed) {
         ret->reason = str_copy(arena, str_from(failure.message));
         return STATUS_OK;
@@ -693,10 +710,48 @@ static Status check_only(const VerifyTarget *target, Error *err)
     return STATUS_OK;
 }
 
+static bool is_listed(const SourceTables *tables, uint32_t oid)
+{
+    bool is = false;
+    for (size_t i = 0; i < tables->count && !is; i++) {
+        is = tables->items[i].relation->oid == oid;
+    }
+    return is;
+}
+
+// What the target has of tables that are not in the publication any more is as it was then.
+static Status tell_left_behind(VerifyTarget *target, Error *err)
+{
+    const Notice notice = {log_notice, &target->verify->scope};
+    size_t cursor = 0;
+    void *value;
+    while (map_next(&target->tables.by_oid, &cursor, &value)) {
+        const Table *table = value;
+        bool has = false;
+        if (table->target == NULL || is_listed(target->verify->tables, table->oid)) {
+            continue;
+        }
+        if (target->sink->ops->has(target->sink, table->target, &has, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        if (has) {
+            notice_tell(&notice,
+                        "table \"%" STR_FMT ".%" STR_FMT
+                        "\" is not compared: it is not in the publication any more, or was dropped",
+                        STR_ARG(table->target->schema), STR_ARG(table->target->name));
+        }
+    }
+    return STATUS_OK;
+}
+
 static Status verify_tables(VerifyTarget *target, VerifyResult *ret, Error *err)
 {
     const SourceTables *tables = target->verify->tables;
     const VerifyOptions *options = target->options;
+    if (options->only.count == 0 && options->before == NULL &&
+        tell_left_behind(target, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
     if (check_only(target, err) != STATUS_OK) {
         return STATUS_FAIL;
     }

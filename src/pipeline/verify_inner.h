@@ -28,6 +28,8 @@ typedef struct VerifyTarget {
     const VerifyOptions *options;
     Arena arena;
     State *state; // locked, so that nobody runs the pipeline meanwhile
+    const PipelineRoute *route;
+    Str key; // of the route
     Sink *sink;
     Checkpoint stored;
     Tables tables;
@@ -49,6 +51,9 @@ typedef struct VerifyPair {
     CompareSide source_side;
     CompareSide target_side;
 } VerifyPair;
+
+/** Another instance of the sink, where this one has failed in the midst of a transaction. */
+MUST_CHECK Status verify_reopen(VerifyTarget *target, Error *err);
 
 /** compare_tables() of both sides. */
 MUST_CHECK Status verify_compare(VerifyPair *pair, size_t keys_max, Comparison *ret, Error *err);

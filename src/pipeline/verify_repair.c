@@ -16,6 +16,8 @@ typedef struct Round {
     size_t count;
     size_t capacity;
     size_t bytes;
+    size_t refused; // changes that the target does not take
+    Error refusal;  // the last one
 } Round;
 
 static Value copy_value(Round *round, Value value)
@@ -72,10 +74,39 @@ static Status take_difference(void *context, DifferenceKind kind, const DigestRo
     return STATUS_OK;
 }
 
+// A run that is refused is halved until what is refused is found: it may have the value that only
+// one row can have, which another row of a later round gives up.
+static Status write_what_is_taken(Round *round, const Change *changes, size_t count, Error *err)
+{
+    Sink *sink = round->pair->target->sink;
+    if (sink->ops->try_write == NULL) {
+        return sink->ops->write(sink, changes, count, err);
+    }
+    size_t run = count;
+    for (size_t at = 0; at < count;) {
+        bool is_intact = false;
+        Error refusal = {0};
+        run = MIN(run, count - at);
+        if (sink->ops->try_write(sink, &changes[at], run, &is_intact, &refusal) == STATUS_OK) {
+            at += run;
+            run *= 2;
+        } else if (refusal.kind != ERROR_DATA || !is_intact) {
+            *err = refusal;
+            return STATUS_FAIL;
+        } else if (run == 1) {
+            round->refusal = refusal;
+            round->refused++;
+            at++;
+        } else {
+            run /= 2;
+        }
+    }
+    return STATUS_OK;
+}
+
 // Rows go before others come that may need what they have: a value that is there once.
 static Status write_kind(Round *round, ChangeOp op, Error *err)
 {
-    Sink *sink = round->pair->target->sink;
     size_t count = 0;
     Change *changes = ARENA_ARRAY(&round->arena, Change, round->count);
     for (size_t i = 0; i < round->count; i++) {
@@ -83,7 +114,7 @@ static Status write_kind(Round *round, ChangeOp op, Error *err)
             changes[count++] = round->changes[i];
         }
     }
-    return count == 0 ? STATUS_OK : sink->ops->write(sink, changes, count, err);
+    return count == 0 ? STATUS_OK : write_what_is_taken(round, changes, count, err);
 }
 
 static Status write_round(Round *round, Error *err)
@@ -105,7 +136,22 @@ static Status write_round(Round *round, Error *err)
     return status;
 }
 
-static Status run_round(VerifyPair *pair, const Comparison *found, uint64_t *written, Error *err)
+// What rounds have come to.
+typedef struct Repair {
+    uint64_t written;
+    bool is_equal;
+    Str refusal; // what the target said last of a change that it did not take; empty: it took all
+} Repair;
+
+static void note_round(const VerifyPair *pair, const Round *round, Repair *ret)
+{
+    ret->written += round->count - round->refused;
+    ret->refusal = round->refused == 0
+                       ? (Str){0}
+                       : str_copy(&pair->target->arena, str_from(round->refusal.message));
+}
+
+static Status run_round(VerifyPair *pair, const Comparison *found, Repair *ret, Error *err)
 {
     Round round = {.pair = pair, .transaction = {.commit_lsn = pair->target->verify->lsn}};
     Status status = compare_rows(&pair->source_side, &pair->target_side, found->keys,
@@ -113,15 +159,16 @@ static Status run_round(VerifyPair *pair, const Comparison *found, uint64_t *wri
     if (status == STATUS_OK) {
         status = write_round(&round, err);
     }
-    *written += status == STATUS_OK ? round.count : 0;
+    if (status == STATUS_OK) {
+        note_round(pair, &round, ret);
+    }
     mem_free(round.changes);
     arena_done(&round.arena);
     return status == STATUS_OK ? STATUS_OK : error_wrap(err, "repair");
 }
 
 // Each round leaves less: somebody who writes meanwhile would have it go on for ever.
-static Status run_rounds(VerifyPair *pair, const Comparison *first, uint64_t *written,
-                         bool *ret_equal, Error *err)
+static Status run_rounds(VerifyPair *pair, const Comparison *first, Repair *ret, Error *err)
 {
     Comparison found = *first;
     found.keys = mem_alloc_zero(first->key_count * sizeof(uint64_t));
@@ -130,14 +177,14 @@ static Status run_rounds(VerifyPair *pair, const Comparison *first, uint64_t *wr
     bool goes_on = true;
     while (status == STATUS_OK && goes_on) {
         uint64_t before = comparison_differences(&found);
-        status = run_round(pair, &found, written, err);
+        status = run_round(pair, &found, ret, err);
         mem_free(found.keys);
         found = (Comparison){0};
         if (status == STATUS_OK) {
             status = verify_compare(pair, VERIFY_REPAIR_KEYS, &found, err);
         }
         uint64_t left = comparison_differences(&found);
-        *ret_equal = left == 0;
+        ret->is_equal = left == 0;
         goes_on = left > 0 && left < before;
     }
     mem_free(found.keys);
@@ -177,6 +224,29 @@ Status verify_void_letters(const VerifyPair *pair, VerifyTable *table, Error *er
     return voided == 0 ? STATUS_OK : dead_store_save(target->dead_store, err);
 }
 
+static const char *why_not_equal(const VerifyPair *pair, const Repair *repair)
+{
+    if (repair->refusal.len == 0) {
+        return "what was written has not made it equal: is somebody else writing to it?";
+    }
+    return arena_printf(
+        &pair->target->arena,
+        "not all is repaired: the target refuses rows, the last one with: %" STR_FMT,
+        STR_ARG(repair->refusal));
+}
+
+// What a target has refused with all of its transaction: that is no reason to give up the others.
+static Status give_up_table(VerifyPair *pair, const Error *failure, const char **ret_reason,
+                            Error *err)
+{
+    if (failure->kind != ERROR_DATA) {
+        *err = *failure;
+        return STATUS_FAIL;
+    }
+    *ret_reason = arena_printf(&pair->target->arena, "not repaired: %s", failure->message);
+    return verify_reopen(pair->target, err);
+}
+
 Status verify_repair(VerifyPair *pair, VerifyTable *table, const char **ret_reason, Error *err)
 {
     *ret_reason = NULL;
@@ -191,12 +261,15 @@ Status verify_repair(VerifyPair *pair, VerifyTable *table, const char **ret_reas
                       "change";
         return STATUS_OK;
     }
-    bool is_equal = false;
-    if (run_rounds(pair, &table->comparison, &table->repaired, &is_equal, err) != STATUS_OK) {
-        return STATUS_FAIL;
+    Repair repair = {0};
+    Error failure = {0};
+    Status status = run_rounds(pair, &table->comparison, &repair, &failure);
+    table->repaired = repair.written;
+    if (status != STATUS_OK) {
+        return give_up_table(pair, &failure, ret_reason, err);
     }
-    if (!is_equal) {
-        *ret_reason = "what was written has not made it equal: is somebody else writing to it?";
+    if (!repair.is_equal) {
+        *ret_reason = why_not_equal(pair, &repair);
     }
     return STATUS_OK;
 }

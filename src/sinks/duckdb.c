@@ -60,7 +60,7 @@ static SqlTable checkpoint_table(const DuckSink *sink)
 static Status duck_validate(Sink *base, Error *err)
 {
     DuckSink *sink = self(base);
-    if (sink->path.len == 0 || str_is(sink->path, ":memory:")) {
+    if (str_is(sink->path, ":memory:")) {
         error_set(err, ERROR_CONFIG, "the duckdb sink needs the path of a file");
         return error_hint(err, "Say duckdb:PATH, for example duckdb:shop.duckdb.");
     }
@@ -82,7 +82,7 @@ static Status duck_validate(Sink *base, Error *err)
 static void note_entry(DuckSink *sink, CheckpointEntry entry)
 {
     uint64_t oid;
-    if (sql_checkpoint_oid(entry.key, "table:", &oid)) {
+    if (sql_checkpoint_oid(entry.key, CHECKPOINT_TABLE, &oid)) {
         if (entry.value.ptr != NULL) {
             map_put_u64(&sink->ours, oid, sink);
         } else {

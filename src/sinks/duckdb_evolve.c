@@ -162,9 +162,9 @@ static Status add_column(Evolution *step, const Column *added, Error *err)
         DuckParse parsed = duck_literal(type, added->missing_value, &literal);
         buf_done(&literal);
         if (parsed != DUCK_PARSE_OK) {
-            return error_set(err, ERROR_DATA,
-                             "column \"%" STR_FMT "\": DuckDB cannot hold its default",
-                             STR_ARG(added->name));
+            error_set(err, ERROR_DATA, "column \"%" STR_FMT "\": DuckDB cannot hold its default",
+                      STR_ARG(added->name));
+            return duck_hint_exact(type, parsed, err);
         }
     }
     sql_add_column(sql, duck_dialect(sink), step->table->name, added);

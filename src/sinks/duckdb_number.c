@@ -64,7 +64,7 @@ static bool parse_decimal(Str text, Decimal *ret)
             after_point = true;
             continue;
         }
-        if (!is_digit(*in.at)) {
+        if (!ascii_is_digit(*in.at)) {
             break;
         }
         seen = true;
@@ -200,7 +200,7 @@ static DuckParse parse_scaled(DuckType type, Str text, DuckHugeint *ret)
             places = 0;
             continue;
         }
-        if (!is_digit(*in.at)) {
+        if (!ascii_is_digit(*in.at)) {
             return DUCK_PARSE_SYNTAX;
         }
         if (places >= type.scale) {

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/ascii.h"
 #include "sinks/duckdb_value.h"
 
 /** What is left of a text. Each of the readers below takes what it knows off, and says whether it
@@ -21,11 +22,6 @@ static inline Cursor cursor_of(Str text)
 static inline bool at_end(const Cursor *in)
 {
     return in->at == in->end;
-}
-
-static inline bool is_digit(char c)
-{
-    return (unsigned char)(c - '0') < 10;
 }
 
 static inline bool accept(Cursor *in, char c)
@@ -51,12 +47,12 @@ static inline bool digits(Cursor *in, int min, int max, int64_t *ret)
 {
     int64_t value = 0;
     int count = 0;
-    while (count < max && in->at < in->end && is_digit(*in->at)) {
+    while (count < max && in->at < in->end && ascii_is_digit(*in->at)) {
         value = value * 10 + (*in->at++ - '0');
         count++;
     }
     *ret = value;
-    return count >= min && (in->at == in->end || !is_digit(*in->at));
+    return count >= min && (in->at == in->end || !ascii_is_digit(*in->at));
 }
 
 /** An optional "." with one to six digits, as microseconds. */

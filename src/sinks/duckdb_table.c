@@ -1,6 +1,7 @@
 // Tables: made, and checked against what is there.
 #include "sinks/duckdb_table.h"
 
+#include "base/ascii.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "io/file.h"
@@ -16,11 +17,7 @@ SqlTable duck_target(const DuckSink *sink, const Relation *relation)
 bool duck_same_name(Str a, Str b)
 {
     for (size_t i = 0; i < a.len && a.len == b.len; i++) {
-        char x = a.ptr[i];
-        char y = b.ptr[i];
-        x = (char)(x >= 'A' && x <= 'Z' ? x - 'A' + 'a' : x);
-        y = (char)(y >= 'A' && y <= 'Z' ? y - 'A' + 'a' : y);
-        if (x != y) {
+        if (ascii_to_lower(a.ptr[i]) != ascii_to_lower(b.ptr[i])) {
             return false;
         }
     }
@@ -108,12 +105,12 @@ static void compare_column(const DuckFoundTable *table, Str name, Str type, Buf 
     }
 }
 
-// What keeps @table from taking the rows of @now, in words; empty: nothing does. @is_strict:
-// somebody else made the table, so that further columns tell of a misunderstanding.
-static void compare(const DuckSink *sink, const DuckFoundTable *table, const Relation *now,
-                    bool is_strict, Buf *differences)
+// What keeps @table from taking the rows of @now as @exact has them, in words; empty: nothing does.
+// @is_strict: somebody else made the table, so that further columns tell of a misunderstanding.
+static void compare(const DuckSink *sink, bool exact, const DuckFoundTable *table,
+                    const Relation *now, bool is_strict, Buf *differences)
 {
-    const SqlDialect *dialect = duck_dialect(sink);
+    const SqlDialect *dialect = duck_dialects[exact][sink->session.has_json];
     Buf type = {.max = LIMIT_NAME_BYTES};
     if (!table->is_table) {
         differ(differences, "it is not a table");
@@ -136,11 +133,50 @@ static void compare(const DuckSink *sink, const DuckFoundTable *table, const Rel
     }
 }
 
+static bool fits_as(const DuckSink *sink, bool exact, const DuckFoundTable *table,
+                    const Relation *now, bool is_strict)
+{
+    Buf differences = {.max = ERROR_MESSAGE_MAX / 2};
+    compare(sink, exact, table, now, is_strict, &differences);
+    bool fits = differences.len == 0 && !differences.overflowed;
+    buf_done(&differences);
+    return fits;
+}
+
+// What has a table of ours copied again once it is gone.
+static const char *forget_statement(const DuckSink *sink, const Relation *now, Buf *ret)
+{
+    buf_cstr(ret, "DELETE FROM weir.checkpoint WHERE pipeline = ");
+    sql_literal(ret, str_from(sink->base.context.pipeline));
+    buf_printf(ret, " AND key = 'table:%" PRIu32 "';", now->oid);
+    return buf_cstring(ret);
+}
+
+// @is_strict: it is none of ours.
+static void hint_misfit(const DuckSink *sink, const DuckFoundTable *table, const Relation *now,
+                        bool is_strict, Error *err)
+{
+    CLEANUP(buf_done) Buf hint = {.max = ERROR_MESSAGE_MAX};
+    CLEANUP(buf_done) Buf forget = {.max = ERROR_MESSAGE_MAX};
+    if (fits_as(sink, !sink->exact, table, now, is_strict)) {
+        buf_printf(&hint, "It was made with exact=%s: say that again. Otherwise: ",
+                   sink->exact ? "false" : "true");
+    }
+    if (is_strict) {
+        buf_cstr(&hint, "Rename or drop that table (a fitting one is made then), or use another "
+                        "file.");
+    } else {
+        buf_printf(&hint, "Drop that table, and have it copied again: %s",
+                   forget_statement(sink, now, &forget));
+    }
+    error_set_hint(err, "%s", buf_cstring(&hint));
+}
+
 Status duck_require_fit(DuckSink *sink, const DuckFoundTable *table, const Relation *now,
                         bool is_strict, Error *err)
 {
     Buf differences = {.max = ERROR_MESSAGE_MAX / 2};
-    compare(sink, table, now, is_strict, &differences);
+    compare(sink, sink->exact, table, now, is_strict, &differences);
     bool fits = differences.len == 0 && !differences.overflowed;
     if (!fits) {
         error_set(err, ERROR_CONFIG,
@@ -148,8 +184,7 @@ Status duck_require_fit(DuckSink *sink, const DuckFoundTable *table, const Relat
                   ".%" STR_FMT "\": %s",
                   STR_ARG(table->name.schema), STR_ARG(table->name.name), sink->session.path,
                   STR_ARG(now->schema), STR_ARG(now->name), buf_cstring(&differences));
-        error_hint(err, "Rename or drop that table (a fitting one is made then), or use another "
-                        "file.");
+        hint_misfit(sink, table, now, is_strict, err);
     }
     buf_done(&differences);
     return fits ? STATUS_OK : STATUS_FAIL;
@@ -173,8 +208,9 @@ static Status has_rows_already(const DuckSink *sink, SqlTable target, Error *err
 {
     error_set(err, ERROR_CONFIG, "table \"%" STR_FMT ".%" STR_FMT "\" in \"%s\" already has rows",
               STR_ARG(target.schema), STR_ARG(target.name), sink->session.path);
-    return error_hint(err, "Empty it, use another file, or say existing=truncate (its rows are "
-                           "removed) or existing=keep (rows are added beside them).");
+    return error_hint(
+        err, "Empty it, use another file, or say existing=truncate (its rows are "
+             "removed) or existing=keep (rows are added beside them)." SQL_OTHER_NAME_HINT);
 }
 
 static Status create(DuckSink *sink, SqlTable table, const Relation *now, Error *err)
@@ -222,10 +258,9 @@ static Status table_is_gone(const DuckSink *sink, const Relation *now, SqlTable 
     error_set(err, ERROR_CONFIG,
               "table \"%" STR_FMT ".%" STR_FMT "\", which this pipeline made, is not in \"%s\"",
               STR_ARG(place.schema), STR_ARG(place.name), sink->session.path);
-    return error_hint(err,
-                      "Put it back, or have it copied again: DELETE FROM weir.checkpoint WHERE "
-                      "pipeline = '%s' AND key = 'table:%" PRIu32 "';",
-                      sink->base.context.pipeline, now->oid);
+    CLEANUP(buf_done) Buf forget = {.max = ERROR_MESSAGE_MAX};
+    return error_hint(err, "Put it back, or have it copied again: %s",
+                      forget_statement(sink, now, &forget));
 }
 
 // ---------------------------------------------------------------------------------------------

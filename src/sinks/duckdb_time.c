@@ -101,7 +101,7 @@ static bool offset_part(Cursor *in, int64_t *ret_seconds)
 // 1, -1 or 0: "infinity", "-infinity" or neither.
 static int infinity_of(Str text)
 {
-    if (text.len < 8 || is_digit(text.ptr[1])) {
+    if (text.len < 8 || ascii_is_digit(text.ptr[1])) {
         return 0;
     }
     return str_is(text, "infinity") ? 1 : str_is(text, "-infinity") ? -1 : 0;

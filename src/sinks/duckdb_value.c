@@ -2,20 +2,10 @@
 
 #include <assert.h>
 
+#include "base/ascii.h"
 #include "change/value.h"
 #include "sinks/duckdb_parse.h"
 #include "sinks/sql.h"
-
-static int hex_digit(char c)
-{
-    if (is_digit(c)) {
-        return c - '0';
-    }
-    if (c >= 'a' && c <= 'f') {
-        return c - 'a' + 10;
-    }
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
 
 // DuckDB keeps a UUID as a signed number whose order is that of the text: the top bit is flipped.
 static DuckParse parse_uuid(Str text, DuckHugeint *ret)
@@ -27,7 +17,7 @@ static DuckParse parse_uuid(Str text, DuckHugeint *ret)
     }
     for (size_t i = 0; i < UUID_TEXT; i++) {
         bool is_dash = i == 8 || i == 13 || i == 18 || i == 23;
-        int digit = is_dash ? 0 : hex_digit(text.ptr[i]);
+        int digit = is_dash ? 0 : ascii_hex_value(text.ptr[i]);
         if (digit < 0 || is_dash != (text.ptr[i] == '-')) {
             return DUCK_PARSE_SYNTAX;
         }
@@ -110,6 +100,19 @@ DuckParse duck_parse(DuckType type, Str text, void *ret_cell)
     }
     assert(!"a type without a cell of fixed size");
     return DUCK_PARSE_SYNTAX;
+}
+
+// These exact=true keeps as text, see duck_type_of().
+Status duck_hint_exact(DuckType type, DuckParse parsed, Error *err)
+{
+    bool helps = type.kind == DUCK_DECIMAL || type.kind == DUCK_TIMESTAMP ||
+                 type.kind == DUCK_TIMESTAMPTZ || type.kind == DUCK_INTERVAL;
+    if (parsed != DUCK_PARSE_CANNOT_HOLD || !helps) {
+        return STATUS_FAIL;
+    }
+    return error_hint(err, "Set exact=true on the sink: such columns become VARCHAR, with every "
+                           "value as Postgres writes it. The next start says how a table that is "
+                           "there already is made anew.");
 }
 
 void duck_type_name(DuckType type, Buf *ret)

@@ -65,5 +65,8 @@ MUST_CHECK DuckParse duck_parse(DuckType type, Str text, void *ret_cell);
 /** "DECIMAL(10,2)", "TIMESTAMP WITH TIME ZONE": as DuckDB's catalog writes it. */
 void duck_type_name(DuckType type, Buf *ret);
 
+/** Say what @parsed, a failure with a value for @type, may be mended with. Returns STATUS_FAIL. */
+Status duck_hint_exact(DuckType type, DuckParse parsed, Error *err);
+
 /** A string constant of SQL that is exactly this value where @type is expected: a default. */
 MUST_CHECK DuckParse duck_literal(DuckType type, Str text, Buf *sql);

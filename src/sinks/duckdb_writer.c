@@ -155,12 +155,7 @@ static Status fail_value(const DuckWriter *writer, uint16_t at, DuckParse parsed
                   : "column \"%" STR_FMT "\": a value that came is no %s",
               STR_ARG(column->name), buf_cstring(&type));
     buf_done(&type);
-    if (parsed == DUCK_PARSE_CANNOT_HOLD) {
-        return error_hint(err, "Set exact=true on the sink, and drop the table in DuckDB so that "
-                               "it is made again: such columns become VARCHAR, with every value as "
-                               "Postgres writes it.");
-    }
-    return STATUS_FAIL;
+    return duck_hint_exact(column->type, parsed, err);
 }
 
 static Status write_blob(DuckWriter *writer, uint16_t at, Value value, Error *err)

@@ -13,6 +13,7 @@
 
 #include "base/crash_point.h"
 #include "io/file.h"
+#include "pipeline/advice.h"
 #include "sinks/events.h"
 
 enum {
@@ -56,7 +57,7 @@ static Status file_validate(Sink *base, Error *err)
 {
     FileSink *sink = self(base);
     sink->file = FILE_CLOSED;
-    if (sink->path_option.len == 0 || str_find(sink->path_option, '\0') >= 0) {
+    if (str_find(sink->path_option, '\0') >= 0) {
         error_set(err, ERROR_CONFIG, "file needs the path of a file");
         return error_hint(err, "For example file:changes.ndjson");
     }
@@ -102,8 +103,8 @@ static Status tail_hash(FileSink *sink, uint64_t length, char ret[static HASH_TE
 static Status hint_lost(FileSink *sink, Error *err)
 {
     return error_hint(err,
-                      "Put the file back as it was, or start anew: move it away and use another "
-                      "--name than \"%s\".",
+                      "Put the file back as it was, or start anew: move it away, and give the "
+                      "pipeline \"%s\" " ANOTHER_NAME ".",
                       sink->base.context.pipeline);
 }
 
@@ -192,7 +193,7 @@ static Status check_format(const FileSink *sink, const Checkpoint *checkpoint, E
     error_set(err, ERROR_CONFIG, "\"%s\" has lines of format %" STR_FMT ", not of %s", sink->path,
               STR_ARG(entry->value), wanted);
     return error_hint(
-        err, "Say format=%" STR_FMT ", or name another file and another pipeline (--name).",
+        err, "Say format=%" STR_FMT ", or name another file, and the pipeline " ANOTHER_NAME ".",
         STR_ARG(entry->value));
 }
 

@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "base/limits.h"
+#include "pipeline/advice.h"
 #include "sinks/postgres_sink.h"
 
 enum { STATEMENT_MAX = 64 << 20, ARRAY_MAX = 1 << 30, ABOUT_MAX = 64 << 10 };
@@ -228,7 +229,7 @@ static Status postgres_validate(Sink *base, Error *err)
     for (size_t i = 0; i < sink->schemas.count; i++) {
         Str item = sink->schemas.items[i];
         ptrdiff_t colon = str_find(item, ':');
-        if (item.len == 0 || colon == 0 || colon == (ptrdiff_t)item.len - 1) {
+        if (colon == 0 || colon == (ptrdiff_t)item.len - 1) {
             error_set(err, ERROR_CONFIG, "\"schema\" has an empty name");
             return error_hint(err, "Give one schema for all tables, or pairs: schema=public:app,"
                                    "sales:crm");
@@ -290,7 +291,7 @@ static Status try_lock(PostgresSink *sink, const char *sql, Error *err)
     error_set(err, ERROR_TRANSIENT, "another session writes to the target as pipeline \"%s\"",
               sink->base.context.pipeline);
     return error_hint(err, "It may be a connection that the target has not yet noticed to be gone; "
-                           "otherwise give this pipeline another --name.");
+                           "otherwise give this pipeline " ANOTHER_NAME ".");
 }
 
 // Two processes that write as one pipeline would double every change. The session that goes on has
@@ -365,7 +366,7 @@ static Status read_checkpoint(PostgresSink *sink, Checkpoint *checkpoint, Error 
             checkpoint_set(checkpoint, entry.key, entry.value);
         }
         uint64_t oid;
-        if (sql_checkpoint_oid(entry.key, "table:", &oid)) {
+        if (sql_checkpoint_oid(entry.key, CHECKPOINT_TABLE, &oid)) {
             map_put_u64(&sink->ours, oid, sink);
         }
         sink->has_position = sink->has_position || str_equal(entry.key, CHECKPOINT_POSITION);
@@ -705,6 +706,7 @@ const SinkOps postgres_sink = {
     .describe_table = describe_table,
     .look = postgres_look,
     .check = postgres_check_table,
+    .check_options = postgres_check_schemas,
     .digest_check = postgres_digest_check,
     .digest_columns = postgres_digest_columns,
     .digest_open = postgres_sink_digest_open,

@@ -1,6 +1,8 @@
 // `weir check`: what prepare() would refuse, found out without changing anything.
 #include "sinks/postgres_sink.h"
 
+enum { SCHEMAS_SHOWN = 20 };
+
 // Rights on a table that is there; TRUNCATE can be done without.
 static Status check_table_rights(PostgresSink *sink, SqlTable table, Report *report, Error *err)
 {
@@ -11,9 +13,16 @@ static Status check_table_rights(PostgresSink *sink, SqlTable table, Report *rep
     if (postgres_query(sink,
                        "SELECT has_table_privilege($1, 'SELECT') AND has_table_privilege($1, "
                        "'INSERT') AND has_table_privilege($1, 'UPDATE') AND "
-                       "has_table_privilege($1, 'DELETE')",
+                       "has_table_privilege($1, 'DELETE'), row_security_active($1)",
                        1, &name, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
+    }
+    if (pg_value(result, 0, 1)[0] == 't') {
+        pg_bypass_row_security(sink->conn, &mend);
+        report_problem(report, PROBLEM_MUST, buf_cstring(&mend),
+                       "row security of target table %s may hide rows from user \"%s\"", name,
+                       PQuser(sink->conn));
+        buf_reset(&mend);
     }
     if (pg_value(result, 0, 0)[0] == 't') {
         return STATUS_OK;
@@ -193,6 +202,59 @@ static Status check_claim(PostgresSink *sink, const Relation *relation, SqlTable
         return STATUS_OK;
     }
     return check_use(sink, table, report, err);
+}
+
+// ---------------------------------------------------------------------------------------------
+// The mapping of schemas
+// ---------------------------------------------------------------------------------------------
+
+static bool has_schema(const Relation *const *relations, size_t count, Str schema)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (str_equal(relations[i]->schema, schema)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// "public", "sales" and 3 more.
+static void list_schemas(const Relation *const *relations, size_t count, Buf *ret)
+{
+    size_t schemas = 0;
+    for (size_t i = 0; i < count; i++) {
+        Str schema = relations[i]->schema;
+        if (!has_schema(relations, i, schema) && schemas++ < SCHEMAS_SHOWN) {
+            buf_printf(ret, "%s\"%" STR_FMT "\"", schemas == 1 ? "" : ", ", STR_ARG(schema));
+        }
+    }
+    if (schemas > SCHEMAS_SHOWN) {
+        buf_printf(ret, " and %zu more", schemas - SCHEMAS_SHOWN);
+    }
+}
+
+// Of a pipeline that has run, the tables may have gone meanwhile.
+void postgres_check_schemas(Sink *base, const Relation *const *relations, size_t count,
+                            Report *report)
+{
+    const PostgresSink *sink = (const PostgresSink *)base;
+    CLEANUP(buf_done) Buf mend;
+    buf_init(&mend, ERROR_MESSAGE_MAX);
+    buf_cstr(&mend, "The tables are in ");
+    list_schemas(relations, count, &mend);
+    buf_cstr(&mend, ": schema=from:to names one of these first.");
+    for (size_t i = 0; i < sink->schemas.count; i++) {
+        Str to = sink->schemas.items[i];
+        Str from;
+        (void)str_split(&to, ':', &from);
+        if (to.ptr != NULL && !has_schema(relations, count, from)) {
+            report_problem(report, sink->has_position ? PROBLEM_NOTE : PROBLEM_MUST,
+                           buf_cstring(&mend),
+                           "\"schema\" sends schema \"%" STR_FMT "\" to \"%" STR_FMT
+                           "\", and no table that is streamed is in it",
+                           STR_ARG(from), STR_ARG(to));
+        }
+    }
 }
 
 Status postgres_check_table(Sink *base, const Relation *relation, Report *report, Error *err)

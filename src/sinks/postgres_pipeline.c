@@ -5,6 +5,7 @@
 
 #include "base/crash_point.h"
 #include "base/mem.h"
+#include "pipeline/advice.h"
 #include "sinks/postgres_sink.h"
 
 enum {
@@ -176,8 +177,7 @@ static Status must_be_one(const char *rows, Error *err)
                                      : "the target has more than one such row");
     return error_hint(err, "The target's rows are not the source's: somebody else has written to "
                            "the table, or a trigger has. weir verify --repair --on-error "
-                           "dead-letter mends it (see verify.md), or copy it anew, under another "
-                           "--name with ?existing=truncate.");
+                           "dead-letter mends it (see verify.md), or copy it anew. " START_ANEW);
 }
 
 static Status judge(PostgresSink *sink, const PgSent *sent, PGresult *result, Error *err)

@@ -242,6 +242,8 @@ Status postgres_prepare(Sink *base, const Relation *was, const Relation *now, Er
 Status postgres_has(Sink *base, const Relation *relation, bool *ret, Error *err);
 bool postgres_keeps_rows(Sink *base, const Relation *relation);
 Status postgres_clear(Sink *base, const Relation *relation, Lsn copied_at, Error *err);
+void postgres_check_schemas(Sink *base, const Relation *const *relations, size_t count,
+                            Report *report);
 Status postgres_check_table(Sink *base, const Relation *relation, Report *report, Error *err);
 /** CREATE SCHEMA, unless it is there. */
 MUST_CHECK Status postgres_make_schema(PostgresSink *sink, Str schema, Error *err);

@@ -1,6 +1,7 @@
 // Tables: made from the source's relation, taken over when they are there, emptied.
 #include <assert.h>
 
+#include "pipeline/advice.h"
 #include "sinks/postgres_sink.h"
 
 static PostgresSink *self(Sink *sink)
@@ -114,8 +115,9 @@ Status postgres_refuse_rows(Str name, Error *err)
 {
     error_set(err, ERROR_CONFIG,
               "target table %" STR_FMT " has rows that this pipeline did not copy", STR_ARG(name));
-    return error_hint(err, "Empty it, or say what to do with them: ?existing=truncate removes "
-                           "them, ?existing=keep adds the source's rows beside them.");
+    return error_hint(
+        err, "Empty it, or say what to do with them: ?existing=truncate removes "
+             "them, ?existing=keep adds the source's rows beside them." SQL_OTHER_NAME_HINT);
 }
 
 // A table with rows that this pipeline did not put there.
@@ -498,7 +500,7 @@ Status postgres_prepare(Sink *base, const Relation *was, const Relation *now, Er
                   "target table \"%" STR_FMT "\".\"%" STR_FMT "\" is gone: it was made by this "
                   "pipeline, and dropped by somebody else",
                   STR_ARG(table.schema), STR_ARG(table.name));
-        return error_hint(err, "Start again under another --name, which copies it anew.");
+        return error_hint(err, START_ANEW);
     }
     if (postgres_check_fit(sink, now, table, &found, err) != STATUS_OK) {
         return STATUS_FAIL;

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdio.h>
 
+#include "base/ascii.h"
 #include "base/limits.h"
 
 const char *const sql_mode_choices[] = {"mirror", "history", NULL};
@@ -161,9 +162,7 @@ static Str folded(const SqlDialect *dialect, Arena *arena, Str name)
 {
     char *copy = arena_copy(arena, name.ptr, name.len);
     for (size_t i = 0; i < name.len && dialect->folds_case; i++) {
-        if (copy[i] >= 'A' && copy[i] <= 'Z') {
-            copy[i] = (char)(copy[i] - 'A' + 'a');
-        }
+        copy[i] = ascii_to_lower(copy[i]);
     }
     return (Str){copy, name.len};
 }

@@ -8,6 +8,11 @@
 #include "config/option.h"
 #include "pipeline/checkpoint.h"
 
+// Behind what else can be done about rows that are there. A default name comes from both addresses.
+#define SQL_OTHER_NAME_HINT                                                                     \
+    " If a pipeline of yours has filled it, perhaps with another address or user in its URLs, " \
+    "--name with that one's name goes on (weir slots list tells names)."
+
 /** `mode=`: the value of a CHOICE option with sql_mode_choices. */
 typedef enum SqlMode {
     SQL_MIRROR,  // rows as they are now

@@ -52,7 +52,7 @@ static SqlTable checkpoint_table(void)
 static Status sqlite_validate(Sink *base, Error *err)
 {
     SqliteSink *sink = self(base);
-    if (sink->path.len == 0 || str_is(sink->path, ":memory:") || str_find(sink->path, '\0') >= 0) {
+    if (str_is(sink->path, ":memory:") || str_find(sink->path, '\0') >= 0) {
         error_set(err, ERROR_CONFIG, "sqlite needs the path of a file");
         return error_hint(err, "For example sqlite:shop.db");
     }
@@ -79,7 +79,7 @@ static Status check_directory(SqliteSink *sink, Error *err)
 static void note_entry(SqliteSink *sink, CheckpointEntry entry)
 {
     uint64_t oid;
-    if (sql_checkpoint_oid(entry.key, "table:", &oid)) {
+    if (sql_checkpoint_oid(entry.key, CHECKPOINT_TABLE, &oid)) {
         if (entry.value.ptr != NULL) {
             map_put_u64(&sink->ours, oid, sink);
         } else {

@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 
 static const char pointer_type[] = "weir_conversion";
 
@@ -44,9 +46,9 @@ static bool is_decimal(Str text)
     size_t points = 0;
     for (size_t i = 0; i < text.len; i++) {
         char c = text.ptr[i];
-        digits += c >= '0' && c <= '9' ? 1 : 0;
+        digits += ascii_is_digit(c) ? 1 : 0;
         points += c == '.' ? 1 : 0;
-        if (!(c >= '0' && c <= '9') && c != '.' && !(c == '-' && i == 0)) {
+        if (!ascii_is_digit(c) && c != '.' && !(c == '-' && i == 0)) {
             return false;
         }
     }
@@ -242,22 +244,13 @@ static void trim_bpchar(sqlite3_context *context, sqlite3_value *value,
     result_text(context, without_trailing_spaces(value_text(value)));
 }
 
-static size_t count_characters(Str text)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        count += ((unsigned char)text.ptr[i] & 0xc0) != 0x80 ? 1 : 0;
-    }
-    return count;
-}
-
 static void pad_bpchar(sqlite3_context *context, sqlite3_value *value,
                        const SqliteConversion *conversion)
 {
     int32_t typmod = conversion->now->base_typmod;
     size_t wanted = typmod > VARLENA_HEADER ? (size_t)(typmod - VARLENA_HEADER) : 0;
     Str text = without_trailing_spaces(value_text(value));
-    size_t have = count_characters(text);
+    size_t have = utf8_length(text);
     if (have > wanted) {
         refuse(context, conversion);
         return;

@@ -222,8 +222,12 @@ Status sqlite_require_fit(SqliteSink *sink, const SqliteFound *table, const Rela
                   "table \"%" STR_FMT "\" in \"%s\" does not fit \"%" STR_FMT ".%" STR_FMT "\": %s",
                   STR_ARG(table->name.name), sink->db.path, STR_ARG(relation->schema),
                   STR_ARG(relation->name), buf_cstring(&differences));
-        error_hint(err,
-                   "Rename or drop that table (a fitting one is made then), or use another file.");
+        if (is_strict) {
+            error_set_hint(err, "Rename or drop that table (a fitting one is made then), or use "
+                                "another file.");
+        } else { // ours, and altered by somebody else
+            (void)sqlite_hint_copy_again(sink, table->name, relation, err);
+        }
     }
     buf_done(&differences);
     return fits ? STATUS_OK : STATUS_FAIL;

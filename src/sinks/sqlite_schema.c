@@ -21,8 +21,9 @@ static Status has_rows_already(const SqliteSink *sink, SqlTable target, Error *e
 {
     error_set(err, ERROR_CONFIG, "table \"%" STR_FMT "\" in \"%s\" already has rows",
               STR_ARG(target.name), sink->db.path);
-    return error_hint(err, "Empty it, use another file, or say existing=truncate (its rows are "
-                           "removed) or existing=keep (rows are added beside them).");
+    return error_hint(
+        err, "Empty it, use another file, or say existing=truncate (its rows are "
+             "removed) or existing=keep (rows are added beside them)." SQL_OTHER_NAME_HINT);
 }
 
 // A table that was there before this pipeline.

@@ -19,7 +19,9 @@
 #include <assert.h>
 #include <sys/random.h>
 
+#include "base/ascii.h"
 #include "base/clock.h"
+#include "pipeline/advice.h"
 #include "pipeline/merge.h"
 
 enum { LOCK_TIMEOUT_MS = 2000 };
@@ -117,7 +119,7 @@ static Status postgres_validate(Source *source, Error *err)
     source->copies = postgres->copy;
     for (size_t i = 0; i < postgres->slot.len; i++) {
         char c = postgres->slot.ptr[i];
-        bool fine = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+        bool fine = ascii_is_lower(c) || ascii_is_digit(c) || c == '_';
         if (!fine || postgres->slot.len > LIMIT_IDENTIFIER_SLOT) {
             error_set(err, ERROR_CONFIG, "\"%" STR_FMT "\" is not a valid slot name",
                       STR_ARG(postgres->slot));
@@ -283,7 +285,7 @@ static Status check_identity(Postgres *postgres, const Checkpoint *checkpoint, E
               STR_ARG(stored->value), STR_ARG(now));
     return error_hint(
         err, "Positions of another cluster, database or slot mean nothing here. Connect to "
-             "the old one, or start again under another --name.");
+             "the old one, or start again under " ANOTHER_NAME ".");
 }
 
 static Status check_server_end(Position stored, Lsn end, Error *err)
@@ -295,7 +297,7 @@ static Status check_server_end(Position stored, Lsn end, Error *err)
               "the server's WAL ends at " LSN_FMT ", before the position of the target, " LSN_FMT,
               LSN_ARG(end), LSN_ARG(stored.lsn));
     return error_hint(err, "The server seems to have been restored from a backup: the target has "
-                           "changes that it has lost. Start again under another --name.");
+                           "changes that it has lost. " START_ANEW);
 }
 
 Status postgres_connect_walsender(Postgres *postgres, Error *err)
@@ -315,7 +317,7 @@ Status postgres_connect_walsender(Postgres *postgres, Error *err)
 // So that a table which comes back to the publication is told from one that is new.
 static void take_told(Postgres *postgres, const Checkpoint *checkpoint)
 {
-    const Str prefix = STR("table:");
+    const Str prefix = STR(CHECKPOINT_TABLE);
     for (size_t i = 0; i < checkpoint->count; i++) {
         Str key = checkpoint->entries[i].key;
         uint64_t oid;
@@ -479,6 +481,7 @@ const SourceOps postgres_source = {
     .summary = "PostgreSQL 14 to 18, by logical replication",
     .options = postgres_options,
     .instance_size = sizeof(Postgres),
+    .looks = true,
     .validate = postgres_validate,
     .open = postgres_open,
     .check = postgres_check,

@@ -239,6 +239,13 @@ const char *postgres_identity_text(const Postgres *postgres, const PublicationFa
 const char *postgres_missing_text(const Postgres *postgres, const WantedTables *wanted,
                                   Arena *arena);
 
+// postgres_slot_wait.c
+
+/** Run @sql, which makes a logical slot, over @walsender, for as long as transactions that are open
+ *  hold it up. Which ones is told to the source's notice. Thread: any. */
+MUST_CHECK Status postgres_make_slot(Postgres *postgres, PGconn *walsender, const char *sql,
+                                     PGresult **ret, Error *err);
+
 // postgres_slot.c
 
 /** Make or check the slot; *ret_start: where the stream begins. @stored: position of the

@@ -15,36 +15,90 @@ static const char facts_query[] =
     "       format('ALTER SYSTEM SET max_replication_slots = %s;  -- and restart the server',"
     "              current_setting('max_replication_slots')::int + 10),"
     "       format('ALTER SYSTEM SET max_wal_senders = %s;  -- and restart the server',"
-    "              current_setting('max_wal_senders')::int + 10)";
+    "              current_setting('max_wal_senders')::int + 10),"
+    "       (SELECT count(*) FROM pg_replication_slots WHERE slot_name = $1),"
+    "       (SELECT count(*) FROM pg_replication_slots WHERE slot_name = $1 AND active)";
+
+enum {
+    WAL_LEVEL,
+    FREE_SLOTS,
+    FREE_SENDERS,
+    MAY_REPLICATE,
+    MAY_CREATE,
+    VERSION,
+    USER,
+    KEEP_SIZE,
+    MORE_SLOTS,
+    MORE_SENDERS,
+    OUR_SLOTS,
+    OUR_SENDERS,
+};
+
+static Status query_facts(Postgres *postgres, PGresult **ret, Error *err)
+{
+    PgWait wait = postgres_wait(postgres);
+    const char *parameters[] = {str_to_cstr(&postgres->arena, postgres->slot_name)};
+    return pg_query(postgres->sql, &wait, facts_query, 1, parameters, ret, err);
+}
+
+// What is left of one kind when the pipeline has the one that it needs. A server that says nothing
+// has enough.
+static int64_t free_beside(const PGresult *facts, int left, int ours)
+{
+    int64_t count;
+    int64_t has;
+    bool is_told = str_to_int64(str_from(pg_value(facts, 0, left)), &count) &&
+                   str_to_int64(str_from(pg_value(facts, 0, ours)), &has);
+    return is_told ? count - (has > 0 ? 0 : 1) : INT64_MAX;
+}
+
+// Only of what is there for the pipeline itself: otherwise that has to be mended anyway.
+static void check_room(const PGresult *facts, Report *report)
+{
+    static const struct {
+        int left, ours, mend;
+        const char *what;
+    } kinds[] = {
+        {FREE_SLOTS, OUR_SLOTS, MORE_SLOTS, "replication slot is left beside the pipeline's own"},
+        {FREE_SENDERS, OUR_SENDERS, MORE_SENDERS, "WAL sender is left beside the pipeline's own"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        if (free_beside(facts, kinds[i].left, kinds[i].ours) == 0) {
+            report_problem(report, PROBLEM_NOTE, pg_value(facts, 0, kinds[i].mend),
+                           "no %s: weir verify, and the copy of a table that comes later, need one "
+                           "for a while",
+                           kinds[i].what);
+        }
+    }
+}
 
 // *ret_streams: nothing that was found stops it from being connected to as a stream.
 static Status check_server(Postgres *postgres, Report *report, bool needs_publication,
                            bool *ret_streams, Error *err)
 {
-    PgWait wait = postgres_wait(postgres);
     CLEANUP(pg_result_clear) PGresult *result = NULL;
-    if (pg_query(postgres->sql, &wait, facts_query, 0, NULL, &result, err) != STATUS_OK) {
+    if (query_facts(postgres, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     Arena scratch = {0};
     Str where = pg_describe(postgres->sql, &scratch);
-    const char *user = pg_value(result, 0, 6);
-    report_problem(report, PROBLEM_FACT, NULL, "PostgreSQL %s, %" STR_FMT, pg_value(result, 0, 5),
-                   STR_ARG(where));
-    if (strcmp(pg_value(result, 0, 0), "logical") != 0) {
+    const char *user = pg_value(result, 0, USER);
+    report_problem(report, PROBLEM_FACT, NULL, "PostgreSQL %s, %" STR_FMT,
+                   pg_value(result, 0, VERSION), STR_ARG(where));
+    if (strcmp(pg_value(result, 0, WAL_LEVEL), "logical") != 0) {
         report_problem(report, PROBLEM_MUST,
                        "ALTER SYSTEM SET wal_level = logical;  -- and restart the server",
-                       "wal_level is %s", pg_value(result, 0, 0));
+                       "wal_level is %s", pg_value(result, 0, WAL_LEVEL));
     }
     int64_t free_senders;
-    bool has_sender =
-        !str_to_int64(str_from(pg_value(result, 0, 2)), &free_senders) || free_senders > 0;
-    bool may_replicate = pg_value(result, 0, 3)[0] == 't';
+    bool has_sender = !str_to_int64(str_from(pg_value(result, 0, FREE_SENDERS)), &free_senders) ||
+                      free_senders > 0;
+    bool may_replicate = pg_value(result, 0, MAY_REPLICATE)[0] == 't';
     *ret_streams = has_sender && may_replicate;
     if (!has_sender) {
         Error taken;
         error_set(&taken, ERROR_TRANSIENT, "every WAL sender is taken");
-        error_hint(&taken, "%s", pg_value(result, 0, 9));
+        error_hint(&taken, "%s", pg_value(result, 0, MORE_SENDERS));
         report_failure(report, NULL, &taken);
     }
     if (!may_replicate) {
@@ -52,7 +106,7 @@ static Status check_server(Postgres *postgres, Report *report, bool needs_public
                        arena_printf(&scratch, "ALTER ROLE \"%s\" REPLICATION;", user),
                        "user \"%s\" may not use replication", user);
     }
-    if (needs_publication && pg_value(result, 0, 4)[0] != 't') {
+    if (needs_publication && pg_value(result, 0, MAY_CREATE)[0] != 't') {
         report_problem(
             report, PROBLEM_MUST,
             arena_printf(&scratch, "GRANT CREATE ON DATABASE \"%" STR_FMT "\" TO \"%s\";",
@@ -61,11 +115,12 @@ static Status check_server(Postgres *postgres, Report *report, bool needs_public
             "name it with --publication",
             user);
     }
-    if (strcmp(pg_value(result, 0, 7), "-1") == 0) {
+    if (strcmp(pg_value(result, 0, KEEP_SIZE), "-1") == 0) {
         report_problem(report, PROBLEM_NOTE, "ALTER SYSTEM SET max_slot_wal_keep_size = '50GB';",
                        "max_slot_wal_keep_size is not set: a pipeline that is stopped for long can "
                        "fill the server's disk with WAL");
     }
+    check_room(result, report);
     arena_done(&scratch);
     return STATUS_OK;
 }
@@ -101,13 +156,13 @@ static Status query_rights(Postgres *postgres, const WantedTables *wanted, PGres
 static Status check_rights(Postgres *postgres, const WantedTables *wanted, Report *report,
                            Error *err)
 {
-    enum { NAME, USAGE, READS, OWNS, GRANT_USAGE, GRANT_SELECT, GRANT_OWNER, USER };
+    enum { NAME, USAGE, READS, OWNS, GRANT_USAGE, GRANT_SELECT, GRANT_OWNER, GRANTED_TO };
     CLEANUP(pg_result_clear) PGresult *result = NULL;
     if (query_rights(postgres, wanted, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     for (int i = 0; i < PQntuples(result); i++) {
-        const char *user = pg_value(result, i, USER);
+        const char *user = pg_value(result, i, GRANTED_TO);
         const char *name = pg_value(result, i, NAME);
         if (postgres->copy && pg_value(result, i, USAGE)[0] != 't') {
             report_problem(report, PROBLEM_MUST, pg_value(result, i, GRANT_USAGE),
@@ -129,14 +184,13 @@ static Status check_rights(Postgres *postgres, const WantedTables *wanted, Repor
 
 static Status check_free_slots(Postgres *postgres, Report *report, Error *err)
 {
-    PgWait wait = postgres_wait(postgres);
     CLEANUP(pg_result_clear) PGresult *result = NULL;
-    if (pg_query(postgres->sql, &wait, facts_query, 0, NULL, &result, err) != STATUS_OK) {
+    if (query_facts(postgres, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     int64_t free_slots;
-    if (str_to_int64(str_from(pg_value(result, 0, 1)), &free_slots) && free_slots < 1) {
-        report_problem(report, PROBLEM_MUST, pg_value(result, 0, 8),
+    if (str_to_int64(str_from(pg_value(result, 0, FREE_SLOTS)), &free_slots) && free_slots < 1) {
+        report_problem(report, PROBLEM_MUST, pg_value(result, 0, MORE_SLOTS),
                        "every replication slot is taken");
     }
     return STATUS_OK;
@@ -294,6 +348,61 @@ static Status would_publish(Postgres *postgres, Error *err)
                               &postgres->published, err);
 }
 
+// Tables with policies that may hide rows from this user. A leaf is read by itself where the leaves
+// are what is published, and through its root otherwise, by the root's policies.
+static const char policies_query[] =
+    "SELECT c.oid, format('%I.%I', n.nspname, c.relname)"
+    "  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE row_security_active(c.oid) AND"
+    "       CASE WHEN $2 THEN c.relkind <> 'p' AND"
+    "            (c.oid = ANY ($1::oid[]) OR c.oid IN (SELECT t.relid FROM unnest($1::oid[]) w "
+    "(oid),"
+    "                                                   pg_partition_tree(w.oid) t))"
+    "            ELSE c.oid = ANY ($1::oid[]) END"
+    " ORDER BY n.nspname, c.relname";
+
+static Status query_policies(Postgres *postgres, PGresult **ret, Error *err)
+{
+    CLEANUP(buf_done) Buf oids;
+    buf_init(&oids, (size_t)LIMIT_TABLES * 12 + 2);
+    buf_char(&oids, '{');
+    for (size_t i = 0; i < postgres->published.count; i++) {
+        buf_printf(&oids, "%s%u", i == 0 ? "" : ",", postgres->published.items[i].relation->oid);
+    }
+    buf_char(&oids, '}');
+    const char *parameters[] = {buf_cstring(&oids),
+                                postgres->partitions == PARTITIONS_LEAF ? "true" : "false"};
+    PgWait wait = postgres_wait(postgres);
+    return pg_query(postgres->sql, &wait, policies_query, 2, parameters, ret, err);
+}
+
+// The stream has every row. A table that the pipeline has is read again only when it is verified,
+// or copied anew.
+static Status check_policies(Postgres *postgres, const Checkpoint *checkpoint, Report *report,
+                             Error *err)
+{
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    CLEANUP(buf_done) Buf mend;
+    buf_init(&mend, LIMIT_NAME_BYTES * 4);
+    if (!postgres->copy) {
+        return STATUS_OK;
+    }
+    if (query_policies(postgres, &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    pg_bypass_row_security(postgres->sql, &mend);
+    for (int i = 0; i < PQntuples(result); i++) {
+        char entry[32];
+        (void)snprintf(entry, sizeof(entry), CHECKPOINT_TABLE "%s", pg_value(result, i, 0));
+        bool is_known = checkpoint_get(checkpoint, str_from(entry)) != NULL;
+        report_problem(report, is_known ? PROBLEM_NOTE : PROBLEM_MUST, buf_cstring(&mend),
+                       "row security of table %s may hide rows from user \"%s\": it cannot be %s",
+                       pg_value(result, i, 1), PQuser(postgres->sql),
+                       is_known ? "verified, or copied again" : "copied");
+    }
+    return STATUS_OK;
+}
+
 Status postgres_check(Source *source, const Checkpoint *checkpoint, Report *report,
                       const SourceTables **ret, Error *err)
 {
@@ -301,7 +410,8 @@ Status postgres_check(Source *source, const Checkpoint *checkpoint, Report *repo
     bool streams = false;
     if (check_publication(postgres, report, &streams, err) != STATUS_OK ||
         check_slot(postgres, checkpoint, streams, report, err) != STATUS_OK ||
-        would_publish(postgres, err) != STATUS_OK) {
+        would_publish(postgres, err) != STATUS_OK ||
+        check_policies(postgres, checkpoint, report, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     *ret = &postgres->published;

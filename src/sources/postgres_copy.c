@@ -47,9 +47,8 @@ static Status snapshot_of_temporary_slot(Postgres *postgres, Snapshot *snapshot,
                    "CREATE_REPLICATION_SLOT \"weir_copy_%d_%u\" TEMPORARY LOGICAL pgoutput "
                    "EXPORT_SNAPSHOT",
                    PQbackendPID(snapshot->conn), atomic_fetch_add(&sequence, 1));
-    PgWait wait = {.cancel = postgres->base.context.cancel};
     CLEANUP(pg_result_clear) PGresult *result = NULL;
-    if (pg_run_result(snapshot->conn, &wait, sql, &result, err) != STATUS_OK) {
+    if (postgres_make_slot(postgres, snapshot->conn, sql, &result, err) != STATUS_OK) {
         return error_wrap(err, "create a temporary slot for a copy");
     }
     CRASH_POINT("side-snapshot-taken");
@@ -165,9 +164,17 @@ static Status read_filter(TableReading *reading, const PgWait *wait, const char 
     return buf_check(&reading->filter, "a row filter", err);
 }
 
-static Status changed_meanwhile(Error *err)
+static const char columns_changed[] = "its columns changed while it waited";
+
+// With the code that the server has for a table that it does not find as it was named, whose class
+// says that this is about the table (verify.c), not about the connection.
+static Status changed_meanwhile(const char *what, Error *err)
 {
-    return error_set(err, ERROR_TRANSIENT, "its columns changed while it waited");
+    error_set(err, ERROR_TRANSIENT, "%s", what);
+    if (err != NULL) {
+        (void)snprintf(err->sqlstate, sizeof(err->sqlstate), "42P01");
+    }
+    return STATUS_FAIL;
 }
 
 static bool is_same_column(const PGresult *result, int row, const Column *column)
@@ -188,7 +195,7 @@ static Status check_left_out(const TableReading *reading, const PgWait *wait, co
     bool may_leave_out = !postgres->owns_publication && !postgres->base.context.copy_only &&
                          postgres->server_version >= 150000;
     if (!may_leave_out) {
-        return changed_meanwhile(err);
+        return changed_meanwhile(columns_changed, err);
     }
     Arena scratch = {0};
     const char *parameters[] = {oid, str_to_cstr(&scratch, postgres->publication_name)};
@@ -201,7 +208,7 @@ static Status check_left_out(const TableReading *reading, const PgWait *wait, co
     for (int i = 0; i < PQntuples(result); i++) {
         Str name = str_from(pg_value(result, i, 0));
         if (relation_find_column(reading->relation, name) < 0) {
-            return changed_meanwhile(err);
+            return changed_meanwhile(columns_changed, err);
         }
     }
     return STATUS_OK;
@@ -230,12 +237,12 @@ static Status check_columns(const TableReading *reading, const PgWait *wait, con
         }
         if (!str_equal(name, str_from(pg_value(result, i, 4))) ||
             !is_same_column(result, i, &relation->columns[at])) {
-            return changed_meanwhile(err);
+            return changed_meanwhile(columns_changed, err);
         }
         found++;
     }
     if (found != relation->column_count) {
-        return changed_meanwhile(err);
+        return changed_meanwhile(columns_changed, err);
     }
     return left_out ? check_left_out(reading, wait, oid, err) : STATUS_OK;
 }
@@ -266,12 +273,12 @@ static Status look_at_table(TableReading *reading, const PgWait *wait, Error *er
         return STATUS_FAIL;
     }
     if (PQntuples(result) == 0) {
-        return error_set(err, ERROR_TRANSIENT, "the table was dropped meanwhile");
+        return changed_meanwhile("the table was dropped meanwhile", err);
     }
     // The catalog is read as of the snapshot, the function speaks of now: rows of a table that was
     // rewritten or truncated in between cannot be seen by the snapshot any more.
     if (pg_value(result, 0, 2)[0] != 't') {
-        return error_set(err, ERROR_TRANSIENT, "the table was rewritten while it waited");
+        return changed_meanwhile("the table was rewritten while it waited", err);
     }
     if (check_columns(reading, wait, oid, err) != STATUS_OK) {
         return STATUS_FAIL;
@@ -335,7 +342,7 @@ static void settle_kind(Error *err)
         err != NULL && (strcmp(err->sqlstate, "42P01") == 0 || strcmp(err->sqlstate, "42703") == 0);
     if (changed) {
         err->kind = ERROR_TRANSIENT;
-    } else if (err != NULL && strcmp(err->sqlstate, "42501") == 0) {
+    } else if (err != NULL && strcmp(err->sqlstate, "42501") == 0 && err->hint[0] == '\0') {
         error_hint(err, "GRANT SELECT on the table to the source's user, or leave the table out.");
     }
 }

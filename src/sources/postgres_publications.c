@@ -3,6 +3,7 @@
 // A table whose rows cannot be identified (no primary key, no replica identity) must not be in a
 // publication of updates and deletes: Postgres would then refuse those in the user's application.
 // So such tables go into a second publication, of inserts and truncates only.
+#include "base/ascii.h"
 #include "base/crash_point.h"
 #include "sources/postgres.h"
 
@@ -24,11 +25,7 @@ static Str slot_from_pipeline(const char *pipeline, Arena *arena)
     const char *from = len > most ? pipeline + (len - most) : pipeline;
     char *slot = arena_printf(arena, "%s%s", prefix, from);
     for (char *at = slot; *at != '\0'; at++) {
-        if (*at >= 'A' && *at <= 'Z') {
-            *at = (char)(*at - 'A' + 'a');
-        } else if (!((*at >= 'a' && *at <= 'z') || (*at >= '0' && *at <= '9'))) {
-            *at = '_';
-        }
+        *at = ascii_is_alphanumeric(*at) ? ascii_to_lower(*at) : '_';
     }
     return str_from(slot);
 }

@@ -1,5 +1,6 @@
 // The replication slot: made when missing, checked when there.
 #include "base/crash_point.h"
+#include "pipeline/advice.h"
 #include "sources/postgres.h"
 
 static Status slot_is_gone(const Postgres *postgres, Position stored, Error *err)
@@ -8,8 +9,7 @@ static Status slot_is_gone(const Postgres *postgres, Position stored, Error *err
               "replication slot \"%" STR_FMT "\" does not exist any more: changes since " LSN_FMT
               " may be lost",
               STR_ARG(postgres->slot_name), LSN_ARG(stored.lsn));
-    return error_hint(err, "Nothing was skipped. Start again with another --name, which copies the "
-                           "tables anew (sink option existing=truncate empties them first).");
+    return error_hint(err, "Nothing was skipped. " START_ANEW);
 }
 
 static Status slot_was_remade(const Postgres *postgres, Position stored, Lsn confirmed, Error *err)
@@ -21,8 +21,7 @@ static Status slot_was_remade(const Postgres *postgres, Position stored, Lsn con
         ": it was dropped and made again, somebody else has read from it, or the target has lost "
         "commits (restored, failed over)",
         STR_ARG(postgres->slot_name), LSN_ARG(confirmed), LSN_ARG(stored.lsn));
-    return error_hint(err, "Nothing was skipped. Start again with another --name, which copies the "
-                           "tables anew (sink option existing=truncate empties them first).");
+    return error_hint(err, "Nothing was skipped. " START_ANEW);
 }
 
 // pg_replication_slots.invalidation_reason; before 17 it is not told, and there is one.
@@ -65,9 +64,7 @@ static Status check_slot_state(const Postgres *postgres, const PGresult *result,
     if (strcmp(pg_value(result, 0, 4), "lost") == 0) {
         error_set(err, ERROR_CONFIG, "replication slot \"%" STR_FMT "\" is lost: %s",
                   STR_ARG(postgres->slot_name), why_lost(str_from(pg_value(result, 0, 6))));
-        return error_hint(err,
-                          "SELECT pg_drop_replication_slot('%" STR_FMT
-                          "'); then start again with another --name, which copies the tables anew.",
+        return error_hint(err, "Drop it: weir slots drop SOURCE %" STR_FMT ". " START_ANEW,
                           STR_ARG(postgres->slot_name));
     }
     return STATUS_OK;
@@ -116,11 +113,9 @@ static Status create_slot(Postgres *postgres, Position *ret_start, Error *err)
                    STR_ARG(postgres->slot_name),
                    postgres->server_version >= 170000 ? "(SNAPSHOT 'export', FAILOVER true)"
                                                       : "EXPORT_SNAPSHOT");
-    PgWait wait = postgres_wait(postgres);
-    wait.patience_ms = 0; // it waits for every transaction that is running
     CLEANUP(pg_result_clear) PGresult *result = NULL;
     CRASH_POINT("slot-begins");
-    if (pg_run_result(postgres->walsender, &wait, sql, &result, err) != STATUS_OK) {
+    if (postgres_make_slot(postgres, postgres->walsender, sql, &result, err) != STATUS_OK) {
         return slot_refused(postgres, err);
     }
     CRASH_POINT("slot-created");

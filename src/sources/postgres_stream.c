@@ -3,6 +3,7 @@
 #include <poll.h>
 
 #include "base/clock.h"
+#include "pipeline/advice.h"
 #include "sources/postgres.h"
 
 enum {
@@ -40,9 +41,7 @@ static Status publication_too_young(const Postgres *postgres, Error *err)
     } else if (missing) {
         err->kind = ERROR_CONFIG;
         error_hint(err, "The publication was dropped for a while, and the server cannot tell what "
-                        "was changed meanwhile. Nothing was skipped. Start again with another "
-                        "--name, which copies the tables anew (sink option existing=truncate "
-                        "empties them first).");
+                        "was changed meanwhile. Nothing was skipped. " START_ANEW);
     }
     return STATUS_FAIL;
 }

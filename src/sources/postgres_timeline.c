@@ -3,6 +3,7 @@
 // A server that is restored to an earlier time, or a standby that is promoted, goes on with a new
 // timeline: what was written behind the place where it left the old one never happened there. The
 // WAL's positions go on from that place, and soon look as if nothing had been.
+#include "pipeline/advice.h"
 #include "sources/postgres.h"
 
 static Status ask_history(Postgres *postgres, PGresult **ret, Error *err)
@@ -47,12 +48,12 @@ bool postgres_timeline_end(Str history, Str timeline, Lsn *ret)
 
 static Status advise(Error *err)
 {
-    return error_hint(err,
-                      "It was restored to an earlier time, or it is a standby that was promoted "
-                      "before it had received everything: the target has changes that it has not. "
-                      "Start again with another --name, which copies the tables anew (sink option "
-                      "existing=truncate empties them first). Set synchronized_standby_slots "
-                      "(PostgreSQL 17 and later), and no standby can lag behind what is streamed.");
+    return error_hint(
+        err,
+        "It was restored to an earlier time, or it is a standby that was promoted "
+        "before it had received everything: the target has changes that it has not. " START_ANEW
+        " Set synchronized_standby_slots (PostgreSQL 17 and later), and "
+        "no standby can lag behind what is streamed.");
 }
 
 Status postgres_check_timeline(Postgres *postgres, const Checkpoint *checkpoint, Lsn furthest,

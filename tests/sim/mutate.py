@@ -96,6 +96,11 @@ MUTANTS = {
     "a message of its own is cut off with the rest": (
         "route.c", "position_compare(change_position(&run[count - 1]), until) > 0",
         "run[count - 1].transaction->commit_lsn >= until.lsn"),
+    # Verifications
+    "a verification begins": (
+        "runner_attempt.c", "pipeline->keeps_tables && i < runner->branch_count", "false"),
+    "a verification goes beyond its LSN": (
+        "runner_attempt.c", "pipeline->stops_there || is_for_loan(runner)", "is_for_loan(runner)"),
     # Names
     "a table steps aside in the middle of its copy": (
         "shape.c", "if (table->state == TABLE_COPYING)", "if (false)"),

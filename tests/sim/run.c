@@ -275,10 +275,17 @@ static void start_life(void)
         life.routes[i] = (PipelineRoute){
             .name = names[i], .sink = sim_sink(&targets[i]), .settings = &life.settings};
     }
-    sim_trace("--- process starts: %u routes, %s, %s%s", target_count,
+    // A verification: it begins nothing, and stops at an LSN, which all are behind.
+    if (!plan.is_ending && world.head > 0 && sim_chance(100)) {
+        life.pipeline.keeps_tables = life.pipeline.stops_there = true;
+        life.pipeline.until = UNTIL_LSN;
+        life.pipeline.until_lsn = world.head;
+    }
+    sim_trace("--- process starts: %u routes, %s, %s%s%s", target_count,
               target_kind_name(targets[0].kind),
               target_count > 1 ? target_kind_name(targets[1].kind) : "",
-              world.has_buffer ? ", with a buffer" : "");
+              world.has_buffer ? ", with a buffer" : "",
+              life.pipeline.keeps_tables ? ", to verify" : "");
     if (world.has_buffer) {
         start_runners(disk_buffer_pipelines(&life.pipeline, &life.arena), target_count + 1u);
     } else {
@@ -326,7 +333,7 @@ static void end_loan(void)
 static void begin_loan(void)
 {
     Runner **runner = &life.runners[sim_below((uint32_t)life.runner_count)];
-    if (*runner != NULL) {
+    if (*runner != NULL && !life.pipeline.keeps_tables) { // a verification does not lend
         sim_trace("--- somebody asks for a loan");
         life.lender = runner;
         runner_lend(*runner, 1);
@@ -456,11 +463,27 @@ static void check_end(void)
               "it gives up although %s", err->message);
 }
 
+// Whoever compares has to find the targets just there.
+static void check_verified(void)
+{
+    if (!life.pipeline.keeps_tables || life.status != STATUS_OK || life.is_asked) {
+        return;
+    }
+    sim_seen.verifications++;
+    for (uint32_t i = 0; i < target_count; i++) {
+        Position at = targets[i].store.position;
+        sim_check(at.lsn == life.pipeline.until_lsn && at.ordinal == 0,
+                  "it is to be compared at " LSN_FMT ", and stands at " LSN_FMT,
+                  LSN_ARG(life.pipeline.until_lsn), LSN_ARG(at.lsn));
+    }
+}
+
 // A process ended by itself. True: and everything is done.
 static bool on_end(void)
 {
     sim_trace("--- process ends: %s", life.status == STATUS_OK ? "well" : life.error.message);
     check_end();
+    check_verified();
     arena_done(&life.arena);
     files_check_closed();
     sim_check(heap_count() == 0, "the process leaves %zu blocks of memory", heap_count());

@@ -51,6 +51,7 @@ typedef struct Seen {
     uint64_t buffered; // of them, with a disk buffer
     uint64_t steps;
     uint64_t lives;
+    uint64_t verifications; // of them, brought to their LSN
     uint64_t crashes;
     uint64_t faults;
     uint64_t changes;

@@ -185,7 +185,8 @@ static Status source_lists(Source *source, const SourceTables **ret, Error *err)
     }
     self->tables = (SourceTables){.items = self->items};
     for (uint32_t i = 0; i < world.table_count; i++) {
-        if (self->look[i].is_there) {
+        bool is_left_alone = source->context.keeps_tables && !self->is_told[i];
+        if (self->look[i].is_there && !is_left_alone) {
             self->told[i] = self->look[i].absences + 1;
             self->is_told[i] = self->is_told[i] || self->is_fresh;
             self->items[self->tables.count++] = (SourceTable){seen(self, i), -1, -1};

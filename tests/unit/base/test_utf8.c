@@ -79,12 +79,24 @@ static void wherever_it_stands(void **state)
     assert_true(utf8_is_valid((Str){0}));
 }
 
+static void cut_between_two_characters(void **state)
+{
+    Str text = STR("a\u00e9\u20ac\U0001f600"); // ends at 1, 3, 6 and 10
+    static const size_t ends[] = {0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 10, 10};
+    for (size_t max = 0; max < ARRAY_LEN(ends); max++) {
+        assert_int_equal(utf8_cut(text, max), ends[max]);
+    }
+    assert_int_equal(utf8_length(text), 4);
+    assert_int_equal(utf8_cut((Str){0}, 3), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_code_point),
         cmocka_unit_test(what_no_code_point_gives),
         cmocka_unit_test(wherever_it_stands),
+        cmocka_unit_test(cut_between_two_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

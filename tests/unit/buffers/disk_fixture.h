@@ -172,7 +172,7 @@ static inline Status try_sink(const char *pipeline, Sink **ret, Checkpoint *chec
     Setting items[] = {
         {.key = STR("dir"), .value = str_from(log_directory)},
         {.key = STR("segment"), .value = STR("64kB")},
-        {.key = STR("readers"), .list = {readers, 1}, .is_list = true},
+        {.key = STR("readers"), .list = {readers, 1}, .is_list = true, .is_internal = true},
         {.key = STR("max_size"), .value = str_from(sink_max_size)},
         {.key = STR("full"), .value = str_from(sink_full)},
         {.key = STR("patience"), .value = str_from(sink_patience)},

@@ -24,10 +24,11 @@ static const Option table[] = {
     {"flag", OPTION_BOOL(Fields, flag), .help = "-", .fallback = "true"},
     {"number", OPTION_INT(Fields, number), .help = "-", .fallback = "7", .min = 1, .max = 64},
     {"size", OPTION_SIZE(Fields, size), .help = "-", .fallback = "16MB"},
-    {"time", OPTION_MS(Fields, time), .help = "-", .fallback = "5s"},
+    {"time", OPTION_MS(Fields, time), .help = "-", .fallback = "5s", .max = 129600000},
     {"choice", OPTION_CHOICE(Fields, choice, choices), .help = "-", .fallback = "green"},
     {"list", OPTION_LIST(Fields, list), .help = "-"},
     {"password", OPTION_STRING(Fields, password), .help = "-", .secret = true},
+    {"inside", OPTION_LIST(Fields, list), .help = "-", .is_internal = true},
     {0},
 };
 
@@ -115,6 +116,30 @@ static void an_unknown_key_gets_a_suggestion(void **context)
     assert_non_null(strstr(err.hint, "Known options"));
 }
 
+static void an_internal_option_is_no_users(void **context)
+{
+    (void)context;
+    Str words[] = {STR("a")};
+    Setting items[] = {{.key = STR("text"), .value = STR("x")},
+                       {.key = STR("inside"), .is_list = true, .list = {words, 1}}};
+    assert_int_equal(apply(2, items), STATUS_FAIL);
+    assert_non_null(strstr(err.message, "unknown option \"inside\""));
+    assert_null(strstr(err.hint, "inside"));
+    items[1].is_internal = true;
+    assert_int_equal(apply(2, items), STATUS_OK);
+    assert_int_equal(apply_one("insid", "a"), STATUS_FAIL);
+    assert_null(strstr(err.hint, "inside"));
+}
+
+static void a_range_has_units(void **context)
+{
+    (void)context;
+    assert_int_equal(apply_one("time", "3d"), STATUS_FAIL);
+    assert_non_null(strstr(err.message, "from 0 to 36h"));
+    assert_int_equal(apply_one("number", "65"), STATUS_FAIL);
+    assert_non_null(strstr(err.message, "a whole number from 1 to 64"));
+}
+
 static void missing_and_repeated_keys_are_refused(void **context)
 {
     (void)context;
@@ -124,6 +149,27 @@ static void missing_and_repeated_keys_are_refused(void **context)
                        {.key = STR("text"), .value = STR("b")}};
     assert_int_equal(apply(2, twice), STATUS_FAIL);
     assert_non_null(strstr(err.message, "given twice"));
+}
+
+static void nothing_is_no_value(void **context)
+{
+    (void)context;
+    static const char *const empty[][2] = {
+        {"password", ""}, {"list", ""}, {"list", " , "}, {"password_file", "/dev/null"}};
+    for (size_t i = 0; i < ARRAY_LEN(empty); i++) {
+        assert_int_equal(apply_one(empty[i][0], empty[i][1]), STATUS_FAIL);
+        assert_int_equal(err.kind, ERROR_CONFIG);
+        assert_non_null(strstr(err.message, "has an empty value"));
+    }
+    Str words[] = {STR("a"), STR(" ")};
+    Setting items[] = {{.key = STR("text"), .value = STR("x")},
+                       {.key = STR("list"), .is_list = true, .list = {words, 2}}};
+    for (size_t count = 0; count <= 2; count += 2) {
+        items[1].list.count = count;
+        assert_int_equal(apply(2, items), STATUS_FAIL);
+        assert_non_null(strstr(err.message, "weir.yml:3: \"list\" has an empty value"));
+    }
+    assert_int_equal(apply_one("password", " "), STATUS_OK);
 }
 
 static void a_secret_can_come_from_a_file(void **context)
@@ -167,7 +213,10 @@ int main(void)
         cmocka_unit_test(values_are_parsed),
         cmocka_unit_test(wrong_values_name_the_place_and_what_is_expected),
         cmocka_unit_test(an_unknown_key_gets_a_suggestion),
+        cmocka_unit_test(an_internal_option_is_no_users),
+        cmocka_unit_test(a_range_has_units),
         cmocka_unit_test(missing_and_repeated_keys_are_refused),
+        cmocka_unit_test(nothing_is_no_value),
         cmocka_unit_test(a_secret_can_come_from_a_file),
         cmocka_unit_test(a_list_goes_only_into_a_list),
     };

@@ -37,12 +37,30 @@ static void test_what_is_no_pattern(void **state)
     assert_true(matches("\"orders", "public", "\"orders"));
 }
 
+static void test_names_of_one_table(void **state)
+{
+    Arena arena = {0};
+    Str schema;
+    Str name;
+    assert_true(table_name_parse(STR("public.orders"), &arena, &schema, &name));
+    assert_true(str_is(schema, "public") && str_is(name, "orders"));
+    assert_true(table_name_parse(STR("\"a.b\".\"c\"\"d\""), &arena, &schema, &name));
+    assert_true(str_is(schema, "a.b") && str_is(name, "c\"d"));
+    assert_false(table_name_parse(STR("orders"), &arena, &schema, &name));
+    assert_false(table_name_parse(STR("public.*"), &arena, &schema, &name));
+    assert_false(table_name_parse(STR("*.orders"), &arena, &schema, &name));
+    assert_false(table_name_parse(STR(""), &arena, &schema, &name));
+    assert_false(table_name_parse(STR("public."), &arena, &schema, &name));
+    arena_done(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_patterns),
         cmocka_unit_test(test_quotes_and_dots),
         cmocka_unit_test(test_what_is_no_pattern),
+        cmocka_unit_test(test_names_of_one_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

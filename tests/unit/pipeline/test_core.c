@@ -617,6 +617,18 @@ static void a_long_attempt_is_not_counted_before_it_ends(void **context)
     assert_true(attempt(&now, 1000, 0, 0));
 }
 
+static void attempts_that_take_long_are_three(void **context)
+{
+    (void)context;
+    start_patient();
+    int64_t now = 0;
+    failed(ERROR_TRANSIENT);
+    closed(now);
+    assert_true(attempt(&now, (int64_t)10 * PATIENCE_MS, 0, 0));
+    assert_true(core.retry_at_ms > now); // no less of a pause for being late
+    assert_false(attempt(&now, 0, 0, 0));
+}
+
 static void without_patience_it_is_tried_for_ever(void **context)
 {
     (void)context;
@@ -662,6 +674,7 @@ int main(void)
         cmocka_unit_test(an_attempt_that_got_somewhere_renews_patience),
         cmocka_unit_test(who_waits_for_others_is_patient_while_they_get_on),
         cmocka_unit_test(a_long_attempt_is_not_counted_before_it_ends),
+        cmocka_unit_test(attempts_that_take_long_are_three),
         cmocka_unit_test(without_patience_it_is_tried_for_ever),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -469,7 +469,7 @@ static void the_local_state_follows_the_sink(void **state)
     Fixture *f = *state;
     char directory[] = "/tmp/weir-test-route-XXXXXX";
     assert_non_null(mkdtemp(directory));
-    StateOwner owner = {str_from(directory), STR("p"), STR("source"), STR("sink")};
+    StateOwner owner = {str_from(directory), STR("p"), STR("sink")};
     assert_ok(f, state_open(&owner, &f->options.state, &f->error));
     f->options.sink.ops = &forgetful_sink;
     start_at(f, 0x20);

@@ -18,7 +18,7 @@ static int setup(void **state)
     static Fixture fixture;
     fixture = (Fixture){.directory = "/tmp/weir-test-state-XXXXXX"};
     assert_non_null(mkdtemp(fixture.directory));
-    fixture.owner = (StateOwner){str_from(fixture.directory), STR("p"), STR("source"), STR("sink")};
+    fixture.owner = (StateOwner){str_from(fixture.directory), STR("p"), STR("sink")};
     *state = &fixture;
     return 0;
 }

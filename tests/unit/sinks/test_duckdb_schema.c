@@ -181,6 +181,47 @@ static void what_does_not_fit_says_exact(void **state)
                  "column \"i\": DuckDB's type INTERVAL");
     assert_fails(f, write_change(f, CHANGE_INSERT, t, NULL, ROW(T("yesterday"), NIL)), ERROR_DATA,
                  "a value that came is no TIMESTAMP");
+    assert_string_equal(f->error.hint, "");
+}
+
+// Nothing that exact=true would change.
+static void what_no_option_helps_says_nothing_of_it(void **state)
+{
+    Fixture *f = *state;
+    const Relation *t = TABLE(f, 1, "public", "t", "", INT4("id", 1));
+    start(f);
+    assert_ok(f, sink_prepare(f, NULL, t));
+    assert_fails(f, write_change(f, CHANGE_INSERT, t, NULL, ROW(T("2147483648"))), ERROR_DATA,
+                 "DuckDB's type INTEGER cannot hold");
+    assert_string_equal(f->error.hint, "");
+}
+
+static void a_default_that_does_not_fit_says_exact(void **state)
+{
+    Fixture *f = *state;
+    const Relation *was = TABLE(f, 1, "public", "t", "a", INT4("id", 1));
+    Column added = column("s", 2, OID_TIMESTAMP, "timestamp");
+    added.has_default = true;
+    added.missing_value = STR("294276-01-01 00:00:00");
+    const Relation *now = TABLE(f, 1, "public", "t", "a", INT4("id", 1), added);
+    start(f);
+    assert_ok(f, sink_prepare(f, NULL, was));
+    assert_fails(f, sink_prepare(f, was, now), ERROR_DATA, "cannot hold its default");
+    assert_non_null(strstr(f->error.hint, "exact=true"));
+}
+
+static void a_table_of_another_exact_says_so(void **state)
+{
+    Fixture *f = *state;
+    const Relation *t = TABLE(f, 1, "public", "t", "", column("s", 1, OID_TIMESTAMP, "timestamp"));
+    start(f);
+    execute(f, "CREATE TABLE t (s VARCHAR)");
+    assert_fails(f, sink_prepare(f, NULL, t), ERROR_CONFIG, "does not fit");
+    assert_non_null(strstr(f->error.hint, "It was made with exact=true: say that again."));
+    start(f);
+    execute(f, "CREATE OR REPLACE TABLE t (s INTEGER)");
+    assert_fails(f, sink_prepare(f, NULL, t), ERROR_CONFIG, "does not fit");
+    assert_null(strstr(f->error.hint, "exact"));
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -485,6 +526,9 @@ int main(void)
         sink_test(every_type_holds_its_extremes),
         sink_test(exact_keeps_text),
         sink_test(what_does_not_fit_says_exact),
+        sink_test(what_no_option_helps_says_nothing_of_it),
+        sink_test(a_default_that_does_not_fit_says_exact),
+        sink_test(a_table_of_another_exact_says_so),
         sink_test(existing_rows),
         sink_test(an_existing_table_that_does_not_fit),
         sink_test(tables_of_one_name),

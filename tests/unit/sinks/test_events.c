@@ -372,7 +372,7 @@ static void test_options(void **state)
         Pair pairs[4];
         const char *message; // NULL: they are fine
     } cases[] = {
-        {"file", {{"path", ""}}, "needs the path"},
+        {"file", {{"path", ""}}, "\"path\" has an empty value"},
         {"file", {{"format", "weir"}}, "path"},
         {"file", {{"path", "x"}, {"format", "xml"}}, "format"},
         {"file", {{"path", "x"}, {"version", "2"}}, "has no version 2"},

@@ -1,0 +1,16 @@
+// What hints of several connectors say in one way.
+#pragma once
+
+/** Under which a pipeline is another one: wherever it gets its name from. */
+#define ANOTHER_NAME "another name (--name NAME; in weir.yml, the key of the pipeline)"
+
+/** To who cannot go on from the stored position. */
+#define START_ANEW                                                                              \
+    "Start again under " ANOTHER_NAME ", which copies the tables anew; with existing=truncate " \
+    "(…?existing=truncate behind the sink's URL; in weir.yml, a key of its connection) into " \
+    "tables that have rows."
+
+/** To who cannot have what a disk buffer has dropped. */
+#define FILL_ANEW                                                                           \
+    "Fill this target anew under another name: in weir.yml { connection: …, name: NAME, " \
+    "existing: truncate }; with weir stream, --name NAME and …?existing=truncate."
