@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include "buffers/disk.h"
+#include "cli/check_hub.h"
 #include "cli/check_json.h"
 #include "cli/command.h"
 #include "cli/pipeline_options.h"
@@ -12,6 +13,8 @@ typedef struct CheckOptions {
     PipelineOptions pipeline;
     bool columns;
     int format; // CheckFormat
+    bool dot;
+    bool connect;
 } CheckOptions;
 
 typedef struct Printed {
@@ -44,6 +47,10 @@ static const Option check_options[] = {
      .help = "Leave the columns and their types out."},
     {"format", OPTION_CHOICE(CheckOptions, format, format_choices), .fallback = "text",
      .help = "The report as text or as one JSON document, for programs."},
+    {"dot", OPTION_BOOL(CheckOptions, dot), .fallback = "false",
+     .help = "Of a hub: a picture for Graphviz in place of the report."},
+    {"connect", OPTION_BOOL(CheckOptions, connect), .fallback = "true",
+     .help = "Of a hub: look at its files only, without connecting to its systems."},
     {0},
 };
 
@@ -174,7 +181,7 @@ static void print_facts(const Pipeline *pipeline, const PipelineRoute *route, co
     }
 }
 
-static void print_problems(const Report *report)
+void check_print_findings(const Report *report)
 {
     size_t must = report_count(report, PROBLEM_MUST);
     size_t note = report_count(report, PROBLEM_NOTE);
@@ -186,7 +193,6 @@ static void print_problems(const Report *report)
             print_problem(&report->problems[i]);
         }
     }
-    printf("\n%s\n", must > 0 ? "Something must be mended first." : "Ready.");
 }
 
 static void print_text(const Pipeline *pipeline, const PipelineRoute *route,
@@ -198,7 +204,9 @@ static void print_text(const Pipeline *pipeline, const PipelineRoute *route,
     if (columns) {
         print_columns(result, has_sink, arena);
     }
-    print_problems(&result->report);
+    check_print_findings(&result->report);
+    bool ready = report_count(&result->report, PROBLEM_MUST) == 0;
+    printf("\n%s\n", ready ? "Ready." : "Something must be mended first.");
 }
 
 // @route NULL: the source alone.
@@ -278,9 +286,30 @@ static int check_project(const Invocation *invocation, const CheckOptions *optio
     return check_pipelines(pipelines, count, options);
 }
 
+static int check_run_hub(Str directory, const CheckOptions *options)
+{
+    HubFormat format = options->format == FORMAT_JSON ? HUB_JSON : HUB_TEXT;
+    return check_hub(directory, options->dot ? HUB_DOT : format, options->connect);
+}
+
+static int refuse_hub_options(void)
+{
+    Error err;
+    error_set(&err, ERROR_CONFIG, "\"--dot\" and \"--no-connect\" are for a hub");
+    error_hint(&err, "A hub is a folder with the folders models and systems in it.");
+    return report_error(&err);
+}
+
 static int check_run(Invocation *invocation)
 {
     CheckOptions *options = invocation->options;
+    Str path = project_path(&invocation->arguments);
+    if (invocation->arguments.count < 2 && hub_is_at(path)) {
+        return check_run_hub(path, options);
+    }
+    if (options->dot || !options->connect) {
+        return refuse_hub_options();
+    }
     if (project_is_named(&invocation->arguments, invocation->arena)) {
         return check_project(invocation, options);
     }
@@ -301,6 +330,7 @@ static const char *const examples[] = {
     "weir check postgres://localhost/shop",
     "weir check postgres://localhost/shop duckdb:shop.duckdb",
     "weir check pipelines/",
+    "weir check --dot hub/ | dot -Tsvg >hub.svg",
     "weir check --format json postgres://localhost/shop | jq .ready",
     NULL,
 };
@@ -313,7 +343,9 @@ const Command check_command = {
     .description =
         "Connects to both ends and changes nothing. Prints the tables that would be streamed, how "
         "each column's type maps, what will be made on the source, and everything that is missing, "
-        "with the SQL or setting that mends it. Exit code 2 when something must be mended.",
+        "with the SQL or setting that mends it. Exit code 2 when something must be mended. "
+        "Of a hub, a folder with models and systems: what each system's locations feed, and where "
+        "each model is pushed.",
     .examples = examples,
     .options = check_options,
     .options_size = sizeof(CheckOptions),

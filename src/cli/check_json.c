@@ -55,7 +55,7 @@ static void print_facts(const Report *report)
     printf("]");
 }
 
-static void print_findings(const Report *report)
+void check_json_findings(const Report *report)
 {
     bool is_first = true;
     printf(",\n  \"findings\":[");
@@ -96,7 +96,7 @@ void check_json_pipeline(const Pipeline *pipeline, const PipelineRoute *route,
         print_table(&result->tables[i], has_sink, columns, i == 0);
     }
     printf("]");
-    print_findings(&result->report);
+    check_json_findings(&result->report);
     printf("}");
 }
 

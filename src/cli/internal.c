@@ -3,6 +3,7 @@
 #include "buffers/disk.h"
 #include "cli/command.h"
 #include "cli/pipeline_options.h"
+#include "model/hub.h"
 #include "pipeline/sink.h"
 #include "pipeline/source.h"
 
@@ -108,6 +109,10 @@ static void print_options_md(void)
     md_options(disk_sink.options, false);
     printf("\n## Guards\n\nKeys of a pipeline in a project file, beside `from` and `to`.\n\n");
     md_options(guard_options, false);
+    for (const SystemKind *kind = system_kinds; kind->name != NULL; kind++) {
+        printf("\n## System %s\n\n%s in a hub.\n\n", kind->name, kind->summary);
+        md_options(kind->options, false);
+    }
 }
 
 // ---------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@
 #include "cli/crew.h"
 #include "cli/pipeline_options.h"
 #include "cli/project_pipelines.h"
+#include "model/hub.h"
 
 typedef struct RunOptions {
     Str until;
@@ -35,6 +36,12 @@ static int run_run(Invocation *invocation)
     if (may_be_connection(path) && access(str_to_cstr(invocation->arena, path), F_OK) != 0) {
         error_set(&err, ERROR_CONFIG, "\"weir run\" takes a project, and was given a connection");
         error_hint(&err, "For example: weir stream SOURCE SINK.");
+        return report_error(&err);
+    }
+    if (hub_is_at(path)) {
+        error_set(&err, ERROR_CONFIG, "\"%" STR_FMT "\" is a hub, which cannot be run yet",
+                  STR_ARG(path));
+        error_hint(&err, "\"weir check\" looks at it.");
         return report_error(&err);
     }
     if (project_pipelines(path, options->state, options->until, invocation->arena, &pipelines,

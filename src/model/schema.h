@@ -57,13 +57,18 @@ enum { SCHEMA_INTEGER = JSON_OBJECT + 1, SCHEMA_ANY_TYPE = (1 << (SCHEMA_INTEGER
 /** What the schema itself says of a member that its "properties" or "required" names. */
 typedef struct SchemaProperty {
     Str name;
-    uint32_t name_id;  // for JsonMember
-    uint32_t types;    // what "type" leaves, references followed; SCHEMA_ANY_TYPE: it says nothing
+    uint32_t name_id; // for JsonMember
+    // What "type", "const" and "enum" leave, also those in "$ref", "allOf", "anyOf" and "oneOf";
+    // SCHEMA_ANY_TYPE: nothing says anything.
+    uint32_t types;
     bool is_described; // by "properties"; otherwise it is only required
     bool is_required;
 } SchemaProperty;
 
 uint32_t schema_property_count(const Schema *schema);
+
+/** The types that the schema itself leaves, as SchemaProperty.types. */
+uint32_t schema_types(const Schema *schema);
 
 /** @index is less than the count: those of "properties" in their order, then the others. */
 SchemaProperty schema_property(const Schema *schema, uint32_t index);
@@ -93,5 +98,14 @@ void schema_validator_free(SchemaValidator *validator);
  */
 MUST_CHECK Status schema_validate(SchemaValidator *validator, const JsonValue *value, Error *err);
 
-/** Of the last schema_validate(): the first SCHEMA_PROBLEMS_MAX. */
+/**
+ * The same for a part of a value that is an object: more members may belong to it that are not
+ * known here. So only what holds for any such object is checked: what the schema itself, and those
+ * that it has in "$ref", "allOf" and "anyOf", say of the object's type and of each member that is
+ * there.
+ */
+MUST_CHECK Status schema_validate_part(SchemaValidator *validator, const JsonValue *value,
+                                       Error *err);
+
+/** Of the last check: the first SCHEMA_PROBLEMS_MAX. */
 const SchemaProblem *schema_problems(const SchemaValidator *validator, size_t *ret_count);

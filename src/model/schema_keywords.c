@@ -2,6 +2,7 @@
 
 #include <assert.h>
 
+#include "base/ascii.h"
 #include "base/decimal.h"
 #include "model/uri.h"
 
@@ -188,8 +189,8 @@ static bool is_anchor(Str text)
 {
     for (size_t i = 0; i < text.len; i++) {
         char c = text.ptr[i];
-        bool starts = ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '_';
-        if (!starts && (i == 0 || !((c >= '0' && c <= '9') || c == '-' || c == '.'))) {
+        bool starts = ascii_is_letter(c) || c == '_';
+        if (!starts && (i == 0 || !(ascii_is_digit(c) || c == '-' || c == '.'))) {
             return false;
         }
     }

@@ -30,19 +30,9 @@ Str schema_path_name(Str pointer)
     return pointer.len == 0 ? pointer : (Str){pointer.ptr + 1, pointer.len - 1};
 }
 
-// Not in the middle of a character.
-static size_t cut_length(Str text, size_t max)
-{
-    size_t len = MIN(text.len, max);
-    while (len > 0 && len < text.len && ((uint8_t)text.ptr[len] & 0xc0) == 0x80) {
-        len--;
-    }
-    return len;
-}
-
 static const char *cut_text(SchemaValidator *on, Str text, size_t max)
 {
-    size_t len = cut_length(text, max);
+    size_t len = utf8_cut(text, max);
     return arena_printf(&on->messages, "%.*s%s", (int)len, text.ptr == NULL ? "" : text.ptr,
                         len < text.len ? "…" : "");
 }
@@ -56,7 +46,7 @@ const char *schema_value_text(SchemaValidator *on, const JsonValue *value)
     Buf out = {.max = PRINTED_MAX};
     JsonValue shown = *value;
     if (shown.kind == JSON_STRING || shown.kind == JSON_NUMBER) {
-        shown.text.len = cut_length(shown.text, VALUE_BYTES_MAX * 2);
+        shown.text.len = utf8_cut(shown.text, VALUE_BYTES_MAX * 2);
     }
     json_print(&out, &shown);
     const char *text = cut_text(on, buf_view(&out), VALUE_BYTES_MAX);

@@ -445,12 +445,19 @@ static void report_required(SchemaValidator *on, const ObjectCheck *check, const
     drop_scratch(on);
 }
 
+// The value is the whole, of which only some members are known.
+static bool is_part(const SchemaValidator *on, const Frame *frame)
+{
+    return on->is_part && frame->path == NULL;
+}
+
 static bool run_object(SchemaValidator *on, const ObjectCheck *check, const Frame *frame)
 {
     if (frame->value->kind != JSON_OBJECT) {
         return true;
     }
-    if (!on->is_reporting && frame->value->count < check->required) {
+    uint32_t wanted = is_part(on, frame) ? 0 : check->required;
+    if (!on->is_reporting && frame->value->count < wanted) {
         return false;
     }
     bool is_valid = true;
@@ -461,10 +468,10 @@ static bool run_object(SchemaValidator *on, const ObjectCheck *check, const Fram
             return false;
         }
     }
-    if (on->is_reporting && required < check->required) {
+    if (on->is_reporting && required < wanted) {
         report_required(on, check, frame);
     }
-    return is_valid && required == check->required;
+    return is_valid && required >= wanted;
 }
 
 static bool run_names(SchemaValidator *on, uint32_t block, const Frame *frame)
@@ -719,11 +726,31 @@ static bool speaks_itself(const Instruction *instruction)
     return instruction->op >= SCHEMA_UNIQUE && instruction->op != SCHEMA_NOT;
 }
 
+// Whatever else the object has, this says the same of it.
+static bool holds_of_part(const Instruction *instruction)
+{
+    switch ((SchemaOp)instruction->op) {
+    case SCHEMA_TYPE:
+    case SCHEMA_OBJECT: // but for what is required
+    case SCHEMA_NAMES:
+    case SCHEMA_REFERENCE:
+    case SCHEMA_DYNAMIC:
+    case SCHEMA_ALL:
+    case SCHEMA_ANY: // one that a part cannot satisfy, no whole can
+        return true;
+    default:
+        return false;
+    }
+}
+
 static bool run_instructions(SchemaValidator *on, const Frame *frame)
 {
     const Instruction *instruction = on->schema->code + frame->block->first;
     bool is_valid = true;
     for (uint32_t i = 0; i < frame->block->count; i++, instruction++) {
+        if (is_part(on, frame) && !holds_of_part(instruction)) {
+            continue;
+        }
         if (speaks_itself(instruction)) {
             is_valid = run_with_others(on, instruction, frame) && is_valid;
         } else if (!run_alone(on, instruction, frame)) {
@@ -817,7 +844,7 @@ static bool run(SchemaValidator *on, const JsonValue *value, bool is_reporting)
     return is_valid && on->given_up == NULL;
 }
 
-Status schema_validate(SchemaValidator *validator, const JsonValue *value, Error *err)
+static Status validate(SchemaValidator *validator, const JsonValue *value, Error *err)
 {
     validator->problem_count = 0;
     if (run(validator, value, false)) {
@@ -836,6 +863,18 @@ Status schema_validate(SchemaValidator *validator, const JsonValue *value, Error
     Str name = schema_path_name(first->instance);
     return error_set(err, ERROR_DATA, "%" STR_FMT "%s%" STR_FMT " (%" STR_FMT ")", STR_ARG(name),
                      name.len > 0 ? ": " : "", STR_ARG(first->reason), STR_ARG(first->schema));
+}
+
+Status schema_validate(SchemaValidator *validator, const JsonValue *value, Error *err)
+{
+    validator->is_part = false;
+    return validate(validator, value, err);
+}
+
+Status schema_validate_part(SchemaValidator *validator, const JsonValue *value, Error *err)
+{
+    validator->is_part = true;
+    return validate(validator, value, err);
 }
 
 const SchemaProblem *schema_problems(const SchemaValidator *validator, size_t *ret_count)

@@ -20,6 +20,7 @@ struct SchemaValidator {
     uint32_t depth;
     const char *given_up; // why; NULL: not
     bool is_reporting;
+    bool is_part; // of the whole value only members are known
     uint32_t problem_count;
     SchemaProblem problems[SCHEMA_PROBLEMS_MAX];
 };

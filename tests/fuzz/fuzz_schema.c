@@ -6,16 +6,17 @@
 
 typedef enum Verdict { VALID, INVALID, GIVEN_UP } Verdict;
 
+// @wrapper refers to the document as "a"; NULL: the document itself.
 static bool compile(Str document, const char *wrapper, Schema **ret)
 {
     static const SchemaOptions options = {.assert_formats = true};
     SchemaSet *set = schema_set_new();
     Error err;
-    bool fine =
-        schema_set_add(set, STR("http://x.example/a"), document, &err) == STATUS_OK &&
-        schema_set_add(set, STR("http://x.example/wrapper"), str_from(wrapper), &err) == STATUS_OK;
-    fine = fine &&
-           schema_compile(set, STR("http://x.example/wrapper"), &options, ret, &err) == STATUS_OK;
+    bool fine = schema_set_add(set, STR("http://x.example/a"), document, &err) == STATUS_OK &&
+                schema_set_add(set, STR("http://x.example/wrapper"),
+                               str_from(wrapper == NULL ? "true" : wrapper), &err) == STATUS_OK;
+    Str uri = wrapper == NULL ? STR("http://x.example/a") : STR("http://x.example/wrapper");
+    fine = fine && schema_compile(set, uri, &options, ret, &err) == STATUS_OK;
     FUZZ_CHECK(fine || (err.kind == ERROR_CONFIG && err.message[0] != '\0'));
     schema_set_free(set);
     return fine;
@@ -50,6 +51,32 @@ static Verdict judge(Str document, const char *wrapper, const JsonValue *value, 
     return verdict;
 }
 
+// Of a valid value each member has one of the types that the schema is said to leave it; and what
+// is valid as a whole is valid as a part.
+static void check_valid(Str document, const JsonValue *value)
+{
+    Schema *schema;
+    if (!compile(document, NULL, &schema)) {
+        return;
+    }
+    if ((schema_types(schema) >> value->kind & 1) == 0) {
+        FUZZ_CHECK(value->kind == JSON_NUMBER && (schema_types(schema) >> SCHEMA_INTEGER & 1) != 0);
+    }
+    for (uint32_t i = 0; value->kind == JSON_OBJECT && i < schema_property_count(schema); i++) {
+        SchemaProperty property = schema_property(schema, i);
+        const JsonValue *member = json_member(value, property.name);
+        bool is_named = member == NULL || (property.types >> member->kind & 1) != 0;
+        FUZZ_CHECK(is_named ||
+                   (member->kind == JSON_NUMBER && (property.types >> SCHEMA_INTEGER & 1) != 0));
+    }
+    SchemaValidator *validator = schema_validator_new(schema);
+    size_t count;
+    Status status = schema_validate_part(validator, value, NULL);
+    FUZZ_CHECK(status == STATUS_OK || schema_problems(validator, &count) == NULL || count == 0);
+    schema_validator_free(validator);
+    schema_free(schema);
+}
+
 static void check(Str document, const JsonValue *value)
 {
     Schema *schema;
@@ -58,6 +85,9 @@ static void check(Str document, const JsonValue *value)
     }
     Verdict verdict = validate(schema, value);
     schema_free(schema);
+    if (verdict == VALID) {
+        check_valid(document, value);
+    }
     if (verdict == GIVEN_UP) {
         return;
     }

@@ -455,6 +455,60 @@ static void check_property(const Schema *schema, uint32_t index, const char *nam
     assert_int_equal(property.name_id, schema_name_id(schema, property.name));
 }
 
+static Status validate_part(Checked *on, const char *text)
+{
+    JsonValue value;
+    assert_int_equal(json_read(&on->arena, str_from(text), &value, &on->err), STATUS_OK);
+    return schema_validate_part(on->validator, &value, &on->err);
+}
+
+// Whatever members are added, what is refused stays invalid.
+static void parts_of_an_object(void **state)
+{
+    (void)state;
+    Checked on;
+    begin(
+        &on,
+        "{\"$ref\":\"#/$defs/base\",\"allOf\":[{\"properties\":{\"a\":{\"minimum\":0}},"
+        "\"required\":[\"b\"]}],\"type\":\"object\",\"required\":[\"a\"],"
+        "\"minProperties\":2,\"maxProperties\":2,\"anyOf\":[{\"required\":[\"x\"],\"properties\":"
+        "{\"q\":{\"const\":1}}},"
+        "{\"required\":[\"y\"],\"properties\":{\"q\":{\"const\":2}}}],"
+        "\"oneOf\":[{\"required\":[\"x\"]},{\"required\":[\"y\"]}],\"not\":{\"required\":[\"a\"]},"
+        "\"if\":{\"required\":[\"x\"]},\"then\":false,\"else\":false,\"dependentRequired\":{\"a\":["
+        "\"x\"]},"
+        "\"dependentSchemas\":{\"a\":false},\"enum\":[1],\"const\":1,"
+        "\"propertyNames\":{\"maxLength\":3},\"patternProperties\":{\"^p\":{\"type\":\"null\"}},"
+        "\"unevaluatedProperties\":false,\"properties\":{\"a\":{\"type\":\"integer\"},"
+        "\"n\":{\"required\":[\"z\"]}},"
+        "\"$defs\":{\"base\":{\"properties\":{\"a\":{\"maximum\":9}},\"required\":[\"c\"]}}}");
+    on.validator = schema_validator_new(on.schema);
+    assert_int_equal(validate_part(&on, "{}"), STATUS_OK);
+    assert_int_equal(validate_part(&on, "{\"a\":1}"), STATUS_OK);
+    assert_int_equal(validate_part(&on, "{\"q\":2}"), STATUS_OK);
+    assert_int_equal(validate_part(&on, "{\"u\":2}"), STATUS_OK); // unevaluatedProperties
+    static const char *const refused[] = {
+        "[]",            // type
+        "{\"a\":\"1\"}", // properties
+        "{\"a\":-1}",    // allOf
+        "{\"a\":10}",    // $ref
+        "{\"q\":3}",     // anyOf
+        "{\"long\":1}",  // propertyNames
+        "{\"p\":1}",     // patternProperties
+        "{\"n\":{}}",    // what is inside is whole
+    };
+    for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
+        if (validate_part(&on, refused[i]) != STATUS_FAIL) {
+            fail_msg("%s", refused[i]);
+        }
+    }
+    size_t count;
+    assert_true(str_is(schema_problems(on.validator, &count)->instance, "/n"));
+    // The next check is of a whole again.
+    assert_int_equal(validate(&on, "{\"a\":1}"), STATUS_FAIL);
+    done(&on);
+}
+
 static void what_members_may_be(void **state)
 {
     const uint32_t integer = 1U << SCHEMA_INTEGER;
@@ -472,8 +526,44 @@ static void what_members_may_be(void **state)
     check_property(on.schema, 4, "never", 0, false);
     check_property(on.schema, 5, "only", SCHEMA_ANY_TYPE, true);
     done(&on);
+    // As programs write it that make schemas of their own types.
+    begin(&on,
+          "{\"properties\":{\"any\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"null\"}]},"
+          "\"one\":{\"oneOf\":[{\"$ref\":\"#/$defs/i\"},{\"const\":\"a\"},false]},"
+          "\"all\":{\"type\":[\"number\",\"array\"],\"allOf\":[{\"type\":[\"integer\",\"null\"]}]},"
+          "\"enum\":{\"enum\":[1.0,\"a\",null]},\"fraction\":{\"const\":0.5},"
+          "\"open\":{\"anyOf\":[{\"type\":\"string\"},{\"minLength\":1}]}},"
+          "\"$defs\":{\"i\":{\"type\":\"integer\"}}}");
+    check_property(on.schema, 0, "any", 1U << JSON_STRING | 1U << JSON_NULL, false);
+    check_property(on.schema, 1, "one", 1U << JSON_STRING | integer, false);
+    check_property(on.schema, 2, "all", integer, false);
+    check_property(on.schema, 3, "enum", 1U << JSON_STRING | 1U << JSON_NULL | integer, false);
+    check_property(on.schema, 4, "fraction", 1U << JSON_NUMBER | integer, false);
+    check_property(on.schema, 5, "open", SCHEMA_ANY_TYPE, false);
+    done(&on);
     begin(&on, "true");
     assert_int_equal(schema_property_count(on.schema), 0);
+    done(&on);
+}
+
+// Looking at all of it would take 20 to the power of 20 steps.
+static void types_that_are_hard_to_find(void **state)
+{
+    (void)state;
+    Checked on;
+    CLEANUP(buf_done) Buf text;
+    buf_init(&text, 1 << 20);
+    buf_cstr(&text, "{\"properties\":{\"a\":{\"$ref\":\"#/$defs/0\"}},\"$defs\":{");
+    for (int i = 0; i < 20; i++) {
+        buf_printf(&text, "\"%d\":{\"anyOf\":[", i);
+        for (int j = 0; j < 20; j++) {
+            buf_printf(&text, "%s{\"$ref\":\"#/$defs/%d\"}", j == 0 ? "" : ",", i + 1);
+        }
+        buf_cstr(&text, "]},");
+    }
+    buf_cstr(&text, "\"20\":{\"type\":\"string\"}}}");
+    begin(&on, buf_cstring(&text));
+    check_property(on.schema, 0, "a", SCHEMA_ANY_TYPE, false);
     done(&on);
 }
 
@@ -618,7 +708,9 @@ int main(void)
         cmocka_unit_test(hidden_work_counts),
         cmocka_unit_test(deep_values),
         cmocka_unit_test(typed_rows),
+        cmocka_unit_test(parts_of_an_object),
         cmocka_unit_test(what_members_may_be),
+        cmocka_unit_test(types_that_are_hard_to_find),
         cmocka_unit_test(names_that_meet),
         cmocka_unit_test(several_documents),
         cmocka_unit_test(ways_to_write_a_uri),

@@ -1,0 +1,275 @@
+// Finds and reads the files of a hub.
+#include <dirent.h>
+#include <libgen.h>
+#include <limits.h>
+#include <sys/stat.h>
+
+#include "base/limits.h"
+#include "config/text_file.h"
+#include "model/hub_inside.h"
+
+enum { FOLDERS_DEPTH_MAX = 16 };
+
+// What weir.yml can say.
+typedef struct Places {
+    const char *models;
+    const char *systems;
+    bool assert_formats;
+} Places;
+
+typedef struct FileList {
+    const char *const *endings; // of names that are taken
+    HubFile *items;
+    size_t count;
+    size_t bytes;
+    Arena *arena;
+    Error *err;
+} FileList;
+
+// ---------------------------------------------------------------------------------------------
+// Where they are
+// ---------------------------------------------------------------------------------------------
+
+static bool is_folder(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+static bool is_regular_file(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode);
+}
+
+static Status read_place(const ConfigFile *file, const YamlNode *hub, const char *key,
+                         const char *directory, const char **ret)
+{
+    Str path;
+    const YamlPair *pair = yaml_find(hub, key);
+    if (pair == NULL) {
+        return STATUS_OK;
+    }
+    if (config_scalar(file, pair, &path) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    bool is_absolute = path.len > 0 && path.ptr[0] == '/';
+    *ret = is_absolute ? str_to_cstr(file->arena, path)
+                       : arena_printf(file->arena, "%s/%" STR_FMT, directory, STR_ARG(path));
+    return STATUS_OK;
+}
+
+static const Option format_options[] = {
+    {"assert_formats", OPTION_BOOL(Places, assert_formats), .fallback = "false",
+     .help = "Formats in models are checked."},
+    {0},
+};
+
+static Status read_formats(const ConfigFile *file, const YamlNode *hub, Places *places)
+{
+    static const char *const places_keys[] = {"models", "systems", NULL};
+    Settings settings = {.items = ARENA_ARRAY(file->arena, Setting, hub->count),
+                         .origin = config_origin(file, hub->line)};
+    return config_add_settings(file, hub, places_keys, &settings) == STATUS_OK
+               ? options_apply(format_options, places, &settings, file->arena, file->err)
+               : STATUS_FAIL;
+}
+
+// weir.yml says `hub:`. @node: what.
+static Status read_places(const ConfigFile *file, const YamlNode *root, const YamlNode *node,
+                          const char *directory, Places *places)
+{
+    static const char *const of_file[] = {"hub", "state", NULL};
+    static const char *const of_hub[] = {"models", "systems", "assert_formats", NULL};
+    if (config_check_keys(file, root, of_file) != STATUS_OK) {
+        return error_hint(file->err, "A file with \"hub\" has no pipelines of its own.");
+    }
+    if (node->kind == YAML_SCALAR && node->is_null) {
+        return STATUS_OK; // the folders are where they are by default
+    }
+    return config_expect_mapping(file, node, "\"hub\"") == STATUS_OK &&
+                   config_check_keys(file, node, of_hub) == STATUS_OK &&
+                   read_place(file, node, "models", directory, &places->models) == STATUS_OK &&
+                   read_place(file, node, "systems", directory, &places->systems) == STATUS_OK
+               ? read_formats(file, node, places)
+               : STATUS_FAIL;
+}
+
+static bool exists(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0;
+}
+
+// @given: a folder, or its weir.yml. *ret_is_hub: it has one, though its files may be wrong.
+static Status find_places(Str given, Arena *arena, Places *places, bool *ret_is_hub, Error *err)
+{
+    bool is_file = is_regular_file(str_to_cstr(arena, given));
+    const char *folder = is_file ? dirname(str_to_cstr(arena, given)) : str_to_cstr(arena, given);
+    const char *path =
+        is_file ? str_to_cstr(arena, given) : arena_printf(arena, "%s/weir.yml", folder);
+    const ConfigFile file = {str_from(path), arena, err};
+    *places = (Places){.models = arena_printf(arena, "%s/models", folder),
+                       .systems = arena_printf(arena, "%s/systems", folder)};
+    *ret_is_hub = is_folder(places->models) && is_folder(places->systems);
+    if (!exists(path)) {
+        return STATUS_OK;
+    }
+    Str text;
+    YamlNode *root;
+    if (text_file_read(path, LIMIT_CONFIG_BYTES, arena, &text, err) != STATUS_OK ||
+        yaml_parse(text, file.name, arena, &root, err) != STATUS_OK ||
+        config_expect_mapping(&file, root, "weir.yml") != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    const YamlPair *hub = yaml_find(root, "hub");
+    bool has_pipelines =
+        yaml_find(root, "pipelines") != NULL || yaml_find(root, "connections") != NULL;
+    *ret_is_hub = hub != NULL || (*ret_is_hub && !has_pipelines);
+    return hub == NULL ? STATUS_OK : read_places(&file, root, hub->value, folder, places);
+}
+
+bool hub_is_at(Str path)
+{
+    Arena scratch = {0};
+    Places places;
+    Error err;
+    bool is_hub = false;
+    (void)find_places(path, &scratch, &places, &is_hub, &err);
+    arena_done(&scratch);
+    return is_hub;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Reading them
+// ---------------------------------------------------------------------------------------------
+
+static bool has_ending(const FileList *list, Str name)
+{
+    for (const char *const *ending = list->endings; *ending != NULL; ending++) {
+        size_t len = strlen(*ending);
+        if (name.len > len && memcmp(name.ptr + name.len - len, *ending, len) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static Status add_file(FileList *list, const char *path, const char *uri)
+{
+    Str text;
+    if (exists(path) && !is_regular_file(path)) {
+        return error_set(list->err, ERROR_CONFIG, "\"%s\" is no regular file", path);
+    }
+    if (list->count == LIMIT_HUB_FILES) {
+        return error_set(list->err, ERROR_CONFIG, "\"%s\": there are more than %d files", path,
+                         LIMIT_HUB_FILES);
+    }
+    if (text_file_read(path, LIMIT_JSON_BYTES, list->arena, &text, list->err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    list->bytes += text.len;
+    if (list->bytes > LIMIT_HUB_BYTES) {
+        return error_set(list->err, ERROR_CONFIG,
+                         "\"%s\": the files together are larger than %d bytes", path,
+                         LIMIT_HUB_BYTES);
+    }
+    list->items[list->count++] = (HubFile){str_from(path), str_from(uri), text};
+    return STATUS_OK;
+}
+
+// Folders inside of it too. Names with a dot before them are not looked at: version control, and
+// what Kubernetes puts beside the files of a mounted map.
+static Status add_folder(FileList *list, const char *path, const char *uri, int depth)
+{
+    if (depth > FOLDERS_DEPTH_MAX) {
+        error_set(list->err, ERROR_CONFIG, "\"%s\": folders are nested too deeply", path);
+        return error_hint(list->err, "A link may lead back to a folder that it is in.");
+    }
+    DIR *folder = opendir(path);
+    if (folder == NULL) {
+        error_set_errno(list->err, ERROR_CONFIG, errno, "open \"%s\"", path);
+        return error_hint(list->err, "A hub has the folders models and systems.");
+    }
+    Status status = STATUS_OK;
+    while (status == STATUS_OK) {
+        errno = 0;
+        const struct dirent *entry = readdir(folder);
+        if (entry == NULL) {
+            status = errno == 0
+                         ? STATUS_OK
+                         : error_set_errno(list->err, ERROR_CONFIG, errno, "read \"%s\"", path);
+            break;
+        }
+        const char *inner = arena_printf(list->arena, "%s/%s", path, entry->d_name);
+        const char *inner_uri = arena_printf(list->arena, "%s/%s", uri, entry->d_name);
+        if (entry->d_name[0] == '.') {
+            continue;
+        }
+        if (is_folder(inner)) {
+            status = add_folder(list, inner, inner_uri, depth + 1);
+        } else if (has_ending(list, str_from(entry->d_name))) {
+            status = add_file(list, inner, inner_uri);
+        }
+    }
+    (void)closedir(folder);
+    return status;
+}
+
+static int compare_files(const void *a, const void *b)
+{
+    const HubFile *x = a;
+    const HubFile *y = b;
+    return str_compare(x->uri, y->uri);
+}
+
+// @what: the folder's name by default, and what its files are called by in schemas.
+static Status read_files(FileList *list, const char *path, const char *what)
+{
+    list->items = ARENA_ARRAY(list->arena, HubFile, LIMIT_HUB_FILES);
+    if (add_folder(list, path, what, 0) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    // A folder tells its files in any order, and messages should not depend on it.
+    qsort(list->items, list->count, sizeof(HubFile), compare_files);
+    if (list->count > 0) {
+        return STATUS_OK;
+    }
+    error_set(list->err, ERROR_CONFIG, "\"%s\" has no files", path);
+    return error_hint(list->err, "Models are *.json, systems are *.yml or *.yaml.");
+}
+
+static Status read_hub(const Places *places, Arena *arena, HubFiles *ret, Error *err)
+{
+    static const char *const of_models[] = {".json", NULL};
+    static const char *const of_systems[] = {".yml", ".yaml", NULL};
+    FileList models = {.endings = of_models, .arena = arena, .err = err};
+    FileList systems = {.endings = of_systems, .arena = arena, .err = err};
+    if (read_files(&models, places->models, "models") != STATUS_OK ||
+        read_files(&systems, places->systems, "systems") != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = (HubFiles){.models = models.items,
+                      .model_count = models.count,
+                      .systems = systems.items,
+                      .system_count = systems.count,
+                      .assert_formats = places->assert_formats};
+    return STATUS_OK;
+}
+
+Status hub_load(Str path, Hub **ret, Error *err)
+{
+    Arena scratch = {0};
+    Places places;
+    HubFiles files;
+    bool is_hub;
+    Status status = find_places(path, &scratch, &places, &is_hub, err);
+    if (status == STATUS_OK) {
+        status = read_hub(&places, &scratch, &files, err);
+    }
+    if (status == STATUS_OK) {
+        status = hub_compile(&files, ret, err);
+    }
+    arena_done(&scratch);
+    return status;
+}

@@ -1,0 +1,277 @@
+// A system's keys: settings by the table of its type, and its two mixers.
+#include "model/hub_inside.h"
+
+#define RATE_OPTIONS                                                                   \
+    {"rate_limit", OPTION_INT(HubSystem, rate_limit), .min = 0, .max = 1000000,        \
+     .help = "Objects that are pushed to it in a second at the most; 0: any number."}, \
+    {                                                                                  \
+        "rate_bucket_size", OPTION_INT(HubSystem, rate_bucket_size),                   \
+            .min = 0, .max = 1000000,                                                  \
+            .help = "How many of them at once, after a pause; 0: as many as "          \
+                    "rate_limit."                                                      \
+    }
+
+static const Option postgresql_options[] = {
+    {"dsn", OPTION_STRING(HubSystem, postgresql.dsn), .secret = true, .value_name = "URL",
+     .help = "Connection: a URL, or keywords as libpq takes them."},
+    {"replication_dsn", OPTION_STRING(HubSystem, postgresql.replication_dsn), .secret = true,
+     .value_name = "URL",
+     .help = "Connection on which changes are received. Default: the same as for the rest."},
+    {"hostname", OPTION_STRING(HubSystem, postgresql.hostname),
+     .help = "In place of dsn: the server."},
+    {"port", OPTION_INT(HubSystem, postgresql.port), .fallback = "5432", .min = 1, .max = 65535,
+     .help = "Its port."},
+    {"database", OPTION_STRING(HubSystem, postgresql.database), .help = "The database."},
+    {"username", OPTION_STRING(HubSystem, postgresql.username), .help = "Who connects."},
+    {"password", OPTION_STRING(HubSystem, postgresql.password), .secret = true,
+     .help = "With which password."},
+    {"max_open_connections", OPTION_INT(HubSystem, postgresql.max_open_connections),
+     .fallback = "10", .min = 1, .max = 1000, .help = "Connections that push, at the most."},
+    {"max_idle_connections", OPTION_INT(HubSystem, postgresql.max_idle_connections), .min = 0,
+     .max = 1000, .help = "How many of them stay open with nothing to do. Default: all of them."},
+    {"max_connection_idle_time", OPTION_MS(HubSystem, postgresql.max_connection_idle_ms),
+     .fallback = "30s", .min = 0, .max = 86400000, .help = "For how long; 0: for ever."},
+    RATE_OPTIONS,
+    {0},
+};
+
+static const Option stripe_options[] = {
+    {"api_key", OPTION_STRING(HubSystem, stripe.api_key), .secret = true, .required = true,
+     .help = "The secret key of the account."},
+    {"use_cli_listener", OPTION_BOOL(HubSystem, stripe.use_cli_listener), .fallback = "false",
+     .help = "Have the Stripe CLI forward events here."},
+    {"endpoint_secret", OPTION_LIST(HubSystem, stripe.endpoint_secrets), .secret = true,
+     .help = "What the requests of the webhook are signed with (whsec_…). Several while it is "
+             "exchanged."},
+    RATE_OPTIONS,
+    {0},
+};
+
+const SystemKind system_kinds[] = {
+    {"postgresql", "A Postgres database", postgresql_options},
+    {"stripe", "A Stripe account", stripe_options},
+    {0},
+};
+
+typedef struct SystemReader {
+    Hub *hub;
+    const ConfigFile *file;
+    const YamlPair *named; // the system's name and keys
+    HubSystem *system;
+} SystemReader;
+
+static const char *const mixer_keys[] = {"receive_mixer", "receive_router", "push_mixer",
+                                         "push_router", NULL};
+
+static Status complain_of_system(const SystemReader *in, size_t line, const char *what)
+{
+    return config_complain(in->file, line, what, in->named->key);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Keys
+// ---------------------------------------------------------------------------------------------
+
+static Status read_type(const SystemReader *in)
+{
+    const YamlPair *pair = yaml_find(in->named->value, "type");
+    Str type;
+    if (pair == NULL) {
+        complain_of_system(in, in->named->line, "\"type\" is missing in system");
+        return error_hint(in->file->err, "Add type: postgresql or type: stripe.");
+    }
+    if (config_scalar(in->file, pair, &type) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    // What everything else of this program calls it.
+    Str name = str_is(type, "postgres") ? STR("postgresql") : type;
+    for (int i = 0; system_kinds[i].name != NULL; i++) {
+        if (str_is(name, system_kinds[i].name)) {
+            in->system->type = (SystemType)i;
+            return STATUS_OK;
+        }
+    }
+    config_complain(in->file, pair->line, "there is no type of system", type);
+    return error_hint(in->file->err, "It is postgresql or stripe.");
+}
+
+// NAME_file gives NAME by a file (options_apply()).
+static bool is_file_of(const Option *table, Str key)
+{
+    Str suffix = STR("_file");
+    return key.len > suffix.len &&
+           str_equal((Str){key.ptr + key.len - suffix.len, suffix.len}, suffix) &&
+           option_find(table, (Str){key.ptr, key.len - suffix.len}) != NULL;
+}
+
+// Before any value is looked at: a mixer with a misspelt key is not a setting with a strange value.
+static Status check_keys(const SystemReader *in, const Option *table)
+{
+    const char *known[64] = {"type"};
+    size_t count = 1;
+    for (size_t i = 0; mixer_keys[i] != NULL; i++) {
+        known[count++] = mixer_keys[i];
+    }
+    for (; table->type != OPTION_END && count < ARRAY_LEN(known) - 1; table++) {
+        known[count++] = table->name;
+    }
+    table = system_kinds[in->system->type].options;
+    const YamlNode *keys = in->named->value;
+    for (size_t i = 0; i < keys->count; i++) {
+        Str key = keys->pairs[i].key;
+        if (!config_is_one_of(key, known) && !is_file_of(table, key)) {
+            config_complain(in->file, keys->pairs[i].line, "unknown key", key);
+            return nearest_name(key, known) != NULL
+                       ? config_suggest(in->file, key, known)
+                       : error_hint(in->file->err, "docs/hub.md has the keys of type %s.",
+                                    system_kinds[in->system->type].name);
+        }
+    }
+    return STATUS_OK;
+}
+
+static Status read_settings(const SystemReader *in, Settings *ret)
+{
+    static const char *const others[] = {"type",       "receive_mixer", "receive_router",
+                                         "push_mixer", "push_router",   NULL};
+    const YamlNode *keys = in->named->value;
+    *ret = (Settings){.items = ARENA_ARRAY(&in->hub->arena, Setting, keys->count),
+                      .origin = in->system->origin};
+    return config_add_settings(in->file, keys, others, ret) == STATUS_OK
+               ? options_apply(system_kinds[in->system->type].options, in->system, ret,
+                               &in->hub->arena, in->file->err)
+               : STATUS_FAIL;
+}
+
+// ---------------------------------------------------------------------------------------------
+// What has to go together
+// ---------------------------------------------------------------------------------------------
+
+static Status check_postgresql(const SystemReader *in, const Settings *settings)
+{
+    PostgresqlSettings *postgresql = &in->system->postgresql;
+    Error *err = in->file->err;
+    if (postgresql->dsn.len == 0 && postgresql->hostname.len == 0) {
+        complain_of_system(in, in->named->line, "\"dsn\" is missing in system");
+        return error_hint(err, "Add dsn: postgres://user@host/database, or hostname, database and "
+                               "username.");
+    }
+    static const char *const parts[] = {"hostname", "port",     "database",
+                                        "username", "password", "password_file"};
+    for (size_t i = 0; postgresql->dsn.len > 0 && i < ARRAY_LEN(parts); i++) {
+        const Setting *part = settings_find(settings, parts[i]);
+        if (part != NULL) {
+            error_set(err, ERROR_CONFIG, "%" STR_FMT ": \"%s\" is given beside \"dsn\"",
+                      STR_ARG(part->origin), parts[i]);
+            return error_hint(err, "Leave one of them out.");
+        }
+    }
+    const Setting *idle = settings_find(settings, "max_idle_connections");
+    if (idle == NULL) {
+        postgresql->max_idle_connections = postgresql->max_open_connections;
+    } else if (postgresql->max_idle_connections > postgresql->max_open_connections) {
+        return error_set(err, ERROR_CONFIG,
+                         "%" STR_FMT ": \"max_idle_connections\" is %lld, more than the %lld of "
+                         "\"max_open_connections\"",
+                         STR_ARG(idle->origin), (long long)postgresql->max_idle_connections,
+                         (long long)postgresql->max_open_connections);
+    }
+    return STATUS_OK;
+}
+
+// Whoever knows the address could make changes otherwise.
+static Status check_stripe(const SystemReader *in)
+{
+    const StripeSettings *stripe = &in->system->stripe;
+    bool is_checked = stripe->use_cli_listener || stripe->endpoint_secrets.count > 0;
+    if (in->system->receive_count == 0 || is_checked) {
+        return STATUS_OK;
+    }
+    complain_of_system(in, in->named->line,
+                       "nothing says how Stripe's requests are told from forged ones in system");
+    return error_hint(in->file->err, "Add endpoint_secret: whsec_…, or use_cli_listener: true.");
+}
+
+static void complete_rate(HubSystem *system)
+{
+    if (system->rate_limit > 0 && system->rate_bucket_size == 0) {
+        system->rate_bucket_size = system->rate_limit;
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Mixers
+// ---------------------------------------------------------------------------------------------
+
+static Status check_spelling(const SystemReader *in)
+{
+    const YamlPair *found[4];
+    for (size_t i = 0; mixer_keys[i] != NULL; i++) {
+        found[i] = yaml_find(in->named->value, mixer_keys[i]);
+    }
+    const YamlPair *mixer = found[0] != NULL ? found[0] : found[2];
+    const YamlPair *router = found[1] != NULL ? found[1] : found[3];
+    if (mixer == NULL || router == NULL) {
+        return STATUS_OK;
+    }
+    error_set(in->file->err, ERROR_CONFIG,
+              "%" STR_FMT ":%zu: the system \"%" STR_FMT "\" has both spellings, \"%" STR_FMT
+              "\" and \"%" STR_FMT "\"",
+              STR_ARG(in->file->name), router->line, STR_ARG(in->named->key), STR_ARG(mixer->key),
+              STR_ARG(router->key));
+    return error_hint(in->file->err, "Use one: receive_mixer and push_mixer.");
+}
+
+static const YamlPair *find_mixer(const SystemReader *in, const char *key, const char *other)
+{
+    const YamlPair *pair = yaml_find(in->named->value, key);
+    return pair != NULL ? pair : yaml_find(in->named->value, other);
+}
+
+static Status read_mixers(const SystemReader *in)
+{
+    const MixerSource source = {in->hub, in->file, in->system};
+    const YamlPair *receive = find_mixer(in, "receive_mixer", "receive_router");
+    const YamlPair *push = find_mixer(in, "push_mixer", "push_router");
+    if (check_spelling(in) != STATUS_OK ||
+        (receive != NULL && hub_read_receive(&source, receive, in->system) != STATUS_OK)) {
+        return STATUS_FAIL;
+    }
+    return push == NULL ? STATUS_OK : hub_read_push(&source, push, in->system);
+}
+
+static Status check_name(const SystemReader *in)
+{
+    const HubSystem *other = hub_find_system(in->hub, in->named->key);
+    if (other != NULL) {
+        complain_of_system(in, in->named->line, "there are two systems of the name");
+        return error_hint(in->file->err, "The other one is at %" STR_FMT ".",
+                          STR_ARG(other->origin));
+    }
+    if (!config_is_name(in->named->key)) {
+        complain_of_system(in, in->named->line, "this is no name of a system:");
+        return error_hint(in->file->err, "Up to 100 letters, digits, _, - and . are allowed.");
+    }
+    return STATUS_OK;
+}
+
+Status hub_add_system(Hub *hub, const ConfigFile *file, const YamlPair *named)
+{
+    HubSystem system = {.name = named->key, .origin = config_origin(file, named->line)};
+    const SystemReader in = {hub, file, named, &system};
+    Settings settings;
+    if (check_name(&in) != STATUS_OK ||
+        config_expect_mapping(file, named->value, "a system") != STATUS_OK ||
+        read_type(&in) != STATUS_OK ||
+        check_keys(&in, system_kinds[system.type].options) != STATUS_OK ||
+        read_settings(&in, &settings) != STATUS_OK || read_mixers(&in) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    Status status =
+        system.type == SYSTEM_POSTGRESQL ? check_postgresql(&in, &settings) : check_stripe(&in);
+    complete_rate(&system);
+    if (status == STATUS_OK) {
+        hub->systems[hub->system_count++] = system;
+    }
+    return status;
+}

@@ -1,0 +1,146 @@
+#include "model/receiver.h"
+
+#include <assert.h>
+
+#include "model/object.h"
+
+// What is known of a relation.
+typedef struct Known {
+    const MixerGroup *group; // NULL: no rule is about it
+    MixerBinding *bindings;  // by rule
+} Known;
+
+struct Receiver {
+    const Hub *hub;
+    const HubSystem *system;
+    SchemaValidator **validators; // by model; NULL: not needed yet
+    Map by_relation;
+    Arena kept;
+    Arena scratch; // of the last change
+};
+
+Receiver *receiver_new(const Hub *hub, const HubSystem *system)
+{
+    Receiver *receiver = mem_alloc_zero(sizeof(*receiver));
+    receiver->hub = hub;
+    receiver->system = system;
+    receiver->validators = ARENA_ARRAY(&receiver->kept, SchemaValidator *, hub->model_count);
+    return receiver;
+}
+
+void receiver_free(Receiver *receiver)
+{
+    if (receiver == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < receiver->hub->model_count; i++) {
+        schema_validator_free(receiver->validators[i]);
+    }
+    map_done(&receiver->by_relation);
+    arena_done(&receiver->scratch);
+    arena_done(&receiver->kept);
+    mem_free(receiver);
+}
+
+static SchemaValidator *validator_of(Receiver *receiver, const Model *model)
+{
+    SchemaValidator **slot = &receiver->validators[model - receiver->hub->models];
+    if (*slot == NULL) {
+        *slot = schema_validator_new(model->schema);
+    }
+    return *slot;
+}
+
+// Several rules may be of one model: what its validator says is valid until its next use.
+static void keep_problems(Receiver *receiver, const SchemaValidator *validator, Received *outcome)
+{
+    Arena *arena = &receiver->scratch;
+    const SchemaProblem *problems = schema_problems(validator, &outcome->problem_count);
+    SchemaProblem *copy = ARENA_ARRAY(arena, SchemaProblem, outcome->problem_count);
+    for (size_t i = 0; i < outcome->problem_count; i++) {
+        copy[i] = (SchemaProblem){str_copy(arena, problems[i].instance),
+                                  str_copy(arena, problems[i].schema),
+                                  str_copy(arena, problems[i].reason)};
+    }
+    outcome->problems = copy;
+}
+
+// @status: whether there is an object at all.
+static void finish(Receiver *receiver, Status status, Received *outcome)
+{
+    if (status != STATUS_OK) {
+        return;
+    }
+    SchemaValidator *validator = validator_of(receiver, outcome->object.model);
+    outcome->is_valid = object_validate(&outcome->object, validator, &outcome->error) == STATUS_OK;
+    if (!outcome->is_valid) {
+        keep_problems(receiver, validator, outcome);
+    }
+}
+
+static Received *begin(Receiver *receiver, const MixerGroup *group)
+{
+    arena_reset(&receiver->scratch);
+    size_t count = group == NULL ? 0 : group->count;
+    Received *outcomes = ARENA_ARRAY(&receiver->scratch, Received, count);
+    for (size_t i = 0; i < count; i++) {
+        outcomes[i].rule = &group->rules[i];
+    }
+    return outcomes;
+}
+
+static Status learn(Receiver *receiver, const Relation *relation, const Known **ret, Error *err)
+{
+    Known *known = map_get_u64(&receiver->by_relation, (uintptr_t)relation);
+    if (known != NULL) {
+        *ret = known;
+        return STATUS_OK;
+    }
+    known = arena_alloc_zero(&receiver->kept, sizeof(*known));
+    known->group = hub_find_table(receiver->system, relation->schema, relation->name);
+    size_t count = known->group == NULL ? 0 : known->group->count;
+    known->bindings = ARENA_ARRAY(&receiver->kept, MixerBinding, count);
+    for (size_t i = 0; i < count; i++) {
+        if (mixer_bind(&known->group->rules[i], false, relation, &receiver->kept,
+                       &known->bindings[i], err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    (void)map_put_u64(&receiver->by_relation, (uintptr_t)relation, known);
+    *ret = known;
+    return STATUS_OK;
+}
+
+Status receiver_row(Receiver *receiver, ChangeOp op, const Relation *relation, const Value *row,
+                    ReceivedList *ret, Error *err)
+{
+    assert(receiver->system->type == SYSTEM_POSTGRESQL);
+    const Known *known;
+    if (learn(receiver, relation, &known, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    Received *outcomes = begin(receiver, known->group);
+    size_t count = known->group == NULL ? 0 : known->group->count;
+    for (size_t i = 0; i < count; i++) {
+        finish(receiver,
+               mixer_receive_row(&known->bindings[i], op, row, &receiver->scratch,
+                                 &outcomes[i].object, &outcomes[i].error),
+               &outcomes[i]);
+    }
+    *ret = (ReceivedList){outcomes, count};
+    return STATUS_OK;
+}
+
+ReceivedList receiver_json(Receiver *receiver, Str location, ChangeOp op, const JsonValue *value)
+{
+    const MixerGroup *group = hub_find_location(receiver->system, location);
+    Received *outcomes = begin(receiver, group);
+    size_t count = group == NULL ? 0 : group->count;
+    for (size_t i = 0; i < count; i++) {
+        finish(receiver,
+               mixer_receive_json(&group->rules[i], op, value, &receiver->scratch,
+                                  &outcomes[i].object, &outcomes[i].error),
+               &outcomes[i]);
+    }
+    return (ReceivedList){outcomes, count};
+}

@@ -1,0 +1,186 @@
+// Receivers: every rule of a location, each with an object or with all that is wrong.
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/limits.h"
+#include "codec/json_read.h"
+#include "model/receiver.h"
+#include "relations.h"
+#include "unit.h"
+
+#define MODEL(title, properties) \
+    "{\"title\":\"" title "\",\"required\":[\"name\"],\"properties\":{" properties "}}"
+
+static const char systems[] =
+    "db:\n  type: postgresql\n  dsn: x\n  receive_mixer:\n"
+    "    public.items:\n"
+    "      product:\n        id: { field: id }\n        name: { field: name }\n"
+    "      price:\n        name: { field: name }\n        amount: { field: amount }\n"
+    "gateway:\n  type: stripe\n  api_key: k\n  use_cli_listener: true\n  receive_mixer:\n"
+    "    item:\n"
+    "      product:\n        number: { field: id }\n        title: { field: name }\n"
+    "      price:\n        title: { field: name }\n        amount.value: { field: amount }\n"
+    "    bare:\n      product:\n        a: { field: name }\n";
+
+static Hub *hub;
+static Arena arena;
+static Error err;
+
+static int set_up(void **context)
+{
+    (void)context;
+    HubFile models[] = {
+        {STR("p"), STR("models/p.json"),
+         STR(MODEL("product", "\"id\":{\"type\":\"integer\"},\"name\":{\"type\":\"string\"}"))},
+        {STR("q"), STR("models/q.json"),
+         STR(MODEL(
+             "price",
+             "\"amount\":{\"type\":\"number\",\"minimum\":0},\"name\":{\"type\":\"string\"}"))},
+    };
+    HubFile file = {STR("s.yml"), STR("s.yml"), str_from(systems)};
+    const HubFiles files = {
+        .models = models, .model_count = 2, .systems = &file, .system_count = 1};
+    if (hub_compile(&files, &hub, &err) != STATUS_OK) {
+        fail_msg("%s", err.message);
+    }
+    return 0;
+}
+
+static Receiver *receiver_of(const char *system)
+{
+    return receiver_new(hub, hub_find_system(hub, str_from(system)));
+}
+
+static Relation *items(const char *name)
+{
+    const Column columns[] = {INT8("id", 1), TEXT("name", 2), NUMERIC("amount", 3)};
+    return relation_of(&arena, 1, "public", name, "a", columns, ARRAY_LEN(columns));
+}
+
+static void assert_object(const Received *outcome, const char *title, const char *expected)
+{
+    CLEANUP(buf_done) Buf out;
+    buf_init(&out, LIMIT_TEXT_BYTES);
+    if (!outcome->is_valid) {
+        fail_msg("%s", outcome->error.message);
+    }
+    json_print(&out, &outcome->object.value);
+    assert_true(str_is(outcome->object.model->title, title));
+    assert_string_equal(buf_cstring(&out), expected);
+}
+
+static void one_change_makes_objects_of_several_models(void **context)
+{
+    (void)context;
+    Receiver *receiver = receiver_of("db");
+    const Relation *relation = items("items");
+    ReceivedList list;
+    for (int i = 0; i < 3; i++) { // the columns are found once
+        assert_int_equal(receiver_row(receiver, CHANGE_INSERT, relation,
+                                      ROW(T("1"), T("a"), T("0.50")), &list, &err),
+                         STATUS_OK);
+        assert_int_equal(list.count, 2);
+        assert_object(&list.items[0], "product", "{\"id\":1,\"name\":\"a\"}");
+        assert_object(&list.items[1], "price", "{\"name\":\"a\",\"amount\":0.50}");
+    }
+    assert_int_equal(
+        receiver_row(receiver, CHANGE_DELETE, relation, ROW(T("1"), NONE, NONE), &list, &err),
+        STATUS_OK);
+    assert_object(&list.items[0], "product", "{\"id\":1}");
+    assert_int_equal(list.items[0].object.op, OBJECT_DELETE);
+    assert_object(&list.items[1], "price", "{}");
+    receiver_free(receiver);
+}
+
+static void one_that_is_invalid_does_not_hold_up_the_other(void **context)
+{
+    (void)context;
+    Receiver *receiver = receiver_of("db");
+    ReceivedList list;
+    assert_int_equal(receiver_row(receiver, CHANGE_INSERT, items("items"),
+                                  ROW(T("1"), NIL, T("-1")), &list, &err),
+                     STATUS_OK);
+    assert_false(list.items[0].is_valid);
+    assert_int_equal(list.items[0].problem_count, 1);
+    assert_int_equal(list.items[0].error.kind, ERROR_DATA);
+    assert_non_null(strstr(list.items[0].error.message, "product: name: "));
+    assert_false(list.items[1].is_valid);
+    assert_int_equal(list.items[1].problem_count, 2);
+    assert_true(str_is(list.items[1].problems[1].instance, "/amount"));
+    // What is no value of its type has no object to be checked; the other one has no such column.
+    assert_int_equal(receiver_row(receiver, CHANGE_INSERT, items("items"),
+                                  ROW(T("1"), T("a"), T("x")), &list, &err),
+                     STATUS_OK);
+    assert_object(&list.items[0], "product", "{\"id\":1,\"name\":\"a\"}");
+    assert_false(list.items[1].is_valid);
+    assert_int_equal(list.items[1].problem_count, 0);
+    assert_non_null(strstr(list.items[1].error.message, "column \"amount\": "));
+    receiver_free(receiver);
+}
+
+static void tables_without_rules_and_that_do_not_fit(void **context)
+{
+    (void)context;
+    Receiver *receiver = receiver_of("db");
+    ReceivedList list;
+    const Value *row = ROW(T("1"), T("a"), T("1"));
+    assert_int_equal(receiver_row(receiver, CHANGE_INSERT, items("others"), row, &list, &err),
+                     STATUS_OK);
+    assert_int_equal(list.count, 0);
+    Relation *renamed = items("items");
+    renamed->columns[2].name = STR("sum");
+    for (int i = 0; i < 2; i++) { // what failed is not taken for known
+        assert_int_equal(receiver_row(receiver, CHANGE_INSERT, renamed, row, &list, &err),
+                         STATUS_FAIL);
+        assert_int_equal(err.kind, ERROR_CONFIG);
+        assert_non_null(strstr(err.message, "no column \"amount\""));
+    }
+    receiver_free(receiver);
+}
+
+static void json_is_received(void **context)
+{
+    (void)context;
+    Receiver *receiver = receiver_of("gateway");
+    JsonValue value;
+    assert_int_equal(json_read(&arena,
+                               STR("{\"number\":\"7\",\"title\":\"a\",\"amount\":{\"value\":2}}"),
+                               &value, &err),
+                     STATUS_OK);
+    ReceivedList list = receiver_json(receiver, STR("item"), CHANGE_INSERT, &value);
+    assert_int_equal(list.count, 2);
+    assert_object(&list.items[0], "product", "{\"id\":7,\"name\":\"a\"}");
+    assert_object(&list.items[1], "price", "{\"name\":\"a\",\"amount\":2}");
+    assert_int_equal(receiver_json(receiver, STR("other"), CHANGE_INSERT, &value).count, 0);
+    // A location with all of the model's properties asks for what is required, one without does
+    // not.
+    value = (JsonValue){.kind = JSON_OBJECT};
+    list = receiver_json(receiver, STR("item"), CHANGE_INSERT, &value);
+    assert_non_null(strstr(list.items[0].error.message, "\"name\" is missing"));
+    list = receiver_json(receiver, STR("bare"), CHANGE_INSERT, &value);
+    assert_object(&list.items[0], "product", "{}");
+    value = (JsonValue){.kind = JSON_NULL};
+    list = receiver_json(receiver, STR("item"), CHANGE_INSERT, &value);
+    assert_false(list.items[0].is_valid || list.items[1].is_valid);
+    receiver_free(receiver);
+    receiver_free(NULL);
+}
+
+static int clean_up(void **context)
+{
+    (void)context;
+    hub_free(hub);
+    arena_done(&arena);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_change_makes_objects_of_several_models),
+        cmocka_unit_test(one_that_is_invalid_does_not_hold_up_the_other),
+        cmocka_unit_test(tables_without_rules_and_that_do_not_fit),
+        cmocka_unit_test(json_is_received),
+    };
+    return cmocka_run_group_tests(tests, set_up, clean_up);
+}
