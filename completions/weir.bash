@@ -20,7 +20,7 @@ _weir() {
         'status '*) words='--state --name --format --watch --log-format --log-level --help' ;;
         'check --buffer') words='memory disk' ;;
         'check --format') words='text json' ;;
-        'check '*) words='--table --publication --slot --state --no-copy --buffer --name --no-columns --format --log-format --log-level --help' ;;
+        'check '*) words='--table --publication --slot --state --no-copy --buffer --name --no-columns --format --dot --no-connect --log-format --log-level --help' ;;
         'verify --buffer') words='memory disk' ;;
         'verify --on-error') words='stop dead-letter' ;;
         'verify --progress') words='auto always never' ;;

@@ -8,7 +8,7 @@ complete -c weir -n '__fish_seen_subcommand_from stream' -l publication -d 'Publ
 complete -c weir -n '__fish_seen_subcommand_from stream' -l slot -d 'Replication slot to read; made when it is missing.' -r
 complete -c weir -n '__fish_seen_subcommand_from stream' -l no-copy -d 'Do not copy the rows that are there: follow the changes only.'
 complete -c weir -n '__fish_seen_subcommand_from stream' -l until -d 'Stop when everything committed before now, or before an LSN, is delivered.' -r
-complete -c weir -n '__fish_seen_subcommand_from stream' -l patience -d 'A run that has an end gives up when no attempt has got anywhere for so long; 0: never, as one that has none.' -r
+complete -c weir -n '__fish_seen_subcommand_from stream' -l patience -d 'A run that has an end gives up when no attempt, of three at least, has got anywhere for so long; 0: never, as one that has none.' -r
 complete -c weir -n '__fish_seen_subcommand_from stream' -l state -d 'Directory for the state. Default: $XDG_STATE_HOME/weir or ~/.local/state/weir.' -r
 complete -c weir -n '__fish_seen_subcommand_from stream' -l buffer -d 'Where changes wait for the target: on disk, the source need not keep them meanwhile.' -x -a 'memory disk'
 complete -c weir -n '__fish_seen_subcommand_from stream' -l on-error -d 'What to do with a change that the target refuses: stop, or dead-letter, which sets it aside (weir dead) and goes on.' -x -a 'stop dead-letter'
@@ -23,7 +23,7 @@ complete -c weir -n '__fish_seen_subcommand_from copy' -l watchdog -d 'Warn, and
 complete -c weir -n '__fish_seen_subcommand_from copy' -l progress -d 'Show live progress: auto does so on a terminal.' -x -a 'auto always never'
 complete -c weir -n __fish_use_subcommand -f -a run -d 'run every pipeline of a project'
 complete -c weir -n '__fish_seen_subcommand_from run' -l until -d 'Stop when everything committed before now, or before an LSN, is delivered.' -r
-complete -c weir -n '__fish_seen_subcommand_from run' -l patience -d 'A run that has an end gives up when no attempt has got anywhere for so long; 0: never, as one that has none.' -r
+complete -c weir -n '__fish_seen_subcommand_from run' -l patience -d 'A run that has an end gives up when no attempt, of three at least, has got anywhere for so long; 0: never, as one that has none.' -r
 complete -c weir -n '__fish_seen_subcommand_from run' -l state -d 'Directory for the state. Default: what the file says, else $XDG_STATE_HOME/weir or ~/.local/state/weir.' -r
 complete -c weir -n '__fish_seen_subcommand_from run' -l metrics -d 'Serve /metrics for Prometheus and /health. :PORT is this machine only.' -r
 complete -c weir -n __fish_use_subcommand -f -a status -d 'show what runs, and how far it is'
@@ -41,6 +41,8 @@ complete -c weir -n '__fish_seen_subcommand_from check' -l buffer -d 'Where chan
 complete -c weir -n '__fish_seen_subcommand_from check' -l name -d 'Name of the pipeline.' -r
 complete -c weir -n '__fish_seen_subcommand_from check' -l no-columns -d 'Leave the columns and their types out.'
 complete -c weir -n '__fish_seen_subcommand_from check' -l format -d 'The report as text or as one JSON document, for programs.' -x -a 'text json'
+complete -c weir -n '__fish_seen_subcommand_from check' -l dot -d 'Of a hub: a picture for Graphviz in place of the report.'
+complete -c weir -n '__fish_seen_subcommand_from check' -l no-connect -d 'Of a hub: look at its files only, without connecting to its systems.'
 complete -c weir -n __fish_use_subcommand -f -a verify -d 'compare every row of the target with the source'
 complete -c weir -n '__fish_seen_subcommand_from verify' -l table -d 'Tables to compare, as weir stream takes them. The pipeline\'s tables stay what they are. Can be repeated.' -r
 complete -c weir -n '__fish_seen_subcommand_from verify' -l only -d 'Compare these of them only: schema.table, schema.* or table. Can be repeated.' -r
@@ -49,7 +51,7 @@ complete -c weir -n '__fish_seen_subcommand_from verify' -l limit -d 'Rows of a 
 complete -c weir -n '__fish_seen_subcommand_from verify' -l jobs -d 'Tables copied at the same time, if any are still to be copied.' -r
 complete -c weir -n '__fish_seen_subcommand_from verify' -l buffer -d 'Where the pipeline\'s changes wait, as weir stream was told.' -x -a 'memory disk'
 complete -c weir -n '__fish_seen_subcommand_from verify' -l on-error -d 'What to do with a change that the target refuses on the way, as weir stream has it.' -x -a 'stop dead-letter'
-complete -c weir -n '__fish_seen_subcommand_from verify' -l patience -d 'A run that has an end gives up when no attempt has got anywhere for so long; 0: never, as one that has none.' -r
+complete -c weir -n '__fish_seen_subcommand_from verify' -l patience -d 'A run that has an end gives up when no attempt, of three at least, has got anywhere for so long; 0: never, as one that has none.' -r
 complete -c weir -n '__fish_seen_subcommand_from verify' -l publication -d 'Publication that is read.' -r
 complete -c weir -n '__fish_seen_subcommand_from verify' -l slot -d 'Slot that is read.' -r
 complete -c weir -n '__fish_seen_subcommand_from verify' -l state -d 'Directory for the state. Default: what the file says, else $XDG_STATE_HOME/weir or ~/.local/state/weir.' -r
@@ -63,7 +65,7 @@ complete -c weir -n '__fish_seen_subcommand_from replay' -l route -d 'The place 
 complete -c weir -n '__fish_seen_subcommand_from replay' -l from -d 'Where to begin: everything that was committed at or behind it is sent.' -r
 complete -c weir -n '__fish_seen_subcommand_from replay' -l project -d 'The project that has the pipeline.' -r
 complete -c weir -n '__fish_seen_subcommand_from replay' -l state -d 'Directory for the state, as for weir run.' -r
-complete -c weir -n '__fish_seen_subcommand_from replay' -l patience -d 'A run that has an end gives up when no attempt has got anywhere for so long; 0: never, as one that has none.' -r
+complete -c weir -n '__fish_seen_subcommand_from replay' -l patience -d 'A run that has an end gives up when no attempt, of three at least, has got anywhere for so long; 0: never, as one that has none.' -r
 complete -c weir -n __fish_use_subcommand -f -a dead -d 'see, retry and drop changes that a target refused'
 complete -c weir -n '__fish_seen_subcommand_from dead' -l all -d 'For retry and drop: every letter, and not those of the given numbers.'
 complete -c weir -n '__fish_seen_subcommand_from dead' -l state -d 'Directory for the state, as for weir stream and weir run.' -r

@@ -5,6 +5,7 @@ import sqlite3
 
 import pytest
 
+from harness.targets import make_target
 from harness.wait import wait_for
 
 from test_errors import TABLE, drop_slot, role, run_sql  # noqa: F401
@@ -207,6 +208,113 @@ def test_new_table_of_somebody_else(weir, source, tmp_path, role):
     assert "may not publish table public.theirs" in said
     assert "GRANT postgres" not in said and f"ALTER TABLE public.theirs OWNER TO {role};" in said, "no superuser is lent"
     assert "must be owner of table theirs" in weir.run("stream", url, "null:", "--until", "now", code=2).err
+
+
+def test_room_for_a_verification(weir, own_server, tmp_path):
+    """Which takes a slot and a WAL sender beside the pipeline's own, whether that has them already or not."""
+    words = (f"sqlite:{tmp_path}/target.db", "--progress", "never")
+    server = own_server(max_replication_slots=1, max_wal_senders=1)
+    source = server.database()
+    source.sql(TABLE)
+    room = re.compile(r"note  no (.*) is left beside the pipeline's own: weir verify, .*\n +(ALTER SYSTEM SET .* = 11;)")
+    wanted = [("replication slot", "ALTER SYSTEM SET max_replication_slots = 11;"),
+              ("WAL sender", "ALTER SYSTEM SET max_wal_senders = 11;")]
+    assert room.findall(ready(weir, source.url, words[0])) == wanted
+    process = weir.start("stream", source.url, *words)
+    wait_for(lambda: source.slots() and source.slots()[0][1], 20, process.logs)
+    said = weir.run("check", source.url, words[0], code=2).out  # its one WAL sender is taken, by itself
+    assert room.findall(said) == wanted
+    process.stop()
+    wait_for(lambda: not source.slots()[0][1], 20, "the slot is free")
+    assert room.findall(ready(weir, source.url, words[0])) == wanted
+    assert weir.run("verify", source.url, *words, "--patience", "1s", code=None).code in (1, 2)
+    server.restart(max_replication_slots=2, max_wal_senders=2)
+    assert not room.search(ready(weir, source.url, words[0]))
+    weir.run("verify", source.url, *words)
+
+
+def test_schema_that_no_table_is_in(weir, source, make_database):
+    """A typing error sends the tables elsewhere; of a pipeline that has run, the schema may have been dropped."""
+    target = make_database()
+    source.sql(TABLE + 'CREATE SCHEMA "Sales"; CREATE TABLE "Sales".s (id int PRIMARY KEY)')
+    wrong = (source.url, f"{target.url}?schema=pubic:app,Sales:crm")
+    assert 'sends schema "pubic" to "app"' in both_refuse(weir, *wrong)
+    assert 'The tables are in "public", "Sales":' in weir.run("check", *wrong, code=2).out
+    nothing_on(source)
+    right = (source.url, f"{target.url}?schema=public:app,Sales:crm")
+    ready(weir, *right)
+    weir.drain(*right)
+    assert target.one("SELECT count(*) FROM app.t") == 2
+    wait_for(lambda: not source.slots()[0][1], 20, "the slot is free")
+    source.sql('DROP TABLE "Sales".s')
+    assert 'note  "schema" sends schema "Sales" to "crm"' in ready(weir, *right)
+    weir.drain(*right)
+
+
+# ---------------------------------------------------------------------------------------------
+# Row security
+# ---------------------------------------------------------------------------------------------
+
+SECURED = TABLE + "ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY first ON t USING (id = 1);"
+BYPASS = 'ALTER ROLE "{}" BYPASSRLS;'
+
+
+def test_row_security_of_the_source(weir, source, role, tmp_path):
+    """Rows that are hidden from the user are an error, and not missing in silence. The stream has them all."""
+    source.sql(SECURED + f"ALTER TABLE t FORCE ROW LEVEL SECURITY; ALTER TABLE t OWNER TO {role};"
+               f"ALTER ROLE {role} REPLICATION; GRANT CREATE ON DATABASE {source.name} TO {role}")
+    words = (source.server.url(source.name, user=role), f"sqlite:{tmp_path}/target.db")
+    assert "row security of table public.t" in both_refuse(weir, *words)
+    assert BYPASS.format(role) in weir.run("check", *words, code=2).out
+    nothing_on(source)
+    source.sql(BYPASS.format(role))
+    ready(weir, *words)
+    weir.drain(*words)
+    wait_for(lambda: not source.slots()[0][1], 20, "the slot is free")
+    source.sql(f"ALTER ROLE {role} NOBYPASSRLS; INSERT INTO t VALUES (3, 'c')")
+    assert "note  row security of table public.t" in ready(weir, *words)
+    weir.drain(*words)
+    target = make_target("sqlite", tmp_path)
+    assert target.count("public", "t") == 3
+    failed = weir.run("verify", *words, code=None)
+    assert failed.code in (1, 2) and BYPASS.format(role) in failed.text and "equal" not in failed.text, failed
+
+
+@pytest.mark.parametrize("partitions, refused", [("leaf", "public.low"), ("root", "public.parted")])
+def test_row_security_of_partitions(weir, source, role, partitions, refused):
+    """Where a table is read through its root, by the root's policies."""
+    source.sql(f"""CREATE TABLE parted (id int PRIMARY KEY) PARTITION BY RANGE (id);
+        CREATE TABLE low PARTITION OF parted FOR VALUES FROM (0) TO (9);
+        CREATE TABLE other (id int PRIMARY KEY); ALTER TABLE other ENABLE ROW LEVEL SECURITY; -- its owner sees all
+        ALTER TABLE {refused} ENABLE ROW LEVEL SECURITY; ALTER TABLE {refused} FORCE ROW LEVEL SECURITY;
+        ALTER TABLE parted OWNER TO {role}; ALTER TABLE low OWNER TO {role}; ALTER TABLE other OWNER TO {role};
+        ALTER ROLE {role} REPLICATION; GRANT CREATE ON DATABASE {source.name} TO {role}""")
+    url = source.server.url(source.name, user=role)
+    said = weir.run("check", f"{url}?partitions={partitions}", "null:", code=2).out
+    assert re.findall("must  row security of table (\\S+)", said) == [refused]
+    for other in {"leaf", "root"} - {partitions}:
+        ready(weir, f"{url}?partitions={other}", "null:")
+
+
+@pytest.mark.parametrize("sink", ["postgres"])
+def test_row_security_of_the_target(weir, source, target, role):
+    place = target.database
+    source.sql(TABLE)
+    place.sql(SECURED + f"TRUNCATE t; GRANT ALL ON t TO {role}; GRANT CREATE ON DATABASE {place.name} TO {role}")
+    words = (source.url, place.server.url(place.name, user=role))
+    assert 'row security of target table "public"."t"' in both_refuse(weir, *words)
+    nothing_on(source)
+    place.sql(BYPASS.format(role))
+    ready(weir, *words)
+    weir.drain(*words)
+    place.sql(f"ALTER ROLE {role} NOBYPASSRLS")
+    failed = weir.run("verify", *words, code=None)
+    assert failed.code in (1, 2) and BYPASS.format(role) in failed.text and "missing" not in failed.text, failed
+    source.sql("UPDATE t SET v = 'c'")
+    assert BYPASS.format(role) in weir.drain(*words, code=2).err
+    place.sql(BYPASS.format(role))
+    weir.run("verify", *words)
+    place.sql(f"DROP OWNED BY {role}")
 
 
 # ---------------------------------------------------------------------------------------------

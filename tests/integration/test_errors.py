@@ -45,6 +45,12 @@ def says(ended, *words):
     (["stream", NOWHERE, "null:", "--name", "../x"], ["../x", "name"]),
     (["stream", NOWHERE, "null:", "--name", ""], ["--name", "empty"]),
     (["stream", NOWHERE, "null:", "--table="], ["--table", "empty"]),
+    (["stream", NOWHERE + "?slot=", "null:"], ['"slot" has an empty value', "leave it out"]),
+    (["stream", NOWHERE + "?tables=,", "null:"], ['"tables" has an empty value']),
+    (["stream", NOWHERE + "?readers=4", "null:"], ['unknown option "readers"', "Known options: tables, ", "and those of libpq"]),
+    (["stream", NOWHERE + "?memory=1", "null:"], ["the source's connection", "16MB or 1GB, from 1MB to 1TB"]),
+    (["stream", NOWHERE, NOWHERE + "?receive_timeout=1ms"], ["the sink's connection", "5min or 1h, from 1s to 1h"]),
+    (["stream", NOWHERE, "null:", "--patience", "8d"], ["--patience", "from 0 to 7d"]),
     (["stream", NOWHERE, "null:", "--slot", "My-Slot"], ["My-Slot", "lower-case"]),
     (["stream", NOWHERE, "null:", "--publication", "p" * 64], ["ppp", "too long for a publication", "63"]),
     (["stream", "postgres://127.0.0.1:port/shop", "null:"], ["port"]),
@@ -101,7 +107,8 @@ def test_options_of_the_sink(weir, source, target, query, said):
 @pytest.mark.parametrize("url, said", [
     ("sqlite:x.db?mdoe=history", ['"mdoe"', '"mode"']), ("sqlite:x.db?mode=x", ["mode", "history"]),
     ("duckdb:x.db?threads=no", ["threads"]), ("file:x?format=xml", ["format", "xml"]), ("sqlite:", ["path"]),
-    ("postgres://127.0.0.1:1/x?schema=a,b", ["schema"]), ("stdout:?format=wal2json&version=3", ["version"]),
+    ("postgres://127.0.0.1:1/x?schema=a,b", ["schema"]), ("postgres://127.0.0.1:1/x?schema=", ['"schema" has an empty value']),
+    ("stdout:?format=wal2json&version=3", ["version"]),
 ])
 @pytest.mark.parametrize("command", ["stream", "copy", "run"])
 def test_options_of_the_sink_are_seen_first(weir, command, url, said):
@@ -127,6 +134,8 @@ pipelines:
     ("type: postgres, url: 'postgres://h/db?copy=no', copy: no", ['"copy"', "twice"]),
     ("type: postgres, url: 'sqlite:x'", ["source", "sqlite:", "postgres:"]),
     ("type: postgres, url: [a, b]", ['"url"', "list"]),
+    ("type: postgres, url: 'postgres://h/db', tables: []", ['"tables" has an empty value']),
+    ("type: postgres, url: 'postgres://h/db', tables: ['${NOT_SET:-}', b]", ['"tables" has an empty value', "variable"]),
     ("type: postgres, slot: Bad-Slot, url: 'postgres://h/db'", ["Bad-Slot"]),
     ("type: postgers, url: 'postgres://h/db'", ['"postgers"', '"postgres"']),
     ("type: postgres", ['"url" is missing']),
@@ -145,12 +154,93 @@ def test_mistakes_in_a_project_have_a_line(weir, command, connection, said):
     ("watchdog: soon", ["watchdog", "soon"]),
     ("wal_warning: -1", ["wal_warning"]),
     ("watchdog: [1s]", ["watchdog"]),
+    ("colour: red", ['unknown key "colour"', "known here: from, to, "]),
+    ("buffer: { type: disk, readers: [a] }", ['unknown option "readers"', "Known options: dir, "]),
 ])
 def test_mistakes_in_a_pipeline_have_a_line(weir, line, said):
     (weir.folder / "weir.yml").write_text(
         f"connections:\n  nowhere: {{ type: 'null' }}\n  it: {{ type: postgres, url: '{NOWHERE}' }}\n"
         f"pipelines:\n  p:\n    from: {{ connection: it }}\n    to: {{ connection: nowhere }}\n    {line}\n")
     says(weir.run("run", code=2, timeout=10), "weir.yml:8", *said)
+
+
+@pytest.mark.parametrize("sink", ["duckdb"])
+def test_a_value_that_exact_keeps(pipeline):
+    """What is said to do about it can be done, step by step. A table that was made otherwise says how."""
+    pipeline.source.sql("CREATE TABLE t (id int PRIMARY KEY, n numeric(9,2)); INSERT INTO t VALUES (1, 2.50)")
+    pipeline.drain()
+    pipeline.source.sql("INSERT INTO t VALUES (2, 'NaN')")
+    words = (pipeline.source.url, pipeline.target.url())
+    says(pipeline.weir.drain(*words, code=1), 'column "n"', "DECIMAL(9,2) cannot hold", "exact=true")
+    exact = (pipeline.source.url, pipeline.target.url(exact="true"))
+    ended = pipeline.weir.drain(*exact, code=2)
+    says(ended, "does not fit", "made with exact=false: say that again")
+    (forget,) = re.findall("have it copied again: (DELETE .*?;)", ended.err)
+    pipeline.target.execute("DROP TABLE t", forget)
+    pipeline.weir.drain(*exact)
+    assert pipeline.target.count("public", "t") == 2
+    pipeline.source.sql("INSERT INTO t VALUES (3, 1)")
+    says(pipeline.weir.drain(*words, code=2), "made with exact=true: say that again")
+    pipeline.weir.drain(*exact)
+    assert pipeline.target.count("public", "t") == 3
+
+
+@pytest.mark.parametrize("ends, said", [
+    ("to: { connection: nowhere }", ['"from" is missing in pipeline "p"', "from: { connection: it }"]),
+    ("from: { connection: it }", ['"to" is missing in pipeline "p"', "to: { connection: it }"]),
+    ("from: it, to: { connection: nowhere }", ["mapping", "from: { connection: it }"]),
+    ("from: { conection: it }, to: { connection: nowhere }", ['"connection" is missing in "from"', "from: { connection: it }"]),
+])
+def test_an_end_that_is_missing_has_an_example(weir, ends, said):
+    (weir.folder / "weir.yml").write_text(
+        f"connections:\n  it: {{ type: postgres, url: '{NOWHERE}' }}\n  nowhere: {{ type: 'null' }}\npipelines:\n  p: {{ {ends} }}\n")
+    says(weir.run("run", code=2, timeout=10), "weir.yml:5", *said)
+
+
+def test_which_route(weir, source, make_database):
+    """Said where there are several: before anything is made, and of what is refused later. The source's errors are of none."""
+    source.sql(TABLE)
+    target = make_database()
+    target.sql("CREATE TABLE t (id int PRIMARY KEY)")
+    (weir.folder / "weir.yml").write_text(
+        f"connections:\n  s: {{ type: postgres, url: '{source.url}' }}\n  a: {{ type: sqlite, path: a.db }}\n"
+        f"  b: {{ type: postgres, url: '{target.url}' }}\n"
+        "pipelines:\n  p: { from: { connection: s }, to: [ { connection: a }, { connection: b } ] }\n")
+
+    def refused(code=2):
+        return json.loads(weir.run("run", "--until", "now", "--log-format", "json", code=code).err.splitlines()[-1])["error"]
+    right = (weir.folder / "weir.yml").read_text()
+    (weir.folder / "weir.yml").write_text(right.replace("type: postgres, url: '" + source.url, "type: postgres, tables: [nope], url: '" + source.url))
+    assert refused().startswith('source: no table matches "nope"')
+    (weir.folder / "weir.yml").write_text(right)
+    assert refused().startswith('route "b": target table "public"."t" does not fit'), "before anything is made"
+    target.sql("DROP TABLE t")
+    weir.run("run", "--until", "now")
+    target.sql("INSERT INTO t VALUES (3, 'theirs')")
+    source.sql("INSERT INTO t VALUES (3, 'c')")
+    assert refused(1).startswith('route "b": insert in "public"."t" where "id" = 3')
+    target.sql("DROP TABLE t")
+    assert refused().startswith('route "b": ')
+    whole = (weir.folder / "a.db").read_bytes()
+    (weir.folder / "a.db").write_bytes(b"no database " * 1000)
+    assert refused().startswith('route "a": sink: ')
+    (weir.folder / "a.db").write_bytes(whole)
+    name = drop_slot(source)
+    assert refused().startswith(f'replication slot "{name}" does not exist any more')
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_table_of_ours_that_was_altered(pipeline, sink):
+    """What is said to mend it does."""
+    pipeline.source.sql(TABLE)
+    pipeline.drain()
+    pipeline.target.execute("ALTER TABLE t DROP COLUMN v")
+    pipeline.source.sql("UPDATE t SET v = 'c' WHERE id = 1")
+    ended = pipeline.weir.run("stream", pipeline.source.url, pipeline.target.url(), "--until", "now", code=2)
+    says(ended, 'column "v" is missing')
+    pipeline.target.execute(*re.search(r"start again: (DROP TABLE .*;) (DELETE .*;)", ended.err).groups())
+    pipeline.drain()
+    pipeline.check()
 
 
 @pytest.mark.parametrize("sink", ["postgres"])
@@ -465,10 +555,25 @@ def test_state_of_another_pipeline(weir, source, make_database, tmp_path):
     other.sql(TABLE)
     weir.drain(source.url, f"file:{tmp_path}/a", "--name", "p")
     ended = weir.run("stream", other.url, f"file:{tmp_path}/a", "--name", "p", "--until", "now", code=2)
-    says(ended, "another pipeline", "--name")
+    says(ended, "not the one that the target was filled from", "--name")
     ended = weir.run("stream", source.url, f"file:{tmp_path}/b", "--name", "p", "--until", "now", code=2)
     says(ended, "another pipeline", "--name")
     assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("sink", ["file", "sqlite"])
+def test_another_way_to_the_source(pipeline):
+    """Another user, and another name of the host: by the pipeline's name it goes on, and without that the name is asked for."""
+    source, sink = pipeline.source, pipeline.target.url()
+    source.sql(TABLE + "; DROP ROLE IF EXISTS somebody; CREATE ROLE somebody SUPERUSER REPLICATION LOGIN PASSWORD 'p'")
+    there = source.server.url(source.name, "somebody", "p").replace("127.0.0.1", "localhost")
+    pipeline.drain()
+    name, = [slot[0].removeprefix("weir_").replace("_", "-") for slot in source.slots()]
+    source.sql("INSERT INTO t VALUES (3, 'c')")
+    if "sqlite" in sink:
+        says(pipeline.weir.run("stream", there, sink, "--until", "now", code=2), "already has rows", "--name with that one's name")
+    pipeline.weir.drain(there, sink, "--name", name)
+    pipeline.check()
 
 
 def test_already_running(pipeline):

@@ -1,6 +1,7 @@
 """weir verify of a pipeline that runs: it is lent, and goes on afterwards."""
 import json
 import os
+import re
 import socket
 
 import pytest
@@ -58,9 +59,16 @@ def has_socket(weir):
     wait_for(lambda: list((weir.state / "weir").glob("*/status.sock")), 30, "it listens")
 
 
+def shown(pipeline, *words):
+    return pipeline.weir.run("status", pipeline.source.url, pipeline.target.url(), *words).out
+
+
+def row_of(pipeline):
+    return json.loads(shown(pipeline, "--format", "json"))[0]
+
+
 def state_of(pipeline):
-    ended = pipeline.weir.run("status", pipeline.source.url, pipeline.target.url(), "--format", "json")
-    return json.loads(ended.out)[0]["state"]
+    return row_of(pipeline)["state"]
 
 
 @pytest.mark.parametrize("sink", SQL_SINKS)
@@ -86,19 +94,46 @@ def test_verify_while_it_runs(pipeline, sink):
 @pytest.mark.parametrize("sink", ["sqlite"])
 def test_status_and_a_second_one(pipeline, sink):
     process = begin(pipeline)
+    wait_for(lambda: row_of(pipeline)["slot_held_bytes"] is not None, 30, "the source has been looked at")
     borrower = Borrower(pipeline.weir)
     assert borrower.answer() == "lent"
     process.expect(f"process={os.getpid()}")
     assert state_of(pipeline) == "lent"
+    assert re.search(rf": lent to weir verify \(process {os.getpid()}\) since 20\S+T\S+Z$", shown(pipeline), re.M), shown(pipeline)
     ended = pipeline.weir.run("verify", pipeline.source.url, pipeline.target.url(), code=2)
     assert f"it is lent to process {os.getpid()} for a verification" in ended.err
     pipeline.source.sql("INSERT INTO t VALUES (-1, 0)")
+    # Nobody looks at the source meanwhile: what it has may be as old as the last look.
+    wait_for(lambda: row_of(pipeline)["durable_lag_seconds"] > 6, 30, "the lag grows")
     borrower.close()
     process.expect(TAKEN_UP)
     pipeline.settle(process)
-    assert state_of(pipeline) == "streaming"
+    assert state_of(pipeline) == "streaming" and "lent" not in shown(pipeline)
+    wait_for(lambda: row_of(pipeline)["durable_lag_seconds"] == 0, 30, "the lag ends")
     process.stop()
     pipeline.check()
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_status_says_who_has_it_and_since_when(pipeline, sink):
+    """Also while it is brought to where the borrower wants it. Each borrower has his own time."""
+    process = begin(pipeline)
+    assert row_of(pipeline)["lent_to_pid"] is None
+    since = []
+    for _ in range(2):
+        borrower = Borrower(pipeline.weir)
+        assert borrower.answer() == "lent"
+        row = row_of(pipeline)
+        assert row["state"] == "lent" and row["lent_to_pid"] == os.getpid()
+        since.append(row["lent_at_us"])
+        borrower.socket.sendall(b"at %s\n" % pipeline.source.one("SELECT pg_current_wal_insert_lsn() + 1000000").encode())
+        wait_for(lambda: state_of(pipeline) == "streaming", 20, process.logs)
+        row = row_of(pipeline)
+        assert (row["lent_to_pid"], row["lent_at_us"]) == (os.getpid(), since[-1])
+        borrower.close()
+        wait_for(lambda: row_of(pipeline)["lent_to_pid"] is None, 20, process.logs)
+    assert since[0] < since[1]
+    assert process.stop().code == 0
 
 
 @pytest.mark.parametrize("sink", ["sqlite"])
@@ -246,6 +281,17 @@ def test_only_that_route_is_lent(make_hub):
         for name in "sqlite", "duckdb":
             assert results_of(hub, "--route", name)[0] == {name: EQUAL}
     assert f"{LENT} pipeline=hub route=postgres" not in process.logs()
+    is_settled(hub, process)
+
+
+def test_a_target_that_is_down(make_hub):
+    """It is waited for as long as patience goes, and the borrower says what the lender meets there."""
+    hub = make_hub(Buffered, "sqlite", "postgres")
+    process = begin_buffered(hub)
+    with hub.down("postgres"), Writer(hub.source, write):
+        ended = hub.weir.run("verify", hub.file, "--route", "postgres", "--patience", "3s", code=1)
+        assert "has got nowhere for 3 s: " in ended.err and "connect" in ended.err
+        assert results_of(hub, "--route", "sqlite", "--patience", "3s")[0] == {"sqlite": EQUAL}
     is_settled(hub, process)
 
 

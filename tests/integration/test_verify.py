@@ -410,6 +410,72 @@ def test_other_patterns(pipeline, publication):
     pipeline.check([("public", "t"), ("public", "u")])
 
 
+@pytest.mark.parametrize("is_running", [False, True], ids=["stopped", "running"])
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_what_was_only_followed(pipeline, is_running):
+    """A pipeline without copies is neither compared nor run as if it made some, which would pass over a table that was added."""
+    source, options = pipeline.source, ("--publication", "mine")
+    source.sql("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY); CREATE PUBLICATION mine FOR TABLE t")
+    pipeline.drain(*options, "--no-copy")
+    process = pipeline.start(*options, "--no-copy") if is_running else None
+    if process:
+        process.expect("streaming")
+        wait_for(lambda: list((pipeline.weir.state / "weir").glob("*/status.sock")), 30, "it listens")
+    source.sql("ALTER PUBLICATION mine ADD TABLE u")
+    source.sql("INSERT INTO t VALUES (1); INSERT INTO u VALUES (1)")
+    ended = pipeline.weir.run("verify", source.url, pipeline.target.url(), *options, code=2)
+    assert "run without copies" in ended.err
+    if process:
+        process.stop()
+    pipeline.drain(*options, "--no-copy")
+    pipeline.check([("public", "t"), ("public", "u")])
+
+
+@pytest.mark.parametrize("sink", ["postgres", "sqlite"])
+def test_repair_that_the_target_refuses(pipeline, sink):
+    """A column that is unique there only: what can be repaired is, in the order that it needs, and of the rest it is said why not."""
+    pipeline.source.sql("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT g, chr(96 + g) FROM generate_series(1, 20) g; " + TWO.replace(" t ", " s "))
+    pipeline.drain()
+    pipeline.target.execute("CREATE UNIQUE INDEX once ON t (v)",
+                            "UPDATE t SET v = id || '' WHERE id IN (1, 2)", "UPDATE t SET v = 'b' WHERE id = 1",  # 1 and 2 have exchanged theirs,
+                            "UPDATE t SET v = 'a' WHERE id = 2", "UPDATE t SET v = 'x' WHERE id = 20",
+                            *[f"UPDATE t SET v = '{chr(97 + n)}' WHERE id = {n}" for n in range(19, 9, -1)],  # ten have that of the next one
+                            "DELETE FROM u")
+    ended = pipeline.weir.run("verify", "--format", "json", "--repair", pipeline.source.url, pipeline.target.url(), code=1)
+    tables = {table["name"]: table for table in json.loads(ended.out)["pipelines"][0]["tables"]}
+    assert tables["u"]["result"] == "repaired"
+    assert tables["t"]["result"] == "different" and tables["t"]["written"] == 11
+    assert "not all is repaired: the target refuses rows" in tables["t"]["note"] and "unique" in tables["t"]["note"].lower()
+    pipeline.target.execute("DELETE FROM t WHERE id = 1")
+    assert pipeline.verify("--repair")["t"]["result"] == "repaired"
+    pipeline.check()
+
+
+@pytest.mark.parametrize("sink", ["duckdb"])
+def test_repair_of_what_is_refused_with_all_else(pipeline):
+    """A target that cannot take back a part of a transaction: that table is left, and the others are not."""
+    pipeline.source.sql("CREATE TABLE a (id int PRIMARY KEY, v text); INSERT INTO a VALUES (1, 'x'), (2, 'y'); " + TWO)
+    pipeline.drain()
+    pipeline.target.execute("UPDATE a SET v = 'z' WHERE id = 2", "CREATE UNIQUE INDEX once ON a (v)", "INSERT INTO a VALUES (3, 'y')", "DELETE FROM u")
+    ended = pipeline.weir.run("verify", "--format", "json", "--repair", pipeline.source.url, pipeline.target.url(), code=1)
+    tables = {table["name"]: table for table in json.loads(ended.out)["pipelines"][0]["tables"]}
+    assert tables["u"]["result"] == "repaired" and tables["t"]["result"] == "equal"
+    assert tables["a"]["result"] == "different" and tables["a"]["note"].startswith("not repaired: "), tables["a"]
+
+
+@pytest.mark.parametrize("sink", SQL_SINKS)
+def test_taken_out_of_the_publication(pipeline, sink):
+    """What the target has of it stays as it was then, which is said."""
+    source, options = pipeline.source, ("--publication", "mine")
+    source.sql(TWO + "; CREATE PUBLICATION mine FOR TABLE t, u")
+    pipeline.drain(*options)
+    source.sql("ALTER PUBLICATION mine DROP TABLE u; INSERT INTO u VALUES (2, 'b')")
+    ended = pipeline.weir.run("verify", source.url, pipeline.target.url(), *options)
+    assert "public.t" in ended.out and "public.u" not in ended.out
+    said = ended.err.replace("\\", "")
+    assert said.count('table "public.u" is not compared: it is not in the publication any more') == 1 and '"public.t"' not in said
+
+
 @pytest.mark.parametrize("sink", ["sqlite"])
 def test_leaves_by_their_root(pipeline):
     """Published one by one, and asked for by the name of what they are part of."""
@@ -419,6 +485,21 @@ def test_leaves_by_their_root(pipeline):
     pipeline.weir.drain(url, pipeline.target.url())
     ended = pipeline.weir.run("verify", url, pipeline.target.url(), "--table", "parts")
     assert "public.parts1" in ended.out and "public.other" not in ended.out
+
+
+def test_a_connection_that_is_lost(weir, source, make_database, servers):
+    """In the midst of a table: that is a failure, and says nothing about the table."""
+    target = make_database(on=servers.get(16))  # another server: the source's slot would wait for the lock
+    source.sql(TWO)
+    weir.drain(source.url, target.url)
+    with target.server.connect(target.name) as other, other.transaction():
+        other.execute("LOCK TABLE u")
+        process = weir.start("verify", source.url, target.url)
+        blocked = "FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%%md5%%' AND datname = current_database()"
+        wait_for(lambda: target.one("SELECT count(*) " + blocked) == 1, 30, process.logs)
+        target.sql("SELECT pg_terminate_backend(pid) " + blocked)
+        ended = process.wait()
+    assert ended.code == 1 and " was lost: terminating connection" in ended.err and "not compared" not in ended.out
 
 
 @pytest.mark.parametrize("sink", ["sqlite"])
