@@ -38,7 +38,8 @@ static Status open_place(const Pipeline *pipeline, Place *place, Cancel *cancel,
     const SinkOps *ops = place->route->sink;
     StateOwner owner = pipeline_route_owner(pipeline, place->route, place->key);
     bool is_owned;
-    SinkContext context = {.pipeline = place->key.ptr, .cancel = cancel};
+    SinkContext context = {
+        .pipeline = place->key.ptr, .cancel = cancel, .subject = place->route->subject};
     if (state_look(&owner, &is_owned, ops->stores_checkpoint ? NULL : &place->stored, err) !=
         STATUS_OK) {
         place->is_local = true;
@@ -143,7 +144,8 @@ static void add_tables(CheckResult *result, const SourceTable *tables, size_t co
 static Status look_at_source(const Pipeline *pipeline, const Checkpoint *stored, Cancel *cancel,
                              CheckResult *result, Source **ret, Error *err)
 {
-    SourceContext context = {.pipeline = pipeline->name.ptr, .cancel = cancel};
+    SourceContext context = {
+        .pipeline = pipeline->name.ptr, .cancel = cancel, .subject = pipeline->source_subject};
     const SourceTables *tables;
     if (source_new(pipeline->source, pipeline->source_settings, &context, ret, err) != STATUS_OK ||
         (*ret)->ops->open(*ret, err) != STATUS_OK ||

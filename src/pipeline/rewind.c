@@ -43,7 +43,7 @@ static Status rewind_in(const Pipeline *pipeline, State *state, Str key, Positio
     RouteOptions options = {
         .sink = {.ops = target->sink,
                  .settings = target->settings,
-                 .context = {.pipeline = key.ptr, .cancel = &cancel}},
+                 .context = {.pipeline = key.ptr, .cancel = &cancel, .subject = target->subject}},
         .state = state,
         .persistent = true,
         .cancel = &cancel,

@@ -30,7 +30,8 @@ typedef struct PipelineRoute {
     Str name; // as Pipeline.name; empty: the only one
     const SinkOps *sink;
     Settings *settings;
-    Str id; // the sink as the user wrote it, without secrets
+    Str id;              // the sink as the user wrote it, without secrets
+    const void *subject; // see SinkContext
 } PipelineRoute;
 
 /** What a user is told of without asking. */
@@ -59,6 +60,7 @@ struct Pipeline {
     Settings
         *source_settings; // with everything from the command line: tables, publication, slot, copy
     Str source_id; // the source as the user wrote it, without secrets: to tell pipelines apart
+    const void *source_subject; // see SinkContext
     PipelineRoute *routes;
     size_t route_count; // up to LIMIT_ROUTES
     Str state_dir;      // where state directories are; created when missing

@@ -146,6 +146,7 @@ static Status open_source(Runner *runner, Error *err)
         .keeps_tables = pipeline->keeps_tables,
         .until = end_of(runner).lsn,
         .directory = copy_only ? NULL : state_path(runner->branches[0].state),
+        .subject = pipeline->source_subject,
         .notice = {log_notice, &runner->scope},
         .watch = {runner_see, runner},
     };
@@ -172,6 +173,7 @@ static Status open_branch(Branch *branch, Error *err)
                 .context = {.pipeline = branch->key.ptr,
                             .cancel = &runner->cancel,
                             .source_mark = runner->source->mark,
+                            .subject = branch->target->subject,
                             .notice = {log_notice, &branch->scope},
                             .at_work = meter_note_work,
                             .at_work_context = &branch->meter},

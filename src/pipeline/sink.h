@@ -37,6 +37,9 @@ typedef struct SinkContext {
     Cancel *cancel;
     bool is_lane;    // a second instance for copying a table beside the first
     Str source_mark; // the source's, see Source.mark
+    // What whoever made the pipeline hands to its connector beside the options; it outlives it.
+    // NULL: nothing, or only validate() is called.
+    const void *subject;
     // Tell the user something that is not an error. Thread: the sink's.
     Notice notice;
     // Tell that the target is seen at work on a call that has not come back. NULL: nobody wants to

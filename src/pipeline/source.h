@@ -61,6 +61,7 @@ typedef struct SourceContext {
     bool narrows_tables;   // tables() gives only those that the settings name
     Lsn until;             // where the run is to end; LSN_NONE: nowhere, or it is asked by now()
     const char *directory; // of the pipeline's state, for files of one's own; NULL: there is none
+    const void *subject;   // see SinkContext
     Notice notice;
     SourceWatch watch;
 } SourceContext;

@@ -130,6 +130,7 @@ static Status open_source(Verify *verify, Error *err)
     SourceContext context = {.pipeline = pipeline->name.ptr,
                              .cancel = verify->cancel,
                              .narrows_tables = true,
+                             .subject = pipeline->source_subject,
                              .notice = {log_notice, &verify->scope}};
     if (source_new(pipeline->source, pipeline->source_settings, &context, &verify->source, err) !=
         STATUS_OK) {
@@ -224,8 +225,10 @@ static Status open_sink(VerifyTarget *target, Error *err)
 {
     const Verify *verify = target->verify;
     const PipelineRoute *route = target->route;
-    SinkContext context = {
-        .pipeline = target->key.ptr, .cancel = verify->cancel, .source_mark = verify->source->mark};
+    SinkContext context = {.pipeline = target->key.ptr,
+                           .cancel = verify->cancel,
+                           .source_mark = verify->source->mark,
+                           .subject = route->subject};
     if (sink_new(route->sink, route->settings, &context, &target->sink, err) != STATUS_OK) {
         return STATUS_FAIL;
     }

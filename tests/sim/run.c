@@ -264,6 +264,7 @@ static void start_life(void)
         .state_dir = STR("state"),
         .source = &sim_source,
         .source_settings = &life.settings,
+        .source_subject = &world,
         .routes = life.routes,
         .route_count = target_count,
         .buffer = world.has_buffer ? &life.settings : NULL,
@@ -272,8 +273,10 @@ static void start_life(void)
         .on_error = plan.is_ending || sim_chance(900) ? ON_ERROR_DEAD_LETTER : ON_ERROR_STOP,
     };
     for (uint32_t i = 0; i < target_count; i++) {
-        life.routes[i] = (PipelineRoute){
-            .name = names[i], .sink = sim_sink(&targets[i]), .settings = &life.settings};
+        life.routes[i] = (PipelineRoute){.name = names[i],
+                                         .sink = sim_sink(&targets[i]),
+                                         .settings = &life.settings,
+                                         .subject = &targets[i]};
     }
     // A verification: it begins nothing, and stops at an LSN, which all are behind.
     if (!plan.is_ending && world.head > 0 && sim_chance(100)) {

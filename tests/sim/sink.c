@@ -81,6 +81,7 @@ static Status sink_opens(Sink *sink, Error *err)
 {
     SimSink *self = (SimSink *)sink;
     self->target = target_of(sink->context.pipeline);
+    sim_check(sink->context.subject == self->target, "the sink was not handed its subject");
     return call(self, "open", err);
 }
 

@@ -69,6 +69,7 @@ static Status source_validates(Source *source, Error *err)
 static Status source_opens(Source *source, Error *err)
 {
     sim_begun(cancel_of(source));
+    sim_check(source->context.subject == &world, "the source was not handed its subject");
     return call(source, "source open", err);
 }
 
