@@ -26,6 +26,7 @@ typedef struct Transaction {
     uint32_t xid;           // 0: none (copy, non-transactional message)
     int64_t commit_time_us; // since 1970; 0: not known (copy)
     Str origin;             // replication origin's name; empty: none
+    Lsn origin_lsn;         // of its commit at the origin; LSN_NONE: not known
 } Transaction;
 
 typedef struct LogicalMessage {

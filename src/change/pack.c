@@ -3,7 +3,8 @@
 //
 //   changes    version, items
 //   item       tag: the three low bits are the ChangeOp, or TAG_TRANSACTION
-//     transaction   commit LSN and time as differences from the last one of the record, xid, origin
+//     transaction   commit LSN and time as differences from the last one of the record, xid,
+//                   origin, then the LSN there when the tag has TAG_ORIGIN_LSN
 //     change        of the last transaction: relation's number, ordinal as the difference from the
 //                   last one of the transaction, then the parts that the tag's other bits name
 //   row        for each column: a number that is the state, or state and length; the bytes
@@ -23,6 +24,7 @@ enum { PACK_VERSION = 1 };
 enum {
     TAG_OP = 0x07,
     TAG_TRANSACTION = 0x07, // in place of an op
+    TAG_ORIGIN_LSN = 0x08,  // with that
     TAG_OLD_ROW = 0x08,
     TAG_NEW_ROW = 0x10,
     TAG_FLAGS = 0x40, // truncate_flags are not 0
@@ -405,11 +407,14 @@ static void put_message(Buf *out, const LogicalMessage *message)
 
 static void put_transaction(Buf *out, const Transaction *was, const Transaction *now)
 {
-    buf_char(out, TAG_TRANSACTION);
+    buf_char(out, (char)(TAG_TRANSACTION | (now->origin_lsn != LSN_NONE ? TAG_ORIGIN_LSN : 0)));
     put_difference(out, was->commit_lsn, now->commit_lsn);
     put_difference(out, (uint64_t)was->commit_time_us, (uint64_t)now->commit_time_us);
     put_number(out, now->xid);
     put_text(out, now->origin);
+    if (now->origin_lsn != LSN_NONE) {
+        put_number(out, now->origin_lsn);
+    }
 }
 
 static void put_change(const Packer *packer, Buf *out, const Change *change, uint64_t was_ordinal)
@@ -510,16 +515,18 @@ MUST_CHECK static bool take_message(Reader *in, Batch *batch, const LogicalMessa
     return true;
 }
 
-MUST_CHECK static bool take_transaction(Reader *in, const Transaction *was, Transaction *now)
+MUST_CHECK static bool take_transaction(Reader *in, int tag, const Transaction *was,
+                                        Transaction *now)
 {
     uint64_t time;
+    *now = (Transaction){0};
     if (!take_difference(in, was->commit_lsn, &now->commit_lsn) ||
         !take_difference(in, (uint64_t)was->commit_time_us, &time) || !take_u32(in, &now->xid) ||
         !take_text(in, &now->origin)) {
         return false;
     }
     now->commit_time_us = (int64_t)time;
-    return true;
+    return (tag & TAG_ORIGIN_LSN) == 0 || take_number(in, &now->origin_lsn);
 }
 
 MUST_CHECK static bool take_named_relation(Unpacker *unpacker, Reader *in, const Relation **ret)
@@ -560,9 +567,9 @@ MUST_CHECK static bool take_items(Unpacker *unpacker, Reader *in, Batch *batch)
         if (!reader_u8(in, &tag)) {
             return false;
         }
-        if (tag == TAG_TRANSACTION) {
+        if ((tag & ~TAG_ORIGIN_LSN) == TAG_TRANSACTION) {
             Transaction *now = arena_alloc(&batch->arena, sizeof(*now));
-            if (!take_transaction(in, transaction == NULL ? &none : transaction, now)) {
+            if (!take_transaction(in, tag, transaction == NULL ? &none : transaction, now)) {
                 return false;
             }
             transaction = now;

@@ -88,6 +88,7 @@ static Status on_origin(PostgresStream *stream, const PgoutputOrigin *origin, Er
     }
     memcpy(stream->origin, origin->name.ptr, origin->name.len);
     stream->open.origin = (Str){stream->origin, origin->name.len};
+    stream->open.origin_lsn = origin->commit_lsn;
     stream->transaction = NULL;
     return STATUS_OK;
 }

@@ -12,7 +12,8 @@
 static const Transaction first = {.commit_lsn = UINT64_C(0x16B374D848),
                                   .xid = 742,
                                   .commit_time_us = INT64_C(1763719663000001),
-                                  .origin = {"upstream", 8}};
+                                  .origin = {"upstream", 8},
+                                  .origin_lsn = UINT64_MAX};
 static const Transaction second = {
     .commit_lsn = 5, .xid = UINT32_MAX, .commit_time_us = -1, .origin = {NULL, 0}};
 static const LogicalMessage message = {
@@ -92,6 +93,7 @@ static void assert_change(const Change *a, const Change *b)
     assert_int_equal(a->transaction->xid, b->transaction->xid);
     assert_true(a->transaction->commit_time_us == b->transaction->commit_time_us);
     assert_str(a->transaction->origin, b->transaction->origin);
+    assert_int_equal(a->transaction->origin_lsn, b->transaction->origin_lsn);
     assert_int_equal(a->relation == NULL, b->relation == NULL);
     if (a->relation != NULL) {
         assert_relation(a->relation, b->relation);
