@@ -11,7 +11,8 @@
 
 enum {
     LOOK_EVERY_MS = 1000,
-    CAREFUL_RUN = 64, // see Dead.careful_run
+    CAREFUL_RUN = 64,  // see Dead.careful_run
+    APART_COMMITS = 8, // see Dead.apart
 };
 
 // What is known of the letters of one table.
@@ -44,6 +45,13 @@ struct Dead {
     Position careful_from;
     Position careful_until;
     size_t careful_run;
+    // What is refused in company may be fine alone: up to there, so many transactions are committed
+    // together, and more when that has gone well for a while. 0: any number.
+    size_t apart;
+    Position apart_until;
+    size_t apart_commits; // since one was refused
+    Lsn open_lsn;         // of the first transaction since the last commit; LSN_NONE: none yet
+    Position written;     // of the last change
 };
 
 Dead *dead_new(const char *directory, bool sets_aside)
@@ -209,6 +217,7 @@ Status dead_begin(Dead *dead, const Checkpoint *stored, Error *err)
     }
     dead->is_due = dead->store != NULL;
     dead->due_at = (Position){0};
+    dead->open_lsn = LSN_NONE;
     return load(dead, err);
 }
 
@@ -232,6 +241,10 @@ Status dead_prepare_commit(Dead *dead, Checkpoint *changed, Error *err)
 
 Status dead_committed(Dead *dead, Error *err)
 {
+    if (dead->apart > 0 && dead->open_lsn != LSN_NONE && ++dead->apart_commits >= APART_COMMITS) {
+        dead->apart *= 2;
+    }
+    dead->open_lsn = LSN_NONE;
     dead->lists_done = dead->done_count > 0;
     if (dead->done_count == 0) {
         return STATUS_OK;
@@ -463,6 +476,52 @@ static Status begin_again(Dead *dead, const Change *changes, size_t count, Error
     return STATUS_FAIL;
 }
 
+bool dead_wants_apart(const Dead *dead, const Change *changes, size_t count)
+{
+    return dead->apart > 0 && count > 0 &&
+           position_compare(change_position(changes), dead->apart_until) <= 0;
+}
+
+size_t dead_together(const Dead *dead, const Change *changes, size_t count)
+{
+    if (!dead_wants_apart(dead, changes, count)) {
+        return count;
+    }
+    size_t found = 1;
+    for (size_t i = 1; i < count; i++) {
+        // No mark stands between what ends at a message of its own, which has no ordinal, and that.
+        const Change *before = &changes[i - 1];
+        bool begins = changes[i].ordinal > 0 &&
+                      (before->ordinal == 0 ||
+                       changes[i].transaction->commit_lsn != before->transaction->commit_lsn);
+        found += begins ? 1 : 0;
+        if (found > dead->apart) {
+            return i;
+        }
+    }
+    return count;
+}
+
+// The transaction is lost, and was several of the source's.
+static bool had_company(const Dead *dead)
+{
+    return dead->open_lsn != LSN_NONE && dead->open_lsn != dead->written.lsn;
+}
+
+// Nothing is known to be wrong with any of them.
+static Status try_apart(Dead *dead, Error *err)
+{
+    dead->apart = 1;
+    dead->apart_commits = 0;
+    dead->apart_until = position_max(dead->apart_until, dead->written);
+    return begin_again(dead, NULL, 1, err);
+}
+
+Status dead_commit_refused(Dead *dead, Error *err)
+{
+    return err->kind == ERROR_DATA && had_company(dead) ? try_apart(dead, err) : STATUS_FAIL;
+}
+
 static bool has_row(const Change *changes, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -480,6 +539,10 @@ static Status try_run(Dead *dead, Sink *sink, const Change *changes, size_t coun
     bool is_intact = false;
     if (sink->ops->try_write(sink, changes, count, &is_intact, &refused) == STATUS_OK) {
         return after_run(dead, sink, changes, count, err);
+    }
+    if (refused.kind == ERROR_DATA && !is_intact && had_company(dead)) {
+        *err = refused;
+        return try_apart(dead, err);
     }
     if (refused.kind != ERROR_DATA || !has_row(changes, count)) {
         *err = refused;
@@ -500,19 +563,26 @@ static Status try_run(Dead *dead, Sink *sink, const Change *changes, size_t coun
 
 static Status write_free(Dead *dead, Sink *sink, const Change *changes, size_t count, Error *err)
 {
-    if (!dead->sets_aside || sink->ops->try_write == NULL) {
-        return sink->ops->write(sink, changes, count, err) == STATUS_OK
-                   ? after_run(dead, sink, changes, count, err)
-                   : STATUS_FAIL;
+    dead->written = change_position(&changes[count - 1]);
+    if (dead->open_lsn == LSN_NONE) {
+        dead->open_lsn = changes[0].transaction->commit_lsn;
     }
-    return try_run(dead, sink, changes, count, err);
+    if (dead->sets_aside && sink->ops->try_write != NULL) {
+        return try_run(dead, sink, changes, count, err);
+    }
+    Error failure = {0};
+    if (sink->ops->write(sink, changes, count, &failure) == STATUS_OK) {
+        return after_run(dead, sink, changes, count, err);
+    }
+    *err = failure;
+    return failure.kind == ERROR_DATA && had_company(dead) ? try_apart(dead, err) : STATUS_FAIL;
 }
 
 // A run that is refused is halved until the change is found; behind it runs grow again.
 Status dead_write(Dead *dead, Sink *sink, const Change *changes, size_t count, Error *err)
 {
     if (!dead->sets_aside && dead_count(dead) == 0) {
-        return sink->ops->write(sink, changes, count, err);
+        return write_free(dead, sink, changes, count, err);
     }
     size_t max = count;
     for (size_t at = 0; at < count;) {

@@ -38,6 +38,19 @@ MUST_CHECK Status dead_begin(Dead *dead, const Checkpoint *stored, Error *err);
 MUST_CHECK Status dead_write(Dead *dead, Sink *sink, const Change *changes, size_t count,
                              Error *err);
 
+/** Whether some of @changes are to be committed before the others are written: all of them
+ *  together were refused. */
+bool dead_wants_apart(const Dead *dead, const Change *changes, size_t count);
+
+/** How many of @changes in front, whole transactions, may be written between two commits. */
+size_t dead_together(const Dead *dead, const Change *changes, size_t count);
+
+/**
+ * The sink's commit has failed with @err. Refused was what several transactions come to together:
+ * the error is ERROR_AGAIN then, and the next attempt tries them apart. Returns STATUS_FAIL.
+ */
+Status dead_commit_refused(Dead *dead, Error *err);
+
 /** Whether dead_retry() has something to do, with the same @durable. Looks at the store now and
  *  then. */
 MUST_CHECK Status dead_is_due(Dead *dead, Position durable, bool *ret, Error *err);

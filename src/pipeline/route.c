@@ -606,6 +606,34 @@ static const Change *side_by_side(Route *route, Batch *const *batches, size_t co
     return route->merged;
 }
 
+static Status commit_all(Route *route, Error *err);
+
+// All of the run but its end, a few transactions a commit: together they were refused.
+static Status deliver_apart(Route *route, const Change **run, size_t *count, Error *err)
+{
+    const Dead *dead = route->options.dead;
+    if (dead == NULL || !dead_wants_apart(dead, *run, *count)) {
+        return STATUS_OK;
+    }
+    bool goes_on = route->in_transaction &&
+                   ((*run)->ordinal == 0 || route->written.lsn == (*run)->transaction->commit_lsn);
+    size_t part = goes_on ? dead_together(dead, *run, *count) : 0;
+    for (; part < *count; part = dead_together(dead, *run, *count)) {
+        if (deliver_changes(route, *run, part, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        *run += part;
+        *count -= part;
+        Position end = {(*run)->transaction->commit_lsn, 0}; // a message of its own stands there
+        route->written = (*run)->ordinal > 0 ? position_max(route->written, end) : route->written;
+        route->in_transaction = false;
+        if (commit_all(route, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    return STATUS_OK;
+}
+
 Status route_deliver(Route *route, Batch *const *batches, size_t count, Error *err)
 {
     assert(count > 0);
@@ -614,11 +642,21 @@ Status route_deliver(Route *route, Batch *const *batches, size_t count, Error *e
     }
     size_t changes;
     const Change *run = side_by_side(route, batches, count, &changes);
+    const Dead *dead = route->options.dead;
+    if (count > 1 && dead != NULL && dead_wants_apart(dead, run, changes)) {
+        return route_deliver(route, batches, 1, err) == STATUS_OK
+                   ? route_deliver(route, batches + 1, count - 1, err)
+                   : STATUS_FAIL;
+    }
+    changes = count_before_end(route, run, changes);
+    if (deliver_apart(route, &run, &changes, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
     for (size_t i = 0; i < count; i++) {
         assert(batches[i]->is_sealed);
         take_in(route, batches[i]);
     }
-    return deliver_changes(route, run, count_before_end(route, run, changes), err);
+    return deliver_changes(route, run, changes, err);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -650,8 +688,8 @@ static Status commit(Route *route, Error *err)
     Dead *dead = route->options.dead;
     meter_begin(route->options.meter, ACTIVITY_COMMIT);
     Status status = dead == NULL ? STATUS_OK : dead_prepare_commit(dead, &changed, err);
-    if (status == STATUS_OK) {
-        status = copy_commit(&route->job, route->sink, &changed, err);
+    if (status == STATUS_OK && copy_commit(&route->job, route->sink, &changed, err) != STATUS_OK) {
+        status = dead == NULL ? STATUS_FAIL : dead_commit_refused(dead, err);
     }
     meter_end(route->options.meter);
     checkpoint_done(&changed);

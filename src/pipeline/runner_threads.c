@@ -117,6 +117,7 @@ static Status branch_step(Branch *branch, Error *err)
     Runner *runner = branch->runner;
     Route *route = branch->route;
     Batch *batches[GATHER_MAX];
+    Position before = route_durable(route);
     size_t count = gather(&branch->queue, batches, route_patience_ms(route, clock_monotonic_ms()));
     Status status = count == 0 ? STATUS_OK : route_deliver(route, batches, count, err);
     for (size_t i = 0; i < count; i++) {
@@ -125,7 +126,6 @@ static Status branch_step(Branch *branch, Error *err)
     if (status != STATUS_OK) {
         return STATUS_FAIL;
     }
-    Position before = route_durable(route);
     bool idle = queue_is_empty(&branch->queue);
     if (route_flush(route, idle, runner_view(runner).draining, err) != STATUS_OK) {
         return STATUS_FAIL;

@@ -340,7 +340,13 @@ Status duck_begin(DuckSession *session, Error *err)
 Status duck_commit(DuckSession *session, Error *err)
 {
     assert(session->in_transaction);
-    if (duck_exec(session, "COMMIT", err) != STATUS_OK) {
+    Error failure = {0};
+    if (duck_exec(session, "COMMIT", &failure) != STATUS_OK) {
+        // Of the type that a conflict with another connection has, which passes; this does not.
+        if (says(str_from(failure.message), "constraint violation")) {
+            failure.kind = ERROR_DATA;
+        }
+        *err = failure;
         return error_wrap(err, "commit");
     }
     session->in_transaction = false;

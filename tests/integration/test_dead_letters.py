@@ -100,6 +100,16 @@ def test_one_is_set_aside_and_the_others_go_on(letters):
     letters.heal()
 
 
+@pytest.mark.parametrize("policy", ["stop", "dead-letter"])
+def test_a_unique_value_that_goes_from_row_to_row(letters, policy):
+    """Which each transaction may do, and DuckDB refuses at the commit when several of them are in one."""
+    letters.sql("UPDATE t SET v = 'z' WHERE id = 1", "UPDATE t SET v = 'a' WHERE id = 2", "UPDATE t SET v = 'b' WHERE id = 3",
+                "DELETE FROM t WHERE id = 2", "INSERT INTO t VALUES (20, 'a')", "UPDATE t SET v = 'c' WHERE id = 1")
+    letters.drain(policy)
+    assert letters.list() == []
+    letters.pipeline.check()
+
+
 def test_many_are_not_a_line_each(letters):
     values = ", ".join(f"({n}, 'a')" for n in range(10, 42))
     letters.sql(f"INSERT INTO t VALUES {values}")

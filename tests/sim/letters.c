@@ -308,6 +308,9 @@ Status dead_store_add(DeadStore *store, DeadLetter *letter, Error *err)
     }
     const Target *target = &targets[letters - stores];
     sim_check(!letters_have(target, letter->position), "a change is a letter twice");
+    sim_check(!letter->is_refused ||
+                  position_compare(letter->position, target->refusals.refused) == 0,
+              "a change is set aside that was not refused by itself");
     letters->in_transaction = true;
     letter->id = ++letters->last_id;
     Letter *to = make_place(letters);

@@ -105,6 +105,14 @@ MUTANTS = {
     "a table steps aside in the middle of its copy": (
         "shape.c", "if (table->state == TABLE_COPYING)", "if (false)"),
     # Dead letters
+    "what is refused in company is set aside": (
+        "dead.c", "!is_intact && had_company(dead)", "false"),
+    "a commit that is refused in company is tried as it is": (
+        "dead.c", "return err->kind == ERROR_DATA && had_company(dead) ? try_apart", "return false ? try_apart"),
+    "what is to be apart is committed together": (
+        "dead.c", "if (found > dead->apart) {", "if (false) {"),
+    "a commit ends at a message that is to come": (
+        "dead.c", "bool begins = changes[i].ordinal > 0 &&\n                      (before", "bool begins = (before"),
     "a letter is not saved before the commit": (
         "dead.c", "buf_view(&ids));\n    }\n    return dead->store == NULL ? STATUS_OK : dead_store_save(dead->store, err);",
         "buf_view(&ids));\n    }\n    return STATUS_OK;"),

@@ -306,6 +306,9 @@ typedef struct Refusals {
     uint32_t salt;             // other ones with another number
     bool is_undone;            // of the transaction, only the run that was refused is lost
     bool folds;                // of several changes of a row, only the last counts
+    bool is_shy;               // some transactions are refused beside others, and fine alone
+    Position refused;          // a change alone, as the last one
+    Lsn shy_of;                // the first transaction of the last company; LSN_NONE: none
     ChangeSet dropped[TABLES]; // by the user
     uint8_t tainted[TABLES];   // bits: rows that are wrong for that
 } Refusals;
@@ -356,6 +359,9 @@ bool target_has_tables(const Target *target);
 uint32_t target_next_message(const Target *target, const TargetData *data);
 uint32_t target_table(const Relation *relation);
 /** Whether it refuses @changes. */
+/** Whether transactions from @first to @last are refused together, of which each is taken alone. */
+bool target_is_shy_of(const Target *target, Lsn first, Lsn last);
+
 bool target_refuses(const Target *target, const Change *changes, size_t count);
 /** The change at @position was thrown away by the user. */
 void target_drop(Target *target, uint32_t oid, Position position);

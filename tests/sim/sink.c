@@ -11,7 +11,9 @@ typedef struct SimSink {
     Target *target;
     TargetData data;  // of its transaction
     uint32_t touched; // bits: tables
-    bool is_broken;   // a call failed: it may only be closed
+    Lsn first;        // of the transactions of the stream since the last commit; LSN_NONE: none
+    Lsn last;
+    bool is_broken; // a call failed: it may only be closed
 } SimSink;
 
 // NULL: of none, but of the buffer.
@@ -191,11 +193,42 @@ static Status sink_writes(Sink *sink, const Change *changes, size_t count, Error
 // Of what is refused nothing is there; some targets lose what was there before it, too.
 static Status refuse(SimSink *self, bool *ret_is_intact, Error *err)
 {
-    sim_trace("  is refused");
+    sim_trace("  %c refuses%s, of " LSN_FMT " to " LSN_FMT,
+              (char)(self->target - targets + (int)(char)97),
+              self->base.context.is_lane ? " (lane)" : "", LSN_ARG(self->first),
+              LSN_ARG(self->last));
     sim_seen.refusals++;
     *ret_is_intact = self->target->refusals.is_undone && !sim_chance(20);
     self->is_broken = !*ret_is_intact;
     return error_set(err, ERROR_DATA, "a change is refused");
+}
+
+// What was refused together is tried apart from then on, as long as the process lives.
+static void be_shy(SimSink *self)
+{
+    Lsn *before = &self->target->refusals.shy_of;
+    sim_check(*before != self->first, "what was refused together is tried together again");
+    *before = self->first;
+}
+
+// Letters that are tried again are none of the stream's.
+static bool is_shy_of(SimSink *self, const Change *changes, size_t count)
+{
+    Position stored = self->target->store.position;
+    for (size_t i = 0; i < count; i++) {
+        bool is_new = changes[i].op != CHANGE_READ && changes[i].relation != NULL &&
+                      position_compare(change_position(&changes[i]), stored) > 0;
+        if (is_new) {
+            self->last = changes[i].transaction->commit_lsn;
+            self->first = self->first == LSN_NONE ? self->last : self->first;
+            if (sim_chance(500) && target_is_shy_of(self->target, self->first, self->last)) {
+                self->target->refusals.refused = (Position){0};
+                be_shy(self);
+                return true;
+            }
+        }
+    }
+    return false;
 }
 
 static Status sink_tries(Sink *sink, const Change *changes, size_t count, bool *ret_is_intact,
@@ -207,6 +240,12 @@ static Status sink_tries(Sink *sink, const Change *changes, size_t count, bool *
         bool is_copied = changes[i].op == CHANGE_READ; // with another kind of position
         sim_check(is_copied || !letters_rest(self->target, change_position(&changes[i])),
                   "a letter is tried that nobody has asked for");
+    }
+    if (!self->is_broken && is_shy_of(self, changes, count)) {
+        return refuse(self, ret_is_intact, err);
+    }
+    if (!sink->context.is_lane) {
+        self->target->refusals.refused = change_position(&changes[0]); // if it is
     }
     if (!self->is_broken && target_refuses(self->target, changes, count)) {
         task_yield();
@@ -238,6 +277,12 @@ static Status sink_commits(Sink *sink, Checkpoint *changed, Error *err)
     if (call(self, "commit", err) != STATUS_OK) {
         return STATUS_FAIL;
     }
+    if (target_is_shy_of(self->target, self->first, self->last)) {
+        bool is_intact;
+        be_shy(self);
+        return refuse(self, &is_intact, err);
+    }
+    self->first = LSN_NONE;
     publish(self);
     if (sink->ops->stores_checkpoint) {
         TargetData *data = &self->target->data;
@@ -308,6 +353,9 @@ Status state_open(const StateOwner *owner, State **ret, Error *err)
     }
     State *state = mem_alloc_zero(sizeof(*state));
     state->target = target_of(owner->name.ptr);
+    if (state->target != NULL) {
+        state->target->refusals.shy_of = LSN_NONE; // who knew that has ended
+    }
     *ret = state;
     return STATUS_OK;
 }

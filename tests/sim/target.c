@@ -24,6 +24,7 @@ static Refusals any_refusals(const Target *target)
         refusals.is_undone = sim_chance(600);
         refusals.permille = rates[sim_below(refusals.is_undone ? 4 : 3)];
         refusals.folds = sim_chance(500);
+        refusals.is_shy = !refusals.is_undone && sim_chance(500);
     }
     return refusals;
 }
@@ -474,6 +475,12 @@ bool target_refuses(const Target *target, const Change *changes, size_t count)
         }
     }
     return false;
+}
+
+bool target_is_shy_of(const Target *target, Lsn first, Lsn last)
+{
+    return target->refusals.is_shy && target->refusals.permille > 0 && first != LSN_NONE &&
+           first != last && mix((uint32_t)last, target->refusals.salt) % 4 == 0;
 }
 
 static void apply_row(const Target *target, TargetData *data, const Change *change)
