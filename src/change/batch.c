@@ -51,7 +51,7 @@ const char *batch_bytes(Batch *batch, const void *data, size_t len)
     return copy;
 }
 
-static const Value *copy_row(Batch *batch, const Value *row, size_t count)
+const Value *batch_copy_row(Batch *batch, const Value *row, size_t count)
 {
     if (row == NULL) {
         return NULL;
@@ -72,8 +72,8 @@ void batch_add_copy(Batch *batch, const Change *change, const Transaction *trans
     *copy = *change;
     copy->transaction = transaction;
     if (change->relation != NULL) {
-        copy->old_row = copy_row(batch, change->old_row, change->relation->column_count);
-        copy->new_row = copy_row(batch, change->new_row, change->relation->column_count);
+        copy->old_row = batch_copy_row(batch, change->old_row, change->relation->column_count);
+        copy->new_row = batch_copy_row(batch, change->new_row, change->relation->column_count);
     }
     if (change->message != NULL) {
         LogicalMessage *message = arena_alloc(&batch->arena, sizeof(*message));

@@ -36,6 +36,9 @@ RETURNS_NONNULL Value *batch_row(Batch *batch, size_t count);
 /** A copy of the bytes in the batch, counted in its size. */
 RETURNS_NONNULL const char *batch_bytes(Batch *batch, const void *data, size_t len);
 
+/** A copy of a row image of @count values, with their bytes, in the batch. NULL of NULL. */
+const Value *batch_copy_row(Batch *batch, const Value *row, size_t count);
+
 /** Deep copy of @change, except its relation. @transaction: its transaction's copy in @batch. */
 void batch_add_copy(Batch *batch, const Change *change, const Transaction *transaction);
 

@@ -97,18 +97,6 @@ static Status put_members(Arena *scratch, const Object *object, Value *row, Erro
     return STATUS_OK;
 }
 
-static const Value *copy_row(Batch *batch, const Value *from, uint16_t count)
-{
-    Value *row = batch_row(batch, count);
-    for (uint16_t i = 0; i < count; i++) {
-        row[i] = from[i];
-        if (value_is_data(from[i])) {
-            row[i].ptr = batch_bytes(batch, from[i].ptr, from[i].len);
-        }
-    }
-    return row;
-}
-
 Status object_put(Batch *batch, const Object *object, Change **ret, Error *err)
 {
     Arena scratch = {0};
@@ -120,7 +108,7 @@ Status object_put(Batch *batch, const Object *object, Change **ret, Error *err)
     }
     Status status = put_members(&scratch, object, row, err);
     if (status == STATUS_OK) {
-        const Value *copy = copy_row(batch, row, relation->column_count);
+        const Value *copy = batch_copy_row(batch, row, relation->column_count);
         Change *change = batch_add(batch);
         change->op = is_upsert ? CHANGE_UPDATE : CHANGE_DELETE;
         change->relation = relation;
