@@ -70,11 +70,9 @@ static Status unknown_option(const Parser *parser, Str word, Str name, Error *er
     bool is_name = str_find(name, ':') < 0;
     error_set(err, ERROR_CONFIG, "unknown option \"--%" STR_FMT "\" of \"weir %s\"",
               STR_ARG(is_name ? name : word), parser->command->name);
-    const char *nearest = nearest_name(name, names);
-    if (nearest != NULL) {
-        return error_hint(err, "Did you mean \"--%s\"?", nearest);
-    }
-    return error_hint(err, "\"weir %s --help\" lists the options.", parser->command->name);
+    return suggest_nearest(name, names, "--", err)
+               ? STATUS_FAIL
+               : error_hint(err, "\"weir %s --help\" lists the options.", parser->command->name);
 }
 
 static const Option *find_option(Parser *parser, Str name, Settings **ret_settings)

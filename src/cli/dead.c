@@ -352,9 +352,9 @@ static Status unknown_action(Str word, Error *err)
 {
     static const char *const names[] = {"list", "show", "retry", "drop", NULL};
     error_set(err, ERROR_CONFIG, "\"weir dead\" has no \"%" STR_FMT "\"", STR_ARG(word));
-    const char *nearest = nearest_name(word, names);
-    return nearest != NULL ? error_hint(err, "Did you mean \"weir dead %s\"?", nearest)
-                           : error_hint(err, "For example: %s", examples[0]);
+    return suggest_nearest(word, names, "weir dead ", err)
+               ? STATUS_FAIL
+               : error_hint(err, "For example: %s", examples[0]);
 }
 
 static Status list_arguments(const Invocation *invocation, Error *err)

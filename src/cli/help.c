@@ -83,10 +83,8 @@ static void print_option(const Option *option, bool is_typed)
     buf_init(&text, 4096);
     buf_cstr(&text, option->help);
     if (option->type == OPTION_TYPE_CHOICE) {
-        buf_cstr(&text, " One of");
-        for (int i = 0; option->choices[i] != NULL; i++) {
-            buf_printf(&text, "%s %s", i == 0 ? "" : ",", option->choices[i]);
-        }
+        buf_cstr(&text, " One of ");
+        names_join(&text, option->choices);
         buf_char(&text, '.');
     }
     if (option->fallback != NULL && !(is_typed && option->type == OPTION_TYPE_BOOL)) {
@@ -185,7 +183,7 @@ static bool print_connector(Str name)
     return source != NULL || sink != NULL;
 }
 
-static const char *nearest_page(Str name)
+static bool suggest_page(Str name, Error *err)
 {
     const char *names[128];
     size_t count = 0;
@@ -201,7 +199,7 @@ static const char *nearest_page(Str name)
         names[count++] = sink_registry[i]->name;
     }
     names[count] = NULL;
-    return nearest_name(name, names);
+    return suggest_nearest(name, names, "weir help ", err);
 }
 
 static int help_run(Invocation *invocation)
@@ -227,10 +225,7 @@ static int help_run(Invocation *invocation)
     }
     error_set(&err, ERROR_CONFIG, "there is no command, source or sink \"%" STR_FMT "\"",
               STR_ARG(name));
-    const char *nearest = nearest_page(name);
-    if (nearest != NULL) {
-        error_hint(&err, "Did you mean \"weir help %s\"?", nearest);
-    } else {
+    if (!suggest_page(name, &err)) {
         error_hint(&err, "\"weir help\" lists them.");
     }
     return report_error(&err);

@@ -86,10 +86,7 @@ static int unknown_command(const char *word)
     }
     names[count] = NULL;
     error_set(&err, ERROR_CONFIG, "unknown %s \"%s\"", word[0] == '-' ? "option" : "command", word);
-    const char *nearest = nearest_name(str_from(word), names);
-    if (nearest != NULL) {
-        error_hint(&err, "Did you mean \"weir %s\"?", nearest);
-    } else {
+    if (!suggest_nearest(str_from(word), names, "weir ", &err)) {
         error_hint(&err, "\"weir --help\" lists the commands.");
     }
     return report_error(&err);

@@ -13,8 +13,8 @@ static Status unknown_type(const Settings *settings, const char *what, Str type,
 {
     error_set(err, ERROR_CONFIG, "%" STR_FMT ": unknown type of %s \"%" STR_FMT "\"",
               STR_ARG(settings->origin), what, STR_ARG(type));
-    const char *nearest = nearest_name(type, names);
-    return nearest == NULL ? STATUS_FAIL : error_hint(err, "Did you mean \"%s\"?", nearest);
+    (void)suggest_nearest(type, names, "", err);
+    return STATUS_FAIL;
 }
 
 static Status find_source(const ProjectEnd *end, const SourceOps **ret, Error *err)

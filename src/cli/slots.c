@@ -76,10 +76,7 @@ static int unknown_action(Str word)
         return report_error(&err);
     }
     error_set(&err, ERROR_CONFIG, "\"weir slots\" has no \"%" STR_FMT "\"", STR_ARG(word));
-    const char *nearest = nearest_name(word, names);
-    if (nearest != NULL) {
-        error_hint(&err, "Did you mean \"weir slots %s\"?", nearest);
-    } else {
+    if (!suggest_nearest(word, names, "weir slots ", &err)) {
         error_hint(&err, "For example: %s", examples[0]);
     }
     return report_error(&err);

@@ -20,18 +20,7 @@ Status config_complain(const ConfigFile *file, size_t line, const char *what, St
 
 Status config_suggest(const ConfigFile *file, Str wrong, const char *const *names)
 {
-    const char *nearest = nearest_name(wrong, names);
-    if (nearest != NULL) {
-        return error_hint(file->err, "Did you mean \"%s\"?", nearest);
-    }
-    CLEANUP(buf_done) Buf list;
-    buf_init(&list, ERROR_MESSAGE_MAX);
-    for (; *names != NULL; names++) {
-        buf_printf(&list, "%s%s", list.len == 0 ? "" : ", ", *names);
-    }
-    return list.len == 0
-               ? STATUS_FAIL
-               : error_hint(file->err, "Known here: %" STR_FMT ".", STR_ARG(buf_view(&list)));
+    return suggest_name(wrong, names, "Known here", file->err);
 }
 
 Str config_origin(const ConfigFile *file, size_t line)

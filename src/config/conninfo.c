@@ -53,18 +53,14 @@ static bool is_known(const PQconninfoOption *known, Str name)
     return false;
 }
 
-static Status hint_known(const Option *ours, Error *err)
+static Status hint_known(const char *const *ours, Error *err)
 {
-    CLEANUP(buf_done) Buf list;
-    buf_init(&list, ERROR_MESSAGE_MAX);
-    for (; ours != NULL && ours->type != OPTION_END; ours++) {
-        if (!ours->is_path) {
-            buf_printf(&list, "%s%s", list.len == 0 ? "" : ", ", ours->name);
-        }
-    }
-    if (list.len == 0) {
+    if (ours[0] == NULL) {
         return error_hint(err, "Known options are those of libpq.");
     }
+    CLEANUP(buf_done) Buf list;
+    buf_init(&list, ERROR_MESSAGE_MAX);
+    names_join(&list, ours);
     return error_hint(err, "Known options: %" STR_FMT "; and those of libpq.",
                       STR_ARG(buf_view(&list)));
 }
@@ -87,15 +83,18 @@ static Status unknown_name(const PQconninfoOption *known, const Option *ours, St
             names[count++] = row->name;
         }
     }
+    size_t ours_count = count;
     for (; known->keyword != NULL && count < NAMES_MAX; known++) {
         names[count++] = known->keyword;
     }
     names[count] = NULL;
     error_set(err, ERROR_CONFIG, "unknown option \"%" STR_FMT "\" in the connection",
               STR_ARG(name));
-    const char *nearest = nearest_name(name, names);
-    return nearest == NULL ? hint_known(ours, err)
-                           : error_hint(err, "Did you mean \"%s\"?", nearest);
+    if (suggest_nearest(name, names, "", err)) {
+        return STATUS_FAIL;
+    }
+    names[ours_count] = NULL;
+    return hint_known(names, err);
 }
 
 // ---------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@
 #include <inttypes.h>
 
 #include "base/ascii.h"
-#include "base/buf.h"
 #include "config/text_file.h"
 
 enum { SECRET_BYTES_MAX = 64 * 1024 };
@@ -41,6 +40,33 @@ const char *nearest_name(Str wrong, const char *const *names)
         }
     }
     return nearest;
+}
+
+void names_join(Buf *out, const char *const *names)
+{
+    for (size_t i = 0; names[i] != NULL; i++) {
+        buf_printf(out, "%s%s", i == 0 ? "" : ", ", names[i]);
+    }
+}
+
+bool suggest_nearest(Str wrong, const char *const *names, const char *before, Error *err)
+{
+    const char *nearest = nearest_name(wrong, names);
+    if (nearest != NULL) {
+        error_hint(err, "Did you mean \"%s%s\"?", before, nearest);
+    }
+    return nearest != NULL;
+}
+
+Status suggest_name(Str wrong, const char *const *names, const char *label, Error *err)
+{
+    if (suggest_nearest(wrong, names, "", err) || names[0] == NULL) {
+        return STATUS_FAIL;
+    }
+    CLEANUP(buf_done) Buf list;
+    buf_init(&list, ERROR_MESSAGE_MAX);
+    names_join(&list, names);
+    return error_hint(err, "%s: %" STR_FMT ".", label, STR_ARG(buf_view(&list)));
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -224,9 +250,7 @@ static void describe_expected(const Option *option, Buf *out)
         buf_cstr(out, "true or false");
         break;
     case OPTION_TYPE_CHOICE:
-        for (int i = 0; option->choices[i] != NULL; i++) {
-            buf_printf(out, "%s%s", i == 0 ? "" : ", ", option->choices[i]);
-        }
+        names_join(out, option->choices);
         break;
     case OPTION_TYPE_INT:
         buf_cstr(out, "a whole number");
@@ -271,9 +295,10 @@ static Status bad_value(const Option *option, const Setting *setting, Str text, 
     error_set(err, ERROR_CONFIG, NAMED_FMT " has the value \"%" STR_FMT "\", expected %" STR_FMT,
               NAMED_ARG(setting, option), STR_ARG(shown == NULL ? text : str_from(shown)),
               STR_ARG(buf_view(&expected)));
-    bool is_choice = option->type == OPTION_TYPE_CHOICE;
-    const char *nearest = is_choice ? nearest_name(text, option->choices) : NULL;
-    return nearest == NULL ? STATUS_FAIL : error_hint(err, "Did you mean \"%s\"?", nearest);
+    if (option->type == OPTION_TYPE_CHOICE) {
+        (void)suggest_nearest(text, option->choices, "", err);
+    }
+    return STATUS_FAIL;
 }
 
 // An option that is left out has a meaning of its own, often that of many tables: nobody has said
@@ -313,16 +338,7 @@ static Status unknown_key(const Option *table, const Setting *setting, Error *er
     names[count] = NULL;
     error_set(err, ERROR_CONFIG, "%" STR_FMT ": unknown option \"%" STR_FMT "\"",
               STR_ARG(setting->origin), STR_ARG(setting->key));
-    const char *nearest = nearest_name(setting->key, names);
-    if (nearest != NULL) {
-        return error_hint(err, "Did you mean \"%s\"?", nearest);
-    }
-    CLEANUP(buf_done) Buf list;
-    buf_init(&list, 4096);
-    for (size_t i = 0; i < count; i++) {
-        buf_printf(&list, "%s%s", i == 0 ? "" : ", ", names[i]);
-    }
-    return error_hint(err, "Known options: %" STR_FMT ".", STR_ARG(buf_view(&list)));
+    return suggest_name(setting->key, names, "Known options", err);
 }
 
 // The row that a setting is for; *ret_from_file: its value is the path of a file.

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/error.h"
 #include "base/str.h"
 
@@ -90,3 +91,13 @@ const Option *option_find(const Option *table, Str name);
 
 /** The nearest of @names (NULL-terminated) within a plausible typing error, or NULL. */
 const char *nearest_name(Str wrong, const char *const *names);
+
+/** Append "a, b, c": the @names (NULL-terminated). */
+void names_join(Buf *out, const char *const *names);
+
+/** Hint "Did you mean …?": @before, and the nearest of @names. False, without a hint: none is near.
+ */
+bool suggest_nearest(Str wrong, const char *const *names, const char *before, Error *err);
+
+/** Hint the nearest of @names; where none is near, "@label: a, b, c.". Returns STATUS_FAIL. */
+Status suggest_name(Str wrong, const char *const *names, const char *label, Error *err);

@@ -120,10 +120,10 @@ static Status find_property(const RuleReader *in, size_t line, Str name, int *re
     error_set(in->file->err, ERROR_CONFIG,
               "%" STR_FMT ":%zu: the model \"%" STR_FMT "\" has no property \"%" STR_FMT "\"",
               STR_ARG(in->file->name), line, STR_ARG(model->title), STR_ARG(name));
-    if (nearest_name(name, names) != NULL) {
-        return config_suggest(in->file, name, names);
-    }
-    return error_hint(in->file->err, "Its properties are in %" STR_FMT ".", STR_ARG(model->file));
+    return suggest_nearest(name, names, "", in->file->err)
+               ? STATUS_FAIL
+               : error_hint(in->file->err, "Its properties are in %" STR_FMT ".",
+                            STR_ARG(model->file));
 }
 
 static Status name_path(const RuleReader *in, MixerField *field)

@@ -121,8 +121,8 @@ static Status check_keys(const SystemReader *in, const Option *table)
         Str key = keys->pairs[i].key;
         if (!config_is_one_of(key, known) && !is_file_of(table, key)) {
             config_complain(in->file, keys->pairs[i].line, "unknown key", key);
-            return nearest_name(key, known) != NULL
-                       ? config_suggest(in->file, key, known)
+            return suggest_nearest(key, known, "", in->file->err)
+                       ? STATUS_FAIL
                        : error_hint(in->file->err, "docs/hub.md has the keys of type %s.",
                                     system_kinds[in->system->type].name);
         }

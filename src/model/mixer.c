@@ -38,10 +38,7 @@ static Status no_column(const Binder *in, const MixerField *field)
     error_set(in->err, ERROR_CONFIG,
               "%" STR_FMT ": the table \"%" STR_FMT "\" has no column \"%" STR_FMT "\"",
               STR_ARG(field->origin), STR_ARG(in->rule->location), STR_ARG(field->path.steps[0]));
-    const char *nearest = nearest_name(field->path.steps[0], names);
-    if (nearest != NULL) {
-        error_hint(in->err, "Did you mean \"%s\"?", nearest);
-    }
+    (void)suggest_nearest(field->path.steps[0], names, "", in->err);
     arena_done(&scratch);
     return STATUS_FAIL;
 }

@@ -116,6 +116,26 @@ static void an_unknown_key_gets_a_suggestion(void **context)
     assert_non_null(strstr(err.hint, "Known options"));
 }
 
+static void a_wrong_name_is_told_the_nearest_or_all(void **context)
+{
+    (void)context;
+    static const char *const none[] = {NULL};
+    err = (Error){0};
+    assert_true(suggest_nearest(STR("gren"), choices, "--", &err));
+    assert_string_equal(err.hint, "Did you mean \"--green\"?");
+    err = (Error){0};
+    assert_false(suggest_nearest(STR("violet"), choices, "--", &err));
+    assert_string_equal(err.hint, "");
+    assert_int_equal(suggest_name(STR("gren"), choices, "Known here", &err), STATUS_FAIL);
+    assert_string_equal(err.hint, "Did you mean \"green\"?");
+    err = (Error){0};
+    assert_int_equal(suggest_name(STR("violet"), choices, "Known here", &err), STATUS_FAIL);
+    assert_string_equal(err.hint, "Known here: red, green.");
+    err = (Error){0};
+    assert_int_equal(suggest_name(STR("violet"), none, "Known here", &err), STATUS_FAIL);
+    assert_string_equal(err.hint, "");
+}
+
 static void an_internal_option_is_no_users(void **context)
 {
     (void)context;
@@ -213,6 +233,7 @@ int main(void)
         cmocka_unit_test(values_are_parsed),
         cmocka_unit_test(wrong_values_name_the_place_and_what_is_expected),
         cmocka_unit_test(an_unknown_key_gets_a_suggestion),
+        cmocka_unit_test(a_wrong_name_is_told_the_nearest_or_all),
         cmocka_unit_test(an_internal_option_is_no_users),
         cmocka_unit_test(a_range_has_units),
         cmocka_unit_test(missing_and_repeated_keys_are_refused),
