@@ -18,6 +18,20 @@ const Option *option_find(const Option *table, Str name)
     return NULL;
 }
 
+const Option *option_find_for(const Option *table, Str key, bool *ret_from_file)
+{
+    const Option *option = option_find(table, key);
+    *ret_from_file = false;
+    Str suffix = STR("_file");
+    bool may = key.len > suffix.len &&
+               str_equal((Str){key.ptr + key.len - suffix.len, suffix.len}, suffix);
+    if (option == NULL && may) {
+        option = option_find(table, (Str){key.ptr, key.len - suffix.len});
+        *ret_from_file = option != NULL;
+    }
+    return option;
+}
+
 Setting *settings_find(const Settings *settings, const char *key)
 {
     for (size_t i = 0; i < settings->count; i++) {
@@ -341,26 +355,11 @@ static Status unknown_key(const Option *table, const Setting *setting, Error *er
     return suggest_name(setting->key, names, "Known options", err);
 }
 
-// The row that a setting is for; *ret_from_file: its value is the path of a file.
-static const Option *find_row(const Option *table, Str key, bool *ret_from_file)
-{
-    const Option *option = option_find(table, key);
-    *ret_from_file = false;
-    Str suffix = STR("_file");
-    bool may = key.len > suffix.len &&
-               str_equal((Str){key.ptr + key.len - suffix.len, suffix.len}, suffix);
-    if (option == NULL && may) {
-        option = option_find(table, (Str){key.ptr, key.len - suffix.len});
-        *ret_from_file = option != NULL;
-    }
-    return option;
-}
-
 static Status apply_one(const Option *table, void *instance, Setting *setting, bool *seen,
                         Arena *arena, Error *err)
 {
     bool from_file;
-    const Option *option = find_row(table, setting->key, &from_file);
+    const Option *option = option_find_for(table, setting->key, &from_file);
     if (option == NULL || (option->is_internal && !setting->is_internal)) {
         return unknown_key(table, setting, err);
     }

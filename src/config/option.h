@@ -89,6 +89,10 @@ Setting *settings_find(const Settings *settings, const char *key);
 /** The row of that name, or NULL. */
 const Option *option_find(const Option *table, Str name);
 
+/** The row that a setting of @key is for, or NULL. *ret_from_file: @key is `NAME_file`, and the
+ * value the path of a file. */
+const Option *option_find_for(const Option *table, Str key, bool *ret_from_file);
+
 /** The nearest of @names (NULL-terminated) within a plausible typing error, or NULL. */
 const char *nearest_name(Str wrong, const char *const *names);
 

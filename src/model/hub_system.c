@@ -60,8 +60,9 @@ typedef struct SystemReader {
     HubSystem *system;
 } SystemReader;
 
-static const char *const mixer_keys[] = {"receive_mixer", "receive_router", "push_mixer",
-                                         "push_router", NULL};
+// What a system has beside the settings of its type.
+static const char *const other_keys[] = {"type",       "receive_mixer", "receive_router",
+                                         "push_mixer", "push_router",   NULL};
 
 static Status complain_of_system(const SystemReader *in, size_t line, const char *what)
 {
@@ -95,36 +96,30 @@ static Status read_type(const SystemReader *in)
     return error_hint(in->file->err, "It is postgresql or stripe.");
 }
 
-// NAME_file gives NAME by a file (options_apply()).
-static bool is_file_of(const Option *table, Str key)
-{
-    Str suffix = STR("_file");
-    return key.len > suffix.len &&
-           str_equal((Str){key.ptr + key.len - suffix.len, suffix.len}, suffix) &&
-           option_find(table, (Str){key.ptr, key.len - suffix.len}) != NULL;
-}
-
 // Before any value is looked at: a mixer with a misspelt key is not a setting with a strange value.
-static Status check_keys(const SystemReader *in, const Option *table)
+static Status check_keys(const SystemReader *in)
 {
-    const char *known[64] = {"type"};
-    size_t count = 1;
-    for (size_t i = 0; mixer_keys[i] != NULL; i++) {
-        known[count++] = mixer_keys[i];
+    const SystemKind *kind = &system_kinds[in->system->type];
+    const char *known[64] = {0};
+    size_t count = 0;
+    for (; other_keys[count] != NULL; count++) {
+        known[count] = other_keys[count];
     }
-    for (; table->type != OPTION_END && count < ARRAY_LEN(known) - 1; table++) {
-        known[count++] = table->name;
+    for (const Option *option = kind->options;
+         option->type != OPTION_END && count < ARRAY_LEN(known) - 1; option++) {
+        known[count++] = option->name;
     }
-    table = system_kinds[in->system->type].options;
     const YamlNode *keys = in->named->value;
     for (size_t i = 0; i < keys->count; i++) {
         Str key = keys->pairs[i].key;
-        if (!config_is_one_of(key, known) && !is_file_of(table, key)) {
+        bool from_file;
+        if (!config_is_one_of(key, other_keys) &&
+            option_find_for(kind->options, key, &from_file) == NULL) {
             config_complain(in->file, keys->pairs[i].line, "unknown key", key);
             return suggest_nearest(key, known, "", in->file->err)
                        ? STATUS_FAIL
                        : error_hint(in->file->err, "docs/hub.md has the keys of type %s.",
-                                    system_kinds[in->system->type].name);
+                                    kind->name);
         }
     }
     return STATUS_OK;
@@ -132,12 +127,10 @@ static Status check_keys(const SystemReader *in, const Option *table)
 
 static Status read_settings(const SystemReader *in, Settings *ret)
 {
-    static const char *const others[] = {"type",       "receive_mixer", "receive_router",
-                                         "push_mixer", "push_router",   NULL};
     const YamlNode *keys = in->named->value;
     *ret = (Settings){.items = ARENA_ARRAY(&in->hub->arena, Setting, keys->count),
                       .origin = in->system->origin};
-    return config_add_settings(in->file, keys, others, ret) == STATUS_OK
+    return config_add_settings(in->file, keys, other_keys, ret) == STATUS_OK
                ? options_apply(system_kinds[in->system->type].options, in->system, ret,
                                &in->hub->arena, in->file->err)
                : STATUS_FAIL;
@@ -203,14 +196,16 @@ static void complete_rate(HubSystem *system)
 // Mixers
 // ---------------------------------------------------------------------------------------------
 
+static const YamlPair *find_mixer(const SystemReader *in, const char *key, const char *other)
+{
+    const YamlPair *pair = yaml_find(in->named->value, key);
+    return pair != NULL ? pair : yaml_find(in->named->value, other);
+}
+
 static Status check_spelling(const SystemReader *in)
 {
-    const YamlPair *found[4];
-    for (size_t i = 0; mixer_keys[i] != NULL; i++) {
-        found[i] = yaml_find(in->named->value, mixer_keys[i]);
-    }
-    const YamlPair *mixer = found[0] != NULL ? found[0] : found[2];
-    const YamlPair *router = found[1] != NULL ? found[1] : found[3];
+    const YamlPair *mixer = find_mixer(in, "receive_mixer", "push_mixer");
+    const YamlPair *router = find_mixer(in, "receive_router", "push_router");
     if (mixer == NULL || router == NULL) {
         return STATUS_OK;
     }
@@ -220,12 +215,6 @@ static Status check_spelling(const SystemReader *in)
               STR_ARG(in->file->name), router->line, STR_ARG(in->named->key), STR_ARG(mixer->key),
               STR_ARG(router->key));
     return error_hint(in->file->err, "Use one: receive_mixer and push_mixer.");
-}
-
-static const YamlPair *find_mixer(const SystemReader *in, const char *key, const char *other)
-{
-    const YamlPair *pair = yaml_find(in->named->value, key);
-    return pair != NULL ? pair : yaml_find(in->named->value, other);
 }
 
 static Status read_mixers(const SystemReader *in)
@@ -262,8 +251,7 @@ Status hub_add_system(Hub *hub, const ConfigFile *file, const YamlPair *named)
     Settings settings;
     if (check_name(&in) != STATUS_OK ||
         config_expect_mapping(file, named->value, "a system") != STATUS_OK ||
-        read_type(&in) != STATUS_OK ||
-        check_keys(&in, system_kinds[system.type].options) != STATUS_OK ||
+        read_type(&in) != STATUS_OK || check_keys(&in) != STATUS_OK ||
         read_settings(&in, &settings) != STATUS_OK || read_mixers(&in) != STATUS_OK) {
         return STATUS_FAIL;
     }
