@@ -53,7 +53,7 @@ typedef struct HubSystem {
     Str name;
     SystemType type;
     int64_t rate_limit;       // objects a second; 0: any number
-    int64_t rate_bucket_size; // objects at once; at least 1 when there is a limit
+    int64_t rate_bucket_size; // objects at once; 0 if and only if there is no limit
     PostgresqlSettings postgresql;
     StripeSettings stripe;
     MixerGroup *receive; // in the order of the file

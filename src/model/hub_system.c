@@ -8,7 +8,7 @@
         "rate_bucket_size", OPTION_INT(HubSystem, rate_bucket_size),                   \
             .min = 0, .max = 1000000,                                                  \
             .help = "How many of them at once, after a pause; 0: as many as "          \
-                    "rate_limit."                                                      \
+                    "rate_limit. Refused without one."                                 \
     }
 
 static const Option postgresql_options[] = {
@@ -185,11 +185,21 @@ static Status check_stripe(const SystemReader *in)
     return error_hint(in->file->err, "Add endpoint_secret: whsec_…, or use_cli_listener: true.");
 }
 
-static void complete_rate(HubSystem *system)
+static Status complete_rate(const SystemReader *in, const Settings *settings)
 {
-    if (system->rate_limit > 0 && system->rate_bucket_size == 0) {
+    HubSystem *system = in->system;
+    if (system->rate_bucket_size == 0) {
         system->rate_bucket_size = system->rate_limit;
     }
+    if (system->rate_limit > 0 || system->rate_bucket_size == 0) {
+        return STATUS_OK;
+    }
+    const Setting *size = settings_find(settings, "rate_bucket_size");
+    error_set(in->file->err, ERROR_CONFIG,
+              "%" STR_FMT ": \"rate_bucket_size\" is given without a \"rate_limit\"",
+              STR_ARG(size == NULL ? system->origin : size->origin));
+    return error_hint(in->file->err,
+                      "Add rate_limit, objects a second, or leave rate_bucket_size out.");
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -252,12 +262,12 @@ Status hub_add_system(Hub *hub, const ConfigFile *file, const YamlPair *named)
     if (check_name(&in) != STATUS_OK ||
         config_expect_mapping(file, named->value, "a system") != STATUS_OK ||
         read_type(&in) != STATUS_OK || check_keys(&in) != STATUS_OK ||
-        read_settings(&in, &settings) != STATUS_OK || read_mixers(&in) != STATUS_OK) {
+        read_settings(&in, &settings) != STATUS_OK || complete_rate(&in, &settings) != STATUS_OK ||
+        read_mixers(&in) != STATUS_OK) {
         return STATUS_FAIL;
     }
     Status status =
         system.type == SYSTEM_POSTGRESQL ? check_postgresql(&in, &settings) : check_stripe(&in);
-    complete_rate(&system);
     if (status == STATUS_OK) {
         hub->systems[hub->system_count++] = system;
     }

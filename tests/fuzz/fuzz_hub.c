@@ -55,7 +55,7 @@ static void check_hub(const Hub *hub)
     for (size_t i = 0; i < hub->system_count; i++) {
         const HubSystem *system = &hub->systems[i];
         FUZZ_CHECK(hub_find_system(hub, system->name) == system);
-        FUZZ_CHECK(system->rate_limit == 0 || system->rate_bucket_size > 0);
+        FUZZ_CHECK((system->rate_limit > 0) == (system->rate_bucket_size > 0));
         check_groups(system->receive, system->receive_count, false);
         check_groups(system->push, system->push_count, true);
     }
