@@ -1,7 +1,6 @@
 #include "model/format.h"
 
 #include "base/ascii.h"
-#include "base/utf8.h"
 #include "model/regex.h"
 #include "model/uri.h"
 

@@ -1,6 +1,5 @@
 #include "model/hub.h"
 
-#include "base/crc32c.h"
 #include "base/limits.h"
 #include "model/hub_inside.h"
 #include "model/object.h"

@@ -5,8 +5,9 @@
 #include <sys/stat.h>
 
 #include "base/limits.h"
+#include "config/config_file.h"
 #include "config/text_file.h"
-#include "model/hub_inside.h"
+#include "model/hub.h"
 
 enum { FOLDERS_DEPTH_MAX = 16 };
 

@@ -2,7 +2,6 @@
 
 #include <assert.h>
 
-#include "codec/json_read.h"
 #include "config/option.h"
 #include "model/convert.h"
 

@@ -7,7 +7,6 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "base/utf8.h"
 #include "model/schema_program.h"
 #include "model/schema_set.h"
 
