@@ -10,7 +10,6 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "control/serve.h"
-#include "io/wake.h"
 
 enum { LOOK_MS = 20, TELL_MS = 1000, ANSWER_MAX = 1024, REQUEST_MAX = 64 };
 
@@ -253,7 +252,7 @@ typedef struct Waiting {
     const LoanPatience *patience;
     int64_t since_ms;         // it has got nowhere
     char answer[ANSWER_MAX];  // the last line of it
-    char failing[ANSWER_MAX]; // why, as far as it knows
+    char failing[ANSWER_MAX]; // why, since then, as far as it knows
 } Waiting;
 
 static Status lose_patience(const Waiting *waiting, Error *err)
@@ -332,6 +331,7 @@ static Status take_answer(int fd, const char *directory, const LoanPatience *pat
         }
         if (strcmp(waiting.answer, ANSWER_ON) == 0) {
             waiting.since_ms = clock_monotonic_ms();
+            waiting.failing[0] = '\0'; // that is over
         } else if (str_split(&rest, ' ', &word) && str_is(word, ANSWER_FAILS)) {
             (void)snprintf(waiting.failing, sizeof(waiting.failing), "%.*s", (int)rest.len,
                            rest.ptr);
