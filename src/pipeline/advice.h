@@ -4,6 +4,12 @@
 /** Under which a pipeline is another one: wherever it gets its name from. */
 #define ANOTHER_NAME "another name (--name NAME; in weir.yml, the key of the pipeline)"
 
+/** To who finds rows in a target, behind what else can be done about them. A default name comes
+ * from both addresses. */
+#define NAME_OF_BEFORE                                                                         \
+    "If a pipeline of yours has filled it, perhaps with another address or user in its URLs, " \
+    "--name with that one's name goes on (weir slots list tells names)."
+
 /** To who cannot go on from the stored position. */
 #define START_ANEW                                                                              \
     "Start again under " ANOTHER_NAME ", which copies the tables anew; with existing=truncate " \

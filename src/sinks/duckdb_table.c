@@ -204,15 +204,6 @@ Status duck_make_schema(DuckSink *sink, SqlTable table, Error *err)
     return duck_run(&sink->session, NULL, err);
 }
 
-static Status has_rows_already(const DuckSink *sink, SqlTable target, Error *err)
-{
-    error_set(err, ERROR_CONFIG, "table \"%" STR_FMT ".%" STR_FMT "\" in \"%s\" already has rows",
-              STR_ARG(target.schema), STR_ARG(target.name), sink->session.path);
-    return error_hint(
-        err, "Empty it, use another file, or say existing=truncate (its rows are "
-             "removed) or existing=keep (rows are added beside them)." SQL_OTHER_NAME_HINT);
-}
-
 static Status create(DuckSink *sink, SqlTable table, const Relation *now, Error *err)
 {
     Relation keyless = *now;
@@ -250,7 +241,7 @@ static Status adopt(DuckSink *sink, DuckFoundTable *table, const Relation *now, 
         table->is_changed = true;
         return duck_run(&sink->session, NULL, err);
     }
-    return has_rows_already(sink, table->name, err);
+    return sql_refuse_rows(table->name, sink->session.path, err);
 }
 
 static Status table_is_gone(const DuckSink *sink, const Relation *now, SqlTable place, Error *err)
@@ -474,7 +465,7 @@ Status duck_check(DuckSink *sink, const Relation *relation, Report *report, Erro
         status = duck_has_rows(sink, table.name, &arena, &rows, err);
     }
     if (rows && sink->existing == SQL_EXISTING_FAIL) {
-        (void)has_rows_already(sink, table.name, &problem);
+        (void)sql_refuse_rows(table.name, sink->session.path, &problem);
         report_failure(report, NULL, &problem);
     } else if (rows && sink->existing == SQL_EXISTING_TRUNCATE) {
         report_problem(report, PROBLEM_NOTE, NULL,

@@ -115,9 +115,9 @@ Status postgres_refuse_rows(Str name, Error *err)
 {
     error_set(err, ERROR_CONFIG,
               "target table %" STR_FMT " has rows that this pipeline did not copy", STR_ARG(name));
-    return error_hint(
-        err, "Empty it, or say what to do with them: ?existing=truncate removes "
-             "them, ?existing=keep adds the source's rows beside them." SQL_OTHER_NAME_HINT);
+    return error_hint(err,
+                      "Empty it, or say what to do with them: ?existing=truncate removes "
+                      "them, ?existing=keep adds the source's rows beside them. " NAME_OF_BEFORE);
 }
 
 // A table with rows that this pipeline did not put there.

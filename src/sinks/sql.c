@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "base/ascii.h"
-#include "base/limits.h"
+#include "pipeline/advice.h"
 
 const char *const sql_mode_choices[] = {"mirror", "history", NULL};
 const char *const sql_existing_choices[] = {"fail", "truncate", "keep", NULL};
@@ -295,6 +295,15 @@ void sql_checkpoint_remove(Buf *sql, SqlTable table)
     buf_cstr(sql, "DELETE FROM ");
     sql_table_name(sql, table);
     buf_cstr(sql, " WHERE \"pipeline\" = $1 AND \"key\" = $2");
+}
+
+Status sql_refuse_rows(SqlTable table, const char *path, Error *err)
+{
+    error_set(err, ERROR_CONFIG, "table \"%" STR_FMT "%s%" STR_FMT "\" in \"%s\" already has rows",
+              STR_ARG(table.schema), table.schema.len > 0 ? "." : "", STR_ARG(table.name), path);
+    return error_hint(err,
+                      "Empty it, use another file, or say existing=truncate (its rows are "
+                      "removed) or existing=keep (rows are added beside them). " NAME_OF_BEFORE);
 }
 
 Status sql_require_mirror(SqlMode mode, Error *err)

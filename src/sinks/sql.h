@@ -8,11 +8,6 @@
 #include "config/option.h"
 #include "pipeline/checkpoint.h"
 
-// Behind what else can be done about rows that are there. A default name comes from both addresses.
-#define SQL_OTHER_NAME_HINT                                                                     \
-    " If a pipeline of yours has filled it, perhaps with another address or user in its URLs, " \
-    "--name with that one's name goes on (weir slots list tells names)."
-
 /** `mode=`: the value of a CHOICE option with sql_mode_choices. */
 typedef enum SqlMode {
     SQL_MIRROR,  // rows as they are now
@@ -39,6 +34,9 @@ typedef struct SqlTable {
     Str name;
     Str catalog; // empty: not said; with a schema only
 } SqlTable;
+
+/** ERROR_CONFIG, of SQL_EXISTING_FAIL: @table of the file @path has rows before its first copy. */
+Status sql_refuse_rows(SqlTable table, const char *path, Error *err);
 
 typedef struct SqlDialect {
     const char *name;

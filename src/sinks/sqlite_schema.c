@@ -17,15 +17,6 @@ SqlTable sqlite_target(const SqliteSink *sink, const Relation *relation, Arena *
                                       STR_ARG(relation->name)))};
 }
 
-static Status has_rows_already(const SqliteSink *sink, SqlTable target, Error *err)
-{
-    error_set(err, ERROR_CONFIG, "table \"%" STR_FMT "\" in \"%s\" already has rows",
-              STR_ARG(target.name), sink->db.path);
-    return error_hint(
-        err, "Empty it, use another file, or say existing=truncate (its rows are "
-             "removed) or existing=keep (rows are added beside them)." SQL_OTHER_NAME_HINT);
-}
-
 // A table that was there before this pipeline.
 static Status adopt(SqliteSink *sink, const SqliteFound *table, const Relation *now, Error *err)
 {
@@ -46,7 +37,7 @@ static Status adopt(SqliteSink *sink, const SqliteFound *table, const Relation *
         sql_table_name(&sink->sql, table->name);
         return sqlite_db_exec_buf(&sink->db, &sink->sql, err);
     }
-    return has_rows_already(sink, table->name, err);
+    return sql_refuse_rows(table->name, sink->db.path, err);
 }
 
 static Status table_is_gone(SqliteSink *sink, const Relation *now, Str name, Error *err)
@@ -197,7 +188,7 @@ static void report_rows(const SqliteSink *sink, SqlTable target, Report *report)
 {
     Error problem = {0};
     if (sink->existing == SQL_EXISTING_FAIL) {
-        (void)has_rows_already(sink, target, &problem);
+        (void)sql_refuse_rows(target, sink->db.path, &problem);
         report_failure(report, NULL, &problem);
     } else if (sink->existing == SQL_EXISTING_TRUNCATE) {
         report_problem(report, PROBLEM_NOTE, NULL,
