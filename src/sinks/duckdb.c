@@ -51,7 +51,7 @@ static DuckSink *self(Sink *sink)
     return (DuckSink *)sink;
 }
 
-static SqlTable checkpoint_table(const DuckSink *sink)
+SqlTable duck_checkpoint_table(const DuckSink *sink)
 {
     return (SqlTable){
         .catalog = sink->session.catalog, .schema = STR("weir"), .name = STR("checkpoint")};
@@ -97,9 +97,9 @@ static Status store_entry(DuckSink *sink, const CheckpointEntry *entry, Error *e
     bool is_removed = entry->value.ptr == NULL;
     Str parameters[] = {str_from(sink->base.context.pipeline), entry->key, entry->value};
     if (is_removed) {
-        sql_checkpoint_remove(&sink->session.sql, checkpoint_table(sink));
+        sql_checkpoint_remove(&sink->session.sql, duck_checkpoint_table(sink));
     } else {
-        sql_checkpoint_store(&sink->session.sql, checkpoint_table(sink));
+        sql_checkpoint_store(&sink->session.sql, duck_checkpoint_table(sink));
     }
     if (duck_select(&sink->session, parameters, is_removed ? 2 : 3, NULL, NULL, err) != STATUS_OK) {
         return error_wrap(err, "store the checkpoint");
@@ -122,7 +122,7 @@ static Status read_checkpoint(DuckSink *sink, Checkpoint *checkpoint, Error *err
     Str pipeline = str_from(sink->base.context.pipeline);
     Arena arena = {0};
     DuckRows rows;
-    sql_checkpoint_select(&sink->session.sql, checkpoint_table(sink));
+    sql_checkpoint_select(&sink->session.sql, duck_checkpoint_table(sink));
     Status status = duck_select(&sink->session, &pipeline, 1, &arena, &rows, err);
     for (size_t i = 0; status == STATUS_OK && i < rows.row_count; i++) {
         Str key = rows.cells[i * 2];
@@ -231,7 +231,7 @@ static Status duck_resume(Sink *base, Checkpoint *checkpoint, Error *err)
     if (duck_run(&sink->session, NULL, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    sql_checkpoint_create(sql, duck_dialect(sink), checkpoint_table(sink));
+    sql_checkpoint_create(sql, duck_dialect(sink), duck_checkpoint_table(sink));
     if (duck_run(&sink->session, NULL, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
@@ -304,7 +304,7 @@ static Status duck_clear_table(Sink *base, const Relation *relation, Lsn copied_
     }
     if (sql_is_marked(&sink->marks, SQL_KEPT, relation->oid)) {
         return sql_kept_clear((SqlMode)sink->mode, relation, copied_at, base->context.pipeline,
-                              checkpoint_table(sink), err);
+                              duck_checkpoint_table(sink), err);
     }
     if (sink->mode == SQL_MIRROR) {
         return duck_truncate(sink, table, err);

@@ -55,6 +55,8 @@ typedef struct DuckSink {
 
 // duckdb.c
 
+SqlTable duck_checkpoint_table(const DuckSink *sink);
+
 /** Store whether the table has rows of others that are to stay. */
 MUST_CHECK Status duck_note_kept(DuckSink *sink, uint32_t oid, bool is_kept, Error *err);
 

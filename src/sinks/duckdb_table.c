@@ -146,9 +146,8 @@ static bool fits_as(const DuckSink *sink, bool exact, const DuckFoundTable *tabl
 // What has a table of ours copied again once it is gone.
 static const char *forget_statement(const DuckSink *sink, const Relation *now, Buf *ret)
 {
-    buf_cstr(ret, "DELETE FROM weir.checkpoint WHERE pipeline = ");
-    sql_literal(ret, str_from(sink->base.context.pipeline));
-    buf_printf(ret, " AND key = 'table:%" PRIu32 "';", now->oid);
+    sql_checkpoint_forget(ret, duck_checkpoint_table(sink), str_from(sink->base.context.pipeline),
+                          now->oid);
     return buf_cstring(ret);
 }
 
@@ -261,9 +260,10 @@ static Status table_is_gone(const DuckSink *sink, const Relation *now, SqlTable 
 static Status check_names(DuckSink *sink, const Relation *relation, Error *err)
 {
     SqlTable target = duck_target(sink, relation);
+    SqlTable checkpoint = duck_checkpoint_table(sink);
     if (duck_same_name(target.name, STR(DUCK_REBUILT)) ||
-        (duck_same_name(target.schema, STR("weir")) &&
-         duck_same_name(target.name, STR("checkpoint")))) {
+        (duck_same_name(target.schema, checkpoint.schema) &&
+         duck_same_name(target.name, checkpoint.name))) {
         error_set(err, ERROR_CONFIG,
                   "table \"%" STR_FMT ".%" STR_FMT "\" has a name that weir needs for itself",
                   STR_ARG(relation->schema), STR_ARG(relation->name));

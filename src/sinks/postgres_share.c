@@ -63,8 +63,7 @@ static Status refuse(PostgresSink *sink, SqlTable table, const Other *other, Err
     Str name = text_of(sink, table);
     CLEANUP(buf_done) Buf forget;
     buf_init(&forget, ERROR_MESSAGE_MAX);
-    buf_cstr(&forget, "DELETE FROM weir.checkpoint WHERE pipeline = ");
-    sql_literal(&forget, other->pipeline);
+    sql_checkpoint_forget(&forget, postgres_checkpoint_table, other->pipeline, 0);
     if (other->fills) {
         error_set(err, ERROR_CONFIG,
                   "target table %" STR_FMT " is filled by pipeline \"%" STR_FMT
@@ -72,14 +71,14 @@ static Status refuse(PostgresSink *sink, SqlTable table, const Other *other, Err
                   STR_ARG(name), STR_ARG(other->pipeline));
         return error_hint(err,
                           "Start again when it has, or give each pipeline tables of its own "
-                          "(?schema=). If that pipeline is given up, in the target: %s;",
+                          "(?schema=). If that pipeline is given up, in the target: %s",
                           buf_cstring(&forget));
     }
     error_set(err, ERROR_CONFIG,
               "pipeline \"%" STR_FMT "\" adds rows to target table %" STR_FMT
               ", which this one would have for itself",
               STR_ARG(other->pipeline), STR_ARG(name));
-    return error_hint(err, POSTGRES_SHARE_HINT " If that pipeline is given up, in the target: %s;",
+    return error_hint(err, POSTGRES_SHARE_HINT " If that pipeline is given up, in the target: %s",
                       buf_cstring(&forget));
 }
 
@@ -138,17 +137,16 @@ static Status refuse_clear(PostgresSink *sink, const Relation *relation, Str pip
 {
     CLEANUP(buf_done) Buf forget;
     buf_init(&forget, ERROR_MESSAGE_MAX);
-    buf_cstr(&forget, "DELETE FROM weir.checkpoint WHERE pipeline = ");
-    sql_literal(&forget, str_from(sink->base.context.pipeline));
+    sql_checkpoint_forget(&forget, postgres_checkpoint_table, str_from(sink->base.context.pipeline),
+                          relation->oid);
     error_set(err, ERROR_CONFIG,
               "table \"%" STR_FMT ".%" STR_FMT "\" has to be copied again, and pipeline \"%" STR_FMT
               "\" has rows in the target's table",
               STR_ARG(relation->schema), STR_ARG(relation->name), STR_ARG(pipeline));
     return error_hint(err,
                       "Delete from the target's table the rows of this pipeline, which only you "
-                      "can tell, then in the target: %s AND key = 'table:%" PRIu32
-                      "'; and start again with ?existing=keep.",
-                      buf_cstring(&forget), relation->oid);
+                      "can tell, then in the target: %s and start again with ?existing=keep.",
+                      buf_cstring(&forget));
 }
 
 Status postgres_use_empty(PostgresSink *sink, const Relation *relation, SqlTable table, Error *err)

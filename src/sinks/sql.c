@@ -297,6 +297,19 @@ void sql_checkpoint_remove(Buf *sql, SqlTable table)
     buf_cstr(sql, " WHERE \"pipeline\" = $1 AND \"key\" = $2");
 }
 
+void sql_checkpoint_forget(Buf *sql, SqlTable table, Str pipeline, uint32_t oid)
+{
+    table.catalog = (Str){0}; // whoever has opened the file is in it
+    buf_cstr(sql, "DELETE FROM ");
+    sql_table_name(sql, table);
+    buf_cstr(sql, " WHERE pipeline = ");
+    sql_literal(sql, pipeline);
+    if (oid != 0) {
+        buf_printf(sql, " AND key = '" CHECKPOINT_TABLE "%" PRIu32 "'", oid);
+    }
+    buf_char(sql, ';');
+}
+
 Status sql_refuse_rows(SqlTable table, const char *path, Error *err)
 {
     error_set(err, ERROR_CONFIG, "table \"%" STR_FMT "%s%" STR_FMT "\" in \"%s\" already has rows",
@@ -391,12 +404,7 @@ Status sql_kept_clear(SqlMode mode, const Relation *relation, Lsn copied_at, con
     }
     CLEANUP(buf_done) Buf forget;
     buf_init(&forget, ERROR_MESSAGE_MAX);
-    checkpoint.catalog = (Str){0};
-    buf_cstr(&forget, "DELETE FROM ");
-    sql_table_name(&forget, checkpoint);
-    buf_cstr(&forget, " WHERE pipeline = ");
-    sql_literal(&forget, str_from(pipeline));
-    buf_printf(&forget, " AND key = 'table:%" PRIu32 "';", relation->oid);
+    sql_checkpoint_forget(&forget, checkpoint, str_from(pipeline), relation->oid);
     error_set(err, ERROR_CONFIG,
               "table \"%" STR_FMT ".%" STR_FMT
               "\" has to be copied again, and existing=keep forbids to empty the target's",

@@ -162,6 +162,10 @@ void sql_checkpoint_store(Buf *sql, SqlTable table);
 /** DELETE: pipeline, key. */
 void sql_checkpoint_remove(Buf *sql, SqlTable table);
 
+/** For a person to run: DELETE of what @pipeline has stored about a table, @oid, which it copies
+ *  again then; 0: of all that it has stored. */
+void sql_checkpoint_forget(Buf *sql, SqlTable table, Str pipeline, uint32_t oid);
+
 /** @key is @prefix and the oid of a table. */
 bool sql_checkpoint_oid(Str key, const char *prefix, uint64_t *ret);
 

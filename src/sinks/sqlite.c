@@ -21,6 +21,9 @@ enum {
     CANCEL_CHECK_CHANGES = 1024,
 };
 
+const SqlTable sqlite_checkpoint_table = {
+    .name = {SQL_CHECKPOINT_TABLE, sizeof(SQL_CHECKPOINT_TABLE) - 1}};
+
 static const char *const name_choices[] = {"auto", "qualified", "bare", NULL};
 
 static const Option options[] = {
@@ -42,11 +45,6 @@ static const Option options[] = {
 static SqliteSink *self(Sink *sink)
 {
     return (SqliteSink *)sink;
-}
-
-static SqlTable checkpoint_table(void)
-{
-    return (SqlTable){.name = STR(SQL_CHECKPOINT_TABLE)};
 }
 
 static Status sqlite_validate(Sink *base, Error *err)
@@ -93,7 +91,7 @@ static void note_entry(SqliteSink *sink, CheckpointEntry entry)
 static Status read_checkpoint(SqliteSink *sink, Checkpoint *checkpoint, Error *err)
 {
     CLEANUP(sqlite_db_finalize) sqlite3_stmt *statement = NULL;
-    sql_checkpoint_select(&sink->sql, checkpoint_table());
+    sql_checkpoint_select(&sink->sql, sqlite_checkpoint_table);
     if (sqlite_db_prepare(&sink->db, &sink->sql, &statement, err) != STATUS_OK) {
         return error_wrap(err, "read the checkpoint");
     }
@@ -155,11 +153,11 @@ static Status sqlite_open(Sink *base, Error *err)
 
 static Status prepare_checkpoint_statements(SqliteSink *sink, Error *err)
 {
-    sql_checkpoint_store(&sink->sql, checkpoint_table());
+    sql_checkpoint_store(&sink->sql, sqlite_checkpoint_table);
     if (sqlite_db_prepare(&sink->db, &sink->sql, &sink->store, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    sql_checkpoint_remove(&sink->sql, checkpoint_table());
+    sql_checkpoint_remove(&sink->sql, sqlite_checkpoint_table);
     return sqlite_db_prepare(&sink->db, &sink->sql, &sink->remove, err);
 }
 
@@ -176,7 +174,7 @@ static Status sqlite_resume(Sink *base, Checkpoint *checkpoint, Error *err)
     if (sqlite_db_use_wal(&sink->db, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    sql_checkpoint_create(&sink->sql, &sqlite_dialect, checkpoint_table());
+    sql_checkpoint_create(&sink->sql, &sqlite_dialect, sqlite_checkpoint_table);
     if (sqlite_db_exec_buf(&sink->db, &sink->sql, err) != STATUS_OK ||
         prepare_checkpoint_statements(sink, err) != STATUS_OK) {
         return STATUS_FAIL;
@@ -219,7 +217,7 @@ static Status sqlite_clear_table(Sink *base, const Relation *relation, Lsn copie
     }
     if (sql_is_marked(&sink->marks, SQL_KEPT, relation->oid)) {
         return sql_kept_clear((SqlMode)sink->mode, relation, copied_at, base->context.pipeline,
-                              checkpoint_table(), err);
+                              sqlite_checkpoint_table, err);
     }
     return sqlite_clear(sink, table, copied_at, err);
 }

@@ -410,9 +410,8 @@ const char *sqlite_forget_statement(SqliteSink *sink, const Relation *relation)
 {
     Buf *sql = &sink->message;
     buf_reset(sql);
-    buf_cstr(sql, "DELETE FROM " SQL_CHECKPOINT_TABLE " WHERE pipeline = ");
-    sql_literal(sql, str_from(sink->base.context.pipeline));
-    buf_printf(sql, " AND key = 'table:%" PRIu32 "';", relation->oid);
+    sql_checkpoint_forget(sql, sqlite_checkpoint_table, str_from(sink->base.context.pipeline),
+                          relation->oid);
     return buf_cstring(sql);
 }
 

@@ -63,6 +63,8 @@ typedef struct SqliteSink {
 
 // sqlite.c
 
+extern const SqlTable sqlite_checkpoint_table;
+
 /** Store whether the table has rows of others that are to stay. */
 MUST_CHECK Status sqlite_note_kept(SqliteSink *sink, uint32_t oid, bool is_kept, Error *err);
 

@@ -188,7 +188,7 @@ static void a_missing_row_is_an_error(void **state)
                  "update of table \"public.orders\": the target has no row with (\"id\") = (2)");
     assert_null(strstr(f->error.message, "secret"));
     assert_non_null(strstr(f->error.hint,
-                           "DROP TABLE \"orders\"; DELETE FROM weir_checkpoint WHERE "
+                           "DROP TABLE \"orders\"; DELETE FROM \"weir_checkpoint\" WHERE "
                            "pipeline = 'it''s a \"pipeline\"' AND key = 'table:100';"));
     assert_fails(f, delete (f, t, ROW(T("2"), NONE, NONE)), ERROR_DATA, "delete of table");
     assert_fails(f, update(f, t, NULL, ROW(T("2"), SAME, SAME)), ERROR_DATA, "(2)");
