@@ -46,8 +46,8 @@ const CheckpointEntry *checkpoint_get(const Checkpoint *checkpoint, Str key);
 /** Whether the entry @key is there and says @value. */
 bool checkpoint_says(const Checkpoint *checkpoint, Str key, const char *value);
 
-/** ERROR_CONFIG when the target was filled without copies the last time, so that it need not have
- *  what the source has. */
+/** ERROR_CONFIG when the last run made no copies. Such a run has a new table's changes from the
+ * first on; a verification goes on as one that copies, begins no copy, and would pass over them. */
 MUST_CHECK Status checkpoint_check_copied(const Checkpoint *checkpoint, Error *err);
 
 /** Empty it, keep memory. */

@@ -146,8 +146,8 @@ Position route_durable(const Route *route)
     return route->durable;
 }
 
-// A target that was only followed has not all rows, and is not to be compared (verify.c). What
-// takes everything as it comes makes no copies anyway; whoever reads it there does.
+// For a verification, see checkpoint_check_copied(). What takes everything as it comes makes no
+// copies anyway; whoever reads it there does.
 static void save_copies(Route *route, Checkpoint *changed)
 {
     bool has_no_copies = !route->options.copies && !route->sink->ops->takes_all;
