@@ -467,20 +467,19 @@ static Str shorten(Value value, size_t start, Arena *arena)
     if (!value_is_data(value)) {
         return (Str){0};
     }
+    const char *bytes = value.len == 0 ? "" : value.ptr; // which may be NULL then
     start = MIN(start, (size_t)value.len);
-    Str from_there = {value.ptr + start, value.len - start};
+    Str from_there = {bytes + start, value.len - start};
     size_t end = start + utf8_cut(from_there, SHOWN_BYTES);
     if (start == 0 && end == value.len) {
-        return (Str){arena_copy(arena, value.len == 0 ? "" : value.ptr, value.len), value.len};
+        return (Str){arena_copy(arena, bytes, value.len), value.len};
     }
     int shown = (int)(end - start);
     if (start == 0) {
-        return str_from(
-            arena_printf(arena, "%.*s… (%" PRIu32 " bytes)", shown, value.ptr, value.len));
+        return str_from(arena_printf(arena, "%.*s… (%" PRIu32 " bytes)", shown, bytes, value.len));
     }
     return str_from(arena_printf(arena, "…%.*s%s (from byte %zu of %" PRIu32 ")", shown,
-                                 value.ptr + start, end == value.len ? "" : "…", start + 1,
-                                 value.len));
+                                 bytes + start, end == value.len ? "" : "…", start + 1, value.len));
 }
 
 // Where two values have to be shown from for what differs to be seen: 0, unless it is far behind.
