@@ -1,6 +1,7 @@
 #include <inttypes.h>
 
 #include "base/clock.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "config/table_pattern.h"
@@ -712,38 +713,34 @@ static Status check_only(const VerifyTarget *target, Error *err)
     return STATUS_OK;
 }
 
-static bool is_listed(const SourceTables *tables, uint32_t oid)
-{
-    bool is = false;
-    for (size_t i = 0; i < tables->count && !is; i++) {
-        is = tables->items[i].relation->oid == oid;
-    }
-    return is;
-}
-
 // What the target has of tables that are not in the publication any more is as it was then.
 static Status tell_left_behind(VerifyTarget *target, Error *err)
 {
     const Notice notice = {log_notice, &target->verify->scope};
+    const SourceTables *tables = target->verify->tables;
+    Map listed = {0};
+    for (size_t i = 0; i < tables->count; i++) {
+        (void)map_put_u64(&listed, tables->items[i].relation->oid, &tables->items[i]);
+    }
+    Status status = STATUS_OK;
     size_t cursor = 0;
     void *value;
-    while (map_next(&target->tables.by_oid, &cursor, &value)) {
+    while (status == STATUS_OK && map_next(&target->tables.by_oid, &cursor, &value)) {
         const Table *table = value;
         bool has = false;
-        if (table->target == NULL || is_listed(target->verify->tables, table->oid)) {
+        if (table->target == NULL || map_get_u64(&listed, table->oid) != NULL) {
             continue;
         }
-        if (target->sink->ops->has(target->sink, table->target, &has, err) != STATUS_OK) {
-            return STATUS_FAIL;
-        }
-        if (has) {
+        status = target->sink->ops->has(target->sink, table->target, &has, err);
+        if (status == STATUS_OK && has) {
             notice_tell(&notice,
                         "table \"%" STR_FMT ".%" STR_FMT
                         "\" is not compared: it is not in the publication any more, or was dropped",
                         STR_ARG(table->target->schema), STR_ARG(table->target->name));
         }
     }
-    return STATUS_OK;
+    map_done(&listed);
+    return status;
 }
 
 static Status verify_tables(VerifyTarget *target, VerifyResult *ret, Error *err)
