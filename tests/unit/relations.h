@@ -36,7 +36,7 @@ static inline Column column(const char *name, int16_t attnum, uint32_t type, con
 #define BYTEA(name, attnum)   column(name, attnum, OID_BYTEA, "bytea")
 
 /** @key: indexes of columns as letters, "a" is the first; "" is no key. */
-static inline Relation *relation_of(Arena *arena, uint32_t oid, const char *schema,
+static inline Relation *relation_of(Arena *memory, uint32_t oid, const char *schema,
                                     const char *name, const char *key, const Column *columns,
                                     size_t count)
 {
@@ -55,5 +55,5 @@ static inline Relation *relation_of(Arena *arena, uint32_t oid, const char *sche
                      .key_count = (uint16_t)key_count,
                      .key = indexes,
                      .key_is_primary = true};
-    return relation_copy(arena, &made);
+    return relation_copy(memory, &made);
 }

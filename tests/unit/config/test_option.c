@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "arena_fixture.h"
 #include "config/option.h"
-#include "unit.h"
 
 typedef struct Fields {
     Str text;
@@ -32,7 +32,6 @@ static const Option table[] = {
     {0},
 };
 
-static Arena arena;
 static Fields fields;
 static Error err;
 
@@ -219,13 +218,6 @@ static void a_list_goes_only_into_a_list(void **context)
     assert_int_equal(apply(2, items), STATUS_FAIL);
 }
 
-static int clean_up(void **context)
-{
-    (void)context;
-    arena_done(&arena);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -241,5 +233,5 @@ int main(void)
         cmocka_unit_test(a_secret_can_come_from_a_file),
         cmocka_unit_test(a_list_goes_only_into_a_list),
     };
-    return cmocka_run_group_tests(tests, NULL, clean_up);
+    return cmocka_run_group_tests(tests, NULL, free_arena);
 }

@@ -2,10 +2,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "arena_fixture.h"
 #include "config/project.h"
-#include "unit.h"
 
-static Arena arena;
 static Project project;
 static Error err;
 
@@ -114,13 +113,6 @@ static void nesting_is_limited(void **context)
     assert_int_equal(parse(deep), STATUS_FAIL);
 }
 
-static int clean_up(void **context)
-{
-    (void)context;
-    arena_done(&arena);
-    return 0;
-}
-
 static void parse_buffer(const char *written, Status expected)
 {
     char text[512];
@@ -196,5 +188,5 @@ int main(void)
         cmocka_unit_test(a_buffer_is_a_word_or_a_mapping),
         cmocka_unit_test(changes_go_to_several_places),
     };
-    return cmocka_run_group_tests(tests, NULL, clean_up);
+    return cmocka_run_group_tests(tests, NULL, free_arena);
 }

@@ -1,6 +1,6 @@
 // Connections as they are written on a command line.
+#include "arena_fixture.h"
 #include "config/url.h"
-#include "unit.h"
 
 static const Option postgres_options[] = {
     {.name = "url", .type = OPTION_TYPE_STRING, .is_path = true},
@@ -18,7 +18,6 @@ static const EndpointKind kinds[] = {{"postgres", postgres_options},
                                      {"stdout", no_options},
                                      {"null", no_options}};
 
-static Arena arena;
 static Endpoint endpoint;
 static Error err;
 
@@ -154,13 +153,6 @@ static void what_is_not_known_gets_a_suggestion(void **context)
     assert_int_equal(parse(""), STATUS_FAIL);
 }
 
-static int clean_up(void **context)
-{
-    (void)context;
-    arena_done(&arena);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -172,5 +164,5 @@ int main(void)
         cmocka_unit_test(names_without_a_path),
         cmocka_unit_test(what_is_not_known_gets_a_suggestion),
     };
-    return cmocka_run_group_tests(tests, NULL, clean_up);
+    return cmocka_run_group_tests(tests, NULL, free_arena);
 }

@@ -1,11 +1,10 @@
 // The YAML of project files: what is taken, with its lines, and what is refused, with its line.
 #include <stdio.h>
 
+#include "arena_fixture.h"
 #include "base/limits.h"
 #include "config/yaml.h"
-#include "unit.h"
 
-static Arena arena;
 static YamlNode *root;
 static Error err;
 
@@ -228,13 +227,6 @@ static void every_prefix(void **context)
     assert_non_null(root);
 }
 
-static int clean_up(void **context)
-{
-    (void)context;
-    arena_done(&arena);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,5 +240,5 @@ int main(void)
         cmocka_unit_test(size_is_limited),
         cmocka_unit_test(every_prefix),
     };
-    return cmocka_run_group_tests(tests, NULL, clean_up);
+    return cmocka_run_group_tests(tests, NULL, free_arena);
 }

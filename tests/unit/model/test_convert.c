@@ -2,15 +2,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "arena_fixture.h"
 #include "base/buf.h"
 #include "base/limits.h"
 #include "codec/json_read.h"
 #include "model/convert.h"
 #include "model/schema.h"
 #include "relations.h"
-#include "unit.h"
 
-static Arena arena;
 static Error err;
 
 enum {
@@ -328,13 +327,6 @@ static void json_that_is_too_large_is_refused(void **context)
     assert_non_null(strstr(err.message, "more than 16777216"));
 }
 
-static int clean_up(void **context)
-{
-    (void)context;
-    arena_done(&arena);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -346,5 +338,5 @@ int main(void)
         cmocka_unit_test(some_types_are_only_text),
         cmocka_unit_test(json_that_is_too_large_is_refused),
     };
-    return cmocka_run_group_tests(tests, NULL, clean_up);
+    return cmocka_run_group_tests(tests, NULL, free_arena);
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "arena_fixture.h"
 #include "base/buf.h"
 #include "base/limits.h"
 #include "change/pack.h"
@@ -10,7 +11,6 @@
 #include "model/hub.h"
 #include "model/object.h"
 #include "relations.h"
-#include "unit.h"
 
 static const char model_text[] =
     "{\"title\":\"product\",\"type\":\"object\",\"required\":[\"name\"],"
@@ -39,7 +39,6 @@ static const char systems_text[] =
     "  push_mixer:\n    product:\n      products:\n        id: { field: 'metadata[id]' }\n"
     "        stripe_id: { field: id, search_key: true }\n        name: { field: name }\n";
 
-static Arena arena;
 static Error err;
 static Hub *hub;
 static const Model *product;
@@ -547,11 +546,9 @@ static void a_renamed_field_arrives_under_its_name(void **context)
 
 static int clean_up(void **context)
 {
-    (void)context;
     schema_validator_free(validator);
     hub_free(hub);
-    arena_done(&arena);
-    return 0;
+    return free_arena(context);
 }
 
 int main(void)

@@ -1,11 +1,10 @@
 // Paths into values, in both spellings.
 #include <string.h>
 
+#include "arena_fixture.h"
 #include "codec/json_read.h"
 #include "model/path.h"
-#include "unit.h"
 
-static Arena arena;
 static Error err;
 
 // The steps with a blank behind each; NULL: refused.
@@ -116,13 +115,6 @@ static void one_is_inside_of_the_other(void **context)
     assert_false(overlap("a", "ab"));
 }
 
-static int clean_up(void **context)
-{
-    (void)context;
-    arena_done(&arena);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -131,5 +123,5 @@ int main(void)
         cmocka_unit_test(values_are_found),
         cmocka_unit_test(one_is_inside_of_the_other),
     };
-    return cmocka_run_group_tests(tests, NULL, clean_up);
+    return cmocka_run_group_tests(tests, NULL, free_arena);
 }

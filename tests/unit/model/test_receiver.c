@@ -1,12 +1,12 @@
 // Receivers: every rule of a location, each with an object or with all that is wrong.
 #include <string.h>
 
+#include "arena_fixture.h"
 #include "base/buf.h"
 #include "base/limits.h"
 #include "codec/json_read.h"
 #include "model/receiver.h"
 #include "relations.h"
-#include "unit.h"
 
 #define MODEL(title, properties) \
     "{\"title\":\"" title "\",\"required\":[\"name\"],\"properties\":{" properties "}}"
@@ -23,7 +23,6 @@ static const char systems[] =
     "    bare:\n      product:\n        a: { field: name }\n";
 
 static Hub *hub;
-static Arena arena;
 static Error err;
 
 static int set_up(void **context)
@@ -168,10 +167,8 @@ static void json_is_received(void **context)
 
 static int clean_up(void **context)
 {
-    (void)context;
     hub_free(hub);
-    arena_done(&arena);
-    return 0;
+    return free_arena(context);
 }
 
 int main(void)
