@@ -200,35 +200,30 @@ static void nothing_runs_away(void **state)
     }
 }
 
-// Instructions that take no character cost what they cost.
-static void nothing_is_free(void **state)
+// Before it has found that @pattern is nowhere in @len times the letter a.
+static void assert_ended_by(uint64_t budget, Str pattern, size_t len)
 {
     Arena arena = {0};
     RegexScratch scratch = {0};
     const Regex *regex;
-    assert_int_equal(regex_compile(&arena, STR("(?:(?:^)?){1000}z"), &regex, NULL), STATUS_OK);
-    char text[1000];
-    memset(text, 'a', sizeof(text));
-    uint64_t budget = 10000;
-    assert_false(regex_search(regex, (Str){text, sizeof(text)}, &scratch, &budget));
+    assert_int_equal(regex_compile(&arena, pattern, &regex, NULL), STATUS_OK);
+    char *text = arena_alloc_bytes(&arena, len);
+    memset(text, 'a', len);
+    assert_false(regex_search(regex, (Str){text, len}, &scratch, &budget));
     assert_int_equal(budget, 0);
     regex_scratch_done(&scratch);
     arena_done(&arena);
 }
 
+// Instructions that take no character cost what they cost.
+static void nothing_is_free(void **state)
+{
+    assert_ended_by(10000, STR("(?:(?:^)?){1000}z"), 1000);
+}
+
 static void a_budget_ends_it(void **state)
 {
-    Arena arena = {0};
-    RegexScratch scratch = {0};
-    const Regex *regex;
-    assert_int_equal(regex_compile(&arena, STR("a{1000}b"), &regex, NULL), STATUS_OK);
-    char text[3000];
-    memset(text, 'a', sizeof(text));
-    uint64_t budget = 1000;
-    assert_false(regex_search(regex, (Str){text, sizeof(text)}, &scratch, &budget));
-    assert_int_equal(budget, 0);
-    regex_scratch_done(&scratch);
-    arena_done(&arena);
+    assert_ended_by(1000, STR("a{1000}b"), 3000);
 }
 
 // Whatever bytes they are: a text column of Postgres need not be UTF-8 in every encoding.
