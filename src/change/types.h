@@ -67,5 +67,10 @@ typedef enum TypeClass {
 
 TypeClass type_class(uint32_t type_oid);
 
+static inline bool type_is_json(TypeClass type)
+{
+    return type == TYPE_JSON || type == TYPE_JSONB;
+}
+
 /** Precision and scale of numeric(p,s) from the typmod; false for bare numeric. */
 bool numeric_typmod(int32_t typmod, int *ret_precision, int *ret_scale);

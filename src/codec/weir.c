@@ -199,7 +199,7 @@ static bool write_text(Buf *out, const Column *column, Value value)
 static void note_json_null(Buf *nulls, const Shape *shape, uint16_t i, Value value)
 {
     TypeClass type = shape->relation->columns[i].type;
-    if ((type == TYPE_JSON || type == TYPE_JSONB) && json_is_null(value_str(value))) {
+    if (type_is_json(type) && json_is_null(value_str(value))) {
         Str name = shape->names[i];
         buf_bytes(nulls, name.ptr, name.len - 1); // without the colon
     }

@@ -326,9 +326,8 @@ Status convert_to_column(Arena *arena, const Column *column, const JsonValue *va
         return STATUS_OK;
     }
     uint32_t types = convert_column_types(column);
-    bool is_json = column->type == TYPE_JSON || column->type == TYPE_JSONB;
     bool takes_fractions = types == TYPE_BITS_NUMBER;
-    if (is_json) {
+    if (type_is_json(column->type)) {
         return put_json(arena, value, ret, err);
     }
     if (takes_fractions && value->kind == JSON_STRING && is_no_json_number(value->text)) {

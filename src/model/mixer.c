@@ -42,11 +42,6 @@ static Status no_column(const Binder *in, const MixerField *field)
     return STATUS_FAIL;
 }
 
-static bool is_json(const Column *column)
-{
-    return column->type == TYPE_JSON || column->type == TYPE_JSONB;
-}
-
 static Status check_constant(const Binder *in, const MixerField *field, const Column *column)
 {
     Arena scratch = {0};
@@ -63,7 +58,7 @@ static Status check_constant(const Binder *in, const MixerField *field, const Co
 
 static Status check_types(const Binder *in, const MixerField *field, const Column *column)
 {
-    if (field->path.count > 1 && !is_json(column)) {
+    if (field->path.count > 1 && !type_is_json(column->type)) {
         return error_set(in->err, ERROR_CONFIG,
                          "%" STR_FMT ": \"%" STR_FMT "\" goes into \"%" STR_FMT
                          "\", which is %" STR_FMT " and no json",

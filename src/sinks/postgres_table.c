@@ -225,7 +225,7 @@ static bool has_large_values(const Relation *relation)
     for (uint16_t i = 0; i < relation->column_count; i++) {
         TypeClass type = relation->columns[i].type;
         if (type == TYPE_OTHER || type == TYPE_TEXT || type == TYPE_BYTEA || type == TYPE_NUMERIC ||
-            type == TYPE_JSON || type == TYPE_JSONB || type == TYPE_BIT) {
+            type_is_json(type) || type == TYPE_BIT) {
             return true;
         }
     }
