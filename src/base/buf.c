@@ -29,6 +29,20 @@ bool buf_reserve(Buf *buf, size_t extra)
     return true;
 }
 
+void buf_quoted(Buf *buf, Str text, const char *special, char escape)
+{
+    assert(special[0] != '\0');
+    buf_char(buf, special[0]);
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        if (c != '\0' && strchr(special, c) != NULL) {
+            buf_char(buf, escape == '\0' ? c : escape);
+        }
+        buf_char(buf, c);
+    }
+    buf_char(buf, special[0]);
+}
+
 void buf_uint64(Buf *buf, uint64_t value)
 {
     char digits[20];

@@ -65,6 +65,10 @@ static inline void buf_cstr(Buf *buf, const char *text)
     buf_bytes(buf, text, strlen(text));
 }
 
+/** @text between quotes, the first of the characters @special: before each of them in it stands
+ *  @escape, or, where that is NUL, the same character once more. */
+void buf_quoted(Buf *buf, Str text, const char *special, char escape);
+
 /** Decimal digits of a number. */
 void buf_uint64(Buf *buf, uint64_t value);
 void buf_int64(Buf *buf, int64_t value);

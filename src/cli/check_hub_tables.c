@@ -1,6 +1,7 @@
 // What the databases of a hub say of its rules: columns, their types, unique indexes.
 #include "base/limits.h"
 #include "cli/check_hub.h"
+#include "config/conninfo.h"
 #include "pg/catalog.h"
 
 enum { PATIENCE_MS = 60000 };
@@ -24,21 +25,6 @@ typedef struct RuleTable {
 // Connecting
 // ---------------------------------------------------------------------------------------------
 
-static void add_keyword(Buf *out, const char *keyword, Str value)
-{
-    if (value.len == 0) {
-        return;
-    }
-    buf_printf(out, " %s='", keyword);
-    for (size_t i = 0; i < value.len; i++) {
-        if (value.ptr[i] == '\'' || value.ptr[i] == '\\') {
-            buf_char(out, '\\');
-        }
-        buf_char(out, value.ptr[i]);
-    }
-    buf_char(out, '\'');
-}
-
 static Str connection_of(const PostgresqlSettings *settings, Arena *arena)
 {
     if (settings->dsn.len > 0) {
@@ -47,10 +33,10 @@ static Str connection_of(const PostgresqlSettings *settings, Arena *arena)
     CLEANUP(buf_done) Buf text;
     buf_init(&text, LIMIT_URL_BYTES * 4);
     buf_printf(&text, "port=%lld", (long long)settings->port);
-    add_keyword(&text, "host", settings->hostname);
-    add_keyword(&text, "dbname", settings->database);
-    add_keyword(&text, "user", settings->username);
-    add_keyword(&text, "password", settings->password);
+    conninfo_add(&text, "host", settings->hostname);
+    conninfo_add(&text, "dbname", settings->database);
+    conninfo_add(&text, "user", settings->username);
+    conninfo_add(&text, "password", settings->password);
     return str_copy(arena, buf_view(&text));
 }
 

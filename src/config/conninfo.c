@@ -297,6 +297,14 @@ bool conninfo_next(Str *rest, Str *ret_key, Str *ret_value, bool *ret_valid)
     return closed;
 }
 
+void conninfo_add(Buf *out, const char *keyword, Str value)
+{
+    if (value.len > 0) {
+        buf_printf(out, "%s%s=", out->len == 0 ? "" : " ", keyword);
+        buf_quoted(out, value, "'\\", '\\');
+    }
+}
+
 static Status check_keywords(Str text, const PQconninfoOption *known, const Option *ours,
                              Error *err)
 {

@@ -15,6 +15,9 @@ bool conninfo_is_keywords(Str text);
  *  (left as they are). False at the end, and with *ret_valid false where libpq would give up. */
 bool conninfo_next(Str *rest, Str *ret_key, Str *ret_value, bool *ret_valid);
 
+/** Append ` keyword='value'` so that libpq reads the value as it is; nothing of an empty one. */
+void conninfo_add(Buf *out, const char *keyword, Str value);
+
 /** Where the parameters of a URL begin (*ret_query: behind the question mark; ptr NULL: none).
  *  Before the @ a question mark belongs to the password. */
 void conninfo_split(Str url, Str *ret_base, Str *ret_query);

@@ -36,28 +36,13 @@ void pg_close(PGconn **conn)
 
 void pg_identifier(Buf *sql, Str name)
 {
-    buf_char(sql, '"');
-    for (size_t i = 0; i < name.len; i++) {
-        if (name.ptr[i] == '"') {
-            buf_char(sql, '"');
-        }
-        buf_char(sql, name.ptr[i]);
-    }
-    buf_char(sql, '"');
+    buf_quoted(sql, name, "\"", '\0');
 }
 
 void pg_literal(Buf *sql, Str text)
 {
-    bool escaped = str_find(text, '\\') >= 0;
-    buf_cstr(sql, escaped ? " E'" : "'");
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.ptr[i];
-        if (c == '\'' || c == '\\') {
-            buf_char(sql, c);
-        }
-        buf_char(sql, c);
-    }
-    buf_char(sql, '\'');
+    buf_cstr(sql, str_find(text, '\\') >= 0 ? " E" : "");
+    buf_quoted(sql, text, "'\\", '\0');
 }
 
 // ---------------------------------------------------------------------------------------------

@@ -20,28 +20,21 @@ const char *const sql_history_columns[] = {
 
 // The quote is doubled and nothing else is special: neither an identifier nor a string constant of
 // standard SQL knows an escape character.
-static void quoted(Buf *sql, Str text, char quote)
+static void quoted(Buf *sql, Str text, const char *quote)
 {
-    buf_char(sql, quote);
-    for (size_t i = 0; i < text.len; i++) {
-        assert(text.ptr[i] != '\0');
-        if (text.ptr[i] == quote) {
-            buf_char(sql, quote);
-        }
-        buf_char(sql, text.ptr[i]);
-    }
-    buf_char(sql, quote);
+    assert(str_find(text, '\0') < 0);
+    buf_quoted(sql, text, quote, '\0');
 }
 
 void sql_identifier(Buf *sql, Str name)
 {
     assert(name.len > 0);
-    quoted(sql, name, '"');
+    quoted(sql, name, "\"");
 }
 
 void sql_literal(Buf *sql, Str text)
 {
-    quoted(sql, text, '\'');
+    quoted(sql, text, "'");
 }
 
 void sql_table_name(Buf *sql, SqlTable table)

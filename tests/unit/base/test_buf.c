@@ -146,6 +146,21 @@ static void test_reserve(void **state)
     buf_done(&buf);
 }
 
+static void test_quoted(void **state)
+{
+    (void)state;
+    CLEANUP(buf_done) Buf buf;
+    buf_init(&buf, 1000);
+    buf_quoted(&buf, STR("a\"b\\'"), "\"", '\0');
+    buf_quoted(&buf, STR("'a\"\\\0"), "'\\", '\0');
+    buf_quoted(&buf, STR("'a\"\\"), "'\\", '\\');
+    buf_quoted(&buf, (Str){0}, "'", '\0');
+    assert_true(str_equal(buf_view(&buf), STR("\"a\"\"b\\'\""
+                                              "'''a\"\\\\\0'"
+                                              "'\\'a\"\\\\'"
+                                              "''")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -156,6 +171,7 @@ int main(void)
         cmocka_unit_test(test_cstring_at_the_ceiling),
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_reserve),
+        cmocka_unit_test(test_quoted),
     };
     return cmocka_run_group_tests_name("buf", tests, NULL, NULL);
 }

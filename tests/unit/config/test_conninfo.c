@@ -123,12 +123,38 @@ static void a_misspelt_name_gets_a_suggestion(void **context)
     assert_null(strstr(err.hint, "\"url\""));
 }
 
+static void what_is_added_is_read_as_it_is(void **context)
+{
+    (void)context;
+    static const char *const values[] = {"shop", "a b", "it's", "'", "\\", "\\'", "a\\", "=", "ö"};
+    for (size_t i = 0; i < ARRAY_LEN(values); i++) {
+        Buf text = {.max = 1000};
+        conninfo_add(&text, "user", STR(""));
+        conninfo_add(&text, "password", str_from(values[i]));
+        conninfo_add(&text, "dbname", str_from(values[i]));
+        PQconninfoOption *options = PQconninfoParse(buf_cstring(&text), NULL);
+        assert_non_null(options);
+        size_t found = 0;
+        for (const PQconninfoOption *option = options; option->keyword != NULL; option++) {
+            if (option->val != NULL) {
+                assert_string_equal(option->val, values[i]);
+                found++;
+            }
+        }
+        assert_int_equal(found, 2);
+        assert_int_equal(check(buf_cstring(&text)), STATUS_OK);
+        PQconninfoFree(options);
+        buf_done(&text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_libpq_understands_is_taken),
         cmocka_unit_test(what_would_show_a_password_is_refused_without_it),
         cmocka_unit_test(a_misspelt_name_gets_a_suggestion),
+        cmocka_unit_test(what_is_added_is_read_as_it_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
