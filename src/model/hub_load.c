@@ -22,7 +22,7 @@ typedef struct FileList {
     const char *const *endings; // of names that are taken
     HubFile *items;
     size_t count;
-    size_t bytes;
+    size_t bytes; // of them, and of the lists before
     Arena *arena;
     Error *err;
 } FileList;
@@ -245,9 +245,11 @@ static Status read_hub(const Places *places, Arena *arena, HubFiles *ret, Error 
     static const char *const of_models[] = {".json", NULL};
     static const char *const of_systems[] = {".yml", ".yaml", NULL};
     FileList models = {.endings = of_models, .arena = arena, .err = err};
-    FileList systems = {.endings = of_systems, .arena = arena, .err = err};
-    if (read_files(&models, places->models, "models") != STATUS_OK ||
-        read_files(&systems, places->systems, "systems") != STATUS_OK) {
+    if (read_files(&models, places->models, "models") != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    FileList systems = {.endings = of_systems, .bytes = models.bytes, .arena = arena, .err = err};
+    if (read_files(&systems, places->systems, "systems") != STATUS_OK) {
         return STATUS_FAIL;
     }
     *ret = (HubFiles){.models = models.items,

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/limits.h"
 #include "model/hub.h"
 #include "unit.h"
 
@@ -508,6 +509,38 @@ static void weir_yml_says_where(void **context)
     }
 }
 
+static const char *large_file(const char *folder, int number)
+{
+    static char path[64];
+    (void)snprintf(path, sizeof(path), "%s/large%d%s", folder, number,
+                   strcmp(folder, "models") == 0 ? ".json" : ".yml");
+    return path;
+}
+
+// One file without blocks of its own, by many names.
+static void all_files_share_one_limit(void **context)
+{
+    (void)context;
+    enum { COUNT = LIMIT_HUB_BYTES / LIMIT_JSON_BYTES / 2 };
+    Hub *hub;
+    char target[256];
+    put("weir.yml", "hub:\n");
+    put("large", "");
+    assert_int_equal(truncate(at("large"), LIMIT_JSON_BYTES), 0);
+    (void)snprintf(target, sizeof(target), "%s", at("large"));
+    for (int i = 0; i < COUNT; i++) {
+        assert_int_equal(symlink(target, at(large_file("models", i))), 0);
+        assert_int_equal(symlink(target, at(large_file("systems", i))), 0);
+    }
+    assert_int_equal(load_root(&hub), STATUS_FAIL);
+    assert_non_null(strstr(err.message, "the files together are larger than 268435456 bytes"));
+    for (int i = 0; i < COUNT; i++) {
+        assert_int_equal(unlink(at(large_file("models", i))), 0);
+        assert_int_equal(unlink(at(large_file("systems", i))), 0);
+    }
+    assert_int_equal(unlink(at("large")), 0);
+}
+
 static int remove_root(void **context)
 {
     (void)context;
@@ -539,6 +572,7 @@ int main(void)
         cmocka_unit_test(models_refer_to_each_other),
         cmocka_unit_test(folders_are_read),
         cmocka_unit_test(weir_yml_says_where),
+        cmocka_unit_test(all_files_share_one_limit),
     };
     return cmocka_run_group_tests(tests, NULL, remove_root);
 }
