@@ -4,8 +4,11 @@
 
 #include "model/object.h"
 
+enum { KNOWN_CHUNK = 1024 };
+
 // What is known of a relation.
 typedef struct Known {
+    Arena arena;
     const MixerGroup *group; // NULL: no rule is about it
     MixerBinding *bindings;  // by rule
 } Known;
@@ -28,10 +31,21 @@ Receiver *receiver_new(const Hub *hub, const HubSystem *system)
     return receiver;
 }
 
+static void forget(Known *known)
+{
+    arena_done(&known->arena);
+    mem_free(known);
+}
+
 void receiver_free(Receiver *receiver)
 {
     if (receiver == NULL) {
         return;
+    }
+    size_t cursor = 0;
+    void *known;
+    while (map_next(&receiver->by_relation, &cursor, &known)) {
+        forget(known);
     }
     for (size_t i = 0; i < receiver->hub->model_count; i++) {
         schema_validator_free(receiver->validators[i]);
@@ -96,13 +110,15 @@ static Status learn(Receiver *receiver, const Relation *relation, const Known **
         *ret = known;
         return STATUS_OK;
     }
-    known = arena_alloc_zero(&receiver->kept, sizeof(*known));
+    known = mem_alloc_zero(sizeof(*known));
+    known->arena.chunk_size = KNOWN_CHUNK;
     known->group = hub_find_table(receiver->system, relation->schema, relation->name);
     size_t count = known->group == NULL ? 0 : known->group->count;
-    known->bindings = ARENA_ARRAY(&receiver->kept, MixerBinding, count);
+    known->bindings = ARENA_ARRAY(&known->arena, MixerBinding, count);
     for (size_t i = 0; i < count; i++) {
-        if (mixer_bind(&known->group->rules[i], false, relation, &receiver->kept,
-                       &known->bindings[i], err) != STATUS_OK) {
+        if (mixer_bind(&known->group->rules[i], false, relation, &known->arena, &known->bindings[i],
+                       err) != STATUS_OK) {
+            forget(known); // with the rules that did fit
             return STATUS_FAIL;
         }
     }
