@@ -134,24 +134,41 @@ static void add_member(Object *object, JsonMember *members, const MixerField *fi
     }
 }
 
-// *ret NULL: the column says nothing about the field.
-static Status read_column(const MixerField *field, const Column *column, Value value, Arena *arena,
-                          const JsonValue **ret, Error *err)
+MixerRow mixer_row(const Relation *relation, const Value *values, Arena *arena)
 {
-    *ret = NULL;
-    if (!value_is_known(value)) {
-        return STATUS_OK;
-    }
+    return (MixerRow){values, ARENA_ARRAY(arena, const JsonValue *, relation->column_count)};
+}
+
+// What a column has, which is known.
+static Status read_column(const Column *column, Value value, Arena *arena, const JsonValue **ret,
+                          Error *err)
+{
     JsonValue *read = arena_alloc(arena, sizeof(*read));
     if (convert_from_column(arena, column, value, read, err) != STATUS_OK) {
         return error_wrap(err, "column \"%" STR_FMT "\"", STR_ARG(column->name));
     }
-    *ret = path_find(&field->path, 1, read);
+    *ret = read;
     return STATUS_OK;
 }
 
-Status mixer_receive_row(const MixerBinding *binding, ChangeOp op, const Value *row, Arena *arena,
-                         Object *ret, Error *err)
+// *ret NULL: the row says nothing about the field.
+static Status read_field(const MixerField *field, const Relation *relation, int column,
+                         const MixerRow *row, Arena *arena, const JsonValue **ret, Error *err)
+{
+    *ret = NULL;
+    if (!value_is_known(row->values[column])) {
+        return STATUS_OK;
+    }
+    if (row->read[column] == NULL && read_column(&relation->columns[column], row->values[column],
+                                                 arena, &row->read[column], err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = path_find(&field->path, 1, row->read[column]);
+    return STATUS_OK;
+}
+
+Status mixer_receive_row(const MixerBinding *binding, ChangeOp op, const MixerRow *row,
+                         Arena *arena, Object *ret, Error *err)
 {
     const MixerRule *rule = binding->rule;
     JsonMember *members;
@@ -160,8 +177,8 @@ Status mixer_receive_row(const MixerBinding *binding, ChangeOp op, const Value *
         const MixerField *field = &rule->fields[i];
         int column = binding->columns[i];
         const JsonValue *value = field->constant;
-        if (column >= 0 && read_column(field, &binding->relation->columns[column], row[column],
-                                       arena, &value, err) != STATUS_OK) {
+        if (column >= 0 &&
+            read_field(field, binding->relation, column, row, arena, &value, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
         if (value != NULL) {

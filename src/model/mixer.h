@@ -85,6 +85,16 @@ MUST_CHECK Status mixer_bind(const MixerRule *rule, bool is_pushed, const Relati
 // Receiving
 // ---------------------------------------------------------------------------------------------
 
+/** A row, and what has been read of it: each value once, however many rules and paths ask for it.
+ */
+typedef struct MixerRow {
+    const Value *values;
+    const JsonValue **read; // by column; NULL: not yet
+} MixerRow;
+
+/** A row of @relation, of which what is read will be in @arena. */
+MixerRow mixer_row(const Relation *relation, const Value *values, Arena *arena);
+
 /**
  * The object that a row is by a rule that is received. @op: read, insert, update, or delete, of
  * which @row is the old row. Absent and unchanged columns, and those whose path leads nowhere, are
@@ -92,7 +102,7 @@ MUST_CHECK Status mixer_bind(const MixerRule *rule, bool is_pushed, const Relati
  * is: object_validate() says so. *ret may borrow from @row and @arena. ERROR_DATA, with the
  * column's name: a value is not what its type says.
  */
-MUST_CHECK Status mixer_receive_row(const MixerBinding *binding, ChangeOp op, const Value *row,
+MUST_CHECK Status mixer_receive_row(const MixerBinding *binding, ChangeOp op, const MixerRow *row,
                                     Arena *arena, Object *ret, Error *err);
 
 /** The same from a JSON value; @op insert: it is whole. ERROR_DATA: it is no object. */

@@ -136,10 +136,11 @@ Status receiver_row(Receiver *receiver, ChangeOp op, const Relation *relation, c
         return STATUS_FAIL;
     }
     Received *outcomes = begin(receiver, known->group);
+    const MixerRow read = mixer_row(relation, row, &receiver->scratch);
     size_t count = known->group == NULL ? 0 : known->group->count;
     for (size_t i = 0; i < count; i++) {
         finish(receiver,
-               mixer_receive_row(&known->bindings[i], op, row, &receiver->scratch,
+               mixer_receive_row(&known->bindings[i], op, &read, &receiver->scratch,
                                  &outcomes[i].object, &outcomes[i].error),
                &outcomes[i]);
     }

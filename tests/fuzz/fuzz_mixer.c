@@ -211,7 +211,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else {
         Value row[COLUMNS] = {0};
         read_row(data + 1, size - 1, row);
-        status = mixer_receive_row(&on->received, op, row, &arena, &object, NULL);
+        const MixerRow read = mixer_row(on->received.relation, row, &arena);
+        status = mixer_receive_row(&on->received, op, &read, &arena, &object, NULL);
     }
     if (status == STATUS_OK) {
         check_object(on, &object, &arena);

@@ -94,7 +94,8 @@ static const char *printed(const JsonValue *value)
 static Object row_object(ChangeOp op, const Value *row)
 {
     Object object;
-    if (mixer_receive_row(&from_table, op, row, &arena, &object, &err) != STATUS_OK) {
+    const MixerRow read = mixer_row(table, row, &arena);
+    if (mixer_receive_row(&from_table, op, &read, &arena, &object, &err) != STATUS_OK) {
         fail_msg("%s", err.message);
     }
     return object;
@@ -187,8 +188,9 @@ static void broken_values_name_their_column(void **context)
 {
     (void)context;
     Object object;
-    const Value *row = ROW(T("1"), NIL, NIL, NIL, NIL, T("{"), NIL, NIL);
-    assert_int_equal(mixer_receive_row(&from_table, CHANGE_INSERT, row, &arena, &object, &err),
+    const MixerRow row =
+        mixer_row(table, ROW(T("1"), NIL, NIL, NIL, NIL, T("{"), NIL, NIL), &arena);
+    assert_int_equal(mixer_receive_row(&from_table, CHANGE_INSERT, &row, &arena, &object, &err),
                      STATUS_FAIL);
     assert_int_equal(err.kind, ERROR_DATA);
     assert_non_null(strstr(err.message, "column \"extra\": "));
