@@ -62,6 +62,7 @@ static Status describe_properties(const HubBuilder *in, Model *model)
                              STR_ARG(model->file), property.name.len, LIMIT_NAME_BYTES);
         }
         model->properties[model->property_count] = property;
+        (void)map_put(&model->by_name, property.name, &model->properties[model->property_count]);
     }
     return STATUS_OK;
 }
@@ -177,6 +178,7 @@ void hub_free(Hub *hub)
         return;
     }
     for (size_t i = 0; i < hub->model_count; i++) {
+        map_done(&hub->models[i].by_name);
         schema_free(hub->models[i].schema);
     }
     map_done(&hub->by_title);

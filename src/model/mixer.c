@@ -7,12 +7,8 @@
 
 int model_find_property(const Model *model, Str name)
 {
-    for (uint32_t i = 0; i < model->property_count; i++) {
-        if (str_equal(model->properties[i].name, name)) {
-            return (int)i;
-        }
-    }
-    return -1;
+    const SchemaProperty *property = map_get(&model->by_name, name);
+    return property == NULL ? -1 : (int)(property - model->properties);
 }
 
 // ---------------------------------------------------------------------------------------------

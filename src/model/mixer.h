@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "base/map.h"
 #include "change/change.h"
 #include "model/path.h"
 #include "model/schema.h"
@@ -16,6 +17,7 @@ typedef struct Model {
     Schema *schema;
     uint32_t property_count; // at most LIMIT_COLUMNS
     SchemaProperty *properties;
+    Map by_name;              // of them
     const Relation *relation; // as which its objects are carried: model/object.h
 } Model;
 
