@@ -19,6 +19,7 @@ from harness.wait import wait_for
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 DEPS = pathlib.Path(os.environ.get("WEIR_DEPS", ROOT / ".deps"))
 VERSIONS = (14, 15, 16, 17, 18)
+SCRAM_VERSION = 17
 FIRST_PORT, LAST_PORT = map(int, os.environ.get("WEIR_TEST_PORTS", "55200-55299").split("-"))
 
 # Whoever prints this has printed a password.
@@ -183,8 +184,10 @@ class Home:
             secret.write_text(PASSWORD)
             self.own(secret)
             self.folder(data.name)
+            # Each connection by SCRAM costs thousands of hashes, and the suite makes tens of thousands of them.
+            auth = "scram-sha-256" if version == SCRAM_VERSION else "md5"
             self.run([self.binaries(version) / "initdb", "-D", data, "-U", "postgres", "-E", "UTF8",
-                      "--locale=C.UTF-8", "--no-sync", "--auth=scram-sha-256", f"--pwfile={secret}"])
+                      "--locale=C.UTF-8", "--no-sync", f"--auth={auth}", f"--pwfile={secret}"])
         return data
 
     def close(self):

@@ -89,12 +89,13 @@ class Process:
         self.out = weir.folder / f"run{weir.runs}.out"
         self.err = weir.folder / f"run{weir.runs}.err"
 
-        def prepare():
-            if limit_file is not None:
-                import resource
-                signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-                resource.setrlimit(resource.RLIMIT_FSIZE, (limit_file, limit_file))
+        def limit():
+            import resource
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit_file, limit_file))
 
+        # A function to call makes it a fork, which copies all of this process's tables of pages.
+        prepare = None if limit_file is None else limit
         with open(self.out, "wb") as out, open(self.err, "wb") as err:
             self.popen = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
                                           env=environment, cwd=weir.folder, preexec_fn=prepare)
