@@ -15,7 +15,7 @@ typedef struct Evolution {
 
 static Status look(const Evolution *step, PgFoundTable *ret, Error *err)
 {
-    return postgres_find_table(step->sink, step->table, &step->sink->scratch, ret, err);
+    return postgres_session_find(&step->sink->session, step->table, &step->sink->scratch, ret, err);
 }
 
 static Buf *alter_table(const Evolution *step)
@@ -109,7 +109,7 @@ static Status rename_table(Evolution *step, Str to, Error *err)
 
 static Status set_schema(Evolution *step, Str to, Error *err)
 {
-    if (postgres_make_schema(step->sink, to, err) != STATUS_OK) {
+    if (postgres_session_make_schema(&step->sink->session, to, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     Buf *sql = alter_table(step);

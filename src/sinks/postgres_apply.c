@@ -79,20 +79,20 @@ static Status apply_way(PostgresSink *sink, Way way, const Change *changes,
 {
     const PgStatement begin = {.sql = "SAVEPOINT weir"};
     const PgStatement end = {.sql = "RELEASE weir"};
-    if (postgres_send(sink, &begin, err) != STATUS_OK) {
+    if (postgres_session_send(&sink->session, &begin, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     Status status = way == IN_SETS ? apply_compacted(sink, compacted, err)
                                    : apply_in_order(sink, changes, compacted->consumed, err);
     // Not before the results are there, or nothing could be taken back.
-    return status == STATUS_OK && postgres_settle(sink, err) == STATUS_OK
-               ? postgres_send(sink, &end, err)
+    return status == STATUS_OK && postgres_session_settle(&sink->session, err) == STATUS_OK
+               ? postgres_session_send(&sink->session, &end, err)
                : STATUS_FAIL;
 }
 
 static Status take_back(PostgresSink *sink, Error *err)
 {
-    postgres_drop_results(sink);
+    postgres_session_drop_results(&sink->session);
     return postgres_copy_abort(sink, err) == STATUS_OK
                ? postgres_run(sink, "ROLLBACK TO weir; RELEASE weir", err)
                : STATUS_FAIL;
@@ -109,8 +109,8 @@ static Status apply_either_way(PostgresSink *sink, const Change *changes,
     if (apply_way(sink, first, changes, compacted, &failures[first]) == STATUS_OK) {
         return STATUS_OK;
     }
-    bool can_go_on = failures[first].kind == ERROR_DATA && !sink->is_trying &&
-                     PQstatus(sink->conn) == CONNECTION_OK;
+    bool can_go_on = failures[first].kind == ERROR_DATA && !sink->session.is_trying &&
+                     PQstatus(sink->session.conn) == CONNECTION_OK;
     if (!can_go_on) {
         *err = failures[first];
         return STATUS_FAIL;
@@ -137,7 +137,7 @@ static Status apply_folded(PostgresSink *sink, const Change *changes, const Comp
         return apply_in_order(sink, changes, compacted->consumed, err);
     }
     // Changes that were sent before are no part of this run: nobody may try them in another way.
-    return postgres_settle_changes(sink, err) == STATUS_OK
+    return postgres_session_settle_changes(&sink->session, err) == STATUS_OK
                ? apply_either_way(sink, changes, compacted, err)
                : STATUS_FAIL;
 }

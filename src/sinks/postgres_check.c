@@ -18,17 +18,17 @@ static Status check_table_rights(PostgresSink *sink, SqlTable table, Report *rep
         return STATUS_FAIL;
     }
     if (pg_value(result, 0, 1)[0] == 't') {
-        pg_bypass_row_security(sink->conn, &mend);
+        pg_bypass_row_security(sink->session.conn, &mend);
         report_problem(report, PROBLEM_MUST, buf_cstring(&mend),
                        "row security of target table %s may hide rows from user \"%s\"", name,
-                       PQuser(sink->conn));
+                       PQuser(sink->session.conn));
         buf_reset(&mend);
     }
     if (pg_value(result, 0, 0)[0] == 't') {
         return STATUS_OK;
     }
     buf_printf(&mend, "GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON %s TO ", name);
-    sql_identifier(&mend, str_from(PQuser(sink->conn)));
+    sql_identifier(&mend, str_from(PQuser(sink->session.conn)));
     buf_char(&mend, ';');
     report_problem(report, PROBLEM_MUST, buf_cstring(&mend),
                    "rights to write into target table %s are missing", name);
@@ -103,9 +103,9 @@ static Status check_rights(PostgresSink *sink, SqlTable table, Report *report, E
     }
     bool schema = pg_value(result, 0, 0)[0] == 't';
     buf_cstr(&mend, schema ? "GRANT USAGE, CREATE ON SCHEMA " : "GRANT CREATE ON DATABASE ");
-    sql_identifier(&mend, schema ? table.schema : str_from(PQdb(sink->conn)));
+    sql_identifier(&mend, schema ? table.schema : str_from(PQdb(sink->session.conn)));
     buf_cstr(&mend, " TO ");
-    sql_identifier(&mend, str_from(PQuser(sink->conn)));
+    sql_identifier(&mend, str_from(PQuser(sink->session.conn)));
     buf_char(&mend, ';');
     report_problem(report, PROBLEM_MUST, buf_cstring(&mend),
                    "target table \"%" STR_FMT "\".\"%" STR_FMT "\" cannot be made: no right to "
@@ -123,8 +123,8 @@ static Status check_checkpoint(PostgresSink *sink, Report *report, Error *err)
         return STATUS_OK;
     }
     sink->checkpoint_is_checked = true;
-    if (postgres_find_table(sink, postgres_checkpoint_table, &sink->scratch, &found, err) !=
-        STATUS_OK) {
+    if (postgres_session_find(&sink->session, postgres_checkpoint_table, &sink->scratch, &found,
+                              err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     return found.exists ? check_table_rights(sink, postgres_checkpoint_table, report, err)
@@ -142,10 +142,10 @@ static Str identity(PostgresSink *sink)
     CLEANUP(pg_result_clear) PGresult *result = NULL;
     bool told = postgres_query(sink, "SELECT system_identifier FROM pg_control_system()", 0, NULL,
                                &result, &refused) == STATUS_OK;
-    const char *host = PQhost(sink->conn);
-    sink->identity = str_from(
-        arena_printf(&sink->arena, "%s/%s",
-                     told ? pg_value(result, 0, 0) : (host == NULL ? "" : host), PQdb(sink->conn)));
+    const char *host = PQhost(sink->session.conn);
+    sink->identity = str_from(arena_printf(
+        &sink->arena, "%s/%s", told ? pg_value(result, 0, 0) : (host == NULL ? "" : host),
+        PQdb(sink->session.conn)));
     return sink->identity;
 }
 
@@ -165,7 +165,7 @@ static Status check_use(PostgresSink *sink, SqlTable table, Report *report, Erro
 {
     bool exists;
     Error refusal;
-    if (postgres_has_checkpoint(sink, &exists, err) != STATUS_OK ||
+    if (postgres_session_has_checkpoint(&sink->session, &exists, err) != STATUS_OK ||
         (exists && postgres_use_check(sink, table, &refusal, err) != STATUS_OK)) {
         return STATUS_FAIL;
     }
@@ -248,7 +248,7 @@ void postgres_check_schemas(Sink *base, const Relation *const *relations, size_t
         Str from;
         (void)str_split(&to, ':', &from);
         if (to.ptr != NULL && !has_schema(relations, count, from)) {
-            report_problem(report, sink->has_position ? PROBLEM_NOTE : PROBLEM_MUST,
+            report_problem(report, sink->session.has_position ? PROBLEM_NOTE : PROBLEM_MUST,
                            buf_cstring(&mend),
                            "\"schema\" sends schema \"%" STR_FMT "\" to \"%" STR_FMT
                            "\", and no table that is streamed is in it",
@@ -264,7 +264,7 @@ Status postgres_check_table(Sink *base, const Relation *relation, Report *report
     PgFoundTable found;
     Error problem = {0};
     arena_reset(&sink->scratch);
-    sink->subject = table;
+    sink->session.subject = table;
     if (sql_check_columns(&postgres_dialect, relation, (SqlMode)sink->mode, &problem) !=
             STATUS_OK ||
         postgres_claim(sink, relation, table, &problem) != STATUS_OK) {
@@ -273,7 +273,7 @@ Status postgres_check_table(Sink *base, const Relation *relation, Report *report
     }
     if (check_checkpoint(sink, report, err) != STATUS_OK ||
         check_claim(sink, relation, table, report, err) != STATUS_OK ||
-        postgres_find_table(sink, table, &sink->scratch, &found, err) != STATUS_OK) {
+        postgres_session_find(&sink->session, table, &sink->scratch, &found, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     return found.exists ? check_existing(sink, relation, table, &found, report, err)

@@ -18,7 +18,7 @@ Status postgres_copy_into(PostgresSink *sink, const PgTarget *target, CopyForm f
     if (sink->copy.target == target && sink->copy.form == form) {
         return STATUS_OK;
     }
-    if (postgres_settle(sink, err) != STATUS_OK) {
+    if (postgres_session_settle(&sink->session, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     buf_reset(&sink->sql);
@@ -39,9 +39,9 @@ Status postgres_copy_into(PostgresSink *sink, const PgTarget *target, CopyForm f
     buf_cstr(&sink->sql, form == COPY_FORM_BINARY ? " WITH (FORMAT binary)" : "");
     PgWait wait = postgres_sink_wait(sink);
     if (buf_check(&sink->sql, "a statement", err) != STATUS_OK ||
-        pg_start_copy(sink->conn, &wait, buf_cstring(&sink->sql), PGRES_COPY_IN, err) !=
+        pg_start_copy(sink->session.conn, &wait, buf_cstring(&sink->sql), PGRES_COPY_IN, err) !=
             STATUS_OK) {
-        return postgres_explain(sink, err);
+        return postgres_session_explain(&sink->session, err);
     }
     buf_reset(&sink->copy.buf);
     if (form == COPY_FORM_BINARY) {
@@ -57,11 +57,11 @@ Status postgres_copy_into(PostgresSink *sink, const PgTarget *target, CopyForm f
 static Status drain(PostgresSink *sink, Error *err)
 {
     PgWait wait = postgres_sink_wait(sink);
-    for (int unsent; (unsent = PQflush(sink->conn)) != 0;) {
+    for (int unsent; (unsent = PQflush(sink->session.conn)) != 0;) {
         if (unsent < 0) {
-            return pg_result_error(sink->conn, NULL, "send rows", err);
+            return pg_result_error(sink->session.conn, NULL, "send rows", err);
         }
-        if (pg_wait(sink->conn, &wait, true, err) != STATUS_OK) {
+        if (pg_wait(sink->session.conn, &wait, true, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
     }
@@ -72,9 +72,9 @@ static Status send_bytes(PostgresSink *sink, Str bytes, Error *err)
 {
     for (size_t sent = 0; sent < bytes.len;) {
         int part = (int)MIN(bytes.len - sent, (size_t)PART_BYTES);
-        int code = PQputCopyData(sink->conn, bytes.ptr + sent, part);
+        int code = PQputCopyData(sink->session.conn, bytes.ptr + sent, part);
         if (code < 0) {
-            return pg_result_error(sink->conn, NULL, "send rows", err);
+            return pg_result_error(sink->session.conn, NULL, "send rows", err);
         }
         sent += code > 0 ? (size_t)part : 0;
         if (drain(sink, err) != STATUS_OK) {
@@ -128,15 +128,15 @@ static Status finish(PostgresSink *sink, const char *reason, PGresult **ret, Err
 {
     PgWait wait = postgres_sink_wait(sink);
     int code;
-    while ((code = PQputCopyEnd(sink->conn, reason)) == 0) {
-        if (pg_wait(sink->conn, &wait, true, err) != STATUS_OK) {
+    while ((code = PQputCopyEnd(sink->session.conn, reason)) == 0) {
+        if (pg_wait(sink->session.conn, &wait, true, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
     }
     if (code < 0) {
-        return pg_result_error(sink->conn, NULL, "end a COPY", err);
+        return pg_result_error(sink->session.conn, NULL, "end a COPY", err);
     }
-    return pg_results(sink->conn, &wait, ret, err);
+    return pg_results(sink->session.conn, &wait, ret, err);
 }
 
 Status postgres_copy_end(PostgresSink *sink, Error *err)
@@ -160,7 +160,7 @@ Status postgres_copy_end(PostgresSink *sink, Error *err)
             error_hint(err, "Somebody else has written to the table; ?existing=truncate removes "
                             "such rows before a table is copied.");
         }
-        return postgres_explain(sink, err);
+        return postgres_session_explain(&sink->session, err);
     }
     int64_t rows;
     // A trigger of the target may have its own idea of what is to be inserted.

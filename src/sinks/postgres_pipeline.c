@@ -5,8 +5,7 @@
 
 #include "base/crash_point.h"
 #include "base/mem.h"
-#include "pipeline/advice.h"
-#include "sinks/postgres_sink.h"
+#include "sinks/postgres_session.h"
 
 enum {
     SENT_MAX = 256,
@@ -15,12 +14,18 @@ enum {
     PREPARED_BYTES_MAX = 1 << 20,
 };
 
-void postgres_pipeline_done(PgPipeline *pipeline)
+void postgres_statements_done(PgPipeline *pipeline)
 {
     mem_free(pipeline->sent);
     map_done(&pipeline->prepared);
     arena_done(&pipeline->names);
     arena_done(&pipeline->arena);
+    *pipeline = (PgPipeline){0};
+}
+
+Status postgres_session_settle_more(PgSession *session, Error *err)
+{
+    return session->settle_more == NULL ? STATUS_OK : session->settle_more(session->owner, err);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -37,27 +42,27 @@ static void note_sent(PgPipeline *pipeline, PgSent sent)
     pipeline->sent[pipeline->count++] = sent;
 }
 
-static Status sent_or_not(PostgresSink *sink, int code, PgSent sent, Error *err)
+static Status sent_or_not(PgSession *session, int code, PgSent sent, Error *err)
 {
     if (code != 1) {
-        return pg_result_error(sink->conn, NULL, "send a statement", err);
+        return pg_result_error(session->conn, NULL, "send a statement", err);
     }
-    note_sent(&sink->pipeline, sent);
+    note_sent(&session->statements, sent);
     return STATUS_OK;
 }
 
-static Status send_unprepared(PostgresSink *sink, const PgStatement *statement, PgSent sent,
+static Status send_unprepared(PgSession *session, const PgStatement *statement, PgSent sent,
                               Error *err)
 {
-    int code = PQsendQueryParams(sink->conn, statement->sql, statement->count, NULL,
+    int code = PQsendQueryParams(session->conn, statement->sql, statement->count, NULL,
                                  statement->parameters, NULL, NULL, 0);
-    return sent_or_not(sink, code, sent, err);
+    return sent_or_not(session, code, sent, err);
 }
 
 // Which of them are there is not known when one may have been skipped behind a failure.
-static Status forget_prepared(PostgresSink *sink, PgSent sent, Error *err)
+static Status forget_prepared(PgSession *session, PgSent sent, Error *err)
 {
-    PgPipeline *pipeline = &sink->pipeline;
+    PgPipeline *pipeline = &session->statements;
     bool is_full =
         pipeline->prepared.count >= PREPARED_MAX || pipeline->names.total >= PREPARED_BYTES_MAX;
     if (!pipeline->is_uncertain && !is_full) {
@@ -66,15 +71,15 @@ static Status forget_prepared(PostgresSink *sink, PgSent sent, Error *err)
     map_reset(&pipeline->prepared);
     arena_reset(&pipeline->names);
     pipeline->is_uncertain = false;
-    return send_unprepared(sink, &(PgStatement){.sql = "DEALLOCATE ALL"}, sent, err);
+    return send_unprepared(session, &(PgStatement){.sql = "DEALLOCATE ALL"}, sent, err);
 }
 
 // A name is never used twice: the server may still have it.
-static Status prepare(PostgresSink *sink, const char *sql, PgSent sent, PgPrepared **ret,
+static Status prepare(PgSession *session, const char *sql, PgSent sent, PgPrepared **ret,
                       Error *err)
 {
-    PgPipeline *pipeline = &sink->pipeline;
-    if (forget_prepared(sink, sent, err) != STATUS_OK) {
+    PgPipeline *pipeline = &session->statements;
+    if (forget_prepared(session, sent, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     PgPrepared *made = arena_alloc(&pipeline->names, sizeof(*made));
@@ -84,24 +89,25 @@ static Status prepare(PostgresSink *sink, const char *sql, PgSent sent, PgPrepar
     };
     (void)map_put(&pipeline->prepared, str_copy(&pipeline->names, str_from(sql)), made);
     *ret = made;
-    return sent_or_not(sink, PQsendPrepare(sink->conn, made->name, sql, 0, NULL), sent, err);
+    return sent_or_not(session, PQsendPrepare(session->conn, made->name, sql, 0, NULL), sent, err);
 }
 
-static Status send_prepared(PostgresSink *sink, const PgStatement *statement, PgSent sent,
+static Status send_prepared(PgSession *session, const PgStatement *statement, PgSent sent,
                             Error *err)
 {
-    PgPipeline *pipeline = &sink->pipeline;
+    PgPipeline *pipeline = &session->statements;
     PgPrepared *found = map_get(&pipeline->prepared, str_from(statement->sql));
     PgSent preparing = sent;
-    preparing.outcome = PG_ANY_OUTCOME;
+    preparing.judge = NULL;
+    preparing.is_commit = false;
     bool is_there = found != NULL && !pipeline->is_uncertain;
-    if (!is_there && prepare(sink, statement->sql, preparing, &found, err) != STATUS_OK) {
+    if (!is_there && prepare(session, statement->sql, preparing, &found, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     sent.is_old = found->transaction != pipeline->transaction;
-    int code = PQsendQueryPrepared(sink->conn, found->name, statement->count, statement->parameters,
-                                   NULL, NULL, 0);
-    return sent_or_not(sink, code, sent, err);
+    int code = PQsendQueryPrepared(session->conn, found->name, statement->count,
+                                   statement->parameters, NULL, NULL, 0);
+    return sent_or_not(session, code, sent, err);
 }
 
 static size_t parameter_bytes(const PgStatement *statement)
@@ -113,29 +119,29 @@ static size_t parameter_bytes(const PgStatement *statement)
     return bytes;
 }
 
-Status postgres_send(PostgresSink *sink, const PgStatement *statement, Error *err)
+Status postgres_session_send(PgSession *session, const PgStatement *statement, Error *err)
 {
-    PgPipeline *pipeline = &sink->pipeline;
+    PgPipeline *pipeline = &session->statements;
     size_t bytes = parameter_bytes(statement);
     bool is_full = pipeline->count >= SENT_MAX || pipeline->bytes + bytes > SENT_BYTES_MAX;
-    if ((is_full ? postgres_settle(sink, err) : postgres_copy_end(sink, err)) != STATUS_OK) {
+    if ((is_full ? postgres_session_settle(session, err)
+                 : postgres_session_settle_more(session, err)) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (PQpipelineStatus(sink->conn) == PQ_PIPELINE_OFF && PQenterPipelineMode(sink->conn) != 1) {
-        return pg_result_error(sink->conn, NULL, "send a statement", err);
+    if (PQpipelineStatus(session->conn) == PQ_PIPELINE_OFF &&
+        PQenterPipelineMode(session->conn) != 1) {
+        return pg_result_error(session->conn, NULL, "send a statement", err);
     }
     pipeline->bytes += bytes;
-    pipeline->must_be_checked =
-        pipeline->must_be_checked || statement->outcome == PG_ONE_ROW_OUTCOME;
+    pipeline->must_be_checked = pipeline->must_be_checked || statement->judge != NULL;
     pipeline->has_changes = pipeline->has_changes || statement->what.ptr != NULL;
-    PgSent sent = {.outcome = statement->outcome, .subject = sink->subject};
+    PgSent sent = {
+        .judge = statement->judge, .is_commit = statement->is_commit, .subject = session->subject};
     if (statement->what.ptr != NULL) {
         sent.what = str_copy(&pipeline->arena, statement->what);
     }
-    // Who looks for the change that is refused takes no chance: the parameters of what was prepared
-    // have the types that the columns had then.
-    return sink->is_trying ? send_unprepared(sink, statement, sent, err)
-                           : send_prepared(sink, statement, sent, err);
+    return session->is_trying ? send_unprepared(session, statement, sent, err)
+                              : send_prepared(session, statement, sent, err);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -151,72 +157,51 @@ static bool is_outdated(const PgSent *sent, const Error *err)
     return sent->is_old && (is_about_shape || strncmp(err->sqlstate, "22", 2) == 0);
 }
 
-static Status refused(PostgresSink *sink, const PgSent *sent, const PGresult *result, Error *err)
+static Status refused(PgSession *session, const PgSent *sent, const PGresult *result, Error *err)
 {
-    (void)pg_result_error(sink->conn, result, "the server refused a statement", err);
-    sink->subject = sent->subject;
+    (void)pg_result_error(session->conn, result, "the server refused a statement", err);
+    session->subject = sent->subject;
     if (is_outdated(sent, err)) {
         err->kind = ERROR_TRANSIENT;
     }
-    (void)postgres_explain(sink, err);
-    bool is_change = sent->outcome != PG_COMMIT_OUTCOME && err->hint[0] == '\0';
+    (void)postgres_session_explain(session, err);
+    bool is_change = !sent->is_commit && err->hint[0] == '\0';
     if (is_change && strcmp(err->sqlstate, "23505") == 0) {
-        error_hint(err, "Where the source's constraint is deferrable, the target's has to be "
-                        "DEFERRABLE INITIALLY DEFERRED.");
+        error_hint(err, "%s", session->unique_hint);
     }
     return STATUS_FAIL;
 }
 
-static Status must_be_one(const char *rows, Error *err)
-{
-    if (strcmp(rows, "1") == 0) {
-        return STATUS_OK;
-    }
-    error_set(err, ERROR_DATA,
-              strcmp(rows, "0") == 0 ? "the target's row is missing"
-                                     : "the target has more than one such row");
-    return error_hint(err, "The target's rows are not the source's: somebody else has written to "
-                           "the table, or a trigger has. weir verify --repair --on-error "
-                           "dead-letter mends it (see verify.md), or copy it anew. " START_ANEW);
-}
-
-static Status judge(PostgresSink *sink, const PgSent *sent, PGresult *result, Error *err)
+static Status judge(PgSession *session, const PgSent *sent, PGresult *result, Error *err)
 {
     ExecStatusType state = PQresultStatus(result);
     if (state != PGRES_COMMAND_OK && state != PGRES_TUPLES_OK) {
-        return refused(sink, sent, result, err);
+        return refused(session, sent, result, err);
     }
-    switch (sent->outcome) {
-    case PG_ONE_ROW_OUTCOME:
-        return must_be_one(PQcmdTuples(result), err);
-    case PG_COMMIT_OUTCOME:
-        // COMMIT of a transaction that has failed succeeds, as a ROLLBACK.
-        return strcmp(PQcmdStatus(result), "COMMIT") == 0
-                   ? STATUS_OK
-                   : error_set(err, ERROR_FATAL, "the target answered COMMIT with %s",
-                               PQcmdStatus(result));
-    case PG_ANY_OUTCOME:
-        break;
+    // COMMIT of a transaction that has failed succeeds, as a ROLLBACK.
+    if (sent->is_commit && strcmp(PQcmdStatus(result), "COMMIT") != 0) {
+        return error_set(err, ERROR_FATAL, "the target answered COMMIT with %s",
+                         PQcmdStatus(result));
     }
-    return STATUS_OK;
+    return sent->judge == NULL ? STATUS_OK : sent->judge(result, err);
 }
 
 // The results of one statement: one, and the NULL behind it. The first failure is the one that
 // counts: those behind it say that they were skipped.
-static Status take_result(PostgresSink *sink, const PgSent *sent, Status before, Error *ret_failure,
+static Status take_result(PgSession *session, const PgSent *sent, Status before, Error *ret_failure,
                           Error *err)
 {
-    PgWait wait = postgres_sink_wait(sink);
+    PgWait wait = postgres_session_wait(session);
     CLEANUP(pg_result_clear) PGresult *result = NULL;
     CLEANUP(pg_result_clear) PGresult *end = NULL;
-    if (pg_next_result(sink->conn, &wait, &result, err) != STATUS_OK ||
-        pg_next_result(sink->conn, &wait, &end, err) != STATUS_OK) {
+    if (pg_next_result(session->conn, &wait, &result, err) != STATUS_OK ||
+        pg_next_result(session->conn, &wait, &end, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (result == NULL || end != NULL) {
-        return pg_result_error(sink->conn, NULL, "the server's answers are out of step", err);
+        return pg_result_error(session->conn, NULL, "the server's answers are out of step", err);
     }
-    if (before == STATUS_OK && judge(sink, sent, result, ret_failure) != STATUS_OK) {
+    if (before == STATUS_OK && judge(session, sent, result, ret_failure) != STATUS_OK) {
         if (sent->what.ptr != NULL) {
             (void)error_wrap(ret_failure, "%" STR_FMT, STR_ARG(sent->what));
         }
@@ -225,51 +210,51 @@ static Status take_result(PostgresSink *sink, const PgSent *sent, Status before,
     return STATUS_OK;
 }
 
-static Status take_results(PostgresSink *sink, Error *ret_failure, Error *err)
+static Status take_results(PgSession *session, Error *ret_failure, Error *err)
 {
-    PgPipeline *pipeline = &sink->pipeline;
-    PgWait wait = postgres_sink_wait(sink);
+    PgPipeline *pipeline = &session->statements;
+    PgWait wait = postgres_session_wait(session);
     CLEANUP(pg_result_clear) PGresult *sync = NULL;
     Status status = STATUS_OK;
     for (size_t i = 0; i < pipeline->count; i++) {
-        Status taken = take_result(sink, &pipeline->sent[i], status, ret_failure, err);
+        Status taken = take_result(session, &pipeline->sent[i], status, ret_failure, err);
         if (taken == STATUS_FAIL) {
             return STATUS_FAIL;
         }
         status = taken == STATUS_OK ? status : STATUS_AGAIN;
     }
-    if (pg_next_result(sink->conn, &wait, &sync, err) != STATUS_OK) {
+    if (pg_next_result(session->conn, &wait, &sync, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (PQresultStatus(sync) != PGRES_PIPELINE_SYNC || PQexitPipelineMode(sink->conn) != 1) {
-        return pg_result_error(sink->conn, NULL, "the server's answers are out of step", err);
+    if (PQresultStatus(sync) != PGRES_PIPELINE_SYNC || PQexitPipelineMode(session->conn) != 1) {
+        return pg_result_error(session->conn, NULL, "the server's answers are out of step", err);
     }
     return status;
 }
 
-static Status synchronise(PostgresSink *sink, Error *err)
+static Status synchronise(PgSession *session, Error *err)
 {
-    const PgPipeline *pipeline = &sink->pipeline;
-    if (PQpipelineSync(sink->conn) != 1 || PQflush(sink->conn) < 0) {
-        return pg_result_error(sink->conn, NULL, "send statements", err);
+    const PgPipeline *pipeline = &session->statements;
+    if (PQpipelineSync(session->conn) != 1 || PQflush(session->conn) < 0) {
+        return pg_result_error(session->conn, NULL, "send statements", err);
     }
-    if (pipeline->sent[pipeline->count - 1].outcome == PG_COMMIT_OUTCOME) {
+    if (pipeline->sent[pipeline->count - 1].is_commit) {
         CRASH_POINT("postgres-commit-is-sent");
     }
     return STATUS_OK;
 }
 
-Status postgres_settle(PostgresSink *sink, Error *err)
+Status postgres_session_settle(PgSession *session, Error *err)
 {
-    PgPipeline *pipeline = &sink->pipeline;
+    PgPipeline *pipeline = &session->statements;
     if (pipeline->count == 0) {
-        return postgres_copy_end(sink, err);
+        return postgres_session_settle_more(session, err);
     }
-    SqlTable subject = sink->subject;
+    SqlTable subject = session->subject;
     Error failure = {0};
-    Status status = synchronise(sink, err);
+    Status status = synchronise(session, err);
     if (status == STATUS_OK) {
-        status = take_results(sink, &failure, err);
+        status = take_results(session, &failure, err);
     }
     pipeline->count = 0;
     pipeline->bytes = 0;
@@ -277,7 +262,7 @@ Status postgres_settle(PostgresSink *sink, Error *err)
     pipeline->has_changes = false;
     arena_reset(&pipeline->arena);
     if (status == STATUS_OK) {
-        sink->subject = subject;
+        session->subject = subject;
         return STATUS_OK;
     }
     pipeline->is_uncertain = true;
@@ -288,19 +273,20 @@ Status postgres_settle(PostgresSink *sink, Error *err)
     return STATUS_FAIL;
 }
 
-Status postgres_settle_changes(PostgresSink *sink, Error *err)
+Status postgres_session_settle_changes(PgSession *session, Error *err)
 {
-    return sink->pipeline.has_changes ? postgres_settle(sink, err) : STATUS_OK;
+    return session->statements.has_changes ? postgres_session_settle(session, err) : STATUS_OK;
 }
 
-void postgres_drop_results(PostgresSink *sink)
+void postgres_session_drop_results(PgSession *session)
 {
     Error ignored = {0};
-    Status status = sink->pipeline.count > 0 ? postgres_settle(sink, &ignored) : STATUS_OK;
+    Status status =
+        session->statements.count > 0 ? postgres_session_settle(session, &ignored) : STATUS_OK;
     (void)status; // the savepoint, or the connection, is given up
 }
 
-void postgres_forget_prepared(PostgresSink *sink)
+void postgres_session_forget_prepared(PgSession *session)
 {
-    sink->pipeline.is_uncertain = true;
+    session->statements.is_uncertain = true;
 }

@@ -2,6 +2,7 @@
 // was that failed.
 #include <assert.h>
 
+#include "pipeline/advice.h"
 #include "sinks/postgres_sink.h"
 
 enum { SHOWN_BYTES_MAX = 60 };
@@ -67,19 +68,32 @@ static Status about_change(const PostgresSink *sink, Error *err)
     return error_wrap(err, "%" STR_FMT, STR_ARG(buf_view(&sink->about)));
 }
 
-static Status send_one(PostgresSink *sink, const Statement *statement, PgOutcome outcome,
-                       Error *err)
+static Status must_be_one(PGresult *result, Error *err)
+{
+    const char *rows = PQcmdTuples(result);
+    if (strcmp(rows, "1") == 0) {
+        return STATUS_OK;
+    }
+    error_set(err, ERROR_DATA,
+              strcmp(rows, "0") == 0 ? "the target's row is missing"
+                                     : "the target has more than one such row");
+    return error_hint(err, "The target's rows are not the source's: somebody else has written to "
+                           "the table, or a trigger has. weir verify --repair --on-error "
+                           "dead-letter mends it (see verify.md), or copy it anew. " START_ANEW);
+}
+
+static Status send_one(PostgresSink *sink, const Statement *statement, PgJudge *judge, Error *err)
 {
     if (buf_check(statement->sql, "a statement", err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    return postgres_send(sink,
-                         &(PgStatement){.sql = buf_cstring(statement->sql),
-                                        .count = statement->count,
-                                        .parameters = statement->parameters,
-                                        .outcome = outcome,
-                                        .what = buf_view(&sink->about)},
-                         err);
+    return postgres_session_send(&sink->session,
+                                 &(PgStatement){.sql = buf_cstring(statement->sql),
+                                                .count = statement->count,
+                                                .parameters = statement->parameters,
+                                                .judge = judge,
+                                                .what = buf_view(&sink->about)},
+                                 err);
 }
 
 static Status insert_one(PostgresSink *sink, const PgTarget *target, const Value *row, Error *err)
@@ -90,7 +104,7 @@ static Status insert_one(PostgresSink *sink, const PgTarget *target, const Value
     buf_str(statement.sql, target->name);
     if (relation->column_count == 0) {
         buf_cstr(statement.sql, " DEFAULT VALUES");
-        return send_one(sink, &statement, PG_ANY_OUTCOME, err);
+        return send_one(sink, &statement, NULL, err);
     }
     buf_cstr(statement.sql, " (");
     buf_str(statement.sql, target->columns);
@@ -106,7 +120,7 @@ static Status insert_one(PostgresSink *sink, const PgTarget *target, const Value
     }
     buf_char(statement.sql, ')');
     // No count: a trigger may put the row elsewhere.
-    return send_one(sink, &statement, PG_ANY_OUTCOME, err);
+    return send_one(sink, &statement, NULL, err);
 }
 
 static void cast_parameter(Statement *statement, const PgTarget *target, uint16_t column,
@@ -213,7 +227,7 @@ static Status delete_one(PostgresSink *sink, const PgTarget *target, const Value
         buf_cstr(statement.sql, " USING one");
         where_one_row(&statement);
     }
-    return send_one(sink, &statement, PG_ONE_ROW_OUTCOME, err);
+    return send_one(sink, &statement, must_be_one, err);
 }
 
 // SET what is known. A key that stays is left out: an identity column of the target may refuse it.
@@ -263,7 +277,7 @@ static Status update_one(PostgresSink *sink, const PgTarget *target, const Chang
         buf_cstr(statement.sql, " FROM one");
         where_one_row(&statement);
     }
-    return send_one(sink, &statement, PG_ONE_ROW_OUTCOME, err);
+    return send_one(sink, &statement, must_be_one, err);
 }
 
 Status postgres_apply_one(PostgresSink *sink, const Change *change, Error *err)

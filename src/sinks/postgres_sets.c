@@ -4,7 +4,7 @@
 
 #include "sinks/postgres_sink.h"
 
-enum { SET_ROWS_MAX = 10000, SET_BYTES_MAX = 16 << 20, ARRAY_MAX = 1 << 30 };
+enum { SET_ROWS_MAX = 10000, SET_BYTES_MAX = 16 << 20 };
 
 typedef struct Set {
     PostgresSink *sink;
@@ -49,7 +49,7 @@ static void set_init(Set *set, PostgresSink *sink, const PgTarget *target, const
     }
     set->arrays = ARENA_ARRAY(&sink->scratch, Buf, set->column_count);
     for (uint16_t i = 0; i < set->column_count; i++) {
-        buf_init(&set->arrays[i], ARRAY_MAX);
+        buf_init(&set->arrays[i], POSTGRES_ARRAY_MAX);
     }
 }
 

@@ -1,7 +1,8 @@
 // The postgres sink, inside: shared by its files.
 //
-//   postgres.c          options, the session, the transaction, the checkpoint
-//   postgres_fit.c      types and tables that are there, and whether they fit
+//   postgres_session.h  the session, the transaction, the checkpoint: what others use, too
+//   postgres.c          options, opening, writing
+//   postgres_fit.c      types that are there, and whether tables fit
 //   postgres_table.c    tables: made, taken over, emptied
 //   postgres_alter.c    tables: altered as the source's were
 //   postgres_key.c      tables: the primary key, which may come behind the rows
@@ -11,16 +12,13 @@
 //   postgres_rows.c     one change in one statement
 //   postgres_history.c  history: every change appended
 //   postgres_copy_in.c  COPY … FROM STDIN
-//   postgres_pipeline.c statements that do not wait for each other
 //   postgres_check.c    `weir check`
 //   postgres_verify.c   `weir verify`
 #pragma once
 
 #include "change/compaction.h"
-#include "pg/connection.h"
-#include "pg/probe.h"
 #include "pipeline/sink.h"
-#include "sinks/sql.h"
+#include "sinks/postgres_session.h"
 
 /** A column of a target table, as far as writing into it is concerned. */
 typedef struct PgColumn {
@@ -56,51 +54,6 @@ typedef struct PgCopyIn {
     int64_t rows;
 } PgCopyIn;
 
-/** What a statement has to come to. */
-typedef enum PgOutcome {
-    PG_ANY_OUTCOME,
-    PG_ONE_ROW_OUTCOME, // one row was affected
-    PG_COMMIT_OUTCOME,  // it ended as COMMIT, not as a ROLLBACK
-} PgOutcome;
-
-/** A statement to be sent, with text parameters (NULL: SQL NULL). */
-typedef struct PgStatement {
-    const char *sql;
-    int count;
-    const char *const *parameters;
-    PgOutcome outcome;
-    Str what; // in front of the message of its failure; ptr NULL: nothing
-} PgStatement;
-
-/** One that was sent, and whose result is to come. */
-typedef struct PgSent {
-    PgOutcome outcome;
-    SqlTable subject;
-    Str what;
-    bool is_old; // prepared in an earlier transaction, perhaps for a table that is altered by now
-} PgSent;
-
-/** One that the session has. */
-typedef struct PgPrepared {
-    const char *name;
-    unsigned transaction; // in which it was prepared
-} PgPrepared;
-
-/** Those that were sent, in the order of their results. */
-typedef struct PgPipeline {
-    PgSent *sent;
-    size_t count;
-    size_t bytes;         // of their parameters
-    bool must_be_checked; // not every result that the server likes is a good one
-    bool has_changes;     // or entries of the checkpoint, which may be refused
-    Arena arena;          // until the results are taken
-    unsigned transaction; // the open one, or the last
-    Map prepared;         // SQL -> PgPrepared
-    Arena names;          // of those
-    unsigned name_count;
-    bool is_uncertain; // some of those may not be there
-} PgPipeline;
-
 typedef struct PostgresSink {
     Sink base;
     // Options.
@@ -111,64 +64,56 @@ typedef struct PostgresSink {
     bool triggers;
     int64_t receive_timeout_ms;
 
-    Arena arena;   // as long as the instance
-    Arena scratch; // one call
-    PGconn *conn;
-    PgProbe probe; // of conn
-    bool is_quiet; // the target's triggers and foreign keys do not act
-    bool in_transaction;
-    bool is_trying; // a run that is refused as sets is not applied row by row
+    Arena arena;       // as long as the instance
+    Arena scratch;     // one call
+    PgSession session; // is_trying: a run that is refused as sets is not applied row by row
+    bool is_quiet;     // the target's triggers and foreign keys do not act
     bool checkpoint_is_checked;
-    Str identity;      // of the target's database, for check(); ptr NULL: not asked for yet
-    bool has_position; // written to by this pipeline before
+    Str identity; // of the target's database, for check(); ptr NULL: not asked for yet
     bool has_looked_for_source;
-    bool is_source;   // the database is the one that is read from
-    SqlTable subject; // the table that statements are about: for messages
-    Map targets;      // by the address of the relation
-    Map type_exists;  // type name -> whether the target has it
-    Map ours;         // oid -> any: the checkpoint that was read has an entry for the table
+    bool is_source;  // the database is the one that is read from
+    Map targets;     // by the address of the relation
+    Map type_exists; // type name -> whether the target has it
+    Map ours;        // oid -> any: the checkpoint that was read has an entry for the table
     SqlTargets owners;
     SqlMarks marks;
     PgFilling filling;
     PgCopyIn copy;
-    PgPipeline pipeline;
     Buf sql;
     Buf about; // the change that is applied by itself: for messages
 } PostgresSink;
 
 extern const SqlDialect postgres_dialect;
-extern const SqlTable postgres_checkpoint_table; // weir.checkpoint (pipeline, key, value)
+// Of the sink's session.
 
-PgWait postgres_sink_wait(const PostgresSink *sink);
+static inline PgWait postgres_sink_wait(const PostgresSink *sink)
+{
+    return postgres_session_wait(&sink->session);
+}
 
-/** BEGIN, unless a transaction is open. */
-MUST_CHECK Status postgres_begin(PostgresSink *sink, Error *err);
+MUST_CHECK static inline Status postgres_begin(PostgresSink *sink, Error *err)
+{
+    return postgres_session_begin(&sink->session, err);
+}
 
-// Statements. Each first ends the COPY that is open, or takes the results of what was sent: so both
-// may stay open across calls, and their failures may come out of any of them.
+MUST_CHECK static inline Status postgres_run(PostgresSink *sink, const char *sql, Error *err)
+{
+    return postgres_session_run(&sink->session, sql, err);
+}
 
-/** Run statements for their effect; inside the open transaction, if there is one. */
-MUST_CHECK Status postgres_run(PostgresSink *sink, const char *sql, Error *err);
+MUST_CHECK static inline Status postgres_query(PostgresSink *sink, const char *sql, int count,
+                                               const char *const *parameters, PGresult **ret,
+                                               Error *err)
+{
+    return postgres_session_query(&sink->session, sql, count, parameters, ret, err);
+}
 
 /** What is in sink->sql. */
 MUST_CHECK Status postgres_run_buf(PostgresSink *sink, Error *err);
 
-/** One statement with text parameters (NULL: SQL NULL) and its result. */
-MUST_CHECK Status postgres_query(PostgresSink *sink, const char *sql, int count,
-                                 const char *const *parameters, PGresult **ret, Error *err);
-
-/** The same without result; *ret_rows: affected rows. */
+/** postgres_query() without result; *ret_rows: affected rows. */
 MUST_CHECK Status postgres_run_with(PostgresSink *sink, const char *sql, int count,
                                     const char *const *parameters, int64_t *ret_rows, Error *err);
-
-/** A 42501 in @err gets the GRANT that mends it as its hint. Returns STATUS_FAIL. */
-Status postgres_explain(const PostgresSink *sink, Error *err);
-
-/** One more element of an array in text form that buf_char(array, '}') ends. */
-void postgres_array_add(Buf *array, Str value, bool is_null);
-
-/** Whether weir.checkpoint is there. */
-MUST_CHECK Status postgres_has_checkpoint(PostgresSink *sink, bool *ret, Error *err);
 
 /** Store whether the table has the mark. */
 MUST_CHECK Status postgres_mark(PostgresSink *sink, SqlMark mark, uint32_t oid, bool is_marked,
@@ -176,32 +121,6 @@ MUST_CHECK Status postgres_mark(PostgresSink *sink, SqlMark mark, uint32_t oid, 
 
 // postgres_fit.c
 
-typedef struct PgFoundColumn {
-    Str name;
-    Str type;           // with length and scale
-    Str cast;           // without
-    uint32_t type_oid;  // of the base type
-    int32_t typmod;     // likewise
-    bool not_null;      // as a column, domains aside
-    bool must_be_given; // NOT NULL without a default
-    bool is_generated;
-    bool is_identity_always;
-    bool has_equality;
-    Str equals; // "=", or OPERATOR(schema.=)
-} PgFoundColumn;
-
-typedef struct PgFoundTable {
-    bool exists;
-    char kind; // pg_class.relkind
-    PgFoundColumn *columns;
-    size_t count;
-} PgFoundTable;
-
-/** Look the table up. In @arena. */
-MUST_CHECK Status postgres_find_table(PostgresSink *sink, SqlTable table, Arena *arena,
-                                      PgFoundTable *ret, Error *err);
-/** NULL when there is none of that name. */
-const PgFoundColumn *postgres_find_column(const PgFoundTable *found, Str name);
 /** Every value of @column is the same value in @found. */
 bool postgres_type_fits(PostgresSink *sink, const Column *column, const PgFoundColumn *found);
 
@@ -245,8 +164,6 @@ Status postgres_clear(Sink *base, const Relation *relation, Lsn copied_at, Error
 void postgres_check_schemas(Sink *base, const Relation *const *relations, size_t count,
                             Report *report);
 Status postgres_check_table(Sink *base, const Relation *relation, Report *report, Error *err);
-/** CREATE SCHEMA, unless it is there. */
-MUST_CHECK Status postgres_make_schema(PostgresSink *sink, Str schema, Error *err);
 /** Prepared before, always. Statements are about it from here on. */
 const PgTarget *postgres_target(PostgresSink *sink, const Relation *relation);
 /** Remove all rows of the tables @names ("a", "b"): by TRUNCATE, else by DELETE. */
@@ -281,21 +198,6 @@ MUST_CHECK Status postgres_use_store(PostgresSink *sink, SqlMark mark, const Rel
 /** The table is about to be emptied and filled anew: ERROR_CONFIG when others have rows there. */
 MUST_CHECK Status postgres_use_empty(PostgresSink *sink, const Relation *relation, SqlTable table,
                                      Error *err);
-
-// postgres_pipeline.c
-
-/** Send a statement of the open transaction, with others that wait for their results: its failure
- *  comes out of a later call. Nothing that it refers to is needed any more. */
-MUST_CHECK Status postgres_send(PostgresSink *sink, const PgStatement *statement, Error *err);
-/** Take the results of all that were sent, or end the COPY that is open. */
-MUST_CHECK Status postgres_settle(PostgresSink *sink, Error *err);
-/** The same, unless there is nothing but what no data can make fail. */
-MUST_CHECK Status postgres_settle_changes(PostgresSink *sink, Error *err);
-/** Take the results of what was sent behind a failure that is known already. */
-void postgres_drop_results(PostgresSink *sink);
-/** A table has another shape from now on: what was prepared has parameters of its old types. */
-void postgres_forget_prepared(PostgresSink *sink);
-void postgres_pipeline_done(PgPipeline *pipeline);
 
 // postgres_copy_in.c
 

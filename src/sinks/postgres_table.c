@@ -45,7 +45,7 @@ Status postgres_empty(PostgresSink *sink, const Str *names, size_t count, Error 
 {
     Error refusal = {0};
     // What was sent before may fail by itself.
-    if (postgres_settle(sink, err) != STATUS_OK) {
+    if (postgres_session_settle(&sink->session, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     buf_reset(&sink->sql);
@@ -181,36 +181,6 @@ Status postgres_clear(Sink *base, const Relation *relation, Lsn copied_at, Error
 // Making
 // ---------------------------------------------------------------------------------------------
 
-Status postgres_make_schema(PostgresSink *sink, Str schema, Error *err)
-{
-    const char *parameters[] = {str_to_cstr(&sink->scratch, schema)};
-    CLEANUP(pg_result_clear) PGresult *result = NULL;
-    // Looked for first: CREATE SCHEMA IF NOT EXISTS wants the right to create also when it exists.
-    if (postgres_query(sink, "SELECT 1 FROM pg_namespace WHERE nspname = $1", 1, parameters,
-                       &result, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    if (PQntuples(result) > 0) {
-        return STATUS_OK;
-    }
-    // Another session may make it meanwhile: then this waits for its commit, and fails all the
-    // same.
-    Error refusal = {0};
-    buf_reset(&sink->sql);
-    buf_cstr(&sink->sql, "SAVEPOINT weir_schema; CREATE SCHEMA IF NOT EXISTS ");
-    sql_identifier(&sink->sql, schema);
-    buf_cstr(&sink->sql, "; RELEASE weir_schema");
-    if (postgres_run_buf(sink, &refusal) == STATUS_OK) {
-        return STATUS_OK;
-    }
-    bool is_made = strcmp(refusal.sqlstate, "23505") == 0 || strcmp(refusal.sqlstate, "42P06") == 0;
-    if (is_made) {
-        return postgres_run(sink, "ROLLBACK TO weir_schema; RELEASE weir_schema", err);
-    }
-    *err = refusal;
-    return STATUS_FAIL;
-}
-
 static Relation *with_target_types(PostgresSink *sink, const Relation *relation, Arena *arena)
 {
     Relation *copy = relation_copy(arena, relation);
@@ -234,7 +204,7 @@ static bool has_large_values(const Relation *relation)
 
 static Status make_table(PostgresSink *sink, const Relation *relation, SqlTable table, Error *err)
 {
-    if (postgres_make_schema(sink, table.schema, err) != STATUS_OK) {
+    if (postgres_session_make_schema(&sink->session, table.schema, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     const Relation *typed = with_target_types(sink, relation, &sink->scratch);
@@ -318,7 +288,7 @@ const PgTarget *postgres_target(PostgresSink *sink, const Relation *relation)
 {
     const PgTarget *target = map_get_u64(&sink->targets, (uint64_t)(uintptr_t)relation);
     assert(target != NULL);
-    sink->subject = target->table;
+    sink->session.subject = target->table;
     return target;
 }
 
@@ -402,7 +372,7 @@ static Status make_or_take(PostgresSink *sink, const Relation *now, SqlTable tab
 {
     PgFoundTable found;
     bool is_shared = sink->existing == SQL_EXISTING_KEEP;
-    if (postgres_find_table(sink, table, &sink->scratch, &found, err) != STATUS_OK) {
+    if (postgres_session_find(&sink->session, table, &sink->scratch, &found, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     // Nobody else fills a table that is new, so it may be without its key for a while.
@@ -467,8 +437,8 @@ Status postgres_has(Sink *base, const Relation *relation, bool *ret, Error *err)
     PgFoundTable found;
     Error misfit = {0};
     arena_reset(&sink->scratch);
-    sink->subject = table;
-    if (postgres_find_table(sink, table, &sink->scratch, &found, err) != STATUS_OK) {
+    sink->session.subject = table;
+    if (postgres_session_find(&sink->session, table, &sink->scratch, &found, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     *ret = found.exists && postgres_check_fit(sink, relation, table, &found, &misfit) == STATUS_OK;
@@ -486,13 +456,13 @@ Status postgres_prepare(Sink *base, const Relation *was, const Relation *now, Er
         postgres_begin(sink, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (postgres_settle(sink, err) != STATUS_OK) {
+    if (postgres_session_settle(&sink->session, err) != STATUS_OK) {
         return error_wrap(err, "what was written before it");
     }
-    sink->subject = table;
-    postgres_forget_prepared(sink);
+    sink->session.subject = table;
+    postgres_session_forget_prepared(&sink->session);
     if (bring_about(sink, was, now, table, err) != STATUS_OK ||
-        postgres_find_table(sink, table, &sink->scratch, &found, err) != STATUS_OK) {
+        postgres_session_find(&sink->session, table, &sink->scratch, &found, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (!found.exists) {
@@ -506,6 +476,6 @@ Status postgres_prepare(Sink *base, const Relation *was, const Relation *now, Er
         return STATUS_FAIL;
     }
     remember(sink, now, table, &found);
-    sink->subject = postgres_target(sink, now)->table;
+    sink->session.subject = postgres_target(sink, now)->table;
     return STATUS_OK;
 }

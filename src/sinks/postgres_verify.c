@@ -47,8 +47,8 @@ Status postgres_digest_columns(Sink *base, const Relation *relation, DigestColum
     SqlTable table = postgres_place(sink, relation);
     PgFoundTable found;
     arena_reset(&sink->scratch);
-    sink->subject = table;
-    if (postgres_find_table(sink, table, &sink->scratch, &found, err) != STATUS_OK) {
+    sink->session.subject = table;
+    if (postgres_session_find(&sink->session, table, &sink->scratch, &found, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     for (size_t i = 0; i < count; i++) {
@@ -67,10 +67,10 @@ Status postgres_sink_digest_open(Sink *base, const DigestQuery *query, DigestRea
                                  Error *err)
 {
     PostgresSink *sink = self(base);
-    sink->subject = postgres_place(sink, query->relation);
+    sink->session.subject = postgres_place(sink, query->relation);
     CLEANUP(buf_done) Buf from;
     buf_init(&from, LIMIT_TEXT_BYTES);
-    sql_table_name(&from, sink->subject);
-    PgRows rows = {.from = buf_view(&from), .convert = pg_digest_converts(sink->conn)};
-    return pg_digest_open(sink->conn, false, base->context.cancel, &rows, query, ret, err);
+    sql_table_name(&from, sink->session.subject);
+    PgRows rows = {.from = buf_view(&from), .convert = pg_digest_converts(sink->session.conn)};
+    return pg_digest_open(sink->session.conn, false, base->context.cancel, &rows, query, ret, err);
 }
