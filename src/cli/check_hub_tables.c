@@ -1,8 +1,7 @@
 // What the databases of a hub say of its rules: columns, their types, unique indexes.
 #include "base/limits.h"
 #include "cli/check_hub.h"
-#include "config/conninfo.h"
-#include "pg/catalog.h"
+#include "hub/hub_table.h"
 
 enum { PATIENCE_MS = 60000 };
 
@@ -12,33 +11,6 @@ typedef struct TableChecker {
     Catalog catalog;
     Arena *arena;
 } TableChecker;
-
-// A table that a rule names.
-typedef struct RuleTable {
-    const MixerRule *rule;
-    bool is_pushed;
-    const CatalogTable *catalog;
-    const Relation *relation; // without generated columns
-} RuleTable;
-
-// ---------------------------------------------------------------------------------------------
-// Connecting
-// ---------------------------------------------------------------------------------------------
-
-static Str connection_of(const PostgresqlSettings *settings, Arena *arena)
-{
-    if (settings->dsn.len > 0) {
-        return settings->dsn;
-    }
-    CLEANUP(buf_done) Buf text;
-    buf_init(&text, LIMIT_URL_BYTES * 4);
-    buf_printf(&text, "port=%lld", (long long)settings->port);
-    conninfo_add(&text, "host", settings->hostname);
-    conninfo_add(&text, "dbname", settings->database);
-    conninfo_add(&text, "user", settings->username);
-    conninfo_add(&text, "password", settings->password);
-    return str_copy(arena, buf_view(&text));
-}
 
 // ---------------------------------------------------------------------------------------------
 // Tables
@@ -50,95 +22,30 @@ static void fail(const TableChecker *in, const Error *err)
     report_failure(&in->check->report, arena_printf(in->arena, "system %s", name), err);
 }
 
-static const char *table_text(const TableChecker *in, const MixerRule *rule)
-{
-    CLEANUP(buf_done) Buf text;
-    buf_init(&text, 4 * LIMIT_NAME_BYTES + 8);
-    pg_identifier(&text, rule->schema);
-    buf_char(&text, '.');
-    pg_identifier(&text, rule->table);
-    return str_to_cstr(in->arena, buf_view(&text));
-}
-
-// *ret_oid 0: there is none.
-static Status find_table(const TableChecker *in, const MixerRule *rule, uint32_t *ret_oid,
-                         Error *err)
-{
-    const char *parameters[] = {str_to_cstr(in->arena, rule->schema),
-                                str_to_cstr(in->arena, rule->table)};
-    CLEANUP(pg_result_clear) PGresult *result = NULL;
-    int64_t oid = 0;
-    if (pg_query(in->catalog.conn, &in->catalog.wait,
-                 "SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-                 " WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p')",
-                 2, parameters, &result, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    bool is_found = str_to_int64(str_from(pg_value(result, 0, 0)), &oid);
-    *ret_oid = is_found && oid > 0 && oid <= UINT32_MAX ? (uint32_t)oid : 0;
-    return STATUS_OK;
-}
-
-// *ret_is_there: else the report says what is wrong with it.
-static Status load_table(const TableChecker *in, RuleTable *table, bool *ret_is_there, Error *err)
-{
-    const MixerRule *rule = table->rule;
-    CatalogTables found = {0};
-    Relation *relation;
-    uint32_t oid;
-    *ret_is_there = false;
-    if (find_table(in, rule, &oid, err) != STATUS_OK ||
-        (oid > 0 && catalog_load(&in->catalog, &oid, 1, in->arena, &found, err) != STATUS_OK)) {
-        return STATUS_FAIL;
-    }
-    if (found.count == 0) {
-        report_problem(&in->check->report, PROBLEM_MUST, NULL,
-                       "%" STR_FMT ": there is no table %s in system %" STR_FMT,
-                       STR_ARG(rule->origin), table_text(in, rule), STR_ARG(in->system->name));
-        return STATUS_OK;
-    }
-    if (catalog_relation(&found.items[0], NULL, 0, in->arena, &relation, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    table->catalog = &found.items[0];
-    table->relation = relation;
-    *ret_is_there = true;
-    return STATUS_OK;
-}
-
 // ---------------------------------------------------------------------------------------------
 // Columns
 // ---------------------------------------------------------------------------------------------
 
-// The relation has no generated columns: they are neither published nor written.
-static bool names_generated(const TableChecker *in, const RuleTable *table)
+static bool names_generated(const TableChecker *in, const HubTable *table, bool is_pushed)
 {
     bool found = false;
     for (size_t i = 0; i < table->rule->count; i++) {
-        const MixerField *field = &table->rule->fields[i];
-        for (uint16_t j = 0; field->path.count > 0 && j < table->catalog->column_count; j++) {
-            const CatalogColumn *column = &table->catalog->columns[j];
-            if (column->is_generated && str_equal(column->column.name, field->path.steps[0])) {
-                found = true;
-                report_problem(&in->check->report, PROBLEM_MUST, NULL,
-                               "%" STR_FMT ": the column \"%" STR_FMT
-                               "\" is generated, and cannot be %s",
-                               STR_ARG(field->origin), STR_ARG(column->column.name),
-                               table->is_pushed ? "pushed" : "received");
-            }
+        Error err = {0};
+        if (hub_table_generates(table, &table->rule->fields[i], is_pushed, &err)) {
+            found = true;
+            report_failure(&in->check->report, NULL, &err);
         }
     }
     return found;
 }
 
-static bool bind(const TableChecker *in, const RuleTable *table, MixerBinding *ret)
+static bool bind(const TableChecker *in, const HubTable *table, bool is_pushed, MixerBinding *ret)
 {
     Error err = {0};
-    if (names_generated(in, table)) {
+    if (names_generated(in, table, is_pushed)) {
         return false;
     }
-    if (mixer_bind(table->rule, table->is_pushed, table->relation, in->arena, ret, &err) !=
-        STATUS_OK) {
+    if (mixer_bind(table->rule, is_pushed, table->relation, in->arena, ret, &err) != STATUS_OK) {
         report_failure(&in->check->report, NULL, &err);
         return false;
     }
@@ -171,7 +78,7 @@ static void note_unfilled(const TableChecker *in, const MixerBinding *binding)
             report_problem(&in->check->report, PROBLEM_NOTE, NULL,
                            "no new row can be pushed to %s of system %" STR_FMT ": \"%" STR_FMT
                            "\" is not null, has no default, and is not pushed",
-                           table_text(in, binding->rule), STR_ARG(in->system->name),
+                           hub_table_name(binding->rule, in->arena), STR_ARG(in->system->name),
                            STR_ARG(column->name));
         }
     }
@@ -182,7 +89,7 @@ static void note_unfilled(const TableChecker *in, const MixerBinding *binding)
 // ---------------------------------------------------------------------------------------------
 
 // Search keys are tried one after the other: each has to name one row by itself.
-static Status check_search_keys(const TableChecker *in, const RuleTable *table,
+static Status check_search_keys(const TableChecker *in, const HubTable *table,
                                 const MixerBinding *binding, Error *err)
 {
     const char *parameters[] = {arena_printf(in->arena, "%u", table->catalog->oid)};
@@ -206,13 +113,13 @@ static Status check_search_keys(const TableChecker *in, const RuleTable *table,
         }
         CLEANUP(buf_done) Buf mend;
         buf_init(&mend, ERROR_MESSAGE_MAX);
-        buf_printf(&mend, "CREATE UNIQUE INDEX ON %s (", table_text(in, binding->rule));
+        buf_printf(&mend, "CREATE UNIQUE INDEX ON %s (", hub_table_name(binding->rule, in->arena));
         pg_identifier(&mend, field->name);
         buf_cstr(&mend, ");");
-        report_problem(&in->check->report, PROBLEM_MUST, buf_cstring(&mend),
-                       "%" STR_FMT ": the search key \"%" STR_FMT
-                       "\" has no unique index of its own in %s",
-                       STR_ARG(field->origin), STR_ARG(field->name), table_text(in, binding->rule));
+        report_problem(
+            &in->check->report, PROBLEM_MUST, buf_cstring(&mend),
+            "%" STR_FMT ": the search key \"%" STR_FMT "\" has no unique index of its own in %s",
+            STR_ARG(field->origin), STR_ARG(field->name), hub_table_name(binding->rule, in->arena));
     }
     return STATUS_OK;
 }
@@ -247,7 +154,7 @@ static const HubSystem *who_searches(const TableChecker *in, const Model *model,
 // Of a deleted row the server sends the replica identity.
 static void note_deletes(const TableChecker *in, const MixerBinding *binding)
 {
-    const char *name = table_text(in, binding->rule);
+    const char *name = hub_table_name(binding->rule, in->arena);
     for (size_t i = 0; i < binding->rule->count; i++) {
         int column = binding->columns[i];
         bool is_sent = column < 0 || binding->relation->columns[column].is_identity;
@@ -271,13 +178,18 @@ static void note_deletes(const TableChecker *in, const MixerBinding *binding)
 
 static Status check_rule(const TableChecker *in, const MixerRule *rule, bool is_pushed, Error *err)
 {
-    RuleTable table = {.rule = rule, .is_pushed = is_pushed};
+    HubTable table;
     MixerBinding binding;
-    bool is_there;
-    if (load_table(in, &table, &is_there, err) != STATUS_OK) {
+    Error missing = {0};
+    if (hub_table_load(&in->catalog, rule, in->arena, &table, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (!is_there || !bind(in, &table, &binding)) {
+    if (table.catalog == NULL) {
+        (void)hub_table_is_missing(&table, in->system, &missing);
+        report_failure(&in->check->report, NULL, &missing);
+        return STATUS_OK;
+    }
+    if (!bind(in, &table, is_pushed, &binding)) {
         return STATUS_OK;
     }
     if (!is_pushed) {
@@ -307,7 +219,7 @@ void hub_check_tables(HubCheck *check, const HubSystem *system)
     Error err = {0};
     CLEANUP(pg_close) PGconn *conn = NULL;
     const PgWait wait = {.patience_ms = PATIENCE_MS};
-    const PgConnect connect = {.url = connection_of(&system->postgresql, &scratch),
+    const PgConnect connect = {.url = hub_connection(&system->postgresql, &scratch),
                                .application_name = "weir check"};
     TableChecker in = {.check = check, .system = system, .arena = &scratch};
     Status status = pg_connect(&connect, &wait, &conn, &err);
