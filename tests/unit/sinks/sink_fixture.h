@@ -14,6 +14,8 @@ enum { BATCH_MAX = 256 };
 
 typedef struct Fixture {
     const char *kind;
+    const SinkOps *ops; // NULL: the kind's
+    const void *subject;
     char directory[64]; // of a sink that writes a file, with its contents
     char path[128];
     Arena arena;
@@ -131,12 +133,14 @@ static inline Status sink_instance(Fixture *f, bool is_lane, Sink **ret)
     SinkContext context = {.pipeline = "it's a \"pipeline\"",
                            .cancel = &f->cancel,
                            .is_lane = is_lane,
+                           .subject = f->subject,
                            .notice = {take_notice, f}};
     Settings settings = {f->settings, f->setting_count, STR("the test")};
     for (size_t i = 0; i < f->setting_count; i++) {
         f->settings[i].used = false;
     }
-    return sink_new(sink_find(str_from(f->kind)), &settings, &context, ret, &f->error);
+    const SinkOps *ops = f->ops != NULL ? f->ops : sink_find(str_from(f->kind));
+    return sink_new(ops, &settings, &context, ret, &f->error);
 }
 
 /** Make the fixture's sink anew, as after a kill; not opened. */

@@ -1,0 +1,343 @@
+// The session of a push sink: what it stores, under which origin it writes, and when it is closed.
+#include <assert.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "hub/hub_table.h"
+#include "hub/push_postgres_inside.h"
+
+// The server's own limit is 512 bytes.
+enum { STATEMENT_MAX = 64 << 20, ABOUT_MAX = 64 << 10, SILENCE_MS = 60000, ORIGIN_BYTES_MAX = 500 };
+
+static const Option options[] = {{0}};
+
+static PushSink *self(Sink *sink)
+{
+    return (PushSink *)sink;
+}
+
+// ---------------------------------------------------------------------------------------------
+// The origin
+// ---------------------------------------------------------------------------------------------
+
+Str hub_push_origin(const char *pipeline, Arena *arena)
+{
+    char *name = arena_printf(arena, "weir_%.*s", ORIGIN_BYTES_MAX, pipeline);
+    for (char *at = name; *at != '\0'; at++) {
+        if (*at < '!' || *at > '~') {
+            *at = '_';
+        }
+    }
+    return str_from(name);
+}
+
+static Status has_origin(PushSink *sink, const char *name, bool *ret, Error *err)
+{
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (postgres_session_query(&sink->session,
+                               "SELECT EXISTS (SELECT FROM pg_replication_origin"
+                               " WHERE roname = $1)",
+                               1, &name, &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = pg_value(result, 0, 0)[0] == 't';
+    return STATUS_OK;
+}
+
+static Status call(PushSink *sink, const char *sql, const char *name, Error *err)
+{
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    return postgres_session_query(&sink->session, sql, 1, &name, &result, err);
+}
+
+static Status set_up_origin(PushSink *sink, const char *name, Error *err)
+{
+    bool exists;
+    if (has_origin(sink, name, &exists, err) != STATUS_OK ||
+        (!exists &&
+         call(sink, "SELECT pg_replication_origin_create($1)", name, err) != STATUS_OK)) {
+        return STATUS_FAIL;
+    }
+    return call(sink, "SELECT pg_replication_origin_session_setup($1)", name, err);
+}
+
+static void tell_no_origin(PushSink *sink)
+{
+    PGconn *conn = sink->session.conn;
+    CLEANUP(buf_done) Buf mend;
+    buf_init(&mend, ERROR_MESSAGE_MAX);
+    if (PQserverVersion(conn) < 140000) {
+        buf_cstr(&mend, "before version 14 of Postgres only a superuser may");
+    } else {
+        buf_cstr(&mend, "GRANT EXECUTE ON FUNCTION pg_catalog.pg_replication_origin_create,"
+                        " pg_catalog.pg_replication_origin_session_setup,"
+                        " pg_catalog.pg_replication_origin_session_reset TO ");
+        pg_identifier(&mend, str_from(PQuser(conn)));
+        buf_cstr(&mend, "; lets it");
+    }
+    notice_tell(&sink->base.context.notice,
+                "user \"%s\" of system \"%" STR_FMT "\" may not write under a replication origin: "
+                "what is pushed there is received again, and known by its contents only (%s)",
+                PQuser(conn), STR_ARG(sink->system->name), buf_cstring(&mend));
+    sink->has_told = true;
+}
+
+// Only what is received can come back. Its progress is not used: the position is in the checkpoint.
+static Status take_origin(PushSink *sink, Error *err)
+{
+    if (sink->system->receive_count == 0) {
+        return STATUS_OK;
+    }
+    Error refused = {0};
+    const char *name = sink->origin;
+    sink->has_origin = set_up_origin(sink, name, &refused) == STATUS_OK;
+    if (sink->has_origin) {
+        return STATUS_OK;
+    }
+    if (strcmp(refused.sqlstate, "42501") == 0) {
+        if (!sink->has_told) {
+            tell_no_origin(sink);
+        }
+        return STATUS_OK;
+    }
+    *err = refused;
+    if (strcmp(refused.sqlstate, "55006") == 0) {
+        error_wrap(err, "another session writes under the replication origin \"%s\"", name);
+        return error_hint(err, "It may be a connection that the target has not yet noticed to be "
+                               "gone, or another hub of the same name.");
+    }
+    return error_wrap(err, "replication origin \"%s\"", name);
+}
+
+// ---------------------------------------------------------------------------------------------
+// The session
+// ---------------------------------------------------------------------------------------------
+
+static Status open_session(PushSink *sink, Error *err)
+{
+    // What is written depends on what is there when it is written, also behind somebody's lock.
+    return postgres_session_open(&sink->session, err) == STATUS_OK
+               ? postgres_session_run(&sink->session,
+                                      "SET SESSION CHARACTERISTICS AS TRANSACTION"
+                                      " ISOLATION LEVEL READ COMMITTED",
+                                      err)
+               : STATUS_FAIL;
+}
+
+static void note_position(PushSink *sink, const Checkpoint *checkpoint)
+{
+    const CheckpointEntry *entry = checkpoint_get(checkpoint, CHECKPOINT_POSITION);
+    if (entry != NULL) {
+        (void)snprintf(sink->position, sizeof(sink->position), "%" STR_FMT, STR_ARG(entry->value));
+    }
+}
+
+static bool is_where_it_was(const PushSink *sink, const Checkpoint *stored)
+{
+    const CheckpointEntry *entry = checkpoint_get(stored, CHECKPOINT_POSITION);
+    return str_is(entry == NULL ? STR("") : entry->value, sink->position);
+}
+
+// Lock and origin go back at once: the server may be some time in noticing that we are gone.
+static void close_session(PushSink *sink)
+{
+    Error ignored = {0};
+    Status status =
+        postgres_session_run(&sink->session,
+                             sink->has_origin ? "SELECT pg_advisory_unlock_all();"
+                                                "SELECT pg_replication_origin_session_reset()"
+                                              : "SELECT pg_advisory_unlock_all()",
+                             &ignored);
+    (void)status; // it goes anyway
+    push_forget_targets(sink);
+    postgres_session_close(&sink->session);
+    sink->has_origin = false;
+}
+
+static Status open_again(PushSink *sink, Error *err)
+{
+    Checkpoint stored = {0};
+    Status status = open_session(sink, err);
+    if (status == STATUS_OK) {
+        status = postgres_session_lock(&sink->session, err);
+    }
+    if (status == STATUS_OK) {
+        status = postgres_session_read_checkpoint(&sink->session, &stored, err);
+    }
+    if (status == STATUS_OK && !is_where_it_was(sink, &stored)) {
+        status = error_set(err, ERROR_TRANSIENT,
+                           "another session has written to the target as pipeline \"%s\"",
+                           sink->base.context.pipeline);
+    }
+    checkpoint_done(&stored);
+    return status == STATUS_OK ? take_origin(sink, err) : STATUS_FAIL;
+}
+
+// A connection that had nothing to do for so long may be lost without anybody having noticed, in a
+// firewall perhaps, and the system's owner does not want to see it.
+static Status be_connected(PushSink *sink, Error *err)
+{
+    int64_t most_ms = sink->system->postgresql.max_connection_idle_ms;
+    bool is_stale = sink->session.conn != NULL && !sink->session.in_transaction && most_ms > 0 &&
+                    clock_monotonic_ms() - sink->used_at_ms > most_ms;
+    if (is_stale) {
+        close_session(sink);
+    }
+    return sink->session.conn != NULL ? STATUS_OK : open_again(sink, err);
+}
+
+static Status push_open(Sink *base, Error *err)
+{
+    PushSink *sink = self(base);
+    const SinkContext *context = &base->context;
+    const HubEnd *end = context->subject;
+    assert(end != NULL && end->system->type == SYSTEM_POSTGRESQL);
+    sink->hub = end->hub;
+    sink->system = end->system;
+    const PostgresqlSettings *settings = &end->system->postgresql;
+    buf_init(&sink->sql, STATEMENT_MAX);
+    buf_init(&sink->about, ABOUT_MAX);
+    rate_limit_init(&sink->limit, end->system->rate_limit, end->system->rate_bucket_size,
+                    clock_monotonic_us());
+    sink->session = (PgSession){
+        .url = hub_connection(settings, &sink->arena),
+        .pipeline = context->pipeline,
+        .cancel = context->cancel,
+        // A silent server is asked by a second connection.
+        .silence_ms = settings->max_open_connections > 1 ? SILENCE_MS : 0,
+        .rights = "SELECT, INSERT, UPDATE, DELETE",
+        .unique_hint = "Another row has that value. Give one of them another one, or let the hub "
+                       "search by it: search_key: true.",
+        .at_work = context->at_work,
+        .at_work_context = context->at_work_context,
+    };
+    sink->origin = hub_push_origin(context->pipeline, &sink->arena).ptr;
+    sink->used_at_ms = clock_monotonic_ms();
+    return open_session(sink, err);
+}
+
+static Status push_resume(Sink *base, Checkpoint *checkpoint, Error *err)
+{
+    PushSink *sink = self(base);
+    sink->session.subject = postgres_checkpoint_table;
+    if (postgres_session_lock(&sink->session, err) != STATUS_OK ||
+        postgres_session_make_checkpoint(&sink->session, err) != STATUS_OK ||
+        postgres_session_read_checkpoint(&sink->session, checkpoint, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    note_position(sink, checkpoint);
+    return take_origin(sink, err);
+}
+
+static Status push_look(Sink *base, Checkpoint *checkpoint, Error *err)
+{
+    PushSink *sink = self(base);
+    bool exists;
+    sink->session.subject = postgres_checkpoint_table;
+    if (postgres_session_has_checkpoint(&sink->session, &exists, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return exists ? postgres_session_read_checkpoint(&sink->session, checkpoint, err) : STATUS_OK;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Writing
+// ---------------------------------------------------------------------------------------------
+
+static Status push_prepare(Sink *base, const Relation *was, const Relation *now, Error *err)
+{
+    return STATUS_OK; // its tables are others: see push_target()
+}
+
+static Status push_write(Sink *base, const Change *changes, size_t count, Error *err)
+{
+    PushSink *sink = self(base);
+    return be_connected(sink, err) == STATUS_OK ? push_changes(sink, changes, count, err)
+                                                : STATUS_FAIL;
+}
+
+// What the target would only check at the COMMIT is checked here, where it can still be undone.
+static Status push_whole(PushSink *sink, const Change *changes, size_t count, Error *err)
+{
+    static const PgStatement defer = {.sql = "SET CONSTRAINTS ALL DEFERRED"};
+    static const PgStatement check = {.sql = "SET CONSTRAINTS ALL IMMEDIATE",
+                                      .what = {"check what was pushed", 21}};
+    return postgres_session_send(&sink->session, &defer, err) == STATUS_OK &&
+                   push_changes(sink, changes, count, err) == STATUS_OK &&
+                   postgres_session_send(&sink->session, &check, err) == STATUS_OK
+               ? postgres_session_settle(&sink->session, err)
+               : STATUS_FAIL;
+}
+
+static Status push_try_write(Sink *base, const Change *changes, size_t count, bool *ret_is_intact,
+                             Error *err)
+{
+    PushSink *sink = self(base);
+    if (be_connected(sink, err) != STATUS_OK ||
+        postgres_session_begin(&sink->session, err) != STATUS_OK ||
+        postgres_session_send(&sink->session, &(PgStatement){.sql = "SAVEPOINT weir_try"}, err) !=
+            STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    Error refused = {0};
+    if (push_whole(sink, changes, count, &refused) == STATUS_OK) {
+        return postgres_session_send(&sink->session, &(PgStatement){.sql = "RELEASE weir_try"},
+                                     err);
+    }
+    bool can_go_on = refused.kind == ERROR_DATA && PQstatus(sink->session.conn) == CONNECTION_OK;
+    if (can_go_on && push_undo(sink, "weir_try", err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret_is_intact = can_go_on;
+    *err = refused;
+    return STATUS_FAIL;
+}
+
+static Status push_commit(Sink *base, Checkpoint *changed, Error *err)
+{
+    PushSink *sink = self(base);
+    if (changed->count == 0 && !sink->session.in_transaction) {
+        return STATUS_OK;
+    }
+    if (be_connected(sink, err) != STATUS_OK ||
+        postgres_session_store(&sink->session, changed, err) != STATUS_OK ||
+        (sink->session.in_transaction &&
+         postgres_session_commit(&sink->session, err) != STATUS_OK)) {
+        return STATUS_FAIL;
+    }
+    note_position(sink, changed);
+    sink->used_at_ms = clock_monotonic_ms();
+    if (sink->system->postgresql.max_idle_connections == 0) {
+        close_session(sink);
+    }
+    return STATUS_OK;
+}
+
+static void push_close(Sink *base)
+{
+    PushSink *sink = self(base);
+    postgres_session_close(&sink->session);
+    map_done(&sink->targets);
+    arena_done(&sink->bound);
+    buf_done(&sink->sql);
+    buf_done(&sink->about);
+    arena_done(&sink->scratch);
+    arena_done(&sink->arena);
+}
+
+const SinkOps hub_push_postgres = {
+    .name = "hub-postgresql",
+    .summary = "Rows that objects of a hub become.",
+    .options = options,
+    .instance_size = sizeof(PushSink),
+    .guarantee = GUARANTEE_EXACTLY_ONCE,
+    .stores_checkpoint = true,
+    .open = push_open,
+    .resume = push_resume,
+    .prepare = push_prepare,
+    .write = push_write,
+    .try_write = push_try_write,
+    .commit = push_commit,
+    .close = push_close,
+    .look = push_look,
+};

@@ -1,0 +1,299 @@
+// Changes become rows, a chunk at a time: the unit that is sent without waiting, that waits for the
+// rate limit, and that is repeated.
+//
+//   BEGIN  { SAVEPOINT  row … row  (answers)  RELEASE } …
+//
+// A chunk is repeated when its failure may come from a table that looks otherwise by now, or from a
+// row that somebody else has made in the meantime.
+#include <poll.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "hub/push_postgres_inside.h"
+#include "model/object.h"
+
+enum { CHUNK_OBJECTS = 100, CHUNK_BYTES = 4 << 20, TRIES = 4 };
+
+typedef struct PendingRow PendingRow;
+
+struct PendingRow {
+    PendingRow *next;
+    PushedRow row;
+};
+
+typedef struct Chunk {
+    PendingRow *first;
+    PendingRow **last;
+    int64_t objects; // that have rows here
+    size_t bytes;
+} Chunk;
+
+// ---------------------------------------------------------------------------------------------
+// Objects
+// ---------------------------------------------------------------------------------------------
+
+// It came from here: pushed back, it could only undo what has happened here since.
+static bool passes_over(const PushSink *sink, const Change *change)
+{
+    return str_equal(change->transaction->origin, sink->system->name);
+}
+
+static Status no_model(const Change *change, Error *err)
+{
+    Str name = change->relation == NULL ? STR("") : change->relation->name;
+    error_set(err, ERROR_DATA, "the hub has no model \"%" STR_FMT "\", of which there is a change",
+              STR_ARG(name));
+    return error_hint(err, "Give the hub its model back until the buffer is empty.");
+}
+
+static void add_row(PushSink *sink, Chunk *chunk, const PushedRow *row)
+{
+    PendingRow *pending = arena_alloc(&sink->scratch, sizeof(*pending));
+    *pending = (PendingRow){.row = *row};
+    *chunk->last = pending;
+    chunk->last = &pending->next;
+}
+
+static size_t bytes_of(const Change *change)
+{
+    const Value *row = change->new_row != NULL ? change->new_row : change->old_row;
+    size_t bytes = 0;
+    for (uint16_t i = 0; row != NULL && i < change->relation->column_count; i++) {
+        bytes += value_is_data(row[i]) ? row[i].len : 0;
+    }
+    return bytes;
+}
+
+static Status add_object(PushSink *sink, Chunk *chunk, const Change *change, Error *err)
+{
+    const Model *model =
+        change->relation == NULL ? NULL : hub_find_model(sink->hub, change->relation->name);
+    if (model == NULL) {
+        return no_model(change, err);
+    }
+    const MixerGroup *group = hub_find_push(sink->system, model);
+    if (group == NULL) {
+        return STATUS_OK; // it is pushed elsewhere
+    }
+    Object *object = arena_alloc(&sink->scratch, sizeof(*object));
+    if (object_take(model, change, &sink->scratch, object, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    PendingRow **before = chunk->last;
+    for (size_t i = 0; i < group->count; i++) {
+        PushedRow row;
+        if (mixer_push(&group->rules[i], object, &sink->scratch, &row, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        if (row.count > 0) {
+            add_row(sink, chunk, &row);
+        }
+    }
+    chunk->objects += chunk->last != before;
+    chunk->bytes += bytes_of(change);
+    return STATUS_OK;
+}
+
+// As many of @changes as make a chunk; *ret_taken of them.
+static Status fill_chunk(PushSink *sink, const Change *changes, size_t count, Chunk *ret,
+                         size_t *ret_taken, Error *err)
+{
+    int64_t most =
+        sink->limit.per_second == 0 ? CHUNK_OBJECTS : MIN(sink->limit.size, (int64_t)CHUNK_OBJECTS);
+    size_t taken = 0;
+    *ret = (Chunk){.last = &ret->first};
+    while (taken < count && ret->objects < most && ret->bytes < CHUNK_BYTES) {
+        const Change *change = &changes[taken++];
+        // That a model looks otherwise is the hub's business.
+        if (change->op != CHANGE_SCHEMA && !passes_over(sink, change) &&
+            add_object(sink, ret, change, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    *ret_taken = taken;
+    return STATUS_OK;
+}
+
+// ---------------------------------------------------------------------------------------------
+// The rate limit
+// ---------------------------------------------------------------------------------------------
+
+static Status rest(const PushSink *sink, int64_t us, Error *err)
+{
+    const SinkContext *context = &sink->base.context;
+    struct pollfd fd = {.fd = context->cancel == NULL ? -1 : context->cancel->fd, .events = POLLIN};
+    (void)poll(&fd, 1, (int)((us + 999) / 1000));
+    if (cancel_is_set(context->cancel)) {
+        return error_set(err, ERROR_CANCELLED, "interrupted");
+    }
+    // Who wonders why the call does not come back is told that it gets on.
+    if (context->at_work != NULL) {
+        context->at_work(context->at_work_context);
+    }
+    return STATUS_OK;
+}
+
+static Status wait_for_tokens(PushSink *sink, int64_t count, Error *err)
+{
+    for (int64_t taken = 0; taken < count;) {
+        int64_t us = rate_limit_take(&sink->limit, clock_monotonic_us());
+        taken += us == 0;
+        if (us > 0 && rest(sink, us, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    return STATUS_OK;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Rows
+// ---------------------------------------------------------------------------------------------
+
+static Status one_row_was_written(PGresult *result, Error *err)
+{
+    int rows = PQntuples(result);
+    if (rows == 1) {
+        return STATUS_OK;
+    }
+    if (rows == 0) {
+        error_set(err, ERROR_DATA, "no row was written");
+        return error_hint(err, "A trigger or a rule of the table keeps it out.");
+    }
+    const char *key = pg_value(result, 0, 0);
+    error_set(err, ERROR_DATA, "%d rows have that \"%s\"", rows, key);
+    return error_hint(err,
+                      "A search key has to find one row: give \"%s\" a unique index of its own. "
+                      "weir check names the statement.",
+                      key);
+}
+
+static Status one_row_was_deleted(PGresult *result, Error *err)
+{
+    const char *rows = PQcmdTuples(result);
+    if (strcmp(rows, "0") == 0 || strcmp(rows, "1") == 0) {
+        return STATUS_OK;
+    }
+    error_set(err, ERROR_DATA, "%s rows have that", rows);
+    return error_hint(err, "Search keys have to find one row: give each a unique index of its own. "
+                           "weir check names the statements.");
+}
+
+static PgJudge *judge_of(const PushedRow *row)
+{
+    if (row->op == OBJECT_DELETE) {
+        return one_row_was_deleted;
+    }
+    return row->search_key_count > 0 ? one_row_was_written : NULL;
+}
+
+static Status send_row(PushSink *sink, const PushedRow *row, Error *err)
+{
+    const PushTarget *target;
+    Value *values;
+    if (push_target(sink, row->rule, &target, err) != STATUS_OK ||
+        mixer_push_values(&target->binding, row, &sink->scratch, &values, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    PushStatement statement = {.sql = &sink->sql};
+    push_statement(target, row, values, &sink->scratch, &statement);
+    push_describe(target, row, values, &sink->about);
+    if (buf_check(&sink->sql, "a statement", err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    sink->session.subject = target->table;
+    return postgres_session_send(&sink->session,
+                                 &(PgStatement){.sql = buf_cstring(&sink->sql),
+                                                .count = statement.count,
+                                                .parameters = statement.parameters,
+                                                .judge = judge_of(row),
+                                                .what = buf_view(&sink->about)},
+                                 err);
+}
+
+static Status send_rows(PushSink *sink, const Chunk *chunk, Error *err)
+{
+    for (const PendingRow *row = chunk->first; row != NULL; row = row->next) {
+        if (send_row(sink, &row->row, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    return postgres_session_settle(&sink->session, err);
+}
+
+Status push_undo(PushSink *sink, const char *savepoint, Error *err)
+{
+    char sql[128];
+    (void)snprintf(sql, sizeof(sql), "ROLLBACK TO %s; RELEASE %s", savepoint, savepoint);
+    postgres_session_drop_results(&sink->session);
+    return postgres_session_run(&sink->session, sql, err);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Once more
+// ---------------------------------------------------------------------------------------------
+
+// What a table that was altered since can be blamed for: a value that its column takes by now, a
+// column that has gone, a statement that was prepared for other types.
+static bool is_about_shape(const Error *err)
+{
+    static const char *const classes[] = {"22", "26", "42"};
+    for (size_t i = 0; i < ARRAY_LEN(classes); i++) {
+        if (strncmp(err->sqlstate, classes[i], 2) == 0) {
+            return true;
+        }
+    }
+    bool is_ours = err->sqlstate[0] == '\0';
+    return is_ours && (err->kind == ERROR_DATA || err->kind == ERROR_CONFIG);
+}
+
+// Somebody was faster: the next time the row is there.
+static bool is_about_others(const Error *err)
+{
+    return strcmp(err->sqlstate, "23505") == 0;
+}
+
+static Status push_chunk(PushSink *sink, const Chunk *chunk, Error *err)
+{
+    bool is_old = sink->targets.count > 0;
+    for (int tries = 1;; tries++) {
+        Error failure = {0};
+        if (postgres_session_begin(&sink->session, err) != STATUS_OK ||
+            postgres_session_send(&sink->session, &(PgStatement){.sql = "SAVEPOINT weir_push"},
+                                  err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        if (send_rows(sink, chunk, &failure) == STATUS_OK) {
+            return postgres_session_send(&sink->session, &(PgStatement){.sql = "RELEASE weir_push"},
+                                         err);
+        }
+        bool may_pass =
+            (is_old && is_about_shape(&failure)) || (tries < TRIES && is_about_others(&failure));
+        if (!may_pass || PQstatus(sink->session.conn) != CONNECTION_OK) {
+            *err = failure;
+            return STATUS_FAIL;
+        }
+        if (push_undo(sink, "weir_push", err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        push_forget_targets(sink);
+        is_old = false;
+    }
+}
+
+Status push_changes(PushSink *sink, const Change *changes, size_t count, Error *err)
+{
+    for (size_t at = 0; at < count;) {
+        Chunk chunk;
+        size_t taken;
+        arena_reset(&sink->scratch);
+        if (fill_chunk(sink, &changes[at], count - at, &chunk, &taken, err) != STATUS_OK ||
+            wait_for_tokens(sink, chunk.objects, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        if (chunk.first != NULL && push_chunk(sink, &chunk, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        at += taken;
+    }
+    return STATUS_OK;
+}

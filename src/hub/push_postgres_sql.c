@@ -1,0 +1,213 @@
+// A row becomes one statement, whatever is there already: so many of them can be sent without
+// waiting for each other.
+//
+//   WITH found1 AS (UPDATE "t" AS t SET … WHERE t."id" = $1 RETURNING 1),
+//        found2 AS (UPDATE "t" AS t SET … WHERE t."code" = $2 AND NOT EXISTS (SELECT FROM found1)
+//                   RETURNING 1),
+//        made AS (INSERT INTO "t" (…) SELECT … WHERE NOT EXISTS (SELECT FROM found1)
+//                 AND NOT EXISTS (SELECT FROM found2) RETURNING 1)
+//   SELECT 'id' FROM found1 UNION ALL SELECT 'code' FROM found2 UNION ALL SELECT '' FROM made
+//
+// What was made by somebody else in between, the INSERT stumbles over: push_postgres_rows.c.
+#include <assert.h>
+
+#include "hub/push_postgres_inside.h"
+
+enum { SHOWN_BYTES_MAX = 60 };
+
+typedef struct Writer {
+    const PushTarget *target;
+    const PushedRow *row;
+    Buf *sql;
+} Writer;
+
+// ---------------------------------------------------------------------------------------------
+// Cells
+// ---------------------------------------------------------------------------------------------
+
+static int column_of(const PushTarget *target, const PushedRow *row, size_t cell)
+{
+    int column = target->binding.columns[row->cells[cell].field - row->rule->fields];
+    assert(column >= 0);
+    return column;
+}
+
+static const PgFoundColumn *found_column(const Writer *in, size_t cell)
+{
+    return in->target->columns[column_of(in->target, in->row, cell)];
+}
+
+static void name(const Writer *in, size_t cell)
+{
+    pg_identifier(in->sql, found_column(in, cell)->name);
+}
+
+// Its type without a length: a cast to varchar(3) would cut in silence.
+static void parameter(const Writer *in, size_t cell)
+{
+    buf_printf(in->sql, "$%zu::%" STR_FMT, cell + 1, STR_ARG(found_column(in, cell)->cast));
+}
+
+static void is_equal(const Writer *in, size_t cell)
+{
+    buf_cstr(in->sql, "t.");
+    name(in, cell);
+    buf_printf(in->sql, " %" STR_FMT " ", STR_ARG(found_column(in, cell)->equals));
+    parameter(in, cell);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Upserts
+// ---------------------------------------------------------------------------------------------
+
+static void not_found_before(const Writer *in, size_t key, const char *before)
+{
+    for (size_t i = 0; i < key; i++) {
+        buf_printf(in->sql, "%sNOT EXISTS (SELECT FROM found%zu)", before, i + 1);
+        before = " AND ";
+    }
+}
+
+// What an update cannot set: the row's own number, if the database insists on giving it.
+static bool is_given(const Writer *in, size_t cell)
+{
+    return found_column(in, cell)->is_identity_always;
+}
+
+static bool sets_something(const Writer *in, size_t key)
+{
+    for (size_t i = 0; i < in->row->count; i++) {
+        if (i != key && !is_given(in, i)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void update_set(const Writer *in, size_t key)
+{
+    const char *before = " SET ";
+    buf_cstr(in->sql, "UPDATE ");
+    buf_str(in->sql, in->target->name);
+    buf_cstr(in->sql, " AS t");
+    for (size_t i = 0; i < in->row->count; i++) {
+        if (i != key && !is_given(in, i)) {
+            buf_cstr(in->sql, before);
+            name(in, i);
+            buf_cstr(in->sql, " = ");
+            parameter(in, i);
+            before = ", ";
+        }
+    }
+}
+
+// The row that has search key @key. One with another number than it should have is not the one.
+static void find_by(const Writer *in, size_t key)
+{
+    bool updates = sets_something(in, key);
+    buf_printf(in->sql, "found%zu AS (", key + 1);
+    if (updates) {
+        update_set(in, key);
+    } else {
+        buf_cstr(in->sql, "SELECT 1 FROM ");
+        buf_str(in->sql, in->target->name);
+        buf_cstr(in->sql, " AS t");
+    }
+    buf_cstr(in->sql, " WHERE ");
+    is_equal(in, key);
+    for (size_t i = 0; i < in->row->count; i++) {
+        if (i != key && is_given(in, i)) {
+            buf_cstr(in->sql, " AND ");
+            is_equal(in, i);
+        }
+    }
+    not_found_before(in, key, " AND ");
+    buf_cstr(in->sql, updates ? " RETURNING 1), " : "), ");
+}
+
+static void insert_into(const Writer *in)
+{
+    buf_cstr(in->sql, "INSERT INTO ");
+    buf_str(in->sql, in->target->name);
+    for (size_t i = 0; i < in->row->count; i++) {
+        buf_cstr(in->sql, i == 0 ? " (" : ", ");
+        name(in, i);
+    }
+    buf_cstr(in->sql, ") OVERRIDING SYSTEM VALUE SELECT ");
+    for (size_t i = 0; i < in->row->count; i++) {
+        buf_cstr(in->sql, i == 0 ? "" : ", ");
+        parameter(in, i);
+    }
+}
+
+static void upsert(const Writer *in)
+{
+    size_t keys = in->row->search_key_count;
+    buf_cstr(in->sql, "WITH ");
+    for (size_t i = 0; i < keys; i++) {
+        find_by(in, i);
+    }
+    buf_cstr(in->sql, "made AS (");
+    insert_into(in);
+    not_found_before(in, keys, " WHERE ");
+    buf_cstr(in->sql, " RETURNING 1) ");
+    for (size_t i = 0; i < keys; i++) {
+        buf_cstr(in->sql, "SELECT ");
+        pg_literal(in->sql, found_column(in, i)->name);
+        buf_printf(in->sql, " FROM found%zu UNION ALL ", i + 1);
+    }
+    buf_cstr(in->sql, "SELECT '' FROM made");
+}
+
+static void delete_row(const Writer *in)
+{
+    buf_cstr(in->sql, "DELETE FROM ");
+    buf_str(in->sql, in->target->name);
+    for (size_t i = 0; i < in->row->count; i++) {
+        buf_cstr(in->sql, i == 0 ? " AS t WHERE " : " AND ");
+        is_equal(in, i);
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Statements
+// ---------------------------------------------------------------------------------------------
+
+void push_statement(const PushTarget *target, const PushedRow *row, const Value *values,
+                    Arena *arena, PushStatement *ret)
+{
+    assert(row->count > 0 && row->search_key_count <= row->count);
+    const Writer in = {target, row, ret->sql};
+    buf_reset(ret->sql);
+    if (row->op == OBJECT_DELETE) {
+        delete_row(&in);
+    } else if (row->search_key_count == 0) {
+        insert_into(&in);
+    } else {
+        upsert(&in);
+    }
+    ret->count = (int)row->count;
+    ret->parameters = ARENA_ARRAY(arena, const char *, row->count);
+    for (size_t i = 0; i < row->count; i++) {
+        Value value = values[column_of(target, row, i)];
+        assert(value.state == VALUE_NULL || value.state == VALUE_TEXT);
+        ret->parameters[i] =
+            value.state == VALUE_NULL ? NULL : str_to_cstr(arena, value_str(value));
+    }
+}
+
+void push_describe(const PushTarget *target, const PushedRow *row, const Value *values, Buf *text)
+{
+    buf_reset(text);
+    buf_cstr(text, row->op == OBJECT_DELETE ? "delete in " : "upsert in ");
+    buf_str(text, target->name);
+    for (size_t i = 0; i < row->search_key_count; i++) {
+        int column = column_of(target, row, i);
+        Str shown = value_str(values[column]);
+        shown.len = MIN(shown.len, (size_t)SHOWN_BYTES_MAX);
+        buf_cstr(text, i == 0 ? " where \"" : ", \"");
+        buf_str(text, target->columns[column]->name);
+        buf_cstr(text, "\" = ");
+        buf_str(text, shown);
+    }
+}
