@@ -30,7 +30,8 @@ static const Option postgresql_options[] = {
     {"max_idle_connections", OPTION_INT(HubSystem, postgresql.max_idle_connections), .min = 0,
      .max = 1000, .help = "How many of them stay open with nothing to do. Default: all of them."},
     {"max_connection_idle_time", OPTION_MS(HubSystem, postgresql.max_connection_idle_ms),
-     .fallback = "30s", .min = 0, .max = 86400000, .help = "For how long; 0: for ever."},
+     .fallback = "30s", .min = 0, .max = 86400000,
+     .help = "One that had nothing to do for so long is not used again; 0: however long it was."},
     RATE_OPTIONS,
     {0},
 };
