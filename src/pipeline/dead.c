@@ -24,11 +24,12 @@ typedef struct DeadTable {
 struct Dead {
     const char *directory;
     bool sets_aside;
-    DeadStore *store; // NULL: there is none yet
-    Arena arena;      // of what is known of the letters, all of it below
-    Map tables;       // oid -> DeadTable
-    Map keys;         // "oid key" -> what is not NULL
-    Map positions;    // position -> what is not NULL
+    bool stands_alone; // SinkOps.changes_stand_alone
+    DeadStore *store;  // NULL: there is none yet
+    Arena arena;       // of what is known of the letters, all of it below
+    Map tables;        // oid -> DeadTable
+    Map keys;          // "oid key" -> what is not NULL
+    Map positions;     // position -> what is not NULL
     int64_t count;
     Arena scratch; // of one question
     int64_t *done; // written, or void, since the last commit
@@ -54,11 +55,12 @@ struct Dead {
     Position written;     // of the last change
 };
 
-Dead *dead_new(const char *directory, bool sets_aside)
+Dead *dead_new(const char *directory, bool sets_aside, const SinkOps *ops)
 {
     Dead *dead = mem_alloc_zero(sizeof(*dead));
     dead->directory = directory;
     dead->sets_aside = sets_aside;
+    dead->stands_alone = ops->changes_stand_alone;
     return dead;
 }
 
@@ -292,6 +294,9 @@ static Concern concern(Dead *dead, const Change *change)
     if (map_get(&dead->positions, place_of(change_position(change), place)) != NULL) {
         return CONCERN_KNOWN;
     }
+    if (dead->stands_alone) {
+        return CONCERN_NONE;
+    }
     Str old_key;
     Str new_key;
     arena_reset(&dead->scratch);
@@ -368,10 +373,10 @@ static void tell(Dead *dead, const Sink *sink, const Change *change, const Error
     }
     position_format(change_position(change), text);
     notice_tell(&sink->context.notice,
-                "%s of a row of table \"%" STR_FMT ".%" STR_FMT
-                "\" at %s is set aside, and what follows for that row%s: %s",
+                "%s of a row of table \"%" STR_FMT ".%" STR_FMT "\" at %s is set aside%s%s: %s",
                 change_op_name(change->op), STR_ARG(change->relation->schema),
-                STR_ARG(change->relation->name), text, others, why->message);
+                STR_ARG(change->relation->name), text,
+                dead->stands_alone ? "" : ", and what follows for that row", others, why->message);
 }
 
 int64_t dead_untold(const Dead *dead)
@@ -380,44 +385,79 @@ int64_t dead_untold(const Dead *dead)
 }
 
 // ---------------------------------------------------------------------------------------------
-// Truncated tables
+// What makes letters void
 // ---------------------------------------------------------------------------------------------
 
-// With the truncate: when it has to come again, what waits behind them has to wait again.
-static Status void_letters(Dead *dead, const Sink *sink, const Change *truncate, Error *err)
+// Whether the letter is void behind @change, which has been written.
+static bool is_voided(Dead *dead, const DeadLetter *letter, const Change *change)
 {
-    uint32_t oid = truncate->relation->oid;
+    if (letter->oid != change->relation->oid ||
+        position_compare(letter->position, change_position(change)) >= 0 ||
+        map_get_u64(&dead->is_done, (uint64_t)letter->id) != NULL) {
+        return false;
+    }
+    if (change->op == CHANGE_TRUNCATE) {
+        return true;
+    }
+    Str old_key;
+    Str new_key;
+    arena_reset(&dead->scratch);
+    dead_keys(change, &dead->scratch, &old_key, &new_key);
+    return str_equal(letter->old_key, old_key) ||
+           (new_key.len > 0 && str_equal(letter->old_key, new_key)) ||
+           (letter->new_key.len > 0 &&
+            (str_equal(letter->new_key, old_key) || str_equal(letter->new_key, new_key)));
+}
+
+// With the change: when it has to come again, what waits behind them has to wait again.
+static Status void_letters(Dead *dead, const Sink *sink, const Change *change, Error *err)
+{
     Arena scratch = {0};
     DeadLetters letters;
     int64_t count = 0;
     Status status = dead_store_list(dead->store, &scratch, &letters, err);
     for (size_t i = 0; status == STATUS_OK && i < letters.count; i++) {
-        const DeadLetter *letter = &letters.items[i];
-        if (letter->oid == oid && map_get_u64(&dead->is_done, (uint64_t)letter->id) == NULL &&
-            position_compare(letter->position, change_position(truncate)) < 0) {
-            note_done(dead, letter->id);
+        if (is_voided(dead, &letters.items[i], change)) {
+            note_done(dead, letters.items[i].id);
             count++;
         }
     }
     arena_done(&scratch);
-    if (status == STATUS_OK && count > 0) {
-        notice_tell(&sink->context.notice,
-                    "dead letters of table \"%" STR_FMT ".%" STR_FMT
-                    "\" are dropped, %lld of them: it was truncated behind them",
-                    STR_ARG(truncate->relation->schema), STR_ARG(truncate->relation->name),
-                    (long long)count);
-        status = load(dead, err);
+    if (status != STATUS_OK || count == 0) {
+        return status;
     }
-    return status;
+    notice_tell(&sink->context.notice,
+                "dead letters of table \"%" STR_FMT ".%" STR_FMT
+                "\" are dropped, %lld of them: %s behind them",
+                STR_ARG(change->relation->schema), STR_ARG(change->relation->name),
+                (long long)count,
+                change->op == CHANGE_TRUNCATE ? "it was truncated"
+                                              : "a later change of the row was written");
+    return load(dead, err);
+}
+
+static bool ends_letters(Dead *dead, const Change *change)
+{
+    if (change->relation == NULL || map_get_u64(&dead->tables, change->relation->oid) == NULL) {
+        return false;
+    }
+    if (change->op == CHANGE_TRUNCATE || !dead->stands_alone || !is_row(change)) {
+        return change->op == CHANGE_TRUNCATE;
+    }
+    Str old_key;
+    Str new_key;
+    arena_reset(&dead->scratch);
+    dead_keys(change, &dead->scratch, &old_key, &new_key);
+    return has_key(dead, change->relation->oid, old_key) ||
+           has_key(dead, change->relation->oid, new_key);
 }
 
 static Status after_run(Dead *dead, const Sink *sink, const Change *changes, size_t count,
                         Error *err)
 {
     for (size_t i = 0; dead_count(dead) > 0 && i < count; i++) {
-        bool ends_letters = changes[i].op == CHANGE_TRUNCATE && changes[i].relation != NULL &&
-                            map_get_u64(&dead->tables, changes[i].relation->oid) != NULL;
-        if (ends_letters && void_letters(dead, sink, &changes[i], err) != STATUS_OK) {
+        if (ends_letters(dead, &changes[i]) &&
+            void_letters(dead, sink, &changes[i], err) != STATUS_OK) {
             return STATUS_FAIL;
         }
     }

@@ -7,6 +7,8 @@
 //   stream ─► dead_write() ─┬─► sink
 //                           └─► store (letters) ─► dead_retry(), between transactions ─► sink
 //
+// Where changes stand alone (SinkOps), none waits: one that is written makes those before it void.
+//
 // A letter is in the store before the position behind it is committed, and is removed from it after
 // the commit that has its change; which letters that were is part of the checkpoint. So a crash
 // neither loses nor doubles one.
@@ -23,7 +25,7 @@ typedef struct Dead Dead;
 
 /** In @directory, borrowed. @sets_aside: what the target refuses; otherwise that is the error that
  * it is, and only letters from before are taken care of. */
-RETURNS_NONNULL Dead *dead_new(const char *directory, bool sets_aside);
+RETURNS_NONNULL Dead *dead_new(const char *directory, bool sets_aside, const SinkOps *ops);
 
 /** Accepts NULL. */
 void dead_free(Dead *dead);

@@ -103,8 +103,9 @@ static Status open_states(Runner *runner, Error *err)
             return STATUS_FAIL;
         }
         if (branch->dead == NULL && branch->target->sink->try_write != NULL) {
-            branch->dead = dead_new(state_path(branch->state),
-                                    runner->pipeline->on_error == ON_ERROR_DEAD_LETTER);
+            branch->dead =
+                dead_new(state_path(branch->state),
+                         runner->pipeline->on_error == ON_ERROR_DEAD_LETTER, branch->target->sink);
         }
     }
     runner->was_lent = false;

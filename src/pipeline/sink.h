@@ -64,6 +64,9 @@ typedef struct SinkOps {
     bool is_parallel;
     // Gets every change as the source tells it, CHANGE_SCHEMA included; nothing is prepared.
     bool takes_all;
+    // What a change says of its row is all that counts of it, whatever came before: one that is
+    // refused holds up no later ones, which make it void.
+    bool changes_stand_alone;
 
     /** Look at the parsed options before anything is opened. NULL: nothing to look at. */
     Status (*validate)(Sink *sink, Error *err);

@@ -272,9 +272,10 @@ static void add_table(Tables *tables)
     table->copied_at = 2;
 }
 
+static const SinkOps ops = {.prepare = prepare, .try_write = try_write};
+
 static Status retry(Dead *dead, Error *err)
 {
-    static const SinkOps ops = {.prepare = prepare, .try_write = try_write};
     Sink sink = {.ops = &ops, .context.notice = {tell, NULL}};
     Tables tables;
     Checkpoint changed = {0};
@@ -300,7 +301,7 @@ static Status retry(Dead *dead, Error *err)
 static void try_all(int64_t count)
 {
     Error err = {0};
-    Dead *dead = dead_new(directory, true);
+    Dead *dead = dead_new(directory, true, &ops);
     written = 0;
     Status status = dead_begin(dead, NULL, &err);
     if (status == STATUS_OK) {
