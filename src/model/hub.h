@@ -34,6 +34,7 @@ typedef struct PostgresqlSettings {
     int64_t max_open_connections;
     int64_t max_idle_connections; // at most max_open_connections
     int64_t max_connection_idle_ms;
+    bool copy; // rows that are there at the first start are received
 } PostgresqlSettings;
 
 typedef struct StripeSettings {

@@ -370,6 +370,20 @@ static Status read_location(const MixerSource *source, const YamlPair *location,
     return STATUS_OK;
 }
 
+// The first location that a model is received from has its objects; others know more of them.
+static void find_owners(HubSystem *system, MixerGroup *group)
+{
+    for (size_t i = 0; i < group->count; i++) {
+        MixerRule *rule = &group->rules[i];
+        rule->is_owner = true;
+        for (const MixerGroup *before = system->receive; before < group; before++) {
+            for (size_t j = 0; j < before->count; j++) {
+                rule->is_owner = rule->is_owner && before->rules[j].model != rule->model;
+            }
+        }
+    }
+}
+
 Status hub_read_receive(const MixerSource *source, const YamlPair *mixer, HubSystem *into)
 {
     if (begin_groups(source, mixer, &into->receive) != STATUS_OK) {
@@ -385,6 +399,7 @@ Status hub_read_receive(const MixerSource *source, const YamlPair *mixer, HubSys
                 return STATUS_FAIL;
             }
         }
+        find_owners(into, &into->receive[i]);
         into->receive_count++;
     }
     return STATUS_OK;

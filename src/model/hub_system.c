@@ -32,6 +32,9 @@ static const Option postgresql_options[] = {
     {"max_connection_idle_time", OPTION_MS(HubSystem, postgresql.max_connection_idle_ms),
      .fallback = "30s", .min = 0, .max = 86400000,
      .help = "One that had nothing to do for so long is not used again; 0: however long it was."},
+    {"copy", OPTION_BOOL(HubSystem, postgresql.copy), .fallback = "false",
+     .help = "Receive the rows that are there at the first start, too. Otherwise only what changes "
+             "from then on."},
     RATE_OPTIONS,
     {0},
 };

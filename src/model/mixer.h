@@ -45,6 +45,8 @@ typedef struct MixerRule {
     size_t count;
     size_t search_key_count; // pushed: at least one
     bool is_whole;           // received: every property of the model has a field
+    bool is_owner;           // received: what is deleted there is the object itself. The system's
+                             // first rule for its model
     Str origin;
 } MixerRule;
 

@@ -92,13 +92,17 @@ static void finish(Receiver *receiver, Status status, Received *outcome)
     }
 }
 
-static Received *begin(Receiver *receiver, const MixerGroup *group)
+// Where an object is only told more of, a delete takes back what was told, and nobody knows what it
+// was before.
+static ReceivedList begin(Receiver *receiver, const MixerGroup *group, ChangeOp op)
 {
     arena_reset(&receiver->scratch);
     size_t count = group == NULL ? 0 : group->count;
-    Received *outcomes = ARENA_ARRAY(&receiver->scratch, Received, count);
+    ReceivedList outcomes = {.items = ARENA_ARRAY(&receiver->scratch, Received, count)};
     for (size_t i = 0; i < count; i++) {
-        outcomes[i].rule = &group->rules[i];
+        if (op != CHANGE_DELETE || group->rules[i].is_owner) {
+            outcomes.items[outcomes.count++].rule = &group->rules[i];
+        }
     }
     return outcomes;
 }
@@ -135,29 +139,29 @@ Status receiver_row(Receiver *receiver, ChangeOp op, const Relation *relation, c
     if (learn(receiver, relation, &known, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    Received *outcomes = begin(receiver, known->group);
+    *ret = begin(receiver, known->group, op);
     const MixerRow read = mixer_row(relation, row, &receiver->scratch);
-    size_t count = known->group == NULL ? 0 : known->group->count;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < ret->count; i++) {
+        Received *outcome = &ret->items[i];
+        const MixerBinding *binding = &known->bindings[outcome->rule - known->group->rules];
         finish(receiver,
-               mixer_receive_row(&known->bindings[i], op, &read, &receiver->scratch,
-                                 &outcomes[i].object, &outcomes[i].error),
-               &outcomes[i]);
+               mixer_receive_row(binding, op, &read, &receiver->scratch, &outcome->object,
+                                 &outcome->error),
+               outcome);
     }
-    *ret = (ReceivedList){outcomes, count};
     return STATUS_OK;
 }
 
 ReceivedList receiver_json(Receiver *receiver, Str location, ChangeOp op, const JsonValue *value)
 {
     const MixerGroup *group = hub_find_location(receiver->system, location);
-    Received *outcomes = begin(receiver, group);
-    size_t count = group == NULL ? 0 : group->count;
-    for (size_t i = 0; i < count; i++) {
+    ReceivedList outcomes = begin(receiver, group, op);
+    for (size_t i = 0; i < outcomes.count; i++) {
+        Received *outcome = &outcomes.items[i];
         finish(receiver,
-               mixer_receive_json(&group->rules[i], op, value, &receiver->scratch,
-                                  &outcomes[i].object, &outcomes[i].error),
-               &outcomes[i]);
+               mixer_receive_json(outcome->rule, op, value, &receiver->scratch, &outcome->object,
+                                  &outcome->error),
+               outcome);
     }
-    return (ReceivedList){outcomes, count};
+    return outcomes;
 }

@@ -20,8 +20,8 @@ typedef struct Received {
 
 /** Outcomes, one a rule, in the order of the file. */
 typedef struct ReceivedList {
-    const Received *items; // valid until the receiver's next use, and no longer than what was given
-    size_t count;          // 0: no rule is about the location
+    Received *items; // valid until the receiver's next use, and no longer than what was given
+    size_t count;    // 0: no rule is about the location, or it is a delete where nobody owns
 } ReceivedList;
 
 /** @hub, of which @system is one, outlives it. */

@@ -189,6 +189,27 @@ static void json_is_received(void **context)
     receiver_free(NULL);
 }
 
+// A product's first location is the table of items: a document that goes takes none along.
+static void a_delete_elsewhere_deletes_nothing(void **context)
+{
+    (void)context;
+    Receiver *receiver = receiver_of("db");
+    const Column columns[] = {column("text", 1, OID_JSONB, "jsonb")};
+    const Relation *relation = relation_of(&arena, 2, "public", "documents", "a", columns, 1);
+    ReceivedList list;
+    assert_int_equal(
+        receiver_row(receiver, CHANGE_DELETE, relation, ROW(T("{\"name\":\"a\"}")), &list, &err),
+        STATUS_OK);
+    assert_int_equal(list.count, 1);
+    assert_object(&list.items[0], "document", "{\"name\":\"a\",\"all\":{\"name\":\"a\"}}");
+    receiver_free(receiver);
+    receiver = receiver_of("gateway");
+    const JsonValue value = {.kind = JSON_OBJECT};
+    assert_int_equal(receiver_json(receiver, STR("item"), CHANGE_DELETE, &value).count, 2);
+    assert_int_equal(receiver_json(receiver, STR("bare"), CHANGE_DELETE, &value).count, 0);
+    receiver_free(receiver);
+}
+
 static int clean_up(void **context)
 {
     hub_free(hub);
@@ -203,6 +224,7 @@ int main(void)
         cmocka_unit_test(tables_without_rules_and_that_do_not_fit),
         cmocka_unit_test(a_column_is_read_once),
         cmocka_unit_test(json_is_received),
+        cmocka_unit_test(a_delete_elsewhere_deletes_nothing),
     };
     return cmocka_run_group_tests(tests, set_up, clean_up);
 }
