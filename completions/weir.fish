@@ -21,7 +21,7 @@ complete -c weir -n '__fish_seen_subcommand_from copy' -l table -d 'Take only th
 complete -c weir -n '__fish_seen_subcommand_from copy' -l jobs -d 'Tables copied at the same time.' -r
 complete -c weir -n '__fish_seen_subcommand_from copy' -l watchdog -d 'Warn, and name the stage, when something that has to move stands still for so long; 0: never.' -r
 complete -c weir -n '__fish_seen_subcommand_from copy' -l progress -d 'Show live progress: auto does so on a terminal.' -x -a 'auto always never'
-complete -c weir -n __fish_use_subcommand -f -a run -d 'run every pipeline of a project'
+complete -c weir -n __fish_use_subcommand -f -a run -d 'run every pipeline of a project, or a hub'
 complete -c weir -n '__fish_seen_subcommand_from run' -l until -d 'Stop when everything committed before now, or before an LSN, is delivered.' -r
 complete -c weir -n '__fish_seen_subcommand_from run' -l patience -d 'A run that has an end gives up when no attempt, of three at least, has got anywhere for so long; 0: never, as one that has none.' -r
 complete -c weir -n '__fish_seen_subcommand_from run' -l state -d 'Directory for the state. Default: what the file says, else $XDG_STATE_HOME/weir or ~/.local/state/weir.' -r

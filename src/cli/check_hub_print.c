@@ -174,8 +174,7 @@ void hub_print_text(const HubCheck *check)
     print_pushed(check);
     check_print_findings(&check->report);
     bool ready = report_count(&check->report, PROBLEM_MUST) == 0;
-    const char *fine = check->asks ? "Nothing is missing. A hub cannot be run yet."
-                                   : "Its files are right. A hub cannot be run yet.";
+    const char *fine = check->asks ? "Nothing is missing." : "Its files are right.";
     printf("\n%s\n", ready ? fine : "Something must be mended first.");
 }
 

@@ -6,14 +6,8 @@
 #include "cli/crew.h"
 #include "cli/pipeline_options.h"
 #include "cli/project_pipelines.h"
+#include "cli/run_hub.h"
 #include "model/hub.h"
-
-typedef struct RunOptions {
-    Str until;
-    int64_t patience_ms;
-    Str state;
-    Str metrics;
-} RunOptions;
 
 static const Option run_options[] = {
     {"until", OPTION_STRING(RunOptions, until), .value_name = "now|LSN",
@@ -39,10 +33,7 @@ static int run_run(Invocation *invocation)
         return report_error(&err);
     }
     if (hub_is_at(path)) {
-        error_set(&err, ERROR_CONFIG, "\"%" STR_FMT "\" is a hub, which cannot be run yet",
-                  STR_ARG(path));
-        error_hint(&err, "\"weir check\" looks at it.");
-        return report_error(&err);
+        return run_hub(path, options, invocation->arena);
     }
     if (project_pipelines(path, options->state, options->until, invocation->arena, &pipelines,
                           &count, &err) != STATUS_OK) {
@@ -64,11 +55,12 @@ const Command run_command = {
     .name = "run",
     .arguments = "[DIR|FILE]",
     .arguments_max = 1,
-    .summary = "run every pipeline of a project",
+    .summary = "run every pipeline of a project, or a hub",
     .description =
         "Reads weir.yml in DIR (by default here), or FILE, and runs all of its pipelines. One "
         "that fails does not stop the others; how each ended is said, and the exit code "
-        "is that of the worst.",
+        "is that of the worst. A folder with models and systems is a hub, which keeps its systems "
+        "in step (docs/hub.md).",
     .examples = examples,
     .options = run_options,
     .options_size = sizeof(RunOptions),

@@ -1,10 +1,14 @@
 // What the connectors of a hub are handed: SinkContext.subject, SourceContext.subject.
 #pragma once
 
+#include "hub/hub_log.h"
 #include "model/hub.h"
 
-/** One system of a hub. Immutable, may be shared by threads. */
+/** One system of a hub. Outlives the pipelines that it is given to; may be shared by threads. */
 typedef struct HubEnd {
     const Hub *hub;
     const HubSystem *system;
+    HubLog *log; // where what is received goes; NULL: it is not received from
+    // The replication origin under which Postgres is pushed to: changes that have it are ours.
+    const char *origin;
 } HubEnd;

@@ -103,7 +103,7 @@ def test_what_comes_from_nowhere_is_noted(weir, hub):
 
 def test_it_is_no_project(weir, hub, tmp_path):
     refused = weir.run("run", str(hub), code=2)
-    assert "is a hub, which cannot be run yet" in refused.err and "weir check" in refused.err
+    assert "cannot be run yet" in refused.err and "weir check" in refused.err
     for option in ("--dot", "--no-connect"):
         refused = weir.run("check", option, str(tmp_path), code=2)
         assert '"--dot" and "--no-connect" are for a hub' in refused.err

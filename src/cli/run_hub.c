@@ -1,0 +1,102 @@
+#include "cli/run_hub.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "cli/command.h"
+#include "cli/crew.h"
+#include "cli/ending.h"
+#include "cli/pipeline_options.h"
+#include "cli/project_pipelines.h"
+#include "config/config_file.h"
+#include "hub/hub_pipelines.h"
+
+// The folder's real name: what a state belongs to must not depend on how one came here.
+static Str hub_name(Str path, Arena *arena)
+{
+    char real[PATH_MAX];
+    struct stat info;
+    char *given = str_to_cstr(arena, path);
+    if (realpath(given, real) == NULL) {
+        return STR("hub");
+    }
+    char *slash = strrchr(real, '/');
+    if (slash != NULL && stat(real, &info) == 0 && !S_ISDIR(info.st_mode)) {
+        *slash = '\0'; // of the file
+        slash = strrchr(real, '/');
+    }
+    Str name = str_copy(arena, str_from(slash == NULL ? real : slash + 1));
+    char *bytes = str_to_cstr(arena, name);
+    for (size_t i = 0; bytes[i] != '\0'; i++) {
+        bytes[i] = config_is_name_char(bytes[i]) ? bytes[i] : '_';
+    }
+    return config_is_name(str_from(bytes)) ? str_from(bytes) : STR("hub");
+}
+
+static Status load_common(const RunOptions *options, Arena *arena, Pipeline *ret, Error *err)
+{
+    Settings no_guards = {0};
+    *ret = (Pipeline){
+        .state_dir = options->state.len > 0 ? options->state : default_state_dir(arena),
+        .patience_ms = options->patience_ms,
+        .jobs = 2,
+        .on_error = ON_ERROR_DEAD_LETTER,
+    };
+    if (options_apply(guard_options, &ret->guards, &no_guards, arena, err) != STATUS_OK ||
+        pipeline_parse_until(options->until, ret, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (ret->until == UNTIL_LSN) {
+        error_set(err, ERROR_CONFIG, "an LSN is no end for a hub, which has several systems");
+        return error_hint(err, "Say --until now, or nothing.");
+    }
+    return STATUS_OK;
+}
+
+// With an end to come to, all that is received is in the log before anything is pushed: then the
+// log's end is where pushing ends.
+static int run_to_end(const HubPipelines *pipelines, const CrewOptions *crew, Arena *arena)
+{
+    int code = pipelines->receiving_count == 0
+                   ? EXIT_DONE
+                   : crew_run(pipelines->receiving, pipelines->receiving_count, crew, arena);
+    return code != EXIT_DONE || pipelines->pushing_count == 0
+               ? code
+               : crew_run(pipelines->pushing, pipelines->pushing_count, crew, arena);
+}
+
+static int run_for_ever(const HubPipelines *pipelines, const CrewOptions *crew, Arena *arena)
+{
+    size_t count = pipelines->receiving_count + pipelines->pushing_count;
+    Pipeline *all = ARENA_ARRAY(arena, Pipeline, count);
+    for (size_t i = 0; i < pipelines->receiving_count; i++) {
+        all[i] = pipelines->receiving[i];
+    }
+    for (size_t i = 0; i < pipelines->pushing_count; i++) {
+        all[pipelines->receiving_count + i] = pipelines->pushing[i];
+    }
+    return crew_run(all, count, crew, arena);
+}
+
+int run_hub(Str path, const RunOptions *options, Arena *arena)
+{
+    Hub *hub;
+    Pipeline common;
+    HubPipelines *pipelines;
+    Error err = {0};
+    if (hub_load(path, &hub, &err) != STATUS_OK) {
+        return report_error(&err);
+    }
+    if (load_common(options, arena, &common, &err) != STATUS_OK ||
+        hub_pipelines_new(hub, hub_name(path, arena), &common, &pipelines, &err) != STATUS_OK) {
+        hub_free(hub);
+        return report_error(&err);
+    }
+    CrewOptions crew = {.metrics = options->metrics};
+    int code = common.until == UNTIL_FOREVER ? run_for_ever(pipelines, &crew, arena)
+                                             : run_to_end(pipelines, &crew, arena);
+    hub_pipelines_free(pipelines);
+    hub_free(hub);
+    return code;
+}

@@ -1,0 +1,188 @@
+#include "hub/hub_pipelines.h"
+
+#include "base/mem.h"
+#include "buffers/disk.h"
+#include "hub/hub_table.h"
+#include "hub/push_postgres.h"
+#include "hub/receive.h"
+
+// What a target, or a source, that is the hub itself is called.
+static Str hub_id(Arena *arena, Str name)
+{
+    return str_from(arena_printf(arena, "hub:%" STR_FMT, STR_ARG(name)));
+}
+
+static Setting *add_setting(Settings *settings, const char *key, Str value)
+{
+    Setting *setting = &settings->items[settings->count++];
+    *setting = (Setting){.key = str_from(key), .value = value, .origin = settings->origin};
+    return setting;
+}
+
+static Setting *add_list(Settings *settings, const char *key, size_t room, Arena *arena)
+{
+    Setting *setting = add_setting(settings, key, STR(""));
+    setting->is_list = true;
+    setting->list.items = ARENA_ARRAY(arena, Str, room);
+    return setting;
+}
+
+static Settings *new_settings(Arena *arena, size_t room, Str origin)
+{
+    Settings *settings = ARENA_ARRAY(arena, Settings, 1);
+    *settings = (Settings){.items = ARENA_ARRAY(arena, Setting, room), .origin = origin};
+    return settings;
+}
+
+// ---------------------------------------------------------------------------------------------
+// The log
+// ---------------------------------------------------------------------------------------------
+
+static Str log_directory(Arena *arena, Str name, const Pipeline *like)
+{
+    return str_from(arena_printf(arena, "%" STR_FMT "/%" STR_FMT ".log", STR_ARG(like->state_dir),
+                                 STR_ARG(name)));
+}
+
+static void make_log(HubPipelines *made, const Hub *hub, Str name, Str directory)
+{
+    Settings *settings = new_settings(&made->arena, 2, STR("the hub"));
+    (void)add_setting(settings, "dir", directory);
+    Setting *readers = add_list(settings, "readers", hub->system_count, &made->arena);
+    readers->is_internal = true;
+    for (size_t i = 0; i < hub->system_count; i++) {
+        if (hub->systems[i].push_count > 0) {
+            readers->list.items[readers->list.count++] = hub->systems[i].name;
+        }
+    }
+    made->log = hub_log_new(name, settings);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Systems
+// ---------------------------------------------------------------------------------------------
+
+static Status not_yet(const HubSystem *system, Error *err)
+{
+    error_set(err, ERROR_CONFIG, "%" STR_FMT ": the system \"%" STR_FMT "\" cannot be run yet",
+              STR_ARG(system->origin), STR_ARG(system->name));
+    return error_hint(err, "\"weir check\" looks at it.");
+}
+
+static Settings *postgres_source(HubPipelines *made, const HubSystem *system)
+{
+    const PostgresqlSettings *from = &system->postgresql;
+    Settings *settings = new_settings(&made->arena, 3, system->origin);
+    Str url =
+        from->replication_dsn.len > 0 ? from->replication_dsn : hub_connection(from, &made->arena);
+    (void)add_setting(settings, "url", url);
+    (void)add_setting(settings, "copy", from->copy ? STR("true") : STR("false"));
+    Setting *tables = add_list(settings, "tables", system->receive_count, &made->arena);
+    for (size_t i = 0; i < system->receive_count; i++) {
+        tables->list.items[tables->list.count++] = system->receive[i].name;
+    }
+    return settings;
+}
+
+static PipelineRoute *only_route(HubPipelines *made, const SinkOps *sink, Str id, const HubEnd *end)
+{
+    PipelineRoute *route = ARENA_ARRAY(&made->arena, PipelineRoute, 1);
+    *route = (PipelineRoute){.sink = sink,
+                             .settings = new_settings(&made->arena, 1, end->system->origin),
+                             .id = id,
+                             .subject = end};
+    return route;
+}
+
+static Str name_of(HubPipelines *made, Str name, const char *direction, const HubSystem *system)
+{
+    return str_from(arena_printf(&made->arena, "%" STR_FMT ".%s.%" STR_FMT, STR_ARG(name),
+                                 direction, STR_ARG(system->name)));
+}
+
+static Status add_receiving(HubPipelines *made, Str name, const HubEnd *end, const Pipeline *like,
+                            Error *err)
+{
+    const HubSystem *system = end->system;
+    if (system->type != SYSTEM_POSTGRESQL) {
+        return not_yet(system, err);
+    }
+    Pipeline *pipeline = &made->receiving[made->receiving_count++];
+    *pipeline = *like;
+    pipeline->name = name_of(made, name, "from", system);
+    pipeline->source = source_find(STR("postgres"));
+    pipeline->source_settings = postgres_source(made, system);
+    pipeline->source_id = system->name;
+    pipeline->source_subject = end;
+    pipeline->routes = only_route(made, &hub_receive, hub_id(&made->arena, name), end);
+    pipeline->route_count = 1;
+    return STATUS_OK;
+}
+
+static Status add_pushing(HubPipelines *made, Str name, const HubEnd *end, Str directory,
+                          const Pipeline *like, Error *err)
+{
+    const HubSystem *system = end->system;
+    if (system->type != SYSTEM_POSTGRESQL) {
+        return not_yet(system, err);
+    }
+    Settings *settings = new_settings(&made->arena, 2, system->origin);
+    (void)add_setting(settings, "dir", directory);
+    (void)add_setting(settings, "reader", system->name);
+    Pipeline *pipeline = &made->pushing[made->pushing_count++];
+    *pipeline = *like;
+    pipeline->name = name_of(made, name, "to", system);
+    pipeline->source = &disk_source;
+    pipeline->source_settings = settings;
+    pipeline->source_id = hub_id(&made->arena, name);
+    pipeline->source_subject = end;
+    pipeline->routes = only_route(made, &hub_push_postgres, system->name, end);
+    pipeline->route_count = 1;
+    return STATUS_OK;
+}
+
+static Status add_system(HubPipelines *made, Str name, const HubSystem *system, Str directory,
+                         const Pipeline *like, Error *err)
+{
+    HubEnd *end = &made->ends[system - made->ends[0].hub->systems];
+    Str to = name_of(made, name, "to", system);
+    end->origin = str_to_cstr(&made->arena, hub_push_origin(to.ptr, &made->arena));
+    if (system->receive_count > 0 && add_receiving(made, name, end, like, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return system->push_count == 0 ? STATUS_OK : add_pushing(made, name, end, directory, like, err);
+}
+
+Status hub_pipelines_new(const Hub *hub, Str name, const Pipeline *like, HubPipelines **ret,
+                         Error *err)
+{
+    HubPipelines *made = mem_alloc_zero(sizeof(*made));
+    Arena *arena = &made->arena;
+    made->ends = ARENA_ARRAY(arena, HubEnd, hub->system_count + 1);
+    made->receiving = ARENA_ARRAY(arena, Pipeline, hub->system_count);
+    made->pushing = ARENA_ARRAY(arena, Pipeline, hub->system_count);
+    Str directory = log_directory(arena, name, like);
+    make_log(made, hub, name, directory);
+    Status status = STATUS_OK;
+    for (size_t i = 0; i < hub->system_count; i++) {
+        made->ends[i] = (HubEnd){.hub = hub, .system = &hub->systems[i], .log = made->log};
+    }
+    for (size_t i = 0; status == STATUS_OK && i < hub->system_count; i++) {
+        status = add_system(made, name, &hub->systems[i], directory, like, err);
+    }
+    if (status != STATUS_OK) {
+        hub_pipelines_free(made);
+        return STATUS_FAIL;
+    }
+    *ret = made;
+    return STATUS_OK;
+}
+
+void hub_pipelines_free(HubPipelines *pipelines)
+{
+    if (pipelines != NULL) {
+        hub_log_free(pipelines->log);
+        arena_done(&pipelines->arena);
+        mem_free(pipelines);
+    }
+}

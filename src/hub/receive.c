@@ -1,0 +1,245 @@
+#include "hub/receive.h"
+
+#include "base/limits.h"
+#include "hub/hub_end.h"
+#include "model/object.h"
+#include "model/receiver.h"
+
+// So much is kept before others have to wait until all of it is committed.
+enum { KEPT_BYTES = 4 << 20 };
+
+typedef struct Origin Origin;
+
+// A transaction of the source, as its objects have it.
+struct Origin {
+    Transaction transaction;
+    const Transaction *from; // the source's; only its address is looked at
+    Origin *before;          // in the batch
+};
+
+typedef struct ReceiveSink {
+    Sink base;
+    const HubEnd *end;
+    HubWriter writer;
+    Receiver *receiver;
+    Batch *batch;   // objects that are not in the log yet; NULL: none
+    Origin *origin; // of its last ones; NULL: there is none
+    Map told;       // by oid: tables of which a truncate was told
+} ReceiveSink;
+
+static const Option options[] = {{0}};
+
+static ReceiveSink *self(Sink *sink)
+{
+    return (ReceiveSink *)sink;
+}
+
+static Status receive_open(Sink *base, Error *err)
+{
+    (void)err;
+    ReceiveSink *sink = self(base);
+    sink->end = base->context.subject;
+    sink->writer = (HubWriter){.log = sink->end->log,
+                               .system = sink->end->system->name,
+                               .cancel = base->context.cancel,
+                               .notice = base->context.notice};
+    sink->receiver = receiver_new(sink->end->hub, sink->end->system);
+    return STATUS_OK;
+}
+
+static Status receive_prepare(Sink *base, const Relation *was, const Relation *now, Error *err)
+{
+    (void)base;
+    (void)was;
+    (void)now;
+    (void)err;
+    return STATUS_OK; // rules are bound where the first row comes
+}
+
+static Status receive_resume(Sink *base, Checkpoint *checkpoint, Error *err)
+{
+    return hub_log_restore(&self(base)->writer, checkpoint, err);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Objects
+// ---------------------------------------------------------------------------------------------
+
+static Status is_invalid(const Change *change, const Received *outcome, Error *err)
+{
+    *err = outcome->error;
+    return error_wrap(err, "\"%" STR_FMT ".%" STR_FMT "\" is no \"%" STR_FMT "\"",
+                      STR_ARG(change->relation->schema), STR_ARG(change->relation->name),
+                      STR_ARG(outcome->rule->model->title));
+}
+
+// Those of one transaction of the source share theirs. Its LSN is known when it is the system's
+// turn.
+static const Transaction *transaction_of(ReceiveSink *sink, const Change *change)
+{
+    Origin *last = sink->origin;
+    const Transaction *from = change->transaction;
+    if (last == NULL || last->from != from || last->transaction.origin_lsn != from->commit_lsn) {
+        sink->origin = arena_alloc_zero(&sink->batch->arena, sizeof(*sink->origin));
+        sink->origin->from = from;
+        sink->origin->before = last;
+        sink->origin->transaction = (Transaction){.commit_time_us = from->commit_time_us,
+                                                  .origin = sink->end->system->name,
+                                                  .origin_lsn = from->commit_lsn};
+    }
+    return &sink->origin->transaction;
+}
+
+static Status take_row(ReceiveSink *sink, const Change *change, Error *err)
+{
+    const Value *row = change->op == CHANGE_DELETE ? change->old_row : change->new_row;
+    ReceivedList outcomes;
+    if (row == NULL) {
+        return error_set(err, ERROR_DATA, "a delete of \"%" STR_FMT ".%" STR_FMT "\" has no row",
+                         STR_ARG(change->relation->schema), STR_ARG(change->relation->name));
+    }
+    if (receiver_row(sink->receiver, change->op, change->relation, row, &outcomes, err) !=
+        STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    for (size_t i = 0; i < outcomes.count; i++) {
+        const Received *outcome = &outcomes.items[i];
+        Change *made;
+        if (!outcome->is_valid) {
+            return is_invalid(change, outcome, err);
+        }
+        if (object_put(sink->batch, &outcome->object, &made, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        made->transaction = transaction_of(sink, change);
+    }
+    return STATUS_OK;
+}
+
+// Which rows there were, nobody tells.
+static void tell_truncate(ReceiveSink *sink, const Relation *relation)
+{
+    if (hub_find_table(sink->end->system, relation->schema, relation->name) == NULL ||
+        map_put_u64(&sink->told, relation->oid, sink) != NULL) {
+        return;
+    }
+    notice_tell(&sink->base.context.notice,
+                "\"%" STR_FMT ".%" STR_FMT "\" was truncated: its rows stay in the other systems, "
+                "as nothing says which they were",
+                STR_ARG(relation->schema), STR_ARG(relation->name));
+}
+
+static Status take(ReceiveSink *sink, const Change *change, Error *err)
+{
+    switch (change->op) {
+    case CHANGE_READ:
+    case CHANGE_INSERT:
+    case CHANGE_UPDATE:
+    case CHANGE_DELETE:
+        // What was pushed there has come back.
+        return str_is(change->transaction->origin, sink->end->origin) ? STATUS_OK
+                                                                      : take_row(sink, change, err);
+    case CHANGE_TRUNCATE:
+        tell_truncate(sink, change->relation);
+        return STATUS_OK;
+    case CHANGE_MESSAGE:
+    case CHANGE_SCHEMA:
+        break;
+    }
+    return STATUS_OK;
+}
+
+static Status mix(ReceiveSink *sink, const Change *changes, size_t count, Error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (cancel_is_set(sink->base.context.cancel)) {
+            return error_set(err, ERROR_CANCELLED, "cancelled");
+        }
+        if (take(sink, &changes[i], err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    return STATUS_OK;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Writing
+// ---------------------------------------------------------------------------------------------
+
+static Status flush(ReceiveSink *sink, Error *err)
+{
+    if (sink->batch == NULL || sink->batch->count == 0) {
+        return STATUS_OK;
+    }
+    Lsn lsn;
+    if (hub_log_begin(&sink->writer, &lsn, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    for (Origin *origin = sink->origin; origin != NULL; origin = origin->before) {
+        origin->transaction.commit_lsn = lsn;
+    }
+    Status status = hub_log_write(&sink->writer, sink->batch->changes, sink->batch->count, err);
+    batch_unref(sink->batch);
+    sink->batch = NULL;
+    sink->origin = NULL;
+    return status;
+}
+
+// Of a run that is refused nothing is kept.
+static Status receive_try_write(Sink *base, const Change *changes, size_t count,
+                                bool *ret_is_intact, Error *err)
+{
+    ReceiveSink *sink = self(base);
+    if (sink->batch == NULL) {
+        sink->batch = batch_new();
+    }
+    size_t before = sink->batch->count;
+    *ret_is_intact = true;
+    if (mix(sink, changes, count, err) != STATUS_OK) {
+        sink->batch->count = before;
+        return STATUS_FAIL;
+    }
+    *ret_is_intact = false;
+    return sink->batch->bytes < KEPT_BYTES ? STATUS_OK : flush(sink, err);
+}
+
+static Status receive_write(Sink *base, const Change *changes, size_t count, Error *err)
+{
+    bool is_intact;
+    return receive_try_write(base, changes, count, &is_intact, err);
+}
+
+static Status receive_commit(Sink *base, Checkpoint *changed, Error *err)
+{
+    ReceiveSink *sink = self(base);
+    return flush(sink, err) == STATUS_OK ? hub_log_commit(&sink->writer, changed, err)
+                                         : STATUS_FAIL;
+}
+
+static void receive_close(Sink *base)
+{
+    ReceiveSink *sink = self(base);
+    if (sink->writer.log != NULL) {
+        hub_log_end(&sink->writer);
+    }
+    batch_unref(sink->batch);
+    receiver_free(sink->receiver);
+    map_done(&sink->told);
+}
+
+const SinkOps hub_receive = {
+    .name = "hub",
+    .summary = "The log of a hub: changes, mixed into objects of its models.",
+    .options = options,
+    .instance_size = sizeof(ReceiveSink),
+    .guarantee = GUARANTEE_EXACTLY_ONCE,
+    .stores_checkpoint = true,
+    .changes_stand_alone = true,
+    .open = receive_open,
+    .resume = receive_resume,
+    .prepare = receive_prepare,
+    .write = receive_write,
+    .try_write = receive_try_write,
+    .commit = receive_commit,
+    .close = receive_close,
+};

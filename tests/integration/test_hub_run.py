@@ -1,0 +1,236 @@
+"""Hubs that run: systems of different shapes kept in step through a model."""
+import json
+import random
+import time
+
+import pytest
+
+from harness.wait import wait_for
+
+MODEL = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "title": "product",
+    "type": "object",
+    "required": ["id"],
+    "properties": {
+        "id": {"type": "integer"},
+        "name": {"type": "string", "maxLength": 40},
+        "price": {"type": ["number", "null"], "minimum": 0},
+        "tags": {"type": ["array", "null"]},
+    },
+}
+
+# Prices are numeric here and text there, names and keys are called otherwise, and there has a column of its own.
+HERE = "CREATE TABLE products (id int PRIMARY KEY, product_name text, price numeric, tags jsonb)"
+THERE = "CREATE SCHEMA shop; CREATE TABLE shop.item (\"Item No\" bigint PRIMARY KEY, title varchar(80), cost text, tags json, " \
+    "note text DEFAULT 'ours')"
+
+SYSTEMS = """
+here:
+  type: postgresql
+  dsn: ${HERE}
+  receive_mixer:
+    public.products:
+      product:
+        id: { field: id }
+        product_name: { field: name }
+        price: { field: price }
+        tags: { field: tags }
+  push_mixer:
+    product:
+      public.products:
+        id: { field: id, search_key: true }
+        name: { field: product_name }
+        price: { field: price }
+        tags: { field: tags }
+there:
+  type: postgresql
+  dsn: ${THERE}
+  receive_mixer:
+    shop.item:
+      product:
+        Item No: { field: id }
+        title: { field: name }
+        cost: { field: price }
+        tags: { field: tags }
+  push_mixer:
+    product:
+      shop.item:
+        id: { field: Item No, search_key: true }
+        name: { field: title }
+        price: { field: cost }
+        tags: { field: tags }
+"""
+
+
+def sql(database, *statements):
+    for statement in statements:
+        database.sql(statement)
+
+
+class Hub:
+    """Two databases of different shapes."""
+
+    def __init__(self, weir, here, there, folder, systems=SYSTEMS):
+        self.weir, self.here, self.there = weir, here, there
+        self.folder = folder
+        (folder / "models").mkdir(parents=True)
+        (folder / "systems").mkdir()
+        (folder / "models/product.json").write_text(json.dumps(MODEL))
+        (folder / "systems/both.yml").write_text(systems)
+        sql(here, HERE)
+        sql(there, *THERE.split("; "))
+
+    def names(self):
+        return {"HERE": self.here.url, "THERE": self.there.url}
+
+    def drain(self, code=0):
+        return self.weir.run("run", self.folder, "--until", "now", code=code, **self.names())
+
+    def start(self):
+        return self.weir.start("run", self.folder, **self.names())
+
+    def rows(self):
+        """What each has, in the words of the model."""
+        return (self.here.sql("SELECT id, product_name, price::float8, tags::text::jsonb FROM products ORDER BY 1"),
+                self.there.sql('SELECT "Item No", title, cost::float8, tags::text::jsonb FROM shop.item ORDER BY 1'))
+
+    def are_equal(self):
+        here, there = self.rows()
+        return here == there
+
+    def check(self, count=None):
+        here, there = self.rows()
+        assert here == there
+        assert count is None or len(here) == count
+
+    def in_step(self, seconds=60):
+        wait_for(self.are_equal, seconds, lambda: f"in step: {self.rows()}")
+
+
+@pytest.fixture
+def hub(weir, make_database, tmp_path):
+    made = Hub(weir, make_database(), make_database(), tmp_path / "hub")
+    made.drain()  # from here on
+    return made
+
+
+def test_both_ways(hub):
+    sql(hub.here, "INSERT INTO products VALUES (1, 'one', 1.50, '[1, 2]'), (2, 'two', NULL, NULL)")
+    sql(hub.there, "INSERT INTO shop.item VALUES (3, 'three', '3.25', '[]', 'theirs')")
+    hub.drain()
+    hub.check(3)
+    assert hub.there.sql('SELECT "Item No", cost, note FROM shop.item ORDER BY 1') == \
+        [(1, "1.50", "ours"), (2, None, "ours"), (3, "3.25", "theirs")]
+
+
+def test_updates_and_deletes(hub):
+    sql(hub.here, "INSERT INTO products SELECT g, 'p' || g, g, NULL FROM generate_series(1, 20) g")
+    hub.drain()
+    sql(hub.there, "UPDATE shop.item SET cost = '99.5', note = 'seen' WHERE \"Item No\" <= 5")
+    hub.there.sql('DELETE FROM shop.item WHERE "Item No" = 20')
+    sql(hub.here, "UPDATE products SET price = NULL, product_name = 'x' WHERE id = 6", "DELETE FROM products WHERE id = 19")
+    hub.drain()
+    hub.check(18)
+    assert hub.here.one("SELECT count(*) FROM products WHERE price = 99.5") == 5
+    assert hub.there.one("SELECT count(*) FROM shop.item WHERE note = 'seen'") == 5
+
+
+def test_while_it_runs(hub):
+    process = hub.start()
+    for n in range(1, 30):
+        (hub.here if n % 2 else hub.there).sql(
+            f"INSERT INTO products VALUES ({n}, 'n{n}', {n}, NULL)" if n % 2 else f"INSERT INTO shop.item VALUES ({n}, 'n{n}', '{n}', NULL)")
+    wait_for(lambda: hub.are_equal() and len(hub.rows()[0]) == 29, 60, "in step")
+    assert process.stop().code == 0
+
+
+def test_no_echo(hub):
+    """What was pushed does not come back: every row is written once on each side."""
+    for database, table in ((hub.here, "products"), (hub.there, "shop.item")):
+        sql(database, "CREATE TABLE public.written (n int)",
+            "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.written VALUES (1); RETURN NULL; END'",
+                     f"CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION note()",
+                     f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER note")
+    sql(hub.here, "INSERT INTO products SELECT g, 'p', g, NULL FROM generate_series(1, 10) g")
+    for _ in range(4):
+        hub.drain()
+    sql(hub.there, "UPDATE shop.item SET cost = '5' WHERE \"Item No\" <= 4")
+    for _ in range(4):
+        hub.drain()
+    hub.check(10)
+    assert hub.here.one("SELECT count(*) FROM written") == 14
+    assert hub.there.one("SELECT count(*) FROM written") == 14
+
+
+def test_what_is_invalid_is_set_aside(hub):
+    sql(hub.here, "INSERT INTO products VALUES (1, 'fine', 1, NULL)", "INSERT INTO products VALUES (2, 'bad', -1, NULL)",
+                 "INSERT INTO products VALUES (3, 'fine too', 3, NULL)")
+    ended = hub.drain()
+    assert "is set aside" in ended.err and "minimum" in ended.err, ended
+    assert [row[0] for row in hub.rows()[1]] == [1, 3]
+    assert "hub.from.here" in hub.weir.run("dead", "list").out
+
+
+def test_a_row_that_is_mended_goes_on(hub):
+    """A change says all of its row: one that is fine needs not wait for one that was not, and makes it void."""
+    sql(hub.here, "INSERT INTO products VALUES (2, 'bad', -1, NULL)")
+    hub.drain()
+    sql(hub.here, "UPDATE products SET price = 2 WHERE id = 2")
+    hub.drain()
+    hub.check(1)
+    assert hub.weir.run("dead", "list").out == "no dead letters\n"
+
+
+def test_started_again_elsewhere(hub):
+    """The state knows what was received, the target what was pushed."""
+    sql(hub.here, "INSERT INTO products VALUES (1, 'one', 1, NULL)")
+    hub.drain()
+    sql(hub.there, "TRUNCATE shop.item")
+    hub.drain()
+    assert hub.there.one("SELECT count(*) FROM shop.item") == 0
+    sql(hub.here, "UPDATE products SET price = 2")
+    hub.drain()
+    hub.check(1)
+
+
+def test_truncate_is_told(hub):
+    sql(hub.here, "INSERT INTO products VALUES (1, 'one', 1, NULL)", "TRUNCATE products")
+    ended = hub.drain()
+    assert "was truncated" in ended.err, ended
+    assert len(hub.rows()[1]) == 1
+
+
+def edit(hub, dice):
+    """Each side edits rows of its own."""
+    side = dice.randrange(2)
+    key = dice.randrange(1, 40) * 2 + side
+    name, price = f"n{dice.randrange(1000)}", dice.randrange(1000)
+    if side == 0:
+        hub.here.sql(dice.choice([
+            f"INSERT INTO products VALUES ({key}, '{name}', {price}, NULL) ON CONFLICT (id) DO UPDATE SET price = {price}",
+            f"UPDATE products SET product_name = '{name}' WHERE id = {key}",
+            f"DELETE FROM products WHERE id = {key}"]))
+    else:
+        hub.there.sql(dice.choice([
+            f"INSERT INTO shop.item VALUES ({key}, '{name}', '{price}', NULL) ON CONFLICT (\"Item No\") DO UPDATE SET cost = '{price}'",
+            f"UPDATE shop.item SET title = '{name}' WHERE \"Item No\" = {key}",
+            f"DELETE FROM shop.item WHERE \"Item No\" = {key}"]))
+
+
+@pytest.mark.kill
+def test_kills(hub):
+    seed = random.randrange(1 << 30)
+    print("seed", seed)
+    dice = random.Random(seed)
+    for _ in range(8):
+        process = hub.start()
+        for _ in range(dice.randrange(20, 60)):
+            edit(hub, dice)
+        time.sleep(dice.random())
+        process.kill()
+    process = hub.start()
+    hub.in_step()
+    time.sleep(1)
+    hub.check()
+    assert process.stop().code == 0
