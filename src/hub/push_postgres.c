@@ -61,25 +61,21 @@ static Status set_up_origin(PushSink *sink, const char *name, Error *err)
     return call(sink, "SELECT pg_replication_origin_session_setup($1)", name, err);
 }
 
-static void tell_no_origin(PushSink *sink)
+static Status may_have_no_origin(const PushSink *sink, Error *err)
 {
     PGconn *conn = sink->session.conn;
-    CLEANUP(buf_done) Buf mend;
-    buf_init(&mend, ERROR_MESSAGE_MAX);
-    if (PQserverVersion(conn) < 140000) {
-        buf_cstr(&mend, "before version 14 of Postgres only a superuser may");
-    } else {
-        buf_cstr(&mend, "GRANT EXECUTE ON FUNCTION pg_catalog.pg_replication_origin_create,"
-                        " pg_catalog.pg_replication_origin_session_setup,"
-                        " pg_catalog.pg_replication_origin_session_reset TO ");
-        pg_identifier(&mend, str_from(PQuser(conn)));
-        buf_cstr(&mend, "; lets it");
-    }
-    notice_tell(&sink->base.context.notice,
-                "user \"%s\" of system \"%" STR_FMT "\" may not write under a replication origin: "
-                "what is pushed there is received again, and known by its contents only (%s)",
-                PQuser(conn), STR_ARG(sink->system->name), buf_cstring(&mend));
-    sink->has_told = true;
+    CLEANUP(buf_done) Buf user;
+    buf_init(&user, ERROR_MESSAGE_MAX);
+    pg_identifier(&user, str_from(PQuser(conn)));
+    error_set(err, ERROR_CONFIG,
+              "user \"%s\" of system \"%" STR_FMT "\" may not write under a replication origin, by "
+              "which what is pushed there is known when it comes back",
+              PQuser(conn), STR_ARG(sink->system->name));
+    return error_hint(err,
+                      "GRANT EXECUTE ON FUNCTION pg_catalog.pg_replication_origin_create,"
+                      " pg_catalog.pg_replication_origin_session_setup,"
+                      " pg_catalog.pg_replication_origin_session_reset TO %s;",
+                      buf_cstring(&user));
 }
 
 // Only what is received can come back. Its progress is not used: the position is in the checkpoint.
@@ -95,10 +91,7 @@ static Status take_origin(PushSink *sink, Error *err)
         return STATUS_OK;
     }
     if (strcmp(refused.sqlstate, "42501") == 0) {
-        if (!sink->has_told) {
-            tell_no_origin(sink);
-        }
-        return STATUS_OK;
+        return may_have_no_origin(sink, err);
     }
     *err = refused;
     if (strcmp(refused.sqlstate, "55006") == 0) {
@@ -107,6 +100,49 @@ static Status take_origin(PushSink *sink, Error *err)
                                "gone, or another hub of the same name.");
     }
     return error_wrap(err, "replication origin \"%s\"", name);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Where the system stands
+// ---------------------------------------------------------------------------------------------
+
+static Status ask_position(PushSink *sink, Lsn *ret, Error *err)
+{
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (postgres_session_query(&sink->session, "SELECT pg_current_wal_insert_lsn()", 0, NULL,
+                               &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return lsn_parse(str_from(pg_value(result, 0, 0)), ret)
+               ? STATUS_OK
+               : error_set(err, ERROR_DATA, "the server's answer is no LSN");
+}
+
+static Status begin_conflicts(PushSink *sink, Error *err)
+{
+    Lsn now;
+    if (sink->system->receive_count == 0) {
+        return STATUS_OK;
+    }
+    if (ask_position(sink, &now, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    push_conflicts_begin(&sink->conflicts, now);
+    return STATUS_OK;
+}
+
+// Behind a commit.
+static Status note_pushed(PushSink *sink, Error *err)
+{
+    Lsn now;
+    if (sink->conflicts.open == NULL) {
+        return STATUS_OK;
+    }
+    if (ask_position(sink, &now, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    push_conflicts_committed(&sink->conflicts, now);
+    return STATUS_OK;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -226,7 +262,7 @@ static Status push_resume(Sink *base, Checkpoint *checkpoint, Error *err)
         return STATUS_FAIL;
     }
     note_position(sink, checkpoint);
-    return take_origin(sink, err);
+    return take_origin(sink, err) == STATUS_OK ? begin_conflicts(sink, err) : STATUS_FAIL;
 }
 
 static Status push_look(Sink *base, Checkpoint *checkpoint, Error *err)
@@ -302,7 +338,8 @@ static Status push_commit(Sink *base, Checkpoint *changed, Error *err)
     if (be_connected(sink, err) != STATUS_OK ||
         postgres_session_store(&sink->session, changed, err) != STATUS_OK ||
         (sink->session.in_transaction &&
-         postgres_session_commit(&sink->session, err) != STATUS_OK)) {
+         postgres_session_commit(&sink->session, err) != STATUS_OK) ||
+        note_pushed(sink, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     note_position(sink, changed);
@@ -317,6 +354,7 @@ static void push_close(Sink *base)
 {
     PushSink *sink = self(base);
     postgres_session_close(&sink->session);
+    push_conflicts_done(&sink->conflicts);
     map_done(&sink->targets);
     arena_done(&sink->bound);
     buf_done(&sink->sql);

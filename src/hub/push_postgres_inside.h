@@ -7,6 +7,7 @@
 #pragma once
 
 #include "hub/hub_end.h"
+#include "hub/push_conflicts.h"
 #include "hub/push_postgres.h"
 #include "hub/rate_limit.h"
 #include "sinks/postgres_session.h"
@@ -20,8 +21,9 @@ typedef struct PushSink {
     Arena scratch; // a chunk
     PgSession session;
     RateLimit limit;
-    Arena bound; // what targets are made of
-    Map targets; // MixerRule -> PushTarget
+    PushConflicts conflicts; // only of a system that is received from
+    Arena bound;             // what targets are made of
+    Map targets;             // MixerRule -> PushTarget
     Buf sql;
     Buf about; // the row that is written: for messages
     // The session is closed and opened again.
@@ -29,7 +31,6 @@ typedef struct PushSink {
     int64_t used_at_ms;
     const char *origin;
     bool has_origin; // the session writes under it
-    bool has_told;   // that it may not
 } PushSink;
 
 // push_postgres_table.c

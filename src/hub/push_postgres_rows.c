@@ -32,12 +32,6 @@ typedef struct Chunk {
 // Objects
 // ---------------------------------------------------------------------------------------------
 
-// It came from here: pushed back, it could only undo what has happened here since.
-static bool passes_over(const PushSink *sink, const Change *change)
-{
-    return str_equal(change->transaction->origin, sink->system->name);
-}
-
 static Status no_model(const Change *change, Error *err)
 {
     Str name = change->relation == NULL ? STR("") : change->relation->name;
@@ -64,6 +58,15 @@ static size_t bytes_of(const Change *change)
     return bytes;
 }
 
+// What came from here is there. Pushed back, it could only undo what has happened here since; but
+// that is what it has to do where something older was pushed over it.
+static bool passes_over(PushSink *sink, const Change *change, const PushedRow *row)
+{
+    const Transaction *transaction = change->transaction;
+    return str_equal(transaction->origin, sink->system->name) &&
+           !push_conflicts_has(&sink->conflicts, row, transaction->origin_lsn);
+}
+
 static Status add_object(PushSink *sink, Chunk *chunk, const Change *change, Error *err)
 {
     const Model *model =
@@ -85,8 +88,12 @@ static Status add_object(PushSink *sink, Chunk *chunk, const Change *change, Err
         if (mixer_push(&group->rules[i], object, &sink->scratch, &row, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
-        if (row.count > 0) {
-            add_row(sink, chunk, &row);
+        if (row.count == 0 || passes_over(sink, change, &row)) {
+            continue;
+        }
+        add_row(sink, chunk, &row);
+        if (sink->system->receive_count > 0) {
+            push_conflicts_note(&sink->conflicts, &row);
         }
     }
     chunk->objects += chunk->last != before;
@@ -105,8 +112,13 @@ static Status fill_chunk(PushSink *sink, const Change *changes, size_t count, Ch
     while (taken < count && ret->objects < most && ret->bytes < CHUNK_BYTES) {
         const Change *change = &changes[taken++];
         // That a model looks otherwise is the hub's business.
-        if (change->op != CHANGE_SCHEMA && !passes_over(sink, change) &&
-            add_object(sink, ret, change, err) != STATUS_OK) {
+        if (change->op == CHANGE_SCHEMA) {
+            continue;
+        }
+        if (str_equal(change->transaction->origin, sink->system->name)) {
+            push_conflicts_pass(&sink->conflicts, change->transaction->origin_lsn);
+        }
+        if (add_object(sink, ret, change, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
     }

@@ -201,10 +201,10 @@ def test_truncate_is_told(hub):
     assert len(hub.rows()[1]) == 1
 
 
-def edit(hub, dice):
-    """Each side edits rows of its own."""
+def edit(hub, dice, keys):
+    """Each side edits rows of its own, or both do the same."""
     side = dice.randrange(2)
-    key = dice.randrange(1, 40) * 2 + side
+    key = dice.randrange(1, 20) if keys == "the same" else dice.randrange(1, 40) * 2 + side
     name, price = f"n{dice.randrange(1000)}", dice.randrange(1000)
     if side == 0:
         hub.here.sql(dice.choice([
@@ -218,15 +218,28 @@ def edit(hub, dice):
             f"DELETE FROM shop.item WHERE \"Item No\" = {key}"]))
 
 
+def test_both_change_the_same(hub):
+    """The later one in the log is what both end with."""
+    sql(hub.here, "INSERT INTO products VALUES (1, 'one', 1, NULL), (2, 'two', 2, NULL)")
+    hub.drain()
+    sql(hub.here, "UPDATE products SET product_name = 'here' WHERE id = 1", "DELETE FROM products WHERE id = 2")
+    sql(hub.there, "UPDATE shop.item SET title = 'there' WHERE \"Item No\" = 1", "UPDATE shop.item SET cost = '3' WHERE \"Item No\" = 2")
+    hub.drain()
+    hub.drain()
+    hub.check()
+    assert hub.rows()[0][0][1] in ("here", "there")
+
+
 @pytest.mark.kill
-def test_kills(hub):
+@pytest.mark.parametrize("keys", ["of its own", "the same"])
+def test_kills(hub, keys):
     seed = random.randrange(1 << 30)
     print("seed", seed)
     dice = random.Random(seed)
     for _ in range(8):
         process = hub.start()
         for _ in range(dice.randrange(20, 60)):
-            edit(hub, dice)
+            edit(hub, dice, keys)
         time.sleep(dice.random())
         process.kill()
     process = hub.start()
