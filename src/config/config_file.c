@@ -141,6 +141,12 @@ Status config_check_keys(const ConfigFile *file, const YamlNode *node, const cha
     return STATUS_OK;
 }
 
+bool config_is_replaced(const YamlNode *scalar)
+{
+    return scalar->kind == YAML_SCALAR && scalar->scalar.len > 0 &&
+           memmem(scalar->scalar.ptr, scalar->scalar.len, "${", 2) != NULL;
+}
+
 Status config_scalar(const ConfigFile *file, const YamlPair *pair, Str *ret)
 {
     if (pair->value->kind != YAML_SCALAR || pair->value->is_null) {
@@ -149,16 +155,23 @@ Status config_scalar(const ConfigFile *file, const YamlPair *pair, Str *ret)
     return config_expand(file, pair->value, ret);
 }
 
-static Status add_list(const ConfigFile *file, const YamlPair *pair, Setting *setting)
+Status config_setting(const ConfigFile *file, const YamlPair *pair, Setting *ret)
 {
-    setting->is_list = true;
-    setting->list.items = ARENA_ARRAY(file->arena, Str, pair->value->count);
+    *ret = (Setting){.key = pair->key, .origin = config_origin(file, pair->line)};
+    ret->written = config_is_replaced(pair->value) ? pair->value->scalar : STR("");
+    return config_scalar(file, pair, &ret->value);
+}
+
+static Status list_setting(const ConfigFile *file, const YamlPair *pair, Setting *ret)
+{
+    *ret = (Setting){.key = pair->key, .origin = config_origin(file, pair->line), .is_list = true};
+    ret->list.items = ARENA_ARRAY(file->arena, Str, pair->value->count);
     for (size_t i = 0; i < pair->value->count; i++) {
         const YamlNode *item = pair->value->items[i];
         if (item->kind != YAML_SCALAR || item->is_null) {
             return config_complain(file, item->line, "a list of words is expected for", pair->key);
         }
-        if (config_expand(file, item, &setting->list.items[setting->list.count++]) != STATUS_OK) {
+        if (config_expand(file, item, &ret->list.items[ret->list.count++]) != STATUS_OK) {
             return STATUS_FAIL;
         }
     }
@@ -174,10 +187,8 @@ Status config_add_settings(const ConfigFile *file, const YamlNode *node, const c
             continue;
         }
         Setting *setting = &settings->items[settings->count++];
-        *setting = (Setting){.key = pair->key, .origin = config_origin(file, pair->line)};
-        Status status = pair->value->kind == YAML_SEQUENCE
-                            ? add_list(file, pair, setting)
-                            : config_scalar(file, pair, &setting->value);
+        Status status = pair->value->kind == YAML_SEQUENCE ? list_setting(file, pair, setting)
+                                                           : config_setting(file, pair, setting);
         if (status != STATUS_OK) {
             return STATUS_FAIL;
         }

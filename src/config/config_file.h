@@ -35,8 +35,14 @@ MUST_CHECK Status config_check_keys(const ConfigFile *file, const YamlNode *node
 /** The text of a scalar, ${NAME}, ${NAME:-default} and ${file:PATH} replaced. */
 MUST_CHECK Status config_expand(const ConfigFile *file, const YamlNode *scalar, Str *ret);
 
+/** Whether config_expand() has something to replace in it: then what comes out may be a secret. */
+bool config_is_replaced(const YamlNode *scalar);
+
 /** The one value of @pair, which is not null, as config_expand() gives it. */
 MUST_CHECK Status config_scalar(const ConfigFile *file, const YamlPair *pair, Str *ret);
+
+/** The same as a setting. */
+MUST_CHECK Status config_setting(const ConfigFile *file, const YamlPair *pair, Setting *ret);
 
 /** Append the pairs of the mapping @node, but those with a key of @without (NULL-terminated).
  *  @settings has room for them. */

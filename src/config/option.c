@@ -305,9 +305,9 @@ static Status bad_value(const Option *option, const Setting *setting, Str text, 
     CLEANUP(buf_done) Buf expected;
     buf_init(&expected, 4096);
     describe_expected(option, &expected);
-    const char *shown = option->secret ? "…" : NULL;
+    Str shown = setting->written.len > 0 ? setting->written : text;
     error_set(err, ERROR_CONFIG, NAMED_FMT " has the value \"%" STR_FMT "\", expected %" STR_FMT,
-              NAMED_ARG(setting, option), STR_ARG(shown == NULL ? text : str_from(shown)),
+              NAMED_ARG(setting, option), STR_ARG(option->secret ? STR("…") : shown),
               STR_ARG(buf_view(&expected)));
     if (option->type == OPTION_TYPE_CHOICE) {
         (void)suggest_nearest(text, option->choices, "", err);
@@ -388,8 +388,11 @@ static Status apply_one(const Option *table, void *instance, Setting *setting, b
         return STATUS_OK;
     }
     Str text = setting->value;
-    if (from_file && read_secret_file(setting, arena, &text, err) != STATUS_OK) {
-        return STATUS_FAIL;
+    if (from_file) {
+        if (read_secret_file(setting, arena, &text, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        setting->written = STR("…");
     }
     if (!has_value(option, text)) {
         return no_value(option, setting, err);

@@ -60,6 +60,7 @@ typedef struct Option {
 typedef struct Setting {
     Str key;
     Str value;
+    Str written;  // shown in its place, as it may be a secret; empty: the value
     StrList list; // of a YAML sequence; then value is empty
     bool is_list;
     bool is_internal; // the program has set it, and not a user

@@ -129,7 +129,8 @@ static Status load_buffer(Loader *loader, const YamlPair *buffer, ProjectPipelin
     }
     if (!config_is_one_of(ret->buffer, kinds)) {
         (void)config_complain(&loader->file, type == NULL ? buffer->line : type->line,
-                              "unknown type of buffer", ret->buffer);
+                              "unknown type of buffer",
+                              type == NULL ? ret->buffer : type->value->scalar);
         return error_hint(loader->file.err, "It is \"memory\" or \"disk\".");
     }
     if (node->kind != YAML_MAPPING) {
@@ -145,9 +146,7 @@ static Status load_word(Loader *loader, const YamlPair *pair, Setting *ret)
     if (pair == NULL) {
         return STATUS_OK;
     }
-    ret->key = pair->key;
-    ret->origin = config_origin(&loader->file, pair->line);
-    return config_scalar(&loader->file, pair, &ret->value);
+    return config_setting(&loader->file, pair, ret);
 }
 
 static Status load_guards(Loader *loader, const YamlNode *node, ProjectPipeline *ret)
@@ -161,10 +160,7 @@ static Status load_guards(Loader *loader, const YamlNode *node, ProjectPipeline 
         if (pair == NULL) {
             continue;
         }
-        Setting *setting = &guards->items[guards->count++];
-        *setting = (Setting){.key = str_from(names[i]),
-                             .origin = config_origin(&loader->file, pair->line)};
-        if (config_scalar(&loader->file, pair, &setting->value) != STATUS_OK) {
+        if (config_setting(&loader->file, pair, &guards->items[guards->count++]) != STATUS_OK) {
             return STATUS_FAIL;
         }
     }

@@ -84,9 +84,8 @@ static Status set_constant(const RuleReader *in, const YamlPair *pair, MixerFiel
     *value = written;
     field->constant = value;
     // What it stands for may be a secret.
-    Str scalar = pair->value->scalar;
-    bool is_replaced = scalar.len > 0 && memmem(scalar.ptr, scalar.len, "${", 2) != NULL;
-    field->replaced = is_replaced ? str_copy(in->file->arena, scalar) : STR("");
+    field->replaced =
+        config_is_replaced(pair->value) ? str_copy(in->file->arena, pair->value->scalar) : STR("");
     if (in->is_push) {
         return STATUS_OK;
     }

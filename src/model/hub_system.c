@@ -96,7 +96,7 @@ static Status read_type(const SystemReader *in)
             return STATUS_OK;
         }
     }
-    config_complain(in->file, pair->line, "there is no type of system", type);
+    config_complain(in->file, pair->line, "there is no type of system", pair->value->scalar);
     return error_hint(in->file->err, "It is postgresql or stripe.");
 }
 

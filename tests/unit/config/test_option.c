@@ -200,6 +200,8 @@ static void a_secret_can_come_from_a_file(void **context)
     (void)close(fd);
     assert_int_equal(apply_one("password_file", path), STATUS_OK);
     assert_true(str_is(fields.password, "hunter2"));
+    assert_int_equal(apply_one("number_file", path), STATUS_FAIL); // the wrong option for it
+    assert_non_null(strstr(err.message, "\"number\" has the value \"…\", expected"));
     (void)unlink(path);
     assert_int_equal(apply_one("password_file", path), STATUS_FAIL);
     assert_non_null(strstr(err.message, path));

@@ -213,6 +213,8 @@ static void mistakes_in_systems(void **context)
         {DB "  api_key: x\n", "s.yml:4: unknown key \"api_key\"", "docs/hub.md"},
         {DB "  rate_limit: many\n", "s.yml:4: \"rate_limit\" has the value \"many\"", ""},
         {DB "  rate_limit: -1\n", "\"rate_limit\" has the value \"-1\"", ""},
+        {DB "  rate_limit: ${WEIR_TEST_NOT_SET:-x}\n", // as it is written
+         "\"rate_limit\" has the value \"${WEIR_TEST_NOT_SET:-x}\"", ""},
         {DB "  rate_bucket_size: 5\n",
          "s.yml:4: \"rate_bucket_size\" is given without a \"rate_limit\"", "Add rate_limit"},
         {DB "  max_connection_idle_time: 30x\n", "expected a duration such as", ""},
