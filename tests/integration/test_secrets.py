@@ -2,11 +2,12 @@
 through behind every run of every test (harness/weir.py)."""
 import json
 import pathlib
+import shutil
 import urllib.request
 
 import pytest
 
-from harness.postgres import PASSWORD
+from harness.postgres import PASSWORD, ROOT
 from harness.wait import wait_for
 
 from test_metrics import free_port
@@ -131,7 +132,7 @@ pipelines:
 """
 
 
-@pytest.mark.parametrize("more, code", [("", 0), (", mode: ${HUSH}", 2), (", ${HUSH}: 1", 2), (", schema: '${HUSH'", 2)])
+@pytest.mark.parametrize("more, code", [("", 0), (", mode: ${HUSH}", 2), (", mode: '${HUSH}'", 2), (", ${HUSH}: 1", 2), (", schema: '${HUSH'", 2)])
 def test_a_project(weir, source, make_database, tmp_path, more, code):
     """From the environment, also where it does not belong."""
     target = make_database()
@@ -155,3 +156,134 @@ def test_a_project_from_a_file(weir, source, tmp_path):
     ended = weir.run("run", tmp_path / "weir.yml", "--until", "now", *LOUD)
     assert any(json.loads(line)["message"] == "done" for line in ended.err.splitlines())
     looked_through(tmp_path, ["secret"])
+
+
+# ---------------------------------------------------------------------------------------------
+# A hub
+# ---------------------------------------------------------------------------------------------
+
+API_KEY, ENDPOINT = "sk_live_" + PASSWORD[::-1], "whsec_" + PASSWORD[::-1]
+PRODUCTS = "CREATE TABLE products (id bigserial PRIMARY KEY, stripe_id text UNIQUE, product_name text NOT NULL, price int)"
+REPORTS = [(), ("--no-connect",), ("--format", "json"), ("--dot",)]
+
+
+class Hub:
+    """The example, with keys of the test's own."""
+
+    def __init__(self, weir, folder):
+        self.weir, self.folder = weir, pathlib.Path(shutil.copytree(ROOT / "examples/hub-stripe", folder / "hub"))
+        self.environment = {}
+
+    def give(self, system, keys):
+        """In the place of its connection; @keys: lines, or {key: value}."""
+        file = self.folder / f"systems/{system}.yml"
+        lines = keys if isinstance(keys, str) else "".join(f"  {key}: {value}\n" for key, value in keys.items())
+        gone = ["  dsn:", "  api_key:", "  use_cli_listener:", *(["  type:"] if "  type:" in lines else [])]
+        kept = [line for line in file.read_text().splitlines(True) if not line.startswith(tuple(gone))]
+        file.write_text("".join(kept).replace(f"{system}:\n", f"{system}:\n{lines}"))
+
+    def check(self, *options):
+        ended = self.weir.run("check", self.folder, *options, "--log-level", "debug", code=None, **self.environment)
+        for secret in (PASSWORD, API_KEY, ENDPOINT):
+            assert secret not in ended.text, f"a secret was printed\n{ended}"
+        return ended
+
+
+@pytest.fixture
+def hub(weir, tmp_path):
+    return Hub(weir, tmp_path)
+
+
+def write_keys(hub, given, keys):
+    """The lines for keys that are given in a way."""
+    lines = {}
+    for key, value in keys.items():
+        file = hub.folder.parent / f"{key}.txt"
+        file.write_text(value + "\n")
+        hub.environment["HUSH_" + key] = value
+        lines |= {"plain": {key: f"'{value}'"}, "variable": {key: f"${{HUSH_{key}}}"}, "inside": {key: f"${{file:{file}}}"},
+                  "file": {key + "_file": str(file)}}[given]
+    return lines
+
+
+@pytest.mark.parametrize("in_parts", [False, True], ids=["dsn", "parts"])
+@pytest.mark.parametrize("given", ["plain", "variable", "inside", "file"])
+def test_a_hub(hub, source, given, in_parts):
+    source.sql(PRODUCTS)
+    parts = {"hostname": "127.0.0.1", "port": str(source.server.port), "database": source.name, "username": "postgres", "password": PASSWORD}
+    hub.give("prod-db", write_keys(hub, given, parts if in_parts else {"dsn": source.url, "replication_dsn": source.url}))
+    hub.give("payment-gateway", write_keys(hub, given, {"api_key": API_KEY, "endpoint_secret": ENDPOINT}))
+    for options in REPORTS:
+        assert hub.check(*options).code == 0
+    source.sql("DROP TABLE products")
+    for options in ((), ("--format", "json")):
+        assert hub.check(*options).code == 2
+
+
+@pytest.mark.parametrize("wrong", ["nobody there", "no such database", "no such user", "wrong password", "no such option"])
+def test_a_hub_that_reaches_nobody(hub, source, way, wrong):
+    hub.environment = way.environment
+    hub.give("prod-db", {"dsn": json.dumps(broken(source, way)[wrong])})
+    hub.give("payment-gateway", {"api_key": API_KEY, "endpoint_secret": ENDPOINT})
+    for options in REPORTS:
+        offline = options in (("--no-connect",), ("--dot",))
+        assert hub.check(*options).code == (0 if offline else 2)
+
+
+URL = f"postgres://postgres:{PASSWORD}@127.0.0.1:1/shop"
+MISTAKES = {
+    "cut short": f"  dsn: postgres://postgres:{PASSWORD}\n",
+    "not encoded": f"  dsn: postgres://postgres:a/{PASSWORD}@127.0.0.1:1/shop\n",
+    "an open quote": f"  dsn: host=127.0.0.1 password='{PASSWORD}\n",
+    "a URL for a host": f"  hostname: {URL}\n  port: 1\n",
+    "a URL for a database": f"  hostname: 127.0.0.1\n  port: 1\n  database: {URL}\n",
+    "a URL for a user": f"  hostname: 127.0.0.1\n  port: 1\n  username: {URL}\n",
+    "a URL for a number": f"  dsn: x\n  port: {URL}\n",
+    "a URL for a type": f"  dsn: x\n  type: {URL}\n",
+    "beside the parts": f"  dsn: {URL}\n  password: {PASSWORD}\n",
+    "misspelt": f"  dns: {URL}\n  pasword: {PASSWORD}\n",
+    "twice": f"  dsn: {URL}\n  dsn: {URL}\n",
+    "empty": f"  hostname: ''\n  password: {PASSWORD}\n",
+    "a list": f"  hostname: h\n  password: [{PASSWORD}]\n",
+    "a mapping": f"  hostname: h\n  password: {{ a: {PASSWORD} }}\n",
+    "an open variable": f"  dsn: postgres://postgres:${{{PASSWORD}@127.0.0.1:1/shop\n",
+    "an open quote of YAML": f"  hostname: h\n  password: '{PASSWORD}\n",
+    "a colon": f"  hostname: h\n  password: {PASSWORD}: x\n",
+    "a tab": f"  hostname: h\n\tpassword: {PASSWORD}\n",
+    "nowhere": f"  {PASSWORD}\n",
+    "for a number": "  dsn: x\n  port: ${HUSH}\n",
+    "for a number, from a file": "  dsn: x\n  port_file: ${HUSH_FILE}\n",
+} | {f"begins with {c}": f"  hostname: 127.0.0.1\n  port: 1\n  password: {c}{PASSWORD}\n" for c in "*&!@`%|>[{#?-,"}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_hub_with_mistakes(hub, mistake, tmp_path):
+    (tmp_path / "hush").write_text(PASSWORD)
+    hub.environment = {"HUSH": PASSWORD, "HUSH_FILE": str(tmp_path / "hush")}
+    hub.give("prod-db", MISTAKES[mistake])
+    hub.give("payment-gateway", {"api_key": API_KEY, "endpoint_secret": ENDPOINT})
+    assert hub.check().code == 2
+    for options in REPORTS:
+        hub.check(*options)
+
+
+GATEWAY_MISTAKES = {
+    "misspelt": f"  api_kye: {API_KEY}\n",
+    "one is empty": f"  api_key: {API_KEY}\n  endpoint_secret: [{ENDPOINT}, '']\n",
+    "one is none": f"  api_key: {API_KEY}\n  endpoint_secret: [{ENDPOINT}, null]\n",
+    "a list": f"  api_key: [{API_KEY}]\n  use_cli_listener: true\n",
+    "a mapping": f"  api_key: {API_KEY}\n  endpoint_secret: {{ a: {ENDPOINT} }}\n",
+    "twice": f"  api_key: {API_KEY}\n  api_key: {API_KEY}x\n",
+    "no endpoint": f"  api_key: {API_KEY}\n",
+    "for a truth value": f"  api_key: {API_KEY}\n  use_cli_listener: ${{HUSH}}\n",
+    "for a type": f"  api_key: {API_KEY}\n  type: ${{HUSH}}\n",
+}
+
+
+@pytest.mark.parametrize("mistake", GATEWAY_MISTAKES)
+def test_a_gateway_with_mistakes(hub, mistake):
+    hub.environment = {"HUSH": ENDPOINT}
+    hub.give("payment-gateway", GATEWAY_MISTAKES[mistake])
+    hub.give("prod-db", {"dsn": URL})
+    for options in REPORTS:
+        assert hub.check(*options).code == 2
