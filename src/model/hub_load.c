@@ -5,18 +5,10 @@
 #include <sys/stat.h>
 
 #include "base/limits.h"
-#include "config/config_file.h"
 #include "config/text_file.h"
-#include "model/hub.h"
+#include "model/hub_inside.h"
 
 enum { FOLDERS_DEPTH_MAX = 16 };
-
-// What weir.yml can say.
-typedef struct Places {
-    const char *models;
-    const char *systems;
-    bool assert_formats;
-} Places;
 
 typedef struct FileList {
     const char *const *endings; // of names that are taken
@@ -61,12 +53,12 @@ static Status read_place(const ConfigFile *file, const YamlNode *hub, const char
 }
 
 static const Option format_options[] = {
-    {"assert_formats", OPTION_BOOL(Places, assert_formats), .fallback = "false",
+    {"assert_formats", OPTION_BOOL(HubPlaces, assert_formats), .fallback = "false",
      .help = "Formats in models are checked."},
     {0},
 };
 
-static Status read_formats(const ConfigFile *file, const YamlNode *hub, Places *places)
+static Status read_formats(const ConfigFile *file, const YamlNode *hub, HubPlaces *places)
 {
     static const char *const places_keys[] = {"models", "systems", NULL};
     Settings settings = {.items = ARENA_ARRAY(file->arena, Setting, hub->count),
@@ -78,7 +70,7 @@ static Status read_formats(const ConfigFile *file, const YamlNode *hub, Places *
 
 // weir.yml says `hub:`. @node: what.
 static Status read_places(const ConfigFile *file, const YamlNode *root, const YamlNode *node,
-                          const char *directory, Places *places)
+                          const char *directory, HubPlaces *places)
 {
     static const char *const of_file[] = {"hub", "state", NULL};
     static const char *const of_hub[] = {"models", "systems", "assert_formats", NULL};
@@ -96,6 +88,21 @@ static Status read_places(const ConfigFile *file, const YamlNode *root, const Ya
                : STATUS_FAIL;
 }
 
+Status hub_read_places(const ConfigFile *file, Str text, const char *folder, HubPlaces *ret,
+                       bool *ret_is_hub)
+{
+    YamlNode *root;
+    if (yaml_parse(text, file->name, file->arena, &root, file->err) != STATUS_OK ||
+        config_expect_mapping(file, root, "weir.yml") != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    const YamlPair *hub = yaml_find(root, "hub");
+    bool has_pipelines =
+        yaml_find(root, "pipelines") != NULL || yaml_find(root, "connections") != NULL;
+    *ret_is_hub = hub != NULL || (*ret_is_hub && !has_pipelines);
+    return hub == NULL ? STATUS_OK : read_places(file, root, hub->value, folder, ret);
+}
+
 static bool exists(const char *path)
 {
     struct stat info;
@@ -103,37 +110,29 @@ static bool exists(const char *path)
 }
 
 // @given: a folder, or its weir.yml. *ret_is_hub: it has one, though its files may be wrong.
-static Status find_places(Str given, Arena *arena, Places *places, bool *ret_is_hub, Error *err)
+static Status find_places(Str given, Arena *arena, HubPlaces *places, bool *ret_is_hub, Error *err)
 {
     bool is_file = is_regular_file(str_to_cstr(arena, given));
     const char *folder = is_file ? dirname(str_to_cstr(arena, given)) : str_to_cstr(arena, given);
     const char *path =
         is_file ? str_to_cstr(arena, given) : arena_printf(arena, "%s/weir.yml", folder);
     const ConfigFile file = {str_from(path), arena, err};
-    *places = (Places){.models = arena_printf(arena, "%s/models", folder),
-                       .systems = arena_printf(arena, "%s/systems", folder)};
+    *places = (HubPlaces){.models = arena_printf(arena, "%s/models", folder),
+                          .systems = arena_printf(arena, "%s/systems", folder)};
     *ret_is_hub = is_folder(places->models) && is_folder(places->systems);
     if (!exists(path)) {
         return STATUS_OK;
     }
     Str text;
-    YamlNode *root;
-    if (text_file_read(path, LIMIT_CONFIG_BYTES, arena, &text, err) != STATUS_OK ||
-        yaml_parse(text, file.name, arena, &root, err) != STATUS_OK ||
-        config_expect_mapping(&file, root, "weir.yml") != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    const YamlPair *hub = yaml_find(root, "hub");
-    bool has_pipelines =
-        yaml_find(root, "pipelines") != NULL || yaml_find(root, "connections") != NULL;
-    *ret_is_hub = hub != NULL || (*ret_is_hub && !has_pipelines);
-    return hub == NULL ? STATUS_OK : read_places(&file, root, hub->value, folder, places);
+    return text_file_read(path, LIMIT_CONFIG_BYTES, arena, &text, err) == STATUS_OK
+               ? hub_read_places(&file, text, folder, places, ret_is_hub)
+               : STATUS_FAIL;
 }
 
 bool hub_is_at(Str path)
 {
     Arena scratch = {0};
-    Places places;
+    HubPlaces places;
     Error err;
     bool is_hub = false;
     (void)find_places(path, &scratch, &places, &is_hub, &err);
@@ -240,7 +239,7 @@ static Status read_files(FileList *list, const char *path, const char *what)
     return error_hint(list->err, "Models are *.json, systems are *.yml or *.yaml.");
 }
 
-static Status read_hub(const Places *places, Arena *arena, HubFiles *ret, Error *err)
+static Status read_hub(const HubPlaces *places, Arena *arena, HubFiles *ret, Error *err)
 {
     static const char *const of_models[] = {".json", NULL};
     static const char *const of_systems[] = {".yml", ".yaml", NULL};
@@ -263,7 +262,7 @@ static Status read_hub(const Places *places, Arena *arena, HubFiles *ret, Error 
 Status hub_load(Str path, Hub **ret, Error *err)
 {
     Arena scratch = {0};
-    Places places;
+    HubPlaces places;
     HubFiles files;
     bool is_hub;
     Status status = find_places(path, &scratch, &places, &is_hub, err);
