@@ -300,8 +300,11 @@ static Status exchange(int fd, const char *directory, const char *path, Buf *ret
 static Status take_body(const Buf *answer, const char *directory, Buf *body, Error *err)
 {
     static const char end_of_head[] = "\r\n\r\n";
-    const char *end = memmem(answer->ptr, answer->len, end_of_head, strlen(end_of_head));
-    if (end == NULL || answer->len < 12 || memcmp(answer->ptr + 8, " 200", 4) != 0) {
+    const char *end = answer->len == 0
+                          ? NULL // nor need there be any memory
+                          : memmem(answer->ptr, answer->len, end_of_head, strlen(end_of_head));
+    bool has_code = end != NULL && end - answer->ptr >= (ptrdiff_t)strlen("HTTP/1.0 200");
+    if (!has_code || memcmp(answer->ptr + strlen("HTTP/1.0"), " 200", 4) != 0) {
         return no_answer(directory, EPROTO, err);
     }
     const char *start = end + strlen(end_of_head);
