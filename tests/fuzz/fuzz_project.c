@@ -1,6 +1,8 @@
 // Project files of any bytes: they are read or refused with a message, and what is read is whole.
+// None is a project and a hub.
 #include "config/project.h"
 #include "fuzz.h"
+#include "model/hub_inside.h"
 
 static void check_settings(const Settings *settings)
 {
@@ -26,6 +28,26 @@ static void check_project(const Project *project)
     }
 }
 
+static bool is_place(const char *path)
+{
+    return path[0] == '/' || strncmp(path, "here/", strlen("here/")) == 0;
+}
+
+// @is_by_folders: it would be a hub without this file.
+static bool is_hub(Str text, bool is_by_folders, Arena *arena)
+{
+    Error err = {0};
+    const ConfigFile file = {STR("weir.yml"), arena, &err};
+    HubPlaces places = {.models = "here/models", .systems = "here/systems"};
+    bool is_one = is_by_folders;
+    if (hub_read_places(&file, text, "here", &places, &is_one) == STATUS_OK) {
+        FUZZ_CHECK(is_place(places.models) && is_place(places.systems));
+    } else {
+        FUZZ_CHECK(err.kind == ERROR_CONFIG && err.message[0] != '\0');
+    }
+    return is_one;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     // Files of this machine are not part of the input.
@@ -36,8 +58,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     Project project = {0};
     Error err = {0};
     Str text = {(const char *)data, size};
+    bool by_folders = is_hub(text, true, &arena);
+    FUZZ_CHECK(by_folders || !is_hub(text, false, &arena));
     if (project_parse(text, STR("weir.yml"), &arena, &project, &err) == STATUS_OK) {
         check_project(&project);
+        FUZZ_CHECK(!by_folders);
     } else {
         FUZZ_CHECK(err.message[0] != '\0');
     }
