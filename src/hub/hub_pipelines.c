@@ -1,5 +1,6 @@
 #include "hub/hub_pipelines.h"
 
+#include "base/limits.h"
 #include "base/mem.h"
 #include "buffers/disk.h"
 #include "hub/hub_table.h"
@@ -153,9 +154,25 @@ static Status add_system(HubPipelines *made, Str name, const HubSystem *system, 
     return system->push_count == 0 ? STATUS_OK : add_pushing(made, name, end, directory, like, err);
 }
 
+// The log knows its readers one by one.
+static Status check_readers(const Hub *hub, Error *err)
+{
+    size_t readers = 0;
+    for (size_t i = 0; i < hub->system_count; i++) {
+        readers += hub->systems[i].push_count > 0;
+    }
+    return readers <= LIMIT_ROUTES
+               ? STATUS_OK
+               : error_set(err, ERROR_CONFIG, "%zu systems are pushed to, and %d can be", readers,
+                           LIMIT_ROUTES);
+}
+
 Status hub_pipelines_new(const Hub *hub, Str name, const Pipeline *like, HubPipelines **ret,
                          Error *err)
 {
+    if (check_readers(hub, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
     HubPipelines *made = mem_alloc_zero(sizeof(*made));
     Arena *arena = &made->arena;
     made->ends = ARENA_ARRAY(arena, HubEnd, hub->system_count + 1);

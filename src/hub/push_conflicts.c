@@ -20,9 +20,9 @@ static uint64_t hash_loosely(const JsonValue *value)
                : json_hash(value);
 }
 
-static uint64_t key_of(const PushedCell *cell)
+static uint64_t key_of(const MixerField *field, const JsonValue *value)
 {
-    return hash_loosely(&cell->value) * UINT64_C(0x9e3779b97f4a7c15) + (uintptr_t)cell->field;
+    return hash_loosely(value) * UINT64_C(0x9e3779b97f4a7c15) + (uintptr_t)field;
 }
 
 static void forget(PushConflicts *conflicts)
@@ -38,20 +38,27 @@ void push_conflicts_begin(PushConflicts *conflicts, Lsn now)
     conflicts->floor = MAX(conflicts->floor, now);
 }
 
+static void note_key(PushConflicts *conflicts, uint64_t key)
+{
+    ConflictEntry *entry = map_get_u64(&conflicts->by_key, key);
+    if (entry == NULL) {
+        entry = arena_alloc_zero(&conflicts->arena, sizeof(*entry));
+        (void)map_put_u64(&conflicts->by_key, key, entry);
+    }
+    if (entry->at != OPEN_LSN) {
+        entry->at = OPEN_LSN;
+        entry->next = conflicts->open;
+        conflicts->open = entry;
+    }
+}
+
 void push_conflicts_note(PushConflicts *conflicts, const PushedRow *row)
 {
     for (size_t i = 0; i < row->search_key_count; i++) {
-        uint64_t key = key_of(&row->cells[i]);
-        ConflictEntry *entry = map_get_u64(&conflicts->by_key, key);
-        if (entry == NULL) {
-            entry = arena_alloc_zero(&conflicts->arena, sizeof(*entry));
-            (void)map_put_u64(&conflicts->by_key, key, entry);
-        }
-        if (entry->at != OPEN_LSN) {
-            entry->at = OPEN_LSN;
-            entry->next = conflicts->open;
-            conflicts->open = entry;
-        }
+        note_key(conflicts, key_of(row->cells[i].field, &row->cells[i].value));
+    }
+    if (row->changed != NULL) {
+        note_key(conflicts, key_of(row->changed->field, &row->changed->before));
     }
 }
 
@@ -74,18 +81,21 @@ void push_conflicts_pass(PushConflicts *conflicts, Lsn made)
     }
 }
 
+static bool is_pushed_behind(const PushConflicts *conflicts, uint64_t key, Lsn made)
+{
+    const ConflictEntry *entry = map_get_u64(&conflicts->by_key, key);
+    return entry != NULL && entry->at > made;
+}
+
 bool push_conflicts_has(const PushConflicts *conflicts, const PushedRow *row, Lsn made)
 {
-    if (made < conflicts->floor) {
-        return true;
+    bool has = made < conflicts->floor;
+    for (size_t i = 0; !has && i < row->search_key_count; i++) {
+        has = is_pushed_behind(conflicts, key_of(row->cells[i].field, &row->cells[i].value), made);
     }
-    for (size_t i = 0; i < row->search_key_count; i++) {
-        const ConflictEntry *entry = map_get_u64(&conflicts->by_key, key_of(&row->cells[i]));
-        if (entry != NULL && entry->at > made) {
-            return true;
-        }
-    }
-    return false;
+    return has ||
+           (row->changed != NULL &&
+            is_pushed_behind(conflicts, key_of(row->changed->field, &row->changed->before), made));
 }
 
 void push_conflicts_done(PushConflicts *conflicts)

@@ -16,6 +16,9 @@ static PushSink *self(Sink *sink)
     return (PushSink *)sink;
 }
 
+// In the checkpoint: where the system was when something was pushed last; empty: not known.
+#define PUSHED_KEY STR("sink:pushed")
+
 // ---------------------------------------------------------------------------------------------
 // The origin
 // ---------------------------------------------------------------------------------------------
@@ -81,7 +84,7 @@ static Status may_have_no_origin(const PushSink *sink, Error *err)
 // Only what is received can come back. Its progress is not used: the position is in the checkpoint.
 static Status take_origin(PushSink *sink, Error *err)
 {
-    if (sink->system->receive_count == 0) {
+    if (!sink->receives) {
         return STATUS_OK;
     }
     Error refused = {0};
@@ -118,17 +121,57 @@ static Status ask_position(PushSink *sink, Lsn *ret, Error *err)
                : error_set(err, ERROR_DATA, "the server's answer is no LSN");
 }
 
-static Status begin_conflicts(PushSink *sink, Error *err)
+// Where the system was when something was pushed last is stored once it is known, which is behind
+// that commit: by the next one that pushes nothing, or at the end. Without it that may have been
+// now.
+static Status begin_conflicts(PushSink *sink, const Checkpoint *stored, Error *err)
 {
-    Lsn now;
-    if (sink->system->receive_count == 0) {
+    const CheckpointEntry *mark = checkpoint_get(stored, PUSHED_KEY);
+    bool is_first = checkpoint_get(stored, CHECKPOINT_POSITION) == NULL;
+    Lsn floor = LSN_NONE;
+    if (!sink->receives) {
         return STATUS_OK;
     }
-    if (ask_position(sink, &now, err) != STATUS_OK) {
+    sink->has_mark = mark != NULL && lsn_parse(mark->value, &floor);
+    if (!sink->has_mark && !is_first && ask_position(sink, &floor, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    push_conflicts_begin(&sink->conflicts, now);
+    push_conflicts_begin(&sink->conflicts, floor);
     return STATUS_OK;
+}
+
+// What a commit is to store of that.
+static void put_mark(PushSink *sink, Checkpoint *changed)
+{
+    const PushConflicts *conflicts = &sink->conflicts;
+    bool pushes = conflicts->open != NULL;
+    if (!sink->receives || sink->has_mark != pushes) {
+        return;
+    }
+    char text[32] = "";
+    if (!pushes) {
+        Lsn last = MAX(conflicts->last, conflicts->floor);
+        (void)snprintf(text, sizeof(text), LSN_FMT, LSN_ARG(last));
+    }
+    checkpoint_set(changed, PUSHED_KEY, str_from(text));
+    sink->has_mark = !pushes;
+}
+
+static void store_mark(PushSink *sink)
+{
+    Checkpoint changed = {0};
+    Error ignored = {0};
+    bool may = sink->session.conn != NULL && !sink->session.in_transaction &&
+               sink->conflicts.open == NULL && PQstatus(sink->session.conn) == CONNECTION_OK;
+    if (may) {
+        put_mark(sink, &changed);
+    }
+    if (changed.count > 0 &&
+        postgres_session_store(&sink->session, &changed, &ignored) == STATUS_OK) {
+        Status status = postgres_session_commit(&sink->session, &ignored);
+        (void)status; // then the next start is only more careful
+    }
+    checkpoint_done(&changed);
 }
 
 // Behind a commit.
@@ -230,6 +273,7 @@ static Status push_open(Sink *base, Error *err)
     assert(end != NULL && end->system->type == SYSTEM_POSTGRESQL);
     sink->hub = end->hub;
     sink->system = end->system;
+    sink->receives = end->system->receive_count > 0;
     const PostgresqlSettings *settings = &end->system->postgresql;
     buf_init(&sink->sql, STATEMENT_MAX);
     buf_init(&sink->about, ABOUT_MAX);
@@ -262,7 +306,8 @@ static Status push_resume(Sink *base, Checkpoint *checkpoint, Error *err)
         return STATUS_FAIL;
     }
     note_position(sink, checkpoint);
-    return take_origin(sink, err) == STATUS_OK ? begin_conflicts(sink, err) : STATUS_FAIL;
+    return take_origin(sink, err) == STATUS_OK ? begin_conflicts(sink, checkpoint, err)
+                                               : STATUS_FAIL;
 }
 
 static Status push_look(Sink *base, Checkpoint *checkpoint, Error *err)
@@ -335,6 +380,7 @@ static Status push_commit(Sink *base, Checkpoint *changed, Error *err)
     if (changed->count == 0 && !sink->session.in_transaction) {
         return STATUS_OK;
     }
+    put_mark(sink, changed);
     if (be_connected(sink, err) != STATUS_OK ||
         postgres_session_store(&sink->session, changed, err) != STATUS_OK ||
         (sink->session.in_transaction &&
@@ -353,6 +399,7 @@ static Status push_commit(Sink *base, Checkpoint *changed, Error *err)
 static void push_close(Sink *base)
 {
     PushSink *sink = self(base);
+    store_mark(sink);
     postgres_session_close(&sink->session);
     push_conflicts_done(&sink->conflicts);
     map_done(&sink->targets);

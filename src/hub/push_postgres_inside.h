@@ -21,7 +21,9 @@ typedef struct PushSink {
     Arena scratch; // a chunk
     PgSession session;
     RateLimit limit;
+    bool receives;           // the system is received from, too
     PushConflicts conflicts; // only of a system that is received from
+    bool has_mark;           // the checkpoint says where the system was at the last push
     Arena bound;             // what targets are made of
     Map targets;             // MixerRule -> PushTarget
     Buf sql;
@@ -68,6 +70,13 @@ typedef struct PushStatement {
  */
 void push_statement(const PushTarget *target, const PushedRow *row, const Value *values,
                     Arena *arena, PushStatement *ret);
+
+/**
+ * What gives the row that had @key before, its new value. Where there is one that has it already,
+ * the other one is nothing any more, and is deleted.
+ */
+MUST_CHECK Status push_key_statement(const PushTarget *target, const PushedKey *key, Arena *arena,
+                                     PushStatement *ret, Error *err);
 
 /** Which row @row is, for messages. */
 void push_describe(const PushTarget *target, const PushedRow *row, const Value *values, Buf *text);

@@ -92,7 +92,7 @@ static Status add_object(PushSink *sink, Chunk *chunk, const Change *change, Err
             continue;
         }
         add_row(sink, chunk, &row);
-        if (sink->system->receive_count > 0) {
+        if (sink->receives) {
             push_conflicts_note(&sink->conflicts, &row);
         }
     }
@@ -179,7 +179,7 @@ static Status one_row_was_written(PGresult *result, Error *err)
                       key);
 }
 
-static Status one_row_was_deleted(PGresult *result, Error *err)
+static Status at_most_one_row(PGresult *result, Error *err)
 {
     const char *rows = PQcmdTuples(result);
     if (strcmp(rows, "0") == 0 || strcmp(rows, "1") == 0) {
@@ -193,9 +193,26 @@ static Status one_row_was_deleted(PGresult *result, Error *err)
 static PgJudge *judge_of(const PushedRow *row)
 {
     if (row->op == OBJECT_DELETE) {
-        return one_row_was_deleted;
+        return at_most_one_row;
     }
     return row->search_key_count > 0 ? one_row_was_written : NULL;
+}
+
+static Status send_changed_key(PushSink *sink, const PushTarget *target, const PushedKey *key,
+                               Error *err)
+{
+    PushStatement statement = {.sql = &sink->sql};
+    if (push_key_statement(target, key, &sink->scratch, &statement, err) != STATUS_OK ||
+        buf_check(&sink->sql, "a statement", err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return postgres_session_send(&sink->session,
+                                 &(PgStatement){.sql = buf_cstring(&sink->sql),
+                                                .count = statement.count,
+                                                .parameters = statement.parameters,
+                                                .judge = at_most_one_row,
+                                                .what = buf_view(&sink->about)},
+                                 err);
 }
 
 static Status send_row(PushSink *sink, const PushedRow *row, Error *err)
@@ -207,12 +224,16 @@ static Status send_row(PushSink *sink, const PushedRow *row, Error *err)
         return STATUS_FAIL;
     }
     PushStatement statement = {.sql = &sink->sql};
-    push_statement(target, row, values, &sink->scratch, &statement);
     push_describe(target, row, values, &sink->about);
+    sink->session.subject = target->table;
+    // What had another key is found by the new one from here on.
+    if (row->changed != NULL && send_changed_key(sink, target, row->changed, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    push_statement(target, row, values, &sink->scratch, &statement);
     if (buf_check(&sink->sql, "a statement", err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    sink->session.subject = target->table;
     return postgres_session_send(&sink->session,
                                  &(PgStatement){.sql = buf_cstring(&sink->sql),
                                                 .count = statement.count,

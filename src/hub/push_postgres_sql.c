@@ -12,6 +12,7 @@
 #include <assert.h>
 
 #include "hub/push_postgres_inside.h"
+#include "model/convert.h"
 
 enum { SHOWN_BYTES_MAX = 60 };
 
@@ -194,6 +195,50 @@ void push_statement(const PushTarget *target, const PushedRow *row, const Value 
         ret->parameters[i] =
             value.state == VALUE_NULL ? NULL : str_to_cstr(arena, value_str(value));
     }
+}
+
+static Status key_parameter(const PushTarget *target, int column, const JsonValue *value,
+                            Arena *arena, const char **ret, Error *err)
+{
+    Value text;
+    if (convert_to_column(arena, &target->binding.relation->columns[column], value, &text, err) !=
+        STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = str_to_cstr(arena, value_str(text));
+    return STATUS_OK;
+}
+
+Status push_key_statement(const PushTarget *target, const PushedKey *key, Arena *arena,
+                          PushStatement *ret, Error *err)
+{
+    int column = target->binding.columns[key->field - target->binding.rule->fields];
+    const PgFoundColumn *found = target->columns[column];
+    Buf *sql = ret->sql;
+    buf_reset(sql);
+    buf_cstr(sql, "WITH moved AS (UPDATE ");
+    buf_str(sql, target->name);
+    buf_cstr(sql, " AS t SET ");
+    pg_identifier(sql, found->name);
+    buf_printf(sql, " = $2::%" STR_FMT " WHERE t.", STR_ARG(found->cast));
+    pg_identifier(sql, found->name);
+    buf_printf(sql, " %" STR_FMT " $1::%" STR_FMT " AND NOT EXISTS (SELECT FROM ",
+               STR_ARG(found->equals), STR_ARG(found->cast));
+    buf_str(sql, target->name);
+    buf_cstr(sql, " AS o WHERE o.");
+    pg_identifier(sql, found->name);
+    buf_printf(sql, " %" STR_FMT " $2::%" STR_FMT ") RETURNING 1) DELETE FROM ",
+               STR_ARG(found->equals), STR_ARG(found->cast));
+    buf_str(sql, target->name);
+    buf_cstr(sql, " AS t WHERE t.");
+    pg_identifier(sql, found->name);
+    buf_printf(sql, " %" STR_FMT " $1::%" STR_FMT " AND NOT EXISTS (SELECT FROM moved)",
+               STR_ARG(found->equals), STR_ARG(found->cast));
+    ret->count = 2;
+    ret->parameters = ARENA_ARRAY(arena, const char *, 2);
+    return key_parameter(target, column, &key->before, arena, &ret->parameters[0], err) == STATUS_OK
+               ? key_parameter(target, column, &key->value, arena, &ret->parameters[1], err)
+               : STATUS_FAIL;
 }
 
 void push_describe(const PushTarget *target, const PushedRow *row, const Value *values, Buf *text)

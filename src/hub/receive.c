@@ -98,8 +98,8 @@ static Status take_row(ReceiveSink *sink, const Change *change, Error *err)
         return error_set(err, ERROR_DATA, "a delete of \"%" STR_FMT ".%" STR_FMT "\" has no row",
                          STR_ARG(change->relation->schema), STR_ARG(change->relation->name));
     }
-    if (receiver_row(sink->receiver, change->op, change->relation, row, &outcomes, err) !=
-        STATUS_OK) {
+    if (receiver_row(sink->receiver, change->op, change->relation, change->old_row, row, &outcomes,
+                     err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     for (size_t i = 0; i < outcomes.count; i++) {

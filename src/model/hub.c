@@ -158,6 +158,29 @@ static Status add_systems(const HubBuilder *in, const HubFiles *files)
     return STATUS_OK;
 }
 
+static void note_search_keys(Hub *hub)
+{
+    for (size_t i = 0; i < hub->model_count; i++) {
+        hub->models[i].is_search_key =
+            ARENA_ARRAY(&hub->arena, bool, hub->models[i].property_count);
+    }
+    for (const HubSystem *system = hub->systems; system < hub->systems + hub->system_count;
+         system++) {
+        for (size_t i = 0; i < system->push_count; i++) {
+            const MixerGroup *group = &system->push[i];
+            for (size_t j = 0; j < group->count; j++) {
+                const MixerRule *rule = &group->rules[j];
+                for (size_t n = 0; n < rule->count; n++) {
+                    const MixerField *field = &rule->fields[n];
+                    if (field->is_search_key && field->property >= 0) {
+                        rule->model->is_search_key[field->property] = true;
+                    }
+                }
+            }
+        }
+    }
+}
+
 Status hub_compile(const HubFiles *files, Hub **ret, Error *err)
 {
     HubBuilder in = {.hub = mem_alloc_zero(sizeof(Hub)), .set = schema_set_new(), .err = err};
@@ -165,6 +188,7 @@ Status hub_compile(const HubFiles *files, Hub **ret, Error *err)
     schema_set_free(in.set);
     map_done(&in.by_oid);
     if (status == STATUS_OK) {
+        note_search_keys(in.hub);
         *ret = in.hub;
     } else {
         hub_free(in.hub);

@@ -206,6 +206,22 @@ Status mixer_receive_json(const MixerRule *rule, ChangeOp op, const JsonValue *v
     return STATUS_OK;
 }
 
+void object_was(Object *object, const Object *was, Arena *arena)
+{
+    JsonMember *members = ARENA_ARRAY(arena, JsonMember, was->value.count);
+    object->before = (JsonValue){.kind = JSON_OBJECT, .members = members};
+    for (uint32_t i = 0; i < was->value.count; i++) {
+        const JsonMember *member = &was->value.members[i];
+        int property = model_find_property(was->model, member->name);
+        const JsonValue *now = json_member(&object->value, member->name);
+        assert(property >= 0);
+        if (object->model->is_search_key[property] && member->value.kind != JSON_NULL &&
+            now != NULL && !json_equal(now, &member->value)) {
+            members[object->before.count++] = *member;
+        }
+    }
+}
+
 // ---------------------------------------------------------------------------------------------
 // Pushing
 // ---------------------------------------------------------------------------------------------
@@ -237,6 +253,21 @@ static void add_search_keys(PushedRow *row, const Object *object)
             add_cell(row, field, value);
             row->search_key_count++;
         }
+    }
+}
+
+// Of the first search key. Where only others are new, the row is found by that one.
+static void add_changed_key(PushedRow *row, const Object *object, Arena *arena)
+{
+    if (object->before.count == 0 || row->search_key_count == 0) {
+        return;
+    }
+    const PushedCell *cell = &row->cells[0];
+    Str name = object->model->properties[cell->field->property].name;
+    const JsonValue *before = json_member(&object->before, name);
+    if (before != NULL) {
+        row->changed = arena_alloc(arena, sizeof(*row->changed));
+        *row->changed = (PushedKey){cell->field, *before, cell->value};
     }
 }
 
@@ -280,6 +311,7 @@ Status mixer_push(const MixerRule *rule, const Object *object, Arena *arena, Pus
     }
     // Constants alone would make rows of nothing.
     row.count = says_something ? row.count : 0;
+    add_changed_key(&row, object, arena);
     *ret = row;
     return STATUS_OK;
 }

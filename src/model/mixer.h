@@ -18,6 +18,7 @@ typedef struct Model {
     uint32_t property_count; // at most LIMIT_COLUMNS
     SchemaProperty *properties;
     Map by_name;              // of them
+    bool *is_search_key;      // by property: some system is searched by it
     const Relation *relation; // as which its objects are carried: model/object.h
 } Model;
 
@@ -64,7 +65,12 @@ typedef struct Object {
     // not have all properties.
     bool is_partial;
     JsonValue value; // an object; its members are properties of the model, with their name_id
+    // Search keys that were others before this change, as they were: an object as well.
+    JsonValue before;
 } Object;
+
+/** @was is what @object was before an update: what it was found by. */
+void object_was(Object *object, const Object *was, Arena *arena);
 
 // ---------------------------------------------------------------------------------------------
 // Rows of a relation
@@ -122,6 +128,13 @@ typedef struct PushedCell {
     JsonValue value;
 } PushedCell;
 
+/** A search key that has another value than before. */
+typedef struct PushedKey {
+    const MixerField *field;
+    JsonValue before;
+    JsonValue value;
+} PushedKey;
+
 /** What is pushed to one location. */
 typedef struct PushedRow {
     const MixerRule *rule;
@@ -129,6 +142,7 @@ typedef struct PushedRow {
     PushedCell *cells;       // search keys by which it can be found first, in the rule's order
     size_t count;            // 0: the object says nothing about this location
     size_t search_key_count; // of them; 0, of an upsert: there is nothing to find it by
+    PushedKey *changed;      // of an upsert: its first search key; NULL: it was the same before
 } PushedRow;
 
 /**

@@ -73,11 +73,12 @@ Relation *object_relation(Arena *arena, const Model *model)
 // Changes
 // ---------------------------------------------------------------------------------------------
 
-static Status put_members(Arena *scratch, const Object *object, Value *row, Error *err)
+static Status put_members(Arena *scratch, const Object *object, const JsonValue *value, Value *row,
+                          Error *err)
 {
     const Model *model = object->model;
-    for (uint32_t i = 0; i < object->value.count; i++) {
-        const JsonMember *member = &object->value.members[i];
+    for (uint32_t i = 0; i < value->count; i++) {
+        const JsonMember *member = &value->members[i];
         int column = model_find_property(model, member->name);
         assert(column >= 0);
         Error failure = {0};
@@ -97,23 +98,38 @@ static Status put_members(Arena *scratch, const Object *object, Value *row, Erro
     return STATUS_OK;
 }
 
+// An image in which only those of @value are there; the others are @absent.
+static Status make_row(Arena *scratch, const Object *object, const JsonValue *value,
+                       ValueState absent, Value **ret, Error *err)
+{
+    uint16_t count = object->model->relation->column_count;
+    *ret = ARENA_ARRAY(scratch, Value, count);
+    for (uint16_t i = 0; i < count; i++) {
+        (*ret)[i].state = absent;
+    }
+    return put_members(scratch, object, value, *ret, err);
+}
+
 Status object_put(Batch *batch, const Object *object, Change **ret, Error *err)
 {
     Arena scratch = {0};
     const Relation *relation = object->model->relation;
     bool is_upsert = object->op == OBJECT_UPSERT;
-    Value *row = ARENA_ARRAY(&scratch, Value, relation->column_count);
-    for (uint16_t i = 0; i < relation->column_count; i++) {
-        row[i].state = is_upsert ? VALUE_UNCHANGED : VALUE_ABSENT;
+    Value *row;
+    Value *before = NULL;
+    Status status = make_row(&scratch, object, &object->value,
+                             is_upsert ? VALUE_UNCHANGED : VALUE_ABSENT, &row, err);
+    if (status == STATUS_OK && is_upsert && object->before.count > 0) {
+        status = make_row(&scratch, object, &object->before, VALUE_ABSENT, &before, err);
     }
-    Status status = put_members(&scratch, object, row, err);
     if (status == STATUS_OK) {
         const Value *copy = batch_copy_row(batch, row, relation->column_count);
+        const Value *old = batch_copy_row(batch, before, relation->column_count);
         Change *change = batch_add(batch);
         change->op = is_upsert ? CHANGE_UPDATE : CHANGE_DELETE;
         change->relation = relation;
         change->new_row = is_upsert ? copy : NULL;
-        change->old_row = is_upsert ? NULL : copy;
+        change->old_row = is_upsert ? old : copy;
         *ret = change;
     }
     arena_done(&scratch);
@@ -178,7 +194,10 @@ Status object_take(const Model *model, const Change *change, Arena *arena, Objec
     }
     Object object = {
         .model = model, .op = is_upsert ? OBJECT_UPSERT : OBJECT_DELETE, .is_partial = true};
-    if (take_members(model, change->relation, row, arena, &object.value, err) != STATUS_OK) {
+    if (take_members(model, change->relation, row, arena, &object.value, err) != STATUS_OK ||
+        (is_upsert && change->old_row != NULL &&
+         take_members(model, change->relation, change->old_row, arena, &object.before, err) !=
+             STATUS_OK)) {
         return STATUS_FAIL;
     }
     *ret = object;

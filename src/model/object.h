@@ -21,10 +21,10 @@ RETURNS_NONNULL Relation *object_relation(Arena *arena, const Model *model);
 
 /**
  * Append @object, which is valid, to @batch. An upsert is an update: members that are absent are
- * unchanged in its new row. A delete has them absent in its old row, as are members that cannot be
- * carried. The change's transaction and ordinal are the caller's to set. ERROR_DATA, with nothing
- * appended: an upsert has an integer of more than 64 bits, text with U+0000, or a value that is too
- * large.
+ * unchanged in its new row; its old row has the search keys that were others before. A delete has
+ * them absent in its old row, as are members that cannot be carried. The change's transaction and
+ * ordinal are the caller's to set. ERROR_DATA, with nothing appended: an upsert has an integer of
+ * more than 64 bits, text with U+0000, or a value that is too large.
  */
 MUST_CHECK Status object_put(Batch *batch, const Object *object, Change **ret, Error *err);
 

@@ -131,8 +131,23 @@ static Status learn(Receiver *receiver, const Relation *relation, const Known **
     return STATUS_OK;
 }
 
-Status receiver_row(Receiver *receiver, ChangeOp op, const Relation *relation, const Value *row,
-                    ReceivedList *ret, Error *err)
+// Of what cannot be read nothing is known.
+static void look_before(Receiver *receiver, const Known *known, const MixerRow *before,
+                        const ReceivedList *outcomes)
+{
+    for (size_t i = 0; i < outcomes->count; i++) {
+        Received *outcome = &outcomes->items[i];
+        const MixerBinding *binding = &known->bindings[outcome->rule - known->group->rules];
+        Object was;
+        if (outcome->is_valid && mixer_receive_row(binding, CHANGE_UPDATE, before,
+                                                   &receiver->scratch, &was, NULL) == STATUS_OK) {
+            object_was(&outcome->object, &was, &receiver->scratch);
+        }
+    }
+}
+
+Status receiver_row(Receiver *receiver, ChangeOp op, const Relation *relation, const Value *before,
+                    const Value *row, ReceivedList *ret, Error *err)
 {
     assert(receiver->system->type == SYSTEM_POSTGRESQL);
     const Known *known;
@@ -148,6 +163,10 @@ Status receiver_row(Receiver *receiver, ChangeOp op, const Relation *relation, c
                mixer_receive_row(binding, op, &read, &receiver->scratch, &outcome->object,
                                  &outcome->error),
                outcome);
+    }
+    if (op == CHANGE_UPDATE && before != NULL) {
+        const MixerRow was = mixer_row(relation, before, &receiver->scratch);
+        look_before(receiver, known, &was, ret);
     }
     return STATUS_OK;
 }

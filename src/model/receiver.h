@@ -32,11 +32,13 @@ void receiver_free(Receiver *receiver);
 
 /**
  * A row of a SYSTEM_POSTGRESQL. @op: read, insert, update, or delete, of which @row is the old row.
+ * @before: of an update, the old row; NULL: it was not sent.
  * @relation lives as long as the receiver, and is known by its address. ERROR_CONFIG: the table
  * does not fit a rule (mixer_bind()).
  */
 MUST_CHECK Status receiver_row(Receiver *receiver, ChangeOp op, const Relation *relation,
-                               const Value *row, ReceivedList *ret, Error *err);
+                               const Value *before, const Value *row, ReceivedList *ret,
+                               Error *err);
 
 /** A JSON value at @location. */
 ReceivedList receiver_json(Receiver *receiver, Str location, ChangeOp op, const JsonValue *value);

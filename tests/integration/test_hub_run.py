@@ -210,6 +210,7 @@ def edit(hub, dice, keys):
         hub.here.sql(dice.choice([
             f"INSERT INTO products VALUES ({key}, '{name}', {price}, NULL) ON CONFLICT (id) DO UPDATE SET price = {price}",
             f"UPDATE products SET product_name = '{name}' WHERE id = {key}",
+            f"UPDATE products SET id = {key + 100} WHERE id = {key} AND NOT EXISTS (SELECT FROM products WHERE id = {key + 100})",
             f"DELETE FROM products WHERE id = {key}"]))
     else:
         hub.there.sql(dice.choice([
@@ -228,6 +229,21 @@ def test_both_change_the_same(hub):
     hub.drain()
     hub.check()
     assert hub.rows()[0][0][1] in ("here", "there")
+
+
+def test_a_key_that_changes(hub):
+    """The row keeps what is its own: it is found by what it was."""
+    sql(hub.here, "INSERT INTO products VALUES (1, 'one', 1, NULL), (2, 'two', 2, NULL)")
+    hub.drain()
+    sql(hub.there, "UPDATE shop.item SET note = 'seen'")
+    hub.drain()
+    sql(hub.here, "UPDATE products SET id = 100 WHERE id = 1")
+    sql(hub.there, 'UPDATE shop.item SET "Item No" = 200 WHERE "Item No" = 2')
+    hub.drain()
+    hub.drain()
+    hub.check(2)
+    assert [row[0] for row in hub.rows()[0]] == [100, 200]
+    assert hub.there.one("SELECT count(*) FROM shop.item WHERE note = 'seen'") == 2
 
 
 @pytest.mark.kill

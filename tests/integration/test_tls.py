@@ -25,6 +25,9 @@ def authorities(home):
 def encrypted(home, authorities):
     """A server that is called localhost, and that lets nobody in without TLS."""
     server = postgres.Postgres(home, VERSION, **authorities[0].certify("localhost", home))
+    with server.connect() as db:  # whatever the version has it by
+        db.execute("SET password_encryption = 'scram-sha-256'")
+        db.execute(f"ALTER ROLE postgres PASSWORD '{postgres.PASSWORD}'")
     (server.data / "pg_hba.conf").write_text("hostssl all,replication all all scram-sha-256\n")
     with server.connect() as db:
         db.execute("SELECT pg_reload_conf()")

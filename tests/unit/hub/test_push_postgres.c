@@ -674,14 +674,6 @@ static void what_was_overwritten_is_pushed_back(void **state)
     drop_origins(f);
     set_hub(RECEIVED PUSHED);
     assert_ok(f, sink_start(f, NULL));
-    f->transaction.origin = STR("shop");
-    f->transaction.origin_lsn = 1; // before this start: who knows what was pushed then
-    assert_ok(f, upsert(f, OBJECT(T("1"), SAME, T("old"), SAME, SAME)));
-    assert_ok(f, sink_commit(f, NULL, NULL));
-    f->transaction.origin_lsn = UINT64_MAX - 1;
-    assert_ok(f, upsert(f, OBJECT(T("1"), SAME, T("later"), SAME, SAME)));
-    assert_ok(f, sink_commit(f, NULL, NULL));
-    assert_look(f, "SELECT id, product_name FROM products", "1|old");
     Lsn before;
     assert_true(lsn_parse(str_from(look(f, "SELECT pg_current_wal_insert_lsn()")), &before));
     f->transaction.origin = STR("gateway");

@@ -79,7 +79,7 @@ static void one_change_makes_objects_of_several_models(void **context)
     const Relation *relation = items("items");
     ReceivedList list;
     for (int i = 0; i < 3; i++) { // the columns are found once
-        assert_int_equal(receiver_row(receiver, CHANGE_INSERT, relation,
+        assert_int_equal(receiver_row(receiver, CHANGE_INSERT, relation, NULL,
                                       ROW(T("1"), T("a"), T("0.50")), &list, &err),
                          STATUS_OK);
         assert_int_equal(list.count, 2);
@@ -87,7 +87,7 @@ static void one_change_makes_objects_of_several_models(void **context)
         assert_object(&list.items[1], "price", "{\"name\":\"a\",\"amount\":0.50}");
     }
     assert_int_equal(
-        receiver_row(receiver, CHANGE_DELETE, relation, ROW(T("1"), NONE, NONE), &list, &err),
+        receiver_row(receiver, CHANGE_DELETE, relation, NULL, ROW(T("1"), NONE, NONE), &list, &err),
         STATUS_OK);
     assert_object(&list.items[0], "product", "{\"id\":1}");
     assert_int_equal(list.items[0].object.op, OBJECT_DELETE);
@@ -100,7 +100,7 @@ static void one_that_is_invalid_does_not_hold_up_the_other(void **context)
     (void)context;
     Receiver *receiver = receiver_of("db");
     ReceivedList list;
-    assert_int_equal(receiver_row(receiver, CHANGE_INSERT, items("items"),
+    assert_int_equal(receiver_row(receiver, CHANGE_INSERT, items("items"), NULL,
                                   ROW(T("1"), NIL, T("-1")), &list, &err),
                      STATUS_OK);
     assert_false(list.items[0].is_valid);
@@ -111,7 +111,7 @@ static void one_that_is_invalid_does_not_hold_up_the_other(void **context)
     assert_int_equal(list.items[1].problem_count, 2);
     assert_true(str_is(list.items[1].problems[1].instance, "/amount"));
     // What is no value of its type has no object to be checked; the other one has no such column.
-    assert_int_equal(receiver_row(receiver, CHANGE_INSERT, items("items"),
+    assert_int_equal(receiver_row(receiver, CHANGE_INSERT, items("items"), NULL,
                                   ROW(T("1"), T("a"), T("x")), &list, &err),
                      STATUS_OK);
     assert_object(&list.items[0], "product", "{\"id\":1,\"name\":\"a\"}");
@@ -127,13 +127,13 @@ static void tables_without_rules_and_that_do_not_fit(void **context)
     Receiver *receiver = receiver_of("db");
     ReceivedList list;
     const Value *row = ROW(T("1"), T("a"), T("1"));
-    assert_int_equal(receiver_row(receiver, CHANGE_INSERT, items("others"), row, &list, &err),
+    assert_int_equal(receiver_row(receiver, CHANGE_INSERT, items("others"), NULL, row, &list, &err),
                      STATUS_OK);
     assert_int_equal(list.count, 0);
     Relation *renamed = items("items");
     renamed->columns[2].name = STR("sum");
     for (int i = 0; i < 2; i++) { // what failed is not taken for known
-        assert_int_equal(receiver_row(receiver, CHANGE_INSERT, renamed, row, &list, &err),
+        assert_int_equal(receiver_row(receiver, CHANGE_INSERT, renamed, NULL, row, &list, &err),
                          STATUS_FAIL);
         assert_int_equal(err.kind, ERROR_CONFIG);
         assert_non_null(strstr(err.message, "no column \"amount\""));
@@ -149,8 +149,8 @@ static void a_column_is_read_once(void **context)
     const Column columns[] = {column("text", 1, OID_JSONB, "jsonb")};
     const Relation *relation = relation_of(&arena, 2, "public", "documents", "", columns, 1);
     ReceivedList list;
-    assert_int_equal(receiver_row(receiver, CHANGE_INSERT, relation, ROW(T("{\"name\":\"a\\nb\"}")),
-                                  &list, &err),
+    assert_int_equal(receiver_row(receiver, CHANGE_INSERT, relation, NULL,
+                                  ROW(T("{\"name\":\"a\\nb\"}")), &list, &err),
                      STATUS_OK);
     assert_object(&list.items[0], "document", "{\"name\":\"a\\nb\",\"all\":{\"name\":\"a\\nb\"}}");
     assert_object(&list.items[1], "product", "{\"name\":\"a\\nb\"}");
@@ -197,9 +197,9 @@ static void a_delete_elsewhere_deletes_nothing(void **context)
     const Column columns[] = {column("text", 1, OID_JSONB, "jsonb")};
     const Relation *relation = relation_of(&arena, 2, "public", "documents", "a", columns, 1);
     ReceivedList list;
-    assert_int_equal(
-        receiver_row(receiver, CHANGE_DELETE, relation, ROW(T("{\"name\":\"a\"}")), &list, &err),
-        STATUS_OK);
+    assert_int_equal(receiver_row(receiver, CHANGE_DELETE, relation, NULL,
+                                  ROW(T("{\"name\":\"a\"}")), &list, &err),
+                     STATUS_OK);
     assert_int_equal(list.count, 1);
     assert_object(&list.items[0], "document", "{\"name\":\"a\",\"all\":{\"name\":\"a\"}}");
     receiver_free(receiver);
