@@ -184,6 +184,7 @@ static void note_search_keys(Hub *hub)
 Status hub_compile(const HubFiles *files, Hub **ret, Error *err)
 {
     HubBuilder in = {.hub = mem_alloc_zero(sizeof(Hub)), .set = schema_set_new(), .err = err};
+    in.hub->keep_duplicates_ms = files->keep_duplicates_ms;
     Status status = add_models(&in, files) == STATUS_OK ? add_systems(&in, files) : STATUS_FAIL;
     schema_set_free(in.set);
     map_done(&in.by_oid);

@@ -39,6 +39,7 @@ typedef struct PostgresqlSettings {
 
 typedef struct StripeSettings {
     Str api_key;
+    Str api_base; // "https://api.stripe.com", without a slash at the end
     bool use_cli_listener;
     StrList endpoint_secrets; // any of them; empty: that of the CLI
 } StripeSettings;
@@ -71,6 +72,8 @@ typedef struct Hub {
     size_t model_count;
     HubSystem *systems;
     size_t system_count;
+    // For so long, what a system was told is known again when it comes back. 0: it never is.
+    int64_t keep_duplicates_ms;
     Map by_title;
 } Hub;
 
@@ -86,7 +89,8 @@ typedef struct HubFiles {
     size_t model_count;
     HubFile *systems;
     size_t system_count;
-    bool assert_formats; // as SchemaOptions has it
+    bool assert_formats;        // as SchemaOptions has it
+    int64_t keep_duplicates_ms; // see Hub
 } HubFiles;
 
 /** Whether @path, a folder or the weir.yml in it, is a hub: it has both folders, or the weir.yml

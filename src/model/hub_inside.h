@@ -10,6 +10,7 @@ typedef struct HubPlaces {
     const char *models;
     const char *systems;
     bool assert_formats;
+    int64_t keep_duplicates_ms;
 } HubPlaces;
 
 /**

@@ -8,7 +8,7 @@
 #include "config/text_file.h"
 #include "model/hub_inside.h"
 
-enum { FOLDERS_DEPTH_MAX = 16 };
+enum { FOLDERS_DEPTH_MAX = 16, KEEP_DUPLICATES_MS = 3600000 };
 
 typedef struct FileList {
     const char *const *endings; // of names that are taken
@@ -52,19 +52,22 @@ static Status read_place(const ConfigFile *file, const YamlNode *hub, const char
     return STATUS_OK;
 }
 
-static const Option format_options[] = {
+static const Option hub_options[] = {
     {"assert_formats", OPTION_BOOL(HubPlaces, assert_formats), .fallback = "false",
      .help = "Formats in models are checked."},
+    {"keep_duplicates_for", OPTION_MS(HubPlaces, keep_duplicates_ms), .fallback = "1h", .min = 0,
+     .max = INT64_C(31) * 86400000,
+     .help = "How long what a system was told is known again when it comes back."},
     {0},
 };
 
-static Status read_formats(const ConfigFile *file, const YamlNode *hub, HubPlaces *places)
+static Status read_options(const ConfigFile *file, const YamlNode *hub, HubPlaces *places)
 {
     static const char *const places_keys[] = {"models", "systems", NULL};
     Settings settings = {.items = ARENA_ARRAY(file->arena, Setting, hub->count),
                          .origin = config_origin(file, hub->line)};
     return config_add_settings(file, hub, places_keys, &settings) == STATUS_OK
-               ? options_apply(format_options, places, &settings, file->arena, file->err)
+               ? options_apply(hub_options, places, &settings, file->arena, file->err)
                : STATUS_FAIL;
 }
 
@@ -73,7 +76,8 @@ static Status read_places(const ConfigFile *file, const YamlNode *root, const Ya
                           const char *directory, HubPlaces *places)
 {
     static const char *const of_file[] = {"hub", "state", NULL};
-    static const char *const of_hub[] = {"models", "systems", "assert_formats", NULL};
+    static const char *const of_hub[] = {"models", "systems", "assert_formats",
+                                         "keep_duplicates_for", NULL};
     if (config_check_keys(file, root, of_file) != STATUS_OK) {
         return error_hint(file->err, "A file with \"hub\" has no pipelines of its own.");
     }
@@ -84,7 +88,7 @@ static Status read_places(const ConfigFile *file, const YamlNode *root, const Ya
                    config_check_keys(file, node, of_hub) == STATUS_OK &&
                    read_place(file, node, "models", directory, &places->models) == STATUS_OK &&
                    read_place(file, node, "systems", directory, &places->systems) == STATUS_OK
-               ? read_formats(file, node, places)
+               ? read_options(file, node, places)
                : STATUS_FAIL;
 }
 
@@ -118,7 +122,8 @@ static Status find_places(Str given, Arena *arena, HubPlaces *places, bool *ret_
         is_file ? str_to_cstr(arena, given) : arena_printf(arena, "%s/weir.yml", folder);
     const ConfigFile file = {str_from(path), arena, err};
     *places = (HubPlaces){.models = arena_printf(arena, "%s/models", folder),
-                          .systems = arena_printf(arena, "%s/systems", folder)};
+                       .systems = arena_printf(arena, "%s/systems", folder),
+                       .keep_duplicates_ms = KEEP_DUPLICATES_MS};
     *ret_is_hub = is_folder(places->models) && is_folder(places->systems);
     if (!exists(path)) {
         return STATUS_OK;
@@ -255,7 +260,8 @@ static Status read_hub(const HubPlaces *places, Arena *arena, HubFiles *ret, Err
                       .model_count = models.count,
                       .systems = systems.items,
                       .system_count = systems.count,
-                      .assert_formats = places->assert_formats};
+                      .assert_formats = places->assert_formats,
+                      .keep_duplicates_ms = places->keep_duplicates_ms};
     return STATUS_OK;
 }
 

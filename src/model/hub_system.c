@@ -42,6 +42,8 @@ static const Option postgresql_options[] = {
 static const Option stripe_options[] = {
     {"api_key", OPTION_STRING(HubSystem, stripe.api_key), .secret = true, .required = true,
      .help = "The secret key of the account."},
+    {"api_base", OPTION_STRING(HubSystem, stripe.api_base), .fallback = "https://api.stripe.com",
+     .value_name = "URL", .help = "Where Stripe's API is: for tests, with something in its place."},
     {"use_cli_listener", OPTION_BOOL(HubSystem, stripe.use_cli_listener), .fallback = "false",
      .help = "Have the Stripe CLI forward events here."},
     {"endpoint_secret", OPTION_LIST(HubSystem, stripe.endpoint_secrets), .secret = true,
@@ -176,10 +178,48 @@ static Status check_postgresql(const SystemReader *in, const Settings *settings)
     return STATUS_OK;
 }
 
+// Of an object of Stripe nothing else can be asked for.
+static Status check_stripe_keys(const SystemReader *in, const MixerRule *rule)
+{
+    for (size_t i = 0; i < rule->count; i++) {
+        const MixerField *field = &rule->fields[i];
+        bool is_id = str_is(field->name, "id");
+        if (field->is_search_key != is_id) {
+            error_set(in->file->err, ERROR_CONFIG,
+                      "%" STR_FMT ": \"%" STR_FMT "\" is %s a search key of \"%" STR_FMT "\"",
+                      STR_ARG(field->origin), STR_ARG(field->name), is_id ? "not" : "given as",
+                      STR_ARG(rule->location));
+            return error_hint(in->file->err, "Objects of Stripe are found by their \"id\" and by "
+                                             "nothing else, and nobody else gives them one.");
+        }
+    }
+    return STATUS_OK;
+}
+
+static Status check_stripe_push(const SystemReader *in)
+{
+    const HubSystem *system = in->system;
+    for (size_t i = 0; i < system->push_count; i++) {
+        const MixerGroup *group = &system->push[i];
+        for (size_t n = 0; n < group->count; n++) {
+            if (check_stripe_keys(in, &group->rules[n]) != STATUS_OK) {
+                return STATUS_FAIL;
+            }
+        }
+    }
+    return STATUS_OK;
+}
+
 // Whoever knows the address could make changes otherwise.
 static Status check_stripe(const SystemReader *in)
 {
-    const StripeSettings *stripe = &in->system->stripe;
+    StripeSettings *stripe = &in->system->stripe;
+    while (stripe->api_base.len > 0 && stripe->api_base.ptr[stripe->api_base.len - 1] == '/') {
+        stripe->api_base.len--;
+    }
+    if (check_stripe_push(in) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
     bool is_checked = stripe->use_cli_listener || stripe->endpoint_secrets.count > 0;
     if (in->system->receive_count == 0 || is_checked) {
         return STATUS_OK;

@@ -112,6 +112,7 @@ static void settings_have_units_and_defaults(void **context)
     const HubSystem *gateway = hub_find_system(hub, STR("gateway"));
     assert_int_equal(gateway->rate_bucket_size, 10); // as many as rate_limit
     assert_true(gateway->stripe.use_cli_listener);
+    assert_true(str_is(gateway->stripe.api_base, "https://api.stripe.com"));
     hub_free(hub);
 }
 
@@ -233,6 +234,12 @@ static void mistakes_in_systems(void **context)
          "        id: { field: id }\n",
          "s.yml:1: nothing says how Stripe's requests are told from forged ones in system",
          "endpoint_secret"},
+        {"gateway:\n  type: stripe\n  api_key: k\n  push_mixer:\n    product:\n      products:\n"
+         "        name: { field: name, search_key: true }\n",
+         "s.yml:7: \"name\" is given as a search key of \"products\"", "by their \"id\""},
+        {"gateway:\n  type: stripe\n  api_key: k\n  push_mixer:\n    product:\n      products:\n"
+         "        id: { field: id }\n        name: { field: name, search_key: true }\n",
+         "s.yml:7: \"id\" is not a search key of \"products\"", "by their \"id\""},
         {"a/b:\n  type: postgresql\n  dsn: x\n", "this is no name of a system: \"a/b\"", "letters"},
         {"db: x\n", "s.yml:1: a system has to be a mapping", ""},
         {"- a\n", "a file of systems has to be a mapping", ""},
@@ -491,6 +498,11 @@ static void weir_yml_says_where(void **context)
     hub_free(hub);
     put("weir.yml", "hub: { assert_formats: true }\n");
     assert_int_equal(load_root(&hub), STATUS_OK);
+    assert_int_equal(hub->keep_duplicates_ms, 3600000);
+    hub_free(hub);
+    put("weir.yml", "hub: { keep_duplicates_for: 90s }\n");
+    assert_int_equal(load_root(&hub), STATUS_OK);
+    assert_int_equal(hub->keep_duplicates_ms, 90000);
     hub_free(hub);
     static const Mistake mistakes[] = {
         {"hub: { assert_formats: maybe }\n", "weir.yml:1: \"assert_formats\" has the value", ""},
