@@ -1,0 +1,56 @@
+// What a hub remembers of its systems beside the log: facts, each under a name. An SQLite file in
+// the state directory.
+//
+// What a push tells holds at once. What is received holds when the objects that it is about are in
+// the log: a fact is written in front of them, with their LSN, and one whose objects did not get
+// there is not believed. So a crash forgets no push that was made, and remembers nothing that was
+// not received.
+#pragma once
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/str.h"
+#include "change/position.h"
+
+/** Of all systems. Thread: any. */
+typedef struct HubMemory HubMemory;
+
+typedef struct HubFact {
+    Str what;   // its name, of any bytes
+    Str value;  // of any bytes; ptr NULL: nothing is known of it
+    bool stays; // otherwise it is forgotten after a while
+} HubFact;
+
+/** @path is copied; the file is made at the first use. @keep_ms: for so long facts are known. */
+RETURNS_NONNULL HubMemory *hub_memory_new(Str path, int64_t keep_ms);
+
+/** Accepts NULL. */
+void hub_memory_free(HubMemory *memory);
+
+/** One who remembers things of @system. Thread: one at a time. */
+typedef struct HubRecall HubRecall;
+
+/** @writer, its name, tells it from others who remember things of the same system. Both are copied;
+ *  @memory outlives it. */
+RETURNS_NONNULL HubRecall *hub_recall_new(HubMemory *memory, Str system, Str writer);
+
+/** What was not saved is forgotten. Accepts NULL. */
+void hub_recall_free(HubRecall *recall);
+
+/** Forget what the writer saved for objects that did not get into the log, which ends with @end. */
+MUST_CHECK Status hub_recall_begin(HubRecall *recall, Lsn end, Error *err);
+
+/** What is known now, in @arena; ptr NULL: nothing. What is not saved yet counts. */
+MUST_CHECK Status hub_recall_get(HubRecall *recall, Str what, Arena *arena, Str *ret, Error *err);
+
+/** Remember a fact at the next hub_recall_save(). Copied. */
+void hub_recall_put(HubRecall *recall, const HubFact *fact);
+
+/** How many facts wait to be saved. */
+size_t hub_recall_mark(const HubRecall *recall);
+
+/** Forget those behind the first @mark of them. */
+void hub_recall_undo(HubRecall *recall, size_t mark);
+
+/** Store what waits, as soon as the log has @lsn; LSN_NONE: at once. Durable. */
+MUST_CHECK Status hub_recall_save(HubRecall *recall, Lsn lsn, Error *err);

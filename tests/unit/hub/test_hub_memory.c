@@ -1,0 +1,220 @@
+// What a hub remembers: when it holds, and what a crash makes of it.
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "arena_fixture.h"
+#include "hub/hub_memory.h"
+
+static char directory[] = "/tmp/weir-test-memory-XXXXXX";
+static char path[64];
+static HubMemory *memory;
+static HubRecall *receiver;
+static HubRecall *pusher;
+static Error err;
+
+static void start(int64_t keep_ms)
+{
+    memory = hub_memory_new(str_from(path), keep_ms);
+    receiver = hub_recall_new(memory, STR("gateway"), STR("from"));
+    pusher = hub_recall_new(memory, STR("gateway"), STR("to"));
+}
+
+static void stop(void)
+{
+    hub_recall_free(receiver);
+    hub_recall_free(pusher);
+    hub_memory_free(memory);
+}
+
+// As if the process had been killed, and the log ended with @end.
+static void crash(Lsn end)
+{
+    stop();
+    start(3600000);
+    assert_int_equal(hub_recall_begin(receiver, end, &err), STATUS_OK);
+    assert_int_equal(hub_recall_begin(pusher, end, &err), STATUS_OK);
+}
+
+static int set_up(void **context)
+{
+    (void)context;
+    static int number;
+    (void)snprintf(path, sizeof(path), "%s/%d", directory, number++);
+    start(3600000);
+    return 0;
+}
+
+static int tear_down(void **context)
+{
+    (void)context;
+    stop();
+    return 0;
+}
+
+static void put(HubRecall *recall, const char *what, const char *value)
+{
+    hub_recall_put(recall, &(HubFact){.what = str_from(what), .value = str_from(value)});
+}
+
+static void save(HubRecall *recall, Lsn lsn)
+{
+    assert_int_equal(hub_recall_save(recall, lsn, &err), STATUS_OK);
+}
+
+static void assert_known(HubRecall *recall, const char *what, const char *value)
+{
+    Str got;
+    assert_int_equal(hub_recall_get(recall, str_from(what), &arena, &got, &err), STATUS_OK);
+    if (value == NULL) {
+        assert_null(got.ptr);
+    } else {
+        assert_non_null(got.ptr);
+        assert_string_equal(str_to_cstr(&arena, got), value);
+    }
+}
+
+static void what_waits_is_known_to_its_writer_alone(void **context)
+{
+    (void)context;
+    put(receiver, "name", "a");
+    put(receiver, "name", "b");
+    assert_known(receiver, "name", "b");
+    assert_known(pusher, "name", NULL);
+    save(receiver, 1);
+    assert_known(receiver, "name", "b");
+    assert_known(pusher, "name", "b");
+    put(pusher, "name", NULL);
+    assert_known(pusher, "name", NULL);
+    save(pusher, LSN_NONE);
+    assert_known(receiver, "name", NULL);
+    put(receiver, "empty", "");
+    save(receiver, 1);
+    assert_known(receiver, "empty", "");
+}
+
+static void systems_are_apart(void **context)
+{
+    (void)context;
+    HubRecall *other = hub_recall_new(memory, STR("other"), STR("from"));
+    put(receiver, "name", "a");
+    save(receiver, LSN_NONE);
+    assert_known(other, "name", NULL);
+    hub_recall_free(other);
+}
+
+static void what_waits_can_be_undone(void **context)
+{
+    (void)context;
+    put(receiver, "name", "a");
+    size_t mark = hub_recall_mark(receiver);
+    put(receiver, "name", "b");
+    put(receiver, "price", "1");
+    put(receiver, "name", "c");
+    hub_recall_undo(receiver, mark);
+    assert_known(receiver, "name", "a");
+    assert_known(receiver, "price", NULL);
+    save(receiver, 1);
+    assert_known(receiver, "name", "a");
+    assert_known(receiver, "price", NULL);
+}
+
+// The log did not get that far: what was known before holds.
+static void what_was_not_received_is_not_remembered(void **context)
+{
+    (void)context;
+    put(pusher, "name", "pushed");
+    save(pusher, LSN_NONE);
+    put(receiver, "name", "received");
+    put(receiver, "price", "1");
+    save(receiver, 7);
+    crash(7); // no transaction of the LSN 7 is in it
+    assert_known(receiver, "name", "pushed");
+    assert_known(receiver, "price", NULL);
+    put(receiver, "name", "received");
+    save(receiver, 7);
+    crash(8);
+    assert_known(receiver, "name", "received");
+    put(receiver, "name", "later");
+    save(receiver, 8);
+    crash(8);
+    assert_known(receiver, "name", "received");
+}
+
+static void what_was_pushed_is_remembered(void **context)
+{
+    (void)context;
+    put(receiver, "name", "received");
+    save(receiver, 7);
+    put(pusher, "name", "pushed");
+    save(pusher, LSN_NONE);
+    crash(7);
+    assert_known(receiver, "name", "pushed");
+    put(receiver, "name", "again");
+    save(receiver, 7);
+    put(pusher, "other", "x");
+    assert_int_equal(hub_recall_begin(pusher, 7, &err), STATUS_OK); // it begins anew, alone
+    assert_known(receiver, "name", "again");
+}
+
+static void it_is_forgotten_after_a_while(void **context)
+{
+    (void)context;
+    put(receiver, "name", "a");
+    hub_recall_put(receiver,
+                   &(HubFact){.what = STR("link"), .value = STR("prod_1"), .stays = true});
+    save(receiver, 1);
+    stop();
+    start(20);
+    (void)usleep(30000);
+    assert_known(receiver, "name", NULL);
+    assert_known(receiver, "link", "prod_1");
+    put(receiver, "name", "b");
+    save(receiver, 2);
+    assert_known(receiver, "name", "b");
+    stop();
+    start(0);
+    put(receiver, "name", "c");
+    save(receiver, 2);
+    (void)usleep(1000);
+    assert_known(receiver, "name", NULL);
+}
+
+static void a_file_that_cannot_be_is_an_error(void **context)
+{
+    (void)context;
+    HubMemory *none = hub_memory_new(STR("/nowhere/at/all"), 1000);
+    HubRecall *recall = hub_recall_new(none, STR("a"), STR("b"));
+    assert_int_equal(hub_recall_begin(recall, 1, &err), STATUS_FAIL);
+    assert_int_equal(err.kind, ERROR_CONFIG);
+    assert_non_null(strstr(err.message, "/nowhere/at/all"));
+    hub_recall_free(recall);
+    hub_memory_free(none);
+}
+
+static int make_directory(void **context)
+{
+    (void)context;
+    return mkdtemp(directory) == NULL;
+}
+
+static int remove_directory(void **context)
+{
+    char command[128];
+    (void)snprintf(command, sizeof(command), "rm -rf %s", directory);
+    return system(command) == 0 ? free_arena(context) : 1;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(what_waits_is_known_to_its_writer_alone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(systems_are_apart, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_waits_can_be_undone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_was_not_received_is_not_remembered, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_was_pushed_is_remembered, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(it_is_forgotten_after_a_while, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_file_that_cannot_be_is_an_error, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, make_directory, remove_directory);
+}
