@@ -2,6 +2,7 @@
 #pragma once
 
 #include "hub/hub_log.h"
+#include "hub/hub_memory.h"
 #include "model/hub.h"
 
 /** One system of a hub. Outlives the pipelines that it is given to; may be shared by threads. */
@@ -11,4 +12,5 @@ typedef struct HubEnd {
     HubLog *log; // where what is received goes; NULL: it is not received from
     // The replication origin under which Postgres is pushed to: changes that have it are ours.
     const char *origin;
+    HubMemory *memory; // of a system whose echoes are known by their contents; NULL: of others
 } HubEnd;

@@ -28,6 +28,7 @@ struct HubLog {
     Checkpoint stored; // as the sink gave it back, and what was committed since
     Lsn lsn;           // of the next objects
     uint64_t ordinal;  // of the last one that was written since the last commit
+    char identity[64]; // "": not known yet
 };
 
 HubLog *hub_log_new(Str name, const Settings *settings)
@@ -101,6 +102,7 @@ static Status begin_log(HubLog *log, Error *err)
     Checkpoint changed = {0};
     checkpoint_set(&changed, CHECKPOINT_SOURCE, str_from(name));
     Status status = commit_sink(log, 1, &changed, err);
+    checkpoint_set(&log->stored, CHECKPOINT_SOURCE, str_from(name));
     checkpoint_done(&changed);
     return status;
 }
@@ -213,12 +215,26 @@ void hub_log_end(const HubWriter *writer)
 // Writing
 // ---------------------------------------------------------------------------------------------
 
+Str hub_log_identity(const HubLog *log)
+{
+    return str_from(log->identity);
+}
+
+// It never changes, so that whoever has seen it written may read it.
+static void keep_identity(HubLog *log)
+{
+    const CheckpointEntry *entry = checkpoint_get(&log->stored, CHECKPOINT_SOURCE);
+    if (entry != NULL && log->identity[0] == '\0') {
+        (void)snprintf(log->identity, sizeof(log->identity), "%" STR_FMT, STR_ARG(entry->value));
+    }
+}
+
 static Str writer_keys(const HubWriter *writer, Arena *arena)
 {
     return str_from(arena_printf(arena, WRITER_KEYS "%" STR_FMT ":", STR_ARG(writer->system)));
 }
 
-Status hub_log_restore(const HubWriter *writer, Checkpoint *ret, Error *err)
+Status hub_log_restore(const HubWriter *writer, Checkpoint *ret, Lsn *ret_end, Error *err)
 {
     if (take_turn(writer, err) != STATUS_OK) {
         return STATUS_FAIL;
@@ -226,7 +242,9 @@ Status hub_log_restore(const HubWriter *writer, Checkpoint *ret, Error *err)
     Arena scratch = {0};
     Str keys = writer_keys(writer, &scratch);
     const Checkpoint *stored = &writer->log->stored;
-    for (size_t i = 0; i < stored->count; i++) {
+    *ret_end = writer->log->lsn;
+    keep_identity(writer->log);
+    for (size_t i = 0; ret != NULL && i < stored->count; i++) {
         const CheckpointEntry *entry = &stored->entries[i];
         if (str_starts_with(entry->key, keys) && entry->value.ptr != NULL) {
             checkpoint_set(ret, (Str){entry->key.ptr + keys.len, entry->key.len - keys.len},

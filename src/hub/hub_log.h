@@ -30,9 +30,14 @@ RETURNS_NONNULL HubLog *hub_log_new(Str name, const Settings *settings);
 /** No writer has its turn. Accepts NULL. */
 void hub_log_free(HubLog *log);
 
-/** What the writer's commits have stored; makes the log when it is missing. Waits for its turn,
- *  and gives it back. */
-MUST_CHECK Status hub_log_restore(const HubWriter *writer, Checkpoint *ret, Error *err);
+/** What the writer's commits have stored, and the LSN that the log ends with; makes the log when it
+ *  is missing. Waits for its turn, and gives it back. @ret may be NULL. */
+MUST_CHECK Status hub_log_restore(const HubWriter *writer, Checkpoint *ret, Lsn *ret_end,
+                                  Error *err);
+
+/** Which log it is, behind hub_log_restore(): no two logs have one name. It lives as long as
+ *  @log. */
+Str hub_log_identity(const HubLog *log);
 
 /** Wait until no other writes, unless it is the writer's turn already. *ret_lsn: what the
  *  transactions of its changes have to have as commit LSN. */

@@ -238,7 +238,7 @@ void hub_recall_put(HubRecall *recall, const HubFact *fact)
     pending->before = map_put(&recall->by_name, pending->fact.what, pending);
     if (recall->count == recall->capacity) {
         recall->capacity = MAX(recall->capacity * 2, (size_t)64);
-        recall->items = mem_resize(recall->items, recall->capacity * sizeof(*recall->items));
+        recall->items = mem_resize(recall->items, recall->capacity * sizeof(Pending *));
     }
     recall->items[recall->count++] = pending;
 }

@@ -1,6 +1,7 @@
 #include "hub/receive.h"
 
 #include "base/limits.h"
+#include "hub/hub_echo.h"
 #include "hub/hub_end.h"
 #include "model/object.h"
 #include "model/receiver.h"
@@ -22,6 +23,7 @@ typedef struct ReceiveSink {
     const HubEnd *end;
     HubWriter writer;
     Receiver *receiver;
+    HubEcho echo;   // recall NULL: echoes are known by their origin
     Batch *batch;   // objects that are not in the log yet; NULL: none
     Origin *origin; // of its last ones; NULL: there is none
     Map told;       // by oid: tables of which a truncate was told
@@ -44,6 +46,11 @@ static Status receive_open(Sink *base, Error *err)
                                .cancel = base->context.cancel,
                                .notice = base->context.notice};
     sink->receiver = receiver_new(sink->end->hub, sink->end->system);
+    sink->echo = (HubEcho){.hub = sink->end->hub, .system = sink->end->system};
+    if (sink->end->memory != NULL) {
+        sink->echo.recall =
+            hub_recall_new(sink->end->memory, sink->end->system->name, STR("receive"));
+    }
     return STATUS_OK;
 }
 
@@ -58,7 +65,12 @@ static Status receive_prepare(Sink *base, const Relation *was, const Relation *n
 
 static Status receive_resume(Sink *base, Checkpoint *checkpoint, Error *err)
 {
-    return hub_log_restore(&self(base)->writer, checkpoint, err);
+    ReceiveSink *sink = self(base);
+    Lsn end;
+    if (hub_log_restore(&sink->writer, checkpoint, &end, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return sink->echo.recall == NULL ? STATUS_OK : hub_recall_begin(sink->echo.recall, end, err);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -90,6 +102,25 @@ static const Transaction *transaction_of(ReceiveSink *sink, const Change *change
     return &sink->origin->transaction;
 }
 
+// Nothing is made of what the system only repeats.
+static Status take_object(ReceiveSink *sink, const Change *change, const Object *object, Error *err)
+{
+    bool is_echo = false;
+    Change *made;
+    if (sink->echo.recall != NULL &&
+        hub_echo_receive(&sink->echo, object, &is_echo, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (is_echo) {
+        return STATUS_OK;
+    }
+    if (object_put(sink->batch, object, &made, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    made->transaction = transaction_of(sink, change);
+    return STATUS_OK;
+}
+
 static Status take_row(ReceiveSink *sink, const Change *change, Error *err)
 {
     const Value *row = change->op == CHANGE_DELETE ? change->old_row : change->new_row;
@@ -104,14 +135,12 @@ static Status take_row(ReceiveSink *sink, const Change *change, Error *err)
     }
     for (size_t i = 0; i < outcomes.count; i++) {
         const Received *outcome = &outcomes.items[i];
-        Change *made;
         if (!outcome->is_valid) {
             return is_invalid(change, outcome, err);
         }
-        if (object_put(sink->batch, &outcome->object, &made, err) != STATUS_OK) {
+        if (take_object(sink, change, &outcome->object, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
-        made->transaction = transaction_of(sink, change);
     }
     return STATUS_OK;
 }
@@ -172,7 +201,8 @@ static Status flush(ReceiveSink *sink, Error *err)
         return STATUS_OK;
     }
     Lsn lsn;
-    if (hub_log_begin(&sink->writer, &lsn, err) != STATUS_OK) {
+    if (hub_log_begin(&sink->writer, &lsn, err) != STATUS_OK ||
+        (sink->echo.recall != NULL && hub_recall_save(sink->echo.recall, lsn, err) != STATUS_OK)) {
         return STATUS_FAIL;
     }
     for (Origin *origin = sink->origin; origin != NULL; origin = origin->before) {
@@ -194,9 +224,13 @@ static Status receive_try_write(Sink *base, const Change *changes, size_t count,
         sink->batch = batch_new();
     }
     size_t before = sink->batch->count;
+    size_t mark = sink->echo.recall == NULL ? 0 : hub_recall_mark(sink->echo.recall);
     *ret_is_intact = true;
     if (mix(sink, changes, count, err) != STATUS_OK) {
         sink->batch->count = before;
+        if (sink->echo.recall != NULL) {
+            hub_recall_undo(sink->echo.recall, mark);
+        }
         return STATUS_FAIL;
     }
     *ret_is_intact = false;
@@ -224,6 +258,7 @@ static void receive_close(Sink *base)
     }
     batch_unref(sink->batch);
     receiver_free(sink->receiver);
+    hub_recall_free(sink->echo.recall);
     map_done(&sink->told);
 }
 

@@ -1,0 +1,233 @@
+// What counts as an echo, and which ids are known.
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "arena_fixture.h"
+#include "codec/json_read.h"
+#include "hub/hub_echo.h"
+
+#define MODEL                                                                                     \
+    "{\"title\":\"product\",\"properties\":{\"id\":{},\"stripe_id\":{},\"name\":{},\"price\":{}," \
+    "\"data\":{}}}"
+
+static const char systems[] = "gateway:\n  type: stripe\n  api_key: k\n  push_mixer:\n"
+                              "    product:\n      products:\n"
+                              "        stripe_id: { field: id, search_key: true }\n"
+                              "        id: { field: 'metadata[id]' }\n"
+                              "        name: { field: name }\n        data: { field: data }\n"
+                              "db:\n  type: postgresql\n  dsn: x\n  push_mixer:\n"
+                              "    product:\n      public.products:\n"
+                              "        id: { field: id, search_key: true }\n"
+                              "        price: { field: price }\n";
+
+static char directory[] = "/tmp/weir-test-echo-XXXXXX";
+static Hub *hub;
+static HubMemory *memory;
+static HubEcho received;
+static HubEcho pushed;
+static Error err;
+
+static int set_up(void **context)
+{
+    (void)context;
+    static int number;
+    char path[64];
+    HubFile model = {STR("p"), STR("models/p.json"), STR(MODEL)};
+    HubFile file = {STR("s.yml"), STR("s.yml"), str_from(systems)};
+    const HubFiles files = {
+        .models = &model, .model_count = 1, .systems = &file, .system_count = 1};
+    if (hub_compile(&files, &hub, &err) != STATUS_OK) {
+        fail_msg("%s", err.message);
+    }
+    (void)snprintf(path, sizeof(path), "%s/%d", directory, number++);
+    memory = hub_memory_new(str_from(path), 3600000);
+    received = (HubEcho){hub, hub_find_system(hub, STR("gateway")),
+                         hub_recall_new(memory, STR("gateway"), STR("from"))};
+    pushed = received;
+    pushed.recall = hub_recall_new(memory, STR("gateway"), STR("to"));
+    return 0;
+}
+
+static int tear_down(void **context)
+{
+    (void)context;
+    hub_recall_free(received.recall);
+    hub_recall_free(pushed.recall);
+    hub_memory_free(memory);
+    hub_free(hub);
+    return 0;
+}
+
+static Object object_of(ObjectOp op, const char *json)
+{
+    Object object = {.model = hub_find_model(hub, STR("product")), .op = op, .is_partial = true};
+    assert_int_equal(json_read(&arena, str_from(json), &object.value, &err), STATUS_OK);
+    return object;
+}
+
+static void push(const char *json)
+{
+    Object object = object_of(OBJECT_UPSERT, json);
+    assert_int_equal(hub_echo_push(&pushed, &object, &err), STATUS_OK);
+}
+
+static bool is_echo_of(ObjectOp op, const char *json)
+{
+    Object object = object_of(op, json);
+    bool is_echo;
+    assert_int_equal(hub_echo_receive(&received, &object, &is_echo, &err), STATUS_OK);
+    return is_echo;
+}
+
+static bool is_echo(const char *json)
+{
+    return is_echo_of(OBJECT_UPSERT, json);
+}
+
+static void what_was_pushed_is_an_echo(void **context)
+{
+    (void)context;
+    push("{\"id\":1,\"stripe_id\":\"prod_1\",\"name\":\"a\",\"price\":5}");
+    assert_true(is_echo("{\"id\":\"1\",\"stripe_id\":\"prod_1\",\"name\":\"a\"}"));
+    assert_true(is_echo("{\"stripe_id\":\"prod_1\",\"name\":\"a\"}"));
+    assert_false(is_echo("{\"stripe_id\":\"prod_2\",\"name\":\"a\"}"));
+    // The price was not told to it.
+    assert_false(is_echo("{\"stripe_id\":\"prod_1\",\"price\":5}"));
+}
+
+static void what_differs_is_none_and_is_known_then(void **context)
+{
+    (void)context;
+    push("{\"stripe_id\":\"prod_1\",\"name\":\"a\"}");
+    assert_false(is_echo("{\"stripe_id\":\"prod_1\",\"name\":\"b\"}"));
+    assert_true(is_echo("{\"stripe_id\":\"prod_1\",\"name\":\"b\"}"));  // told twice
+    assert_false(is_echo("{\"stripe_id\":\"prod_1\",\"name\":\"a\"}")); // a real change, back
+    hub_recall_undo(received.recall, 0);
+    assert_true(is_echo("{\"stripe_id\":\"prod_1\",\"name\":\"a\"}"));
+}
+
+static void types_do_not_matter(void **context)
+{
+    (void)context;
+    static const struct {
+        const char *told;
+        const char *comes;
+        bool is_echo;
+    } cases[] = {
+        {"3", "\"3\"", true},
+        {"3.0", "\"3\"", true},
+        {"\"3.10\"", "3.1", true},
+        {"\"3\"", "4", false},
+        {"123456789012345678901", "\"123456789012345678901.0\"", true},
+        {"123456789012345678901", "123456789012345678902", false},
+        {"-123456789012345678901", "123456789012345678901", false},
+        {"true", "\"true\"", true},
+        {"true", "false", false},
+        {"null", "\"\"", true},
+        {"null", "{}", true},
+        {"null", "[]", true},
+        {"null", "\"null\"", false},
+        {"null", "false", false},
+        {"{\"a\":1,\"b\":[2]}", "{\"b\":[\"2\"],\"a\":\"1\"}", true},
+        {"{\"a\":1}", "{\"a\":1,\"b\":2}", false},
+        {"[\"a\",\"b\"]", "[\"a,b\"]", false},
+        {"[\"a\",\"b\"]", "[\"b\",\"a\"]", false},
+        {"\"a\"", "\"A\"", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        push(arena_printf(&arena, "{\"stripe_id\":\"p\",\"data\":%s}", cases[i].told));
+        if (is_echo(arena_printf(&arena, "{\"stripe_id\":\"p\",\"data\":%s}", cases[i].comes)) !=
+            cases[i].is_echo) {
+            fail_msg("%s and %s", cases[i].told, cases[i].comes);
+        }
+        hub_recall_undo(received.recall, 0);
+    }
+}
+
+static void a_refused_push_leaves_nothing(void **context)
+{
+    (void)context;
+    push("{\"stripe_id\":\"prod_1\",\"name\":\"a\"}");
+    Object object = object_of(OBJECT_UPSERT, "{\"stripe_id\":\"prod_1\",\"name\":\"a\"}");
+    assert_int_equal(hub_echo_refused(&pushed, &object, &err), STATUS_OK);
+    assert_false(is_echo("{\"stripe_id\":\"prod_1\",\"name\":\"a\"}"));
+}
+
+static void deletes_have_echoes(void **context)
+{
+    (void)context;
+    push("{\"stripe_id\":\"prod_1\",\"name\":\"a\"}");
+    assert_false(is_echo_of(OBJECT_DELETE, "{\"stripe_id\":\"prod_1\"}"));
+    hub_recall_undo(received.recall, 0);
+    Object object = object_of(OBJECT_DELETE, "{\"stripe_id\":\"prod_1\"}");
+    assert_int_equal(hub_echo_push(&pushed, &object, &err), STATUS_OK);
+    assert_true(is_echo_of(OBJECT_DELETE, "{\"stripe_id\":\"prod_1\",\"name\":\"a\"}"));
+    assert_false(is_echo("{\"stripe_id\":\"prod_1\",\"name\":\"a\"}")); // it is there again
+}
+
+static void one_without_an_id_is_none(void **context)
+{
+    (void)context;
+    push("{\"id\":1,\"name\":\"a\"}");
+    assert_false(is_echo("{\"id\":1,\"name\":\"a\"}"));
+    assert_false(is_echo("{\"id\":1,\"name\":\"a\",\"stripe_id\":null}"));
+}
+
+static void assert_completed(ObjectOp op, const char *json, const char *id)
+{
+    Object object = object_of(op, json);
+    assert_int_equal(hub_echo_complete(&pushed, &object, &arena, &err), STATUS_OK);
+    const JsonValue *value = json_member(&object.value, STR("stripe_id"));
+    if (id == NULL) {
+        assert_true(value == NULL || value->kind == JSON_NULL);
+    } else {
+        assert_true(json_is(value, JSON_STRING));
+        assert_true(str_is(value->text, id));
+    }
+}
+
+static void ids_are_known_by_other_keys(void **context)
+{
+    (void)context;
+    assert_completed(OBJECT_UPSERT, "{\"id\":1,\"stripe_id\":null,\"name\":\"b\"}", NULL);
+    push("{\"id\":1,\"stripe_id\":\"prod_1\",\"name\":\"a\"}");
+    assert_completed(OBJECT_UPSERT, "{\"id\":1,\"stripe_id\":null,\"name\":\"b\"}", "prod_1");
+    assert_completed(OBJECT_UPSERT, "{\"id\":\"1\"}", "prod_1");
+    assert_completed(OBJECT_DELETE, "{\"id\":1}", "prod_1");
+    assert_completed(OBJECT_UPSERT, "{\"id\":2}", NULL);
+    assert_completed(OBJECT_UPSERT, "{\"name\":\"a\"}", NULL); // by which nobody finds anything
+    assert_completed(OBJECT_UPSERT, "{\"id\":1,\"stripe_id\":\"prod_7\"}", "prod_7");
+    assert_false(is_echo("{\"id\":2,\"stripe_id\":\"prod_2\"}")); // received, it is known, too
+    assert_int_equal(hub_recall_save(received.recall, 1, &err), STATUS_OK);
+    assert_completed(OBJECT_UPSERT, "{\"id\":2}", "prod_2");
+    Object object = object_of(OBJECT_DELETE, "{\"id\":1,\"stripe_id\":\"prod_1\"}");
+    assert_int_equal(hub_echo_push(&pushed, &object, &err), STATUS_OK);
+    assert_completed(OBJECT_UPSERT, "{\"id\":1}", NULL);
+}
+
+static int make_directory(void **context)
+{
+    (void)context;
+    return mkdtemp(directory) == NULL;
+}
+
+static int remove_directory(void **context)
+{
+    char command[128];
+    (void)snprintf(command, sizeof(command), "rm -rf %s", directory);
+    return system(command) == 0 ? free_arena(context) : 1;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(what_was_pushed_is_an_echo, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_differs_is_none_and_is_known_then, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(types_do_not_matter, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_refused_push_leaves_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(deletes_have_echoes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_without_an_id_is_none, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(ids_are_known_by_other_keys, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, make_directory, remove_directory);
+}
