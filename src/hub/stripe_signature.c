@@ -1,0 +1,115 @@
+#include "hub/stripe_signature.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+#include "base/buf.h"
+
+// More than Stripe sends; each is compared with each secret.
+enum { SIGNATURES_MAX = 16, DIGEST_SIZE = 32, BODY_MAX = 16 << 20 };
+
+typedef struct Signatures {
+    Str time; // as it is signed; ptr NULL: none
+    int64_t time_s;
+    unsigned char digests[SIGNATURES_MAX][DIGEST_SIZE];
+    size_t count;
+} Signatures;
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+// What is no digest is the signature of nothing.
+static void add_signature(Signatures *found, Str text)
+{
+    if (text.len != (size_t)2 * DIGEST_SIZE || found->count == SIGNATURES_MAX) {
+        return;
+    }
+    unsigned char *digest = found->digests[found->count];
+    for (size_t i = 0; i < DIGEST_SIZE; i++) {
+        int high = hex_digit(text.ptr[2 * i]);
+        int low = hex_digit(text.ptr[2 * i + 1]);
+        if (high < 0 || low < 0) {
+            return;
+        }
+        digest[i] = (unsigned char)(high * 16 + low);
+    }
+    found->count++;
+}
+
+static Status read_header(Str header, Signatures *ret, Error *err)
+{
+    *ret = (Signatures){0};
+    Str item;
+    while (str_split(&header, ',', &item)) {
+        Str name = {0};
+        Str value = str_trim(item);
+        (void)str_split(&value, '=', &name);
+        if (str_is(name, "t") && ret->time.ptr == NULL && str_to_int64(value, &ret->time_s)) {
+            ret->time = value;
+        } else if (str_is(name, "v1") && value.ptr != NULL) {
+            add_signature(ret, value);
+        }
+    }
+    if (ret->time.ptr == NULL) {
+        return error_set(err, ERROR_DATA, "the signature says no time");
+    }
+    return ret->count > 0 ? STATUS_OK
+                          : error_set(err, ERROR_DATA, "there is no signature of the scheme v1");
+}
+
+// Every signature is looked at, and all of it.
+static bool is_signed_by(const Signatures *found, Str secret, Str message)
+{
+    unsigned char digest[DIGEST_SIZE];
+    unsigned size = 0;
+    bool is_same = false;
+    if (secret.len == 0 || secret.len > INT32_MAX ||
+        HMAC(EVP_sha256(), secret.ptr, (int)secret.len, (const unsigned char *)message.ptr,
+             message.len, digest, &size) == NULL ||
+        size != DIGEST_SIZE) {
+        return false;
+    }
+    for (size_t i = 0; i < found->count; i++) {
+        is_same |= CRYPTO_memcmp(found->digests[i], digest, DIGEST_SIZE) == 0;
+    }
+    OPENSSL_cleanse(digest, sizeof(digest));
+    return is_same;
+}
+
+Status stripe_signature_check(Str header, Str body, const StrList *secrets, int64_t now_s,
+                              Error *err)
+{
+    Signatures found;
+    if (read_header(header, &found, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    CLEANUP(buf_done) Buf message;
+    buf_init(&message, BODY_MAX);
+    buf_str(&message, found.time);
+    buf_char(&message, '.');
+    buf_str(&message, body);
+    if (buf_check(&message, "the request", err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    bool is_signed = false;
+    for (size_t i = 0; i < secrets->count; i++) {
+        is_signed |= is_signed_by(&found, secrets->items[i], buf_view(&message));
+    }
+    if (!is_signed) {
+        error_set(err, ERROR_DATA, "it is not signed by a secret of this endpoint");
+        return error_hint(err, "endpoint_secret has to be what Stripe shows for this webhook.");
+    }
+    // What is signed for later is not forged: a clock is wrong. An event that is said again is seen
+    // to be one by its id.
+    if (found.time_s < now_s - STRIPE_SIGNATURE_TOLERANCE_S) {
+        error_set(err, ERROR_DATA, "it was signed more than five minutes ago");
+        return error_hint(err, "If Stripe did send it now, this machine's clock is wrong.");
+    }
+    return STATUS_OK;
+}
