@@ -13,6 +13,7 @@ enum {
     LIMIT_ROUTES = 64,            // routes of one pipeline
     LIMIT_CHECKPOINT_VALUE = 16 << 20, // one value of a checkpoint
     LIMIT_IDENTIFIER_SLOT = 63,        // NAMEDATALEN - 1: slots, publications, tables
+    LIMIT_HTTP_BODY = 1 << 20,         // of a request that is posted to us
     LIMIT_DEAD_LETTERS = 10000,        // kept for one route
     LIMIT_JSON_BYTES = 16 << 20,       // a JSON document that is read into a tree
     LIMIT_HUB_FILES = 10000,           // models of a hub, and as many files of systems

@@ -13,7 +13,7 @@
 // while, and so has the lender bring the route to where it wants it.
 #pragma once
 
-#include "control/http.h"
+#include "io/http_server.h"
 #include "control/monitor.h"
 #include "io/cancel.h"
 

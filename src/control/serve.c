@@ -6,10 +6,10 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "control/http.h"
 #include "control/loan.h"
 #include "control/metrics.h"
 #include "control/status.h"
+#include "io/http_server.h"
 #include "io/wake.h"
 
 enum { LOOK_MS = 1000, EARLY_LOOK_MS = 200, KEEP_MS = 10000, STATUS_BYTES_MAX = 16 << 20 };
@@ -216,7 +216,8 @@ static Status start(Serving *serving, Str address, Error *err)
     if (wake_init(&serving->stop, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (address.len > 0 && http_start(address, handle, serving, &serving->http, err) != STATUS_OK) {
+    HttpService service = {.handler = handle, .context = serving};
+    if (address.len > 0 && http_start(address, &service, &serving->http, err) != STATUS_OK) {
         return error_wrap(err, "metrics");
     }
     int code = pthread_create(&serving->thread, NULL, serve_main, serving);

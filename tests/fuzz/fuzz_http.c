@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "control/http.h"
+#include "io/http_server.h"
 #include "fuzz.h"
 
 enum { HEAD_MAX = 1024 };

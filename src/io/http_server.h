@@ -1,9 +1,11 @@
-// A small HTTP server for looking at a running process: GET only; and for taking a connection to it
-// over, for something else than HTTP.
+// A small HTTP server: for looking at a running process, by GET; for taking a connection to it
+// over, for something else than HTTP; and for requests with a body, by POST, which may be answered
+// later by another thread.
 #pragma once
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "io/http_local.h"
 
 typedef struct HttpServer HttpServer;
 
@@ -31,15 +33,27 @@ typedef struct HttpLocal {
     void *context;
 } HttpLocal;
 
-/** What a connection may be taken over for: the word in HTTP's field Upgrade. */
-#define HTTP_PROTOCOL "weir-loan"
+/** A request with a body. */
+typedef struct HttpPost HttpPost;
+
+/**
+ * Take @post, which is answered by http_post_answer(), once, at some time before the server is
+ * stopped. Thread: the server's; may not wait.
+ */
+typedef void (*HttpPoster)(void *context, HttpPost *post);
+
+/** What an address is for. */
+typedef struct HttpService {
+    HttpHandler handler;
+    HttpPoster poster; // NULL: GET only
+    void *context;
+} HttpService;
 
 /**
  * Listen on @address: "host:port", "[::1]:port", or ":port" for loopback. ERROR_CONFIG when that
  * cannot be had.
  */
-MUST_CHECK Status http_start(Str address, HttpHandler handler, void *context, HttpServer **ret,
-                             Error *err);
+MUST_CHECK Status http_start(Str address, const HttpService *service, HttpServer **ret, Error *err);
 
 /**
  * Listen on a UNIX socket of that @name in @directory, for this user only; one that is there is
@@ -48,21 +62,21 @@ MUST_CHECK Status http_start(Str address, HttpHandler handler, void *context, Ht
 MUST_CHECK Status http_start_local(const char *directory, const char *name, const HttpLocal *local,
                                    HttpServer **ret, Error *err);
 
-/**
- * Ask who listens there for @path, and have what is answered in @body. False: nobody listens.
- * ERROR_TRANSIENT when somebody does and gives no answer within a few seconds.
- */
-MUST_CHECK Status http_ask_local(const char *directory, const char *name, const char *path,
-                                 bool *ret_listens, Buf *body, Error *err);
+/** Without a query. Valid until it is answered. */
+Str http_post_path(const HttpPost *post);
 
-/**
- * Ask who listens there to take the connection over. *ret_fd: its end of it, which the caller
- * closes; -1: nobody listens. ERROR_CONFIG when somebody does, and does not know of it.
+/** At most LIMIT_HTTP_BODY. Valid until it is answered. */
+Str http_post_body(const HttpPost *post);
+
+/** Empty: there is no such field, or it is empty. Thread: that of the poster, while it is called.
  */
-MUST_CHECK Status http_take_local(const char *directory, const char *name, int *ret_fd, Error *err);
+Str http_post_field(const HttpPost *post, const char *name);
+
+/** @type: a Content-Type. Both are copied. @post is gone. Thread: any. */
+void http_post_answer(HttpPost *post, unsigned code, const char *type, Str body);
 
 /** Before its server is stopped. Thread: any. */
 void http_stream_close(const HttpStream *stream);
 
-/** Waits for requests that are being answered. Accepts NULL. */
+/** Waits for requests that are being answered; all posts have been. Accepts NULL. */
 void http_stop(HttpServer *server);

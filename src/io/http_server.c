@@ -1,4 +1,4 @@
-#include "control/http.h"
+#include "io/http_server.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -6,29 +6,46 @@
 #include <netdb.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/limits.h"
 #include "base/mem.h"
 
-enum { BODY_MAX = 16 << 20, CONNECTIONS_MAX = 16, TIMEOUT_S = 10, PATIENCE_S = 3, BACKLOG = 16 };
+enum { BODY_MAX = 16 << 20, CONNECTIONS_MAX = 16, TIMEOUT_S = 10, BACKLOG = 16 };
+
+// Where posts are taken: one that waits for its answer has a connection to itself.
+enum { POST_CONNECTIONS_MAX = 512, POST_IDLE_S = 60, POST_READ_S = 5 };
 
 struct HttpServer {
     struct MHD_Daemon *daemon;
     char *path; // of a UNIX socket; NULL: it is none
     struct stat file;
     HttpHandler handler;
-    HttpTaker taker; // NULL: no connection is taken over
+    HttpTaker taker;   // NULL: no connection is taken over
+    HttpPoster poster; // NULL: GET only
     void *context;
 };
 
+struct HttpPost {
+    struct MHD_Connection *connection;
+    Str path;
+    Buf body;
+    int64_t began_ms;
+    bool is_taken; // by the poster: when the connection is heard of again, there is an answer
+    unsigned code;
+    char *type;
+    Buf answer;
+};
+
 // microhttpd calls with the head, then with each piece of a body, at last with nothing more. Only
-// then may it be answered without closing the connection.
+// then may it be answered without closing the connection. What it is told to keep for the request
+// is this, or the post.
 static char is_seen;
 
-static enum MHD_Result send_body(struct MHD_Connection *connection, unsigned code, const Buf *body,
-                                 const char *type)
+static enum MHD_Result send_body(const HttpServer *server, struct MHD_Connection *connection,
+                                 unsigned code, const Buf *body, const char *type)
 {
     struct MHD_Response *response =
         MHD_create_response_from_buffer(body->len, body->ptr, MHD_RESPMEM_MUST_COPY);
@@ -37,7 +54,8 @@ static enum MHD_Result send_body(struct MHD_Connection *connection, unsigned cod
     }
     (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
     if (code == MHD_HTTP_METHOD_NOT_ALLOWED) {
-        (void)MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+        const char *methods = server->poster == NULL ? "GET, HEAD" : "GET, HEAD, POST";
+        (void)MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, methods);
     }
     enum MHD_Result result = MHD_queue_response(connection, code, response);
     MHD_destroy_response(response);
@@ -85,15 +103,159 @@ void http_stream_close(const HttpStream *stream)
     (void)MHD_upgrade_action(stream->handle, MHD_UPGRADE_ACTION_CLOSE);
 }
 
+// ---------------------------------------------------------------------------------------------
+// Posts
+// ---------------------------------------------------------------------------------------------
+
+Str http_post_path(const HttpPost *post)
+{
+    return post->path;
+}
+
+Str http_post_body(const HttpPost *post)
+{
+    return buf_view(&post->body);
+}
+
+Str http_post_field(const HttpPost *post, const char *name)
+{
+    return str_from(MHD_lookup_connection_value(post->connection, MHD_HEADER_KIND, name));
+}
+
+void http_post_answer(HttpPost *post, unsigned code, const char *type, Str body)
+{
+    post->code = code;
+    post->type = mem_alloc(strlen(type) + 1);
+    memcpy(post->type, type, strlen(type) + 1);
+    buf_str(&post->answer, body);
+    MHD_resume_connection(post->connection);
+}
+
+static void free_post(HttpPost *post)
+{
+    mem_free(post->type);
+    buf_done(&post->body);
+    buf_done(&post->answer);
+    mem_free(post);
+}
+
+static enum MHD_Result refuse_post(const HttpServer *server, struct MHD_Connection *connection,
+                                   unsigned code, const char *reason)
+{
+    CLEANUP(buf_done) Buf body;
+    buf_init(&body, BODY_MAX);
+    buf_printf(&body, "{\"error\":\"%s\"}\n", reason);
+    return send_body(server, connection, code, &body, "application/json");
+}
+
+static enum MHD_Result is_too_large(const HttpServer *server, struct MHD_Connection *connection)
+{
+    return refuse_post(server, connection, MHD_HTTP_CONTENT_TOO_LARGE,
+                       "the body is larger than 1 MB");
+}
+
+// One that says how large it is, and is too large, is not even read.
+static enum MHD_Result begin_post(const HttpServer *server, struct MHD_Connection *connection,
+                                  const char *path, void **state)
+{
+    uint64_t size = 0;
+    Str length = str_from(
+        MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH));
+    if (length.len > 0 && (!str_to_uint64(length, &size) || size > LIMIT_HTTP_BODY)) {
+        return is_too_large(server, connection);
+    }
+    (void)MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT,
+                                    (unsigned)POST_READ_S);
+    HttpPost *post = mem_alloc_zero(sizeof(*post));
+    post->connection = connection;
+    post->path = str_from(path); // microhttpd's, for as long as the request is
+    post->began_ms = clock_monotonic_ms();
+    buf_init(&post->body, LIMIT_HTTP_BODY);
+    buf_init(&post->answer, BODY_MAX);
+    *state = post;
+    return MHD_YES;
+}
+
+// Whoever sends it byte by byte gets no answer.
+static enum MHD_Result read_post(HttpPost *post, const char *upload, size_t *upload_size)
+{
+    buf_bytes(&post->body, upload, *upload_size);
+    *upload_size = 0;
+    return clock_monotonic_ms() - post->began_ms > POST_READ_S * 1000 ? MHD_NO : MHD_YES;
+}
+
+// Suspended before it is given away: its answer may be there at once.
+static enum MHD_Result finish_post(HttpServer *server, HttpPost *post)
+{
+    if (post->is_taken) {
+        return send_body(server, post->connection, post->code, &post->answer, post->type);
+    }
+    if (post->body.overflowed) {
+        return is_too_large(server, post->connection);
+    }
+    post->is_taken = true;
+    MHD_suspend_connection(post->connection);
+    server->poster(server->context, post);
+    return MHD_YES;
+}
+
+// NOLINTNEXTLINE(readability-non-const-parameter): the signature is microhttpd's
+static void request_completed(void *context, struct MHD_Connection *connection, void **state,
+                              enum MHD_RequestTerminationCode how)
+{
+    (void)context;
+    (void)how;
+    if (*state != NULL && *state != &is_seen) {
+        free_post(*state);
+        *state = NULL;
+        (void)MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT,
+                                        (unsigned)POST_IDLE_S);
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Requests
+// ---------------------------------------------------------------------------------------------
+
+static enum MHD_Result refuse_method(const HttpServer *server, struct MHD_Connection *connection)
+{
+    CLEANUP(buf_done) Buf body;
+    buf_init(&body, BODY_MAX);
+    if (server->poster == NULL) {
+        buf_cstr(&body, "only GET\n");
+        return send_body(server, connection, MHD_HTTP_METHOD_NOT_ALLOWED, &body,
+                         "text/plain; charset=utf-8");
+    }
+    return refuse_post(server, connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and POST");
+}
+
+static enum MHD_Result get(HttpServer *server, struct MHD_Connection *connection, const char *path)
+{
+    CLEANUP(buf_done) Buf body;
+    buf_init(&body, BODY_MAX);
+    const char *type = "text/plain; charset=utf-8";
+    unsigned code = server->handler(server->context, str_from(path), &body, &type);
+    if (body.overflowed) {
+        buf_reset(&body);
+        code = MHD_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    return send_body(server, connection, code, &body, type);
+}
+
 // NOLINTNEXTLINE(readability-function-size): the signature is microhttpd's
 static enum MHD_Result answer(void *context, struct MHD_Connection *connection, const char *path,
                               const char *method, const char *version, const char *upload,
                               size_t *upload_size, void **state)
 {
     HttpServer *server = context;
+    bool is_post = server->poster != NULL && strcmp(method, MHD_HTTP_METHOD_POST) == 0;
     if (*state == NULL) {
         *state = &is_seen;
-        return MHD_YES;
+        return is_post ? begin_post(server, connection, path, state) : MHD_YES;
+    }
+    if (is_post) {
+        return *upload_size != 0 ? read_post(*state, upload, upload_size)
+                                 : finish_post(server, *state);
     }
     if (*upload_size != 0) {
         *upload_size = 0; // a body is read past
@@ -102,21 +264,14 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
     if (wants_to_take(server, connection)) {
         return hand_over(server, connection);
     }
-    CLEANUP(buf_done) Buf body;
-    buf_init(&body, BODY_MAX);
-    const char *type = "text/plain; charset=utf-8";
-    unsigned code = MHD_HTTP_METHOD_NOT_ALLOWED;
-    if (strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0) {
-        code = server->handler(server->context, str_from(path), &body, &type);
-    } else {
-        buf_cstr(&body, "only GET\n");
-    }
-    if (body.overflowed) {
-        buf_reset(&body);
-        code = MHD_HTTP_INTERNAL_SERVER_ERROR;
-    }
-    return send_body(connection, code, &body, type);
+    bool is_get =
+        strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
+    return is_get ? get(server, connection, path) : refuse_method(server, connection);
 }
+
+// ---------------------------------------------------------------------------------------------
+// Addresses
+// ---------------------------------------------------------------------------------------------
 
 // "host:port" → both parts; the brackets of an IPv6 address go.
 static bool split_address(Str address, char host[static 256], char port[static 16])
@@ -158,12 +313,15 @@ static Status listen_on(HttpServer *server, Str address, Error *err)
         return error_set(err, ERROR_CONFIG, "listen on \"%" STR_FMT "\": %s", STR_ARG(address),
                          gai_strerror(code));
     }
+    bool posts = server->poster != NULL;
     unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_AUTO;
     flags |= found->ai_family == AF_INET6 ? MHD_USE_IPv6 : 0;
-    server->daemon =
-        MHD_start_daemon(flags, 0, NULL, NULL, answer, server, MHD_OPTION_SOCK_ADDR, found->ai_addr,
-                         MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-                         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S, MHD_OPTION_END);
+    flags |= posts ? MHD_ALLOW_SUSPEND_RESUME : 0;
+    server->daemon = MHD_start_daemon(
+        flags, 0, NULL, NULL, answer, server, MHD_OPTION_SOCK_ADDR, found->ai_addr,
+        MHD_OPTION_NOTIFY_COMPLETED, request_completed, NULL, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)(posts ? POST_CONNECTIONS_MAX : CONNECTIONS_MAX), MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)(posts ? POST_IDLE_S : TIMEOUT_S), MHD_OPTION_END);
     int reason = errno;
     freeaddrinfo(found);
     if (server->daemon == NULL) {
@@ -173,11 +331,12 @@ static Status listen_on(HttpServer *server, Str address, Error *err)
     return STATUS_OK;
 }
 
-Status http_start(Str address, HttpHandler handler, void *context, HttpServer **ret, Error *err)
+Status http_start(Str address, const HttpService *service, HttpServer **ret, Error *err)
 {
     HttpServer *server = mem_alloc_zero(sizeof(*server));
-    server->handler = handler;
-    server->context = context;
+    server->handler = service->handler;
+    server->poster = service->poster;
+    server->context = service->context;
     if (listen_on(server, address, err) != STATUS_OK) {
         mem_free(server);
         return STATUS_FAIL;
@@ -195,18 +354,6 @@ static void close_fd(const int *fd)
     if (*fd >= 0) {
         (void)close(*fd);
     }
-}
-
-// The address has room for some 100 bytes, and a directory's name may have more: it goes by its
-// descriptor, which has to stay open as long as @ret is used.
-static bool local_address(const char *directory, const char *name, int *ret_directory,
-                          struct sockaddr_un *ret)
-{
-    *ret = (struct sockaddr_un){.sun_family = AF_UNIX};
-    *ret_directory = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    int len =
-        snprintf(ret->sun_path, sizeof(ret->sun_path), "/proc/self/fd/%d/%s", *ret_directory, name);
-    return *ret_directory >= 0 && len > 0 && (size_t)len < sizeof(ret->sun_path);
 }
 
 // The mode is set before it has a name: nobody else can ever connect.
@@ -229,7 +376,7 @@ static Status start_local(HttpServer *server, const char *directory, const char 
 {
     CLEANUP(close_fd) int place = -1;
     struct sockaddr_un address;
-    int fd = local_address(directory, name, &place, &address) ? listen_local(&address) : -1;
+    int fd = http_local_address(directory, name, &place, &address) ? listen_local(&address) : -1;
     if (fd < 0) {
         return error_set_errno(err, ERROR_TRANSIENT, errno, "listen on \"%s/%s\"", directory, name);
     }
@@ -264,142 +411,6 @@ Status http_start_local(const char *directory, const char *name, const HttpLocal
     server->path = mem_alloc(size);
     (void)snprintf(server->path, size, "%s/%s", directory, name);
     *ret = server;
-    return STATUS_OK;
-}
-
-static Status no_answer(const char *directory, int code, Error *err)
-{
-    return error_set_errno(err, ERROR_TRANSIENT, code,
-                           "the process that has \"%s\" gives no answer", directory);
-}
-
-// Head and all, until it is closed.
-static Status exchange(int fd, const char *directory, const char *path, Buf *ret, Error *err)
-{
-    char request[256];
-    int len = snprintf(request, sizeof(request), "GET %s HTTP/1.0\r\n\r\n", path);
-    if (send(fd, request, (size_t)len, MSG_NOSIGNAL) != len) {
-        return no_answer(directory, errno, err);
-    }
-    for (;;) {
-        char piece[16384];
-        ssize_t got = recv(fd, piece, sizeof(piece), 0);
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
-        if (got < 0) {
-            return no_answer(directory, errno, err);
-        }
-        if (got == 0) {
-            return buf_check(ret, "the answer", err);
-        }
-        buf_bytes(ret, piece, (size_t)got);
-    }
-}
-
-static Status take_body(const Buf *answer, const char *directory, Buf *body, Error *err)
-{
-    static const char end_of_head[] = "\r\n\r\n";
-    const char *end = answer->len == 0
-                          ? NULL // nor need there be any memory
-                          : memmem(answer->ptr, answer->len, end_of_head, strlen(end_of_head));
-    bool has_code = end != NULL && end - answer->ptr >= (ptrdiff_t)strlen("HTTP/1.0 200");
-    if (!has_code || memcmp(answer->ptr + strlen("HTTP/1.0"), " 200", 4) != 0) {
-        return no_answer(directory, EPROTO, err);
-    }
-    const char *start = end + strlen(end_of_head);
-    buf_bytes(body, start, answer->len - (size_t)(start - answer->ptr));
-    return STATUS_OK;
-}
-
-// *ret_fd -1: nobody listens. What is set is the caller's, also when it fails.
-static Status connect_local(const char *directory, const char *name, int *ret_fd, Error *err)
-{
-    CLEANUP(close_fd) int place = -1;
-    struct sockaddr_un address;
-    *ret_fd = -1;
-    if (!local_address(directory, name, &place, &address)) {
-        return STATUS_OK;
-    }
-    int fd = *ret_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct timeval patience = {.tv_sec = PATIENCE_S};
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) != 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) != 0) {
-        return error_set_errno(err, ERROR_TRANSIENT, errno, "make a socket");
-    }
-    if (connect(fd, (const struct sockaddr *)(const void *)&address, sizeof(address)) == 0) {
-        return STATUS_OK;
-    }
-    // The socket of one that was killed is still there, and nobody listens on it.
-    if (errno == ECONNREFUSED || errno == ENOENT) {
-        close_fd(&fd);
-        *ret_fd = -1;
-        return STATUS_OK;
-    }
-    return no_answer(directory, errno, err);
-}
-
-Status http_ask_local(const char *directory, const char *name, const char *path, bool *ret_listens,
-                      Buf *body, Error *err)
-{
-    CLEANUP(close_fd) int fd = -1;
-    Status status = connect_local(directory, name, &fd, err);
-    *ret_listens = fd >= 0;
-    if (status != STATUS_OK || fd < 0) {
-        return status;
-    }
-    CLEANUP(buf_done) Buf answer;
-    buf_init(&answer, BODY_MAX);
-    return exchange(fd, directory, path, &answer, err) == STATUS_OK
-               ? take_body(&answer, directory, body, err)
-               : STATUS_FAIL;
-}
-
-// The head of an answer, and not a byte of what follows it.
-static Status read_head(int fd, const char *directory, char *head, size_t size, Error *err)
-{
-    size_t len = 0;
-    while (len < 4 || memcmp(head + len - 4, "\r\n\r\n", 4) != 0) {
-        if (len == size) {
-            return no_answer(directory, EPROTO, err);
-        }
-        ssize_t got = recv(fd, head + len, 1, 0);
-        if (got == 0 || (got < 0 && errno != EINTR)) {
-            return no_answer(directory, got == 0 ? EPROTO : errno, err);
-        }
-        len += got > 0 ? 1 : 0;
-    }
-    return STATUS_OK;
-}
-
-static Status ask_to_take(int fd, const char *directory, Error *err)
-{
-    static const char request[] = "GET / HTTP/1.1\r\nHost: localhost\r\n"
-                                  "Connection: Upgrade\r\nUpgrade: " HTTP_PROTOCOL "\r\n\r\n";
-    char head[1024] = {0};
-    if (send(fd, request, strlen(request), MSG_NOSIGNAL) != (ssize_t)strlen(request)) {
-        return no_answer(directory, errno, err);
-    }
-    if (read_head(fd, directory, head, sizeof(head), err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    if (memcmp(head + strlen("HTTP/1.1"), " 101", 4) == 0) {
-        return STATUS_OK;
-    }
-    error_set(err, ERROR_CONFIG, "the process that has \"%s\" does not know what it is asked for",
-              directory);
-    return error_hint(err, "It may be an older weir. Stop it first.");
-}
-
-Status http_take_local(const char *directory, const char *name, int *ret_fd, Error *err)
-{
-    CLEANUP(close_fd) int fd = -1;
-    if (connect_local(directory, name, &fd, err) != STATUS_OK ||
-        (fd >= 0 && ask_to_take(fd, directory, err) != STATUS_OK)) {
-        return STATUS_FAIL;
-    }
-    *ret_fd = fd;
-    fd = -1;
     return STATUS_OK;
 }
 
