@@ -1,0 +1,182 @@
+// A list begins behind an event: behind the newest one before the time that is asked for. When
+// there is none, all that there is was after it, and the oldest one is looked for from page to
+// page.
+#include "hub/stripe_list.h"
+
+#include <inttypes.h>
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "codec/json_read.h"
+#include "io/http_client.h"
+
+enum { CONNECT_MS = 10000, ANSWER_MS = 60000 };
+
+typedef enum ListState {
+    LIST_BEHIND, // the event behind which it begins is not known
+    LIST_OLDEST, // there is none: the oldest is looked for
+    LIST_NEWER,  // what is newer than the last one
+} ListState;
+
+struct StripeList {
+    const StripeSettings *settings;
+    HttpClient *client;
+    Arena arena;
+    const char *headers[2];
+    int64_t since_s;
+    ListState state;
+    char last[256]; // an event's id: where the list has come to, from whichever end
+};
+
+StripeList *stripe_list_new(const StripeSettings *settings, const Cancel *cancel)
+{
+    StripeList *list = mem_alloc_zero(sizeof(*list));
+    const HttpClientOptions options = {.connect_timeout_ms = CONNECT_MS,
+                                       .timeout_ms = ANSWER_MS,
+                                       .answer_max = LIMIT_JSON_BYTES,
+                                       .cancel = cancel};
+    list->settings = settings;
+    list->client = http_client_new(&options);
+    list->headers[0] =
+        arena_printf(&list->arena, "Authorization: Bearer %" STR_FMT, STR_ARG(settings->api_key));
+    return list;
+}
+
+void stripe_list_free(StripeList *list)
+{
+    if (list != NULL) {
+        http_client_free(list->client);
+        arena_done(&list->arena);
+        mem_free(list);
+    }
+}
+
+void stripe_list_begin(StripeList *list, int64_t since_s)
+{
+    list->since_s = since_s;
+    list->state = LIST_BEHIND;
+    list->last[0] = '\0';
+}
+
+// What the body of a refusal says.
+static Str reason(Str body, Arena *arena)
+{
+    JsonValue value;
+    Error ignored;
+    if (json_read(arena, body, &value, &ignored) != STATUS_OK) {
+        return STR("");
+    }
+    const JsonValue *message = json_member(json_member(&value, STR("error")), STR("message"));
+    return json_is(message, JSON_STRING) ? message->text : STR("");
+}
+
+static Status is_no_list(Error *err)
+{
+    return error_set(err, ERROR_TRANSIENT, "list Stripe's events: the answer is no list");
+}
+
+// The newest first.
+static Status ask(StripeList *list, const char *query, Arena *arena, const JsonValue **ret_data,
+                  bool *ret_has_more, Error *err)
+{
+    const char *url =
+        arena_printf(arena, "%" STR_FMT "/v1/events?%s", STR_ARG(list->settings->api_base), query);
+    HttpRequest request = {.method = "GET", .url = url, .headers = list->headers};
+    HttpAnswer answer;
+    if (http_client_ask(list->client, &request, &answer, err) != STATUS_OK) {
+        return error_wrap(err, "list Stripe's events");
+    }
+    if (http_answer_check(&answer, "list Stripe's events", reason(answer.body, arena), err) !=
+        STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    JsonValue *value = ARENA_ARRAY(arena, JsonValue, 1);
+    if (json_read(arena, str_copy(arena, answer.body), value, err) != STATUS_OK) {
+        return is_no_list(err);
+    }
+    const JsonValue *more = json_member(value, STR("has_more"));
+    *ret_data = json_member(value, STR("data"));
+    *ret_has_more = json_is(more, JSON_BOOL) && more->is_true;
+    return json_is(*ret_data, JSON_ARRAY) ? STATUS_OK : is_no_list(err);
+}
+
+static Status come_to(StripeList *list, const JsonValue *event, Error *err)
+{
+    const JsonValue *id = json_member(event, STR("id"));
+    if (!json_is(id, JSON_STRING) || id->text.len == 0 || id->text.len >= sizeof(list->last)) {
+        return is_no_list(err);
+    }
+    (void)snprintf(list->last, sizeof(list->last), "%" STR_FMT, STR_ARG(id->text));
+    return STATUS_OK;
+}
+
+static void turn_round(const JsonValue *data, Arena *arena, const JsonValue **ret,
+                       size_t *ret_count)
+{
+    JsonValue *turned = ARENA_ARRAY(arena, JsonValue, data->count);
+    for (size_t i = 0; i < data->count; i++) {
+        turned[i] = data->items[data->count - 1 - i];
+    }
+    *ret = turned;
+    *ret_count = data->count;
+}
+
+static Status find_behind(StripeList *list, Arena *arena, Error *err)
+{
+    const JsonValue *data;
+    bool has_more;
+    const char *query = arena_printf(arena, "limit=1&created%%5Blt%%5D=%" PRId64, list->since_s);
+    if (ask(list, query, arena, &data, &has_more, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    list->state = data->count > 0 ? LIST_NEWER : LIST_OLDEST;
+    return data->count > 0 ? come_to(list, &data->items[0], err) : STATUS_OK;
+}
+
+// The page that is the last in Stripe's order is the first in ours.
+static Status find_oldest(StripeList *list, Arena *arena, const JsonValue **ret, size_t *ret_count,
+                          Error *err)
+{
+    const JsonValue *data;
+    bool has_more;
+    do {
+        const char *query =
+            arena_printf(arena, "limit=100&created%%5Bgte%%5D=%" PRId64 "%s%s", list->since_s,
+                         list->last[0] == '\0' ? "" : "&starting_after=", list->last);
+        if (ask(list, query, arena, &data, &has_more, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        if (data->count == 0) {
+            stripe_list_begin(list, list->since_s); // nothing has happened yet
+            return STATUS_AGAIN;
+        }
+        if (come_to(list, &data->items[data->count - 1], err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    } while (has_more);
+    list->state = LIST_NEWER;
+    turn_round(data, arena, ret, ret_count);
+    return come_to(list, &data->items[0], err);
+}
+
+Status stripe_list_next(StripeList *list, Arena *arena, const JsonValue **ret, size_t *ret_count,
+                        Error *err)
+{
+    const JsonValue *data;
+    bool has_more;
+    if (list->state == LIST_BEHIND && find_behind(list, arena, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (list->state == LIST_OLDEST) {
+        return find_oldest(list, arena, ret, ret_count, err);
+    }
+    const char *query = arena_printf(arena, "limit=100&ending_before=%s", list->last);
+    if (ask(list, query, arena, &data, &has_more, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (data->count == 0) {
+        return STATUS_AGAIN;
+    }
+    turn_round(data, arena, ret, ret_count);
+    return come_to(list, &data->items[0], err);
+}

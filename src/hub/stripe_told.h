@@ -1,0 +1,42 @@
+// Which events of Stripe were told, so that none is told twice, and none that is older than what
+// its object was told last. An SQLite file in the state directory of the pipeline.
+//
+// An event is noted before it is passed on, with the position that it has; what did not become
+// durable is forgotten at the next start. So it is known exactly as long as it counts, wherever
+// the process ends.
+#pragma once
+
+#include "change/position.h"
+#include "hub/stripe_event.h"
+
+typedef struct StripeTold StripeTold;
+
+/**
+ * Open what is kept in @directory, and forget what did not become durable: all at or behind @end.
+ * @since_s: when nothing is kept there, from when on events count. @now_s: what nobody asks for any
+ * more goes.
+ */
+MUST_CHECK Status stripe_told_open(const char *directory, Lsn end, int64_t since_s, int64_t now_s,
+                                   StripeTold **ret, Error *err);
+
+/** What was not saved is forgotten. Accepts NULL. */
+void stripe_told_close(StripeTold *told);
+
+/**
+ * STATUS_AGAIN: @event is news. STATUS_OK: it was told, or something newer of its object was;
+ * *ret_lsn is where.
+ */
+MUST_CHECK Status stripe_told_find(StripeTold *told, const StripeEvent *event, Lsn *ret_lsn,
+                                   Error *err);
+
+/** @event is told at @lsn. */
+MUST_CHECK Status stripe_told_add(StripeTold *told, const StripeEvent *event, Lsn lsn, Error *err);
+
+/** Make what was added durable. */
+MUST_CHECK Status stripe_told_save(StripeTold *told, Error *err);
+
+/** From when on there may be events that nobody has told; seconds since 1970. */
+MUST_CHECK Status stripe_told_since(StripeTold *told, int64_t *ret_s, Error *err);
+
+/** All events before @since_s are told, and durable. */
+MUST_CHECK Status stripe_told_all_before(StripeTold *told, int64_t since_s, Error *err);
