@@ -11,8 +11,8 @@
 #include "cli/project_pipelines.h"
 #include "cli/state_directories.h"
 #include "cli/status_table.h"
-#include "io/http_server.h"
 #include "control/serve.h"
+#include "io/http_server.h"
 
 enum { STATUS_BYTES_MAX = 16 << 20, REDRAW_MS = 1000 };
 

@@ -7,8 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "io/http_server.h"
 #include "fuzz.h"
+#include "io/http_local.h"
 
 enum { HEAD_MAX = 1024 };
 
