@@ -15,7 +15,7 @@ _weir() {
         'stream '*) words='--table --jobs --watchdog --progress --publication --slot --no-copy --until --patience --state --buffer --on-error --wal-warning --wal-disk --metrics --name --log-format --log-level --help' ;;
         'copy --progress') words='auto always never' ;;
         'copy '*) words='--table --jobs --watchdog --progress --log-format --log-level --help' ;;
-        'run '*) words='--until --patience --state --metrics --log-format --log-level --help' ;;
+        'run '*) words='--until --patience --state --metrics --listen --log-format --log-level --help' ;;
         'status --format') words='text json' ;;
         'status '*) words='--state --name --format --watch --log-format --log-level --help' ;;
         'check --buffer') words='memory disk' ;;

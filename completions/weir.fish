@@ -26,6 +26,7 @@ complete -c weir -n '__fish_seen_subcommand_from run' -l until -d 'Stop when eve
 complete -c weir -n '__fish_seen_subcommand_from run' -l patience -d 'A run that has an end gives up when no attempt, of three at least, has got anywhere for so long; 0: never, as one that has none.' -r
 complete -c weir -n '__fish_seen_subcommand_from run' -l state -d 'Directory for the state. Default: what the file says, else $XDG_STATE_HOME/weir or ~/.local/state/weir.' -r
 complete -c weir -n '__fish_seen_subcommand_from run' -l metrics -d 'Serve /metrics for Prometheus and /health. :PORT is this machine only.' -r
+complete -c weir -n '__fish_seen_subcommand_from run' -l listen -d 'Of a hub: where webhooks come in. Default: what its weir.yml says, else 127.0.0.1:4000.' -r
 complete -c weir -n __fish_use_subcommand -f -a status -d 'show what runs, and how far it is'
 complete -c weir -n '__fish_seen_subcommand_from status' -l state -d 'Directory for the state, as for weir stream and weir run.' -r
 complete -c weir -n '__fish_seen_subcommand_from status' -l name -d 'Name of the pipeline, behind SOURCE SINK, as for weir stream.' -r

@@ -17,6 +17,9 @@ static const Option run_options[] = {
      .help = "Directory for the state. Default: what the file says, else $XDG_STATE_HOME/weir or "
              "~/.local/state/weir."},
     METRICS_OPTION(RunOptions),
+    {"listen", OPTION_STRING(RunOptions, listen), .value_name = "HOST:PORT",
+     .help = "Of a hub: where webhooks come in. Default: what its weir.yml says, else "
+             "127.0.0.1:4000."},
     {0},
 };
 
@@ -34,6 +37,10 @@ static int run_run(Invocation *invocation)
     }
     if (hub_is_at(path)) {
         return run_hub(path, options, invocation->arena);
+    }
+    if (options->listen.len > 0) {
+        error_set(&err, ERROR_CONFIG, "--listen is for a hub, and this is none");
+        return report_error(&err);
     }
     if (project_pipelines(path, options->state, options->until, invocation->arena, &pipelines,
                           &count, &err) != STATUS_OK) {

@@ -11,6 +11,7 @@
 #include "cli/project_pipelines.h"
 #include "config/config_file.h"
 #include "hub/hub_pipelines.h"
+#include "hub/listener.h"
 
 // The folder's real name: what a state belongs to must not depend on how one came here.
 static Str hub_name(Str path, Arena *arena)
@@ -68,6 +69,13 @@ static int run_to_end(const HubPipelines *pipelines, const CrewOptions *crew, Ar
 
 static int run_for_ever(const HubPipelines *pipelines, const CrewOptions *crew, Arena *arena)
 {
+    Listener *listener = NULL;
+    Error err = {0};
+    if (pipelines->has_inbox &&
+        listener_start(pipelines->listen, pipelines->ends, pipelines->end_count, &listener, &err) !=
+            STATUS_OK) {
+        return report_error(&err);
+    }
     size_t count = pipelines->receiving_count + pipelines->pushing_count;
     Pipeline *all = ARENA_ARRAY(arena, Pipeline, count);
     for (size_t i = 0; i < pipelines->receiving_count; i++) {
@@ -76,7 +84,9 @@ static int run_for_ever(const HubPipelines *pipelines, const CrewOptions *crew, 
     for (size_t i = 0; i < pipelines->pushing_count; i++) {
         all[pipelines->receiving_count + i] = pipelines->pushing[i];
     }
-    return crew_run(all, count, crew, arena);
+    int code = crew_run(all, count, crew, arena);
+    listener_stop(listener);
+    return code;
 }
 
 int run_hub(Str path, const RunOptions *options, Arena *arena)
@@ -89,7 +99,8 @@ int run_hub(Str path, const RunOptions *options, Arena *arena)
         return report_error(&err);
     }
     if (load_common(options, arena, &common, &err) != STATUS_OK ||
-        hub_pipelines_new(hub, hub_name(path, arena), &common, &pipelines, &err) != STATUS_OK) {
+        hub_pipelines_new(hub, hub_name(path, arena), options->listen, &common, &pipelines, &err) !=
+            STATUS_OK) {
         hub_free(hub);
         return report_error(&err);
     }

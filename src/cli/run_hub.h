@@ -8,6 +8,7 @@ typedef struct RunOptions {
     int64_t patience_ms;
     Str state;
     Str metrics;
+    Str listen; // of a hub
 } RunOptions;
 
 /** Run the hub at @path, as hub_is_at() has it, to its end. Returns the exit code. */

@@ -3,6 +3,7 @@
 
 #include "hub/hub_log.h"
 #include "hub/hub_memory.h"
+#include "hub/inbox.h"
 #include "model/hub.h"
 
 /** One system of a hub. Outlives the pipelines that it is given to; may be shared by threads. */
@@ -13,4 +14,7 @@ typedef struct HubEnd {
     // The replication origin under which Postgres is pushed to: changes that have it are ours.
     const char *origin;
     HubMemory *memory; // of a system whose echoes are known by their contents; NULL: of others
+    // Where what is posted to the system comes in, and the URL of that; NULL: nothing is.
+    Inbox *inbox;
+    const char *url;
 } HubEnd;

@@ -4,8 +4,10 @@
 #include "base/mem.h"
 #include "buffers/disk.h"
 #include "hub/hub_table.h"
+#include "hub/listener.h"
 #include "hub/push_postgres.h"
 #include "hub/receive.h"
+#include "hub/stripe_source.h"
 
 // What a target, or a source, that is the hub itself is called.
 static Str hub_id(Arena *arena, Str name)
@@ -101,23 +103,26 @@ static Str name_of(HubPipelines *made, Str name, const char *direction, const Hu
                                  direction, STR_ARG(system->name)));
 }
 
-static Status add_receiving(HubPipelines *made, Str name, const HubEnd *end, const Pipeline *like,
-                            Error *err)
+static void add_receiving(HubPipelines *made, Str name, HubEnd *end, const Pipeline *like)
 {
     const HubSystem *system = end->system;
-    if (system->type != SYSTEM_POSTGRESQL) {
-        return not_yet(system, err);
-    }
     Pipeline *pipeline = &made->receiving[made->receiving_count++];
     *pipeline = *like;
     pipeline->name = name_of(made, name, "from", system);
-    pipeline->source = source_find(STR("postgres"));
-    pipeline->source_settings = postgres_source(made, system);
+    if (system->type == SYSTEM_STRIPE) {
+        pipeline->source = &hub_stripe_source;
+        pipeline->source_settings = new_settings(&made->arena, 1, system->origin);
+        end->inbox = inbox_new();
+        end->url = listener_url(made->listen, system->name, &made->arena);
+        made->has_inbox = true;
+    } else {
+        pipeline->source = source_find(STR("postgres"));
+        pipeline->source_settings = postgres_source(made, system);
+    }
     pipeline->source_id = system->name;
     pipeline->source_subject = end;
     pipeline->routes = only_route(made, &hub_receive, hub_id(&made->arena, name), end);
     pipeline->route_count = 1;
-    return STATUS_OK;
 }
 
 static Status add_pushing(HubPipelines *made, Str name, const HubEnd *end, Str directory,
@@ -148,8 +153,8 @@ static Status add_system(HubPipelines *made, Str name, const HubSystem *system, 
     HubEnd *end = &made->ends[system - made->ends[0].hub->systems];
     Str to = name_of(made, name, "to", system);
     end->origin = str_to_cstr(&made->arena, hub_push_origin(to.ptr, &made->arena));
-    if (system->receive_count > 0 && add_receiving(made, name, end, like, err) != STATUS_OK) {
-        return STATUS_FAIL;
+    if (system->receive_count > 0) {
+        add_receiving(made, name, end, like);
     }
     return system->push_count == 0 ? STATUS_OK : add_pushing(made, name, end, directory, like, err);
 }
@@ -167,20 +172,23 @@ static Status check_readers(const Hub *hub, Error *err)
                            LIMIT_ROUTES);
 }
 
-Status hub_pipelines_new(const Hub *hub, Str name, const Pipeline *like, HubPipelines **ret,
-                         Error *err)
+Status hub_pipelines_new(const Hub *hub, Str name, Str listen, const Pipeline *like,
+                         HubPipelines **ret, Error *err)
 {
     if (check_readers(hub, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     HubPipelines *made = mem_alloc_zero(sizeof(*made));
     Arena *arena = &made->arena;
+    Str address = listen.len > 0 ? listen : hub->listen;
+    made->listen = address.len > 0 ? address : STR(LISTENER_ADDRESS);
     made->ends = ARENA_ARRAY(arena, HubEnd, hub->system_count + 1);
     made->receiving = ARENA_ARRAY(arena, Pipeline, hub->system_count);
     made->pushing = ARENA_ARRAY(arena, Pipeline, hub->system_count);
     Str directory = log_directory(arena, name, like);
     make_log(made, hub, name, directory);
     Status status = STATUS_OK;
+    made->end_count = hub->system_count;
     for (size_t i = 0; i < hub->system_count; i++) {
         made->ends[i] = (HubEnd){.hub = hub, .system = &hub->systems[i], .log = made->log};
     }
@@ -198,6 +206,9 @@ Status hub_pipelines_new(const Hub *hub, Str name, const Pipeline *like, HubPipe
 void hub_pipelines_free(HubPipelines *pipelines)
 {
     if (pipelines != NULL) {
+        for (size_t i = 0; i < pipelines->end_count; i++) {
+            inbox_free(pipelines->ends[i].inbox);
+        }
         hub_log_free(pipelines->log);
         arena_done(&pipelines->arena);
         mem_free(pipelines);

@@ -14,7 +14,10 @@
 typedef struct HubPipelines {
     Arena arena;
     HubLog *log;
-    HubEnd *ends;        // by system
+    HubEnd *ends; // by system
+    size_t end_count;
+    Str listen;          // where what is posted to them is listened for (listener.h),
+    bool has_inbox;      // if anything is
     Pipeline *receiving; // "HUB.from.SYSTEM"
     size_t receiving_count;
     Pipeline *pushing; // "HUB.to.SYSTEM"
@@ -23,10 +26,11 @@ typedef struct HubPipelines {
 
 /**
  * The pipelines of @hub, which outlives them. @name: what they are named after. @like: what they
- * have in common, from the state directory to the end. ERROR_CONFIG: a system cannot be run. Free
+ * have in common, from the state directory to the end. @listen: an address in place of the one that
+ * the hub says; empty: none. ERROR_CONFIG: a system cannot be run. Free
  * with hub_pipelines_free(), when they have ended.
  */
-MUST_CHECK Status hub_pipelines_new(const Hub *hub, Str name, const Pipeline *like,
+MUST_CHECK Status hub_pipelines_new(const Hub *hub, Str name, Str listen, const Pipeline *like,
                                     HubPipelines **ret, Error *err);
 
 /** Accepts NULL. */

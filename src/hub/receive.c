@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include "hub/hub_echo.h"
 #include "hub/hub_end.h"
+#include "hub/stripe_event.h"
 #include "model/object.h"
 #include "model/receiver.h"
 
@@ -27,6 +28,7 @@ typedef struct ReceiveSink {
     Batch *batch;   // objects that are not in the log yet; NULL: none
     Origin *origin; // of its last ones; NULL: there is none
     Map told;       // by oid: tables of which a truncate was told
+    Arena scratch;  // of the last change
 } ReceiveSink;
 
 static const Option options[] = {{0}};
@@ -121,16 +123,35 @@ static Status take_object(ReceiveSink *sink, const Change *change, const Object 
     return STATUS_OK;
 }
 
-static Status take_row(ReceiveSink *sink, const Change *change, Error *err)
+static Status mix_row(ReceiveSink *sink, const Change *change, ReceivedList *ret, Error *err)
 {
     const Value *row = change->op == CHANGE_DELETE ? change->old_row : change->new_row;
-    ReceivedList outcomes;
     if (row == NULL) {
         return error_set(err, ERROR_DATA, "a delete of \"%" STR_FMT ".%" STR_FMT "\" has no row",
                          STR_ARG(change->relation->schema), STR_ARG(change->relation->name));
     }
-    if (receiver_row(sink->receiver, change->op, change->relation, change->old_row, row, &outcomes,
-                     err) != STATUS_OK) {
+    return receiver_row(sink->receiver, change->op, change->relation, change->old_row, row, ret,
+                        err);
+}
+
+static Status mix_event(ReceiveSink *sink, const Change *change, ReceivedList *ret, Error *err)
+{
+    JsonValue *object = ARENA_ARRAY(&sink->scratch, JsonValue, 1);
+    Str location;
+    if (stripe_event_object(change, &sink->scratch, object, &location, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = receiver_json(sink->receiver, location, change->op, object);
+    return STATUS_OK;
+}
+
+static Status take_row(ReceiveSink *sink, const Change *change, Error *err)
+{
+    ReceivedList outcomes;
+    bool is_stripe = sink->end->system->type == SYSTEM_STRIPE;
+    arena_reset(&sink->scratch);
+    if ((is_stripe ? mix_event(sink, change, &outcomes, err)
+                   : mix_row(sink, change, &outcomes, err)) != STATUS_OK) {
         return STATUS_FAIL;
     }
     for (size_t i = 0; i < outcomes.count; i++) {
@@ -260,6 +281,7 @@ static void receive_close(Sink *base)
     receiver_free(sink->receiver);
     hub_recall_free(sink->echo.recall);
     map_done(&sink->told);
+    arena_done(&sink->scratch);
 }
 
 const SinkOps hub_receive = {

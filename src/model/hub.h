@@ -74,6 +74,7 @@ typedef struct Hub {
     size_t system_count;
     // For so long, what a system was told is known again when it comes back. 0: it never is.
     int64_t keep_duplicates_ms;
+    Str listen; // "127.0.0.1:4000": where it is called over HTTP; empty: it does not say
     Map by_title;
 } Hub;
 
@@ -91,6 +92,7 @@ typedef struct HubFiles {
     size_t system_count;
     bool assert_formats;        // as SchemaOptions has it
     int64_t keep_duplicates_ms; // see Hub
+    Str listen;
 } HubFiles;
 
 /** Whether @path, a folder or the weir.yml in it, is a hub: it has both folders, or the weir.yml

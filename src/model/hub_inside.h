@@ -11,6 +11,7 @@ typedef struct HubPlaces {
     const char *systems;
     bool assert_formats;
     int64_t keep_duplicates_ms;
+    Str listen;
 } HubPlaces;
 
 /**

@@ -58,6 +58,8 @@ static const Option hub_options[] = {
     {"keep_duplicates_for", OPTION_MS(HubPlaces, keep_duplicates_ms), .fallback = "1h", .min = 0,
      .max = INT64_C(31) * 86400000,
      .help = "How long what a system was told is known again when it comes back."},
+    {"listen", OPTION_STRING(HubPlaces, listen), .value_name = "HOST:PORT",
+     .help = "Where the hub is called over HTTP."},
     {0},
 };
 
@@ -76,8 +78,8 @@ static Status read_places(const ConfigFile *file, const YamlNode *root, const Ya
                           const char *directory, HubPlaces *places)
 {
     static const char *const of_file[] = {"hub", "state", NULL};
-    static const char *const of_hub[] = {"models", "systems", "assert_formats",
-                                         "keep_duplicates_for", NULL};
+    static const char *const of_hub[] = {
+        "models", "systems", "assert_formats", "keep_duplicates_for", "listen", NULL};
     if (config_check_keys(file, root, of_file) != STATUS_OK) {
         return error_hint(file->err, "A file with \"hub\" has no pipelines of its own.");
     }
@@ -122,8 +124,8 @@ static Status find_places(Str given, Arena *arena, HubPlaces *places, bool *ret_
         is_file ? str_to_cstr(arena, given) : arena_printf(arena, "%s/weir.yml", folder);
     const ConfigFile file = {str_from(path), arena, err};
     *places = (HubPlaces){.models = arena_printf(arena, "%s/models", folder),
-                       .systems = arena_printf(arena, "%s/systems", folder),
-                       .keep_duplicates_ms = KEEP_DUPLICATES_MS};
+                          .systems = arena_printf(arena, "%s/systems", folder),
+                          .keep_duplicates_ms = KEEP_DUPLICATES_MS};
     *ret_is_hub = is_folder(places->models) && is_folder(places->systems);
     if (!exists(path)) {
         return STATUS_OK;
@@ -261,7 +263,8 @@ static Status read_hub(const HubPlaces *places, Arena *arena, HubFiles *ret, Err
                       .systems = systems.items,
                       .system_count = systems.count,
                       .assert_formats = places->assert_formats,
-                      .keep_duplicates_ms = places->keep_duplicates_ms};
+                      .keep_duplicates_ms = places->keep_duplicates_ms,
+                      .listen = places->listen};
     return STATUS_OK;
 }
 
