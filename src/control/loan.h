@@ -13,9 +13,9 @@
 // while, and so has the lender bring the route to where it wants it.
 #pragma once
 
-#include "io/http_server.h"
 #include "control/monitor.h"
 #include "io/cancel.h"
+#include "io/http_server.h"
 
 /** Lends what one runner has, to one borrower at a time. */
 typedef struct Lender Lender;
