@@ -305,6 +305,27 @@ def test_killed_between_noting_and_logging(hub, point):
     assert process.stop().code == 0
 
 
+@pytest.mark.parametrize("point", ["buffer-flush-begins", "buffer-flushed", "buffer-synced", "confirm-begins"])
+def test_killed_where_events_become_durable(hub, point):
+    """What was answered with 200 does not come again; everything else does, in another order."""
+    hub.drain()
+    told = []
+    for n in range(2, 7):
+        process = hub.start(WEIR_CRASH_POINT=f"{point}:{n}", ready=False)
+        wait_for(lambda: post(hub.url(), b"{}")[0] == 400 or not process.alive(), 60, "it listens")
+        undelivered = []
+        for step in range(8):
+            event = hub.api.event("product.updated", listed=False, created=int(time.time()) - 1000 + len(told), id="prod_1", name=f"n{len(told)}")
+            told.append(event)
+            if post(hub.url(), event)[0] != 200:
+                undelivered.append(event)
+        process.kill()
+        process = hub.start()
+        assert [post(hub.url(), event)[0] for event in reversed(undelivered)] == [200] * len(undelivered)
+        hub.expect(("prod_1", f"n{len(told) - 1}", None, None))
+        assert process.stop().code == 0
+
+
 FAKE_CLI = """#!%s
 import os, sys, time, pathlib
 here = pathlib.Path(__file__).parent
