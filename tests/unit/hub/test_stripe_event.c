@@ -59,8 +59,7 @@ static void what_is_no_event_is_refused(void **state)
         "[]",
         "null",
         "\"evt_1\"",
-        "{\"id\":\"e\",\"type\":\"a.b\",\"created\":\"1\",\"data\":{\"object\":{\"object\":\"x\"}}"
-        "}",
+        "{\"id\":\"e\",\"type\":\"a.b\",\"created\":\"1\",\"data\":{\"object\":{\"object\":\"\"}}}",
         "{\"id\":\"e\",\"type\":\"a.b\",\"created\":1.5,\"data\":{\"object\":{\"object\":\"x\"}}}",
         "{\"id\":7,\"type\":\"a.b\",\"created\":1,\"data\":{\"object\":{\"object\":\"x\"}}}",
         "{\"id\":\"e\",\"created\":1,\"data\":{\"object\":{\"object\":\"x\"}}}",

@@ -213,12 +213,14 @@ static void who_posts_may_go(void **state)
 
 static void post_body_of(const World *world, size_t size, const char *head, const char *code)
 {
-    size_t head_len = strlen(head);
-    char *request = mem_alloc(head_len + size);
-    memcpy(request, head, head_len);
-    memset(request + head_len, 'x', size);
-    assert_memory_equal(hear(call(world, request, head_len + size)), code, strlen(code));
-    mem_free(request);
+    Buf request;
+    buf_init(&request, SIZE_MAX);
+    buf_cstr(&request, head);
+    for (size_t i = 0; i < size; i++) {
+        buf_char(&request, 'x');
+    }
+    assert_memory_equal(hear(call(world, request.ptr, request.len)), code, strlen(code));
+    buf_done(&request);
 }
 
 static void what_is_too_large_is_refused(void **state)
@@ -232,17 +234,17 @@ static void what_is_too_large_is_refused(void **state)
     // One that does not say how large it is, is counted.
     const char *chunk = "POST /a HTTP/1.1\r\n" END "Transfer-Encoding: chunked\r\n\r\n"
                         "100001\r\n";
-    size_t head_len = strlen(chunk);
-    size_t size = LIMIT_HTTP_BODY + 1;
-    static const char end[] = "\r\n0\r\n\r\n";
-    char *request = mem_alloc(head_len + size + sizeof(end) - 1);
-    memcpy(request, chunk, head_len);
-    memset(request + head_len, 'x', size);
-    memcpy(request + head_len + size, end, sizeof(end) - 1);
-    const char *answer = hear(call(world, request, head_len + size + sizeof(end) - 1));
+    Buf request;
+    buf_init(&request, SIZE_MAX);
+    buf_cstr(&request, chunk);
+    for (size_t i = 0; i < LIMIT_HTTP_BODY + 1; i++) {
+        buf_char(&request, 'x');
+    }
+    buf_cstr(&request, "\r\n0\r\n\r\n");
+    const char *answer = hear(call(world, request.ptr, request.len));
     assert_memory_equal(answer, "HTTP/1.1 413", 12);
     assert_non_null(strstr(answer, "{\"error\":"));
-    mem_free(request);
+    buf_done(&request);
 }
 
 static void other_methods_are_refused(void **state)
