@@ -121,6 +121,7 @@ def hub(make):
     return make()
 
 
+@pytest.mark.tsan
 def test_webhooks_become_rows(hub):
     process = hub.start()
     assert hub.tell("product.created", id="prod_1", name="one", metadata={"id": "7"}) == (200, {"received": True})
@@ -258,6 +259,7 @@ def test_what_is_invalid_is_set_aside(hub):
     assert hub.tell("product.created", id="prod_3", name="nobody is there")[0] == 0
 
 
+@pytest.mark.tsan
 def test_many_at_once(hub):
     process = hub.start()
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
