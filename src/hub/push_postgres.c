@@ -271,7 +271,6 @@ static Status push_open(Sink *base, Error *err)
     const SinkContext *context = &base->context;
     const HubEnd *end = context->subject;
     assert(end != NULL && end->system->type == SYSTEM_POSTGRESQL);
-    sink->hub = end->hub;
     sink->system = end->system;
     sink->receives = end->system->receive_count > 0;
     const PostgresqlSettings *settings = &end->system->postgresql;

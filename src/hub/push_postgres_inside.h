@@ -14,7 +14,6 @@
 
 typedef struct PushSink {
     Sink base;
-    const Hub *hub;
     const HubSystem *system;
 
     Arena arena;   // as long as the instance

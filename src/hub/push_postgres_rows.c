@@ -5,12 +5,10 @@
 //
 // A chunk is repeated when its failure may come from a table that looks otherwise by now, or from a
 // row that somebody else has made in the meantime.
-#include <poll.h>
-
-#include "base/clock.h"
 #include "base/limits.h"
+#include "hub/hub_push.h"
+#include "hub/hub_wait.h"
 #include "hub/push_postgres_inside.h"
-#include "model/object.h"
 
 enum { CHUNK_OBJECTS = 100, CHUNK_BYTES = 4 << 20, TRIES = 4 };
 
@@ -32,14 +30,6 @@ typedef struct Chunk {
 // Objects
 // ---------------------------------------------------------------------------------------------
 
-static Status no_model(const Change *change, Error *err)
-{
-    Str name = change->relation == NULL ? STR("") : change->relation->name;
-    error_set(err, ERROR_DATA, "the hub has no model \"%" STR_FMT "\", of which there is a change",
-              STR_ARG(name));
-    return error_hint(err, "Give the hub its model back until the buffer is empty.");
-}
-
 static void add_row(PushSink *sink, Chunk *chunk, const PushedRow *row)
 {
     PendingRow *pending = arena_alloc(&sink->scratch, sizeof(*pending));
@@ -60,32 +50,35 @@ static size_t bytes_of(const Change *change)
 
 // What came from here is there. Pushed back, it could only undo what has happened here since; but
 // that is what it has to do where something older was pushed over it.
-static bool passes_over(PushSink *sink, const Change *change, const PushedRow *row)
+static bool is_own(const PushSink *sink, const Change *change)
 {
-    const Transaction *transaction = change->transaction;
-    return str_equal(transaction->origin, sink->system->name) &&
-           !push_conflicts_has(&sink->conflicts, row, transaction->origin_lsn);
+    return str_equal(change->transaction->origin, sink->system->name);
+}
+
+static bool passes_over(const PushSink *sink, const Change *change, const PushedRow *row)
+{
+    return is_own(sink, change) &&
+           !push_conflicts_has(&sink->conflicts, row, change->transaction->origin_lsn);
 }
 
 static Status add_object(PushSink *sink, Chunk *chunk, const Change *change, Error *err)
 {
-    const Model *model =
-        change->relation == NULL ? NULL : hub_find_model(sink->hub, change->relation->name);
-    if (model == NULL) {
-        return no_model(change, err);
-    }
-    const MixerGroup *group = hub_find_push(sink->system, model);
-    if (group == NULL) {
-        return STATUS_OK; // it is pushed elsewhere
-    }
+    const HubEnd *end = sink->base.context.subject;
+    const MixerGroup *group;
     Object *object = arena_alloc(&sink->scratch, sizeof(*object));
-    if (object_take(model, change, &sink->scratch, object, err) != STATUS_OK) {
+    if (hub_push_take(end, change, &sink->scratch, object, &group, err) != STATUS_OK) {
         return STATUS_FAIL;
+    }
+    if (group == NULL) {
+        return STATUS_OK;
     }
     PendingRow **before = chunk->last;
     for (size_t i = 0; i < group->count; i++) {
         PushedRow row;
         if (mixer_push(&group->rules[i], object, &sink->scratch, &row, err) != STATUS_OK) {
+            if (is_own(sink, change)) {
+                continue; // a delete that does not say all keys: it was done there
+            }
             return STATUS_FAIL;
         }
         if (row.count == 0 || passes_over(sink, change, &row)) {
@@ -115,7 +108,7 @@ static Status fill_chunk(PushSink *sink, const Change *changes, size_t count, Ch
         if (change->op == CHANGE_SCHEMA) {
             continue;
         }
-        if (str_equal(change->transaction->origin, sink->system->name)) {
+        if (is_own(sink, change)) {
             push_conflicts_pass(&sink->conflicts, change->transaction->origin_lsn);
         }
         if (add_object(sink, ret, change, err) != STATUS_OK) {
@@ -126,35 +119,11 @@ static Status fill_chunk(PushSink *sink, const Change *changes, size_t count, Ch
     return STATUS_OK;
 }
 
-// ---------------------------------------------------------------------------------------------
-// The rate limit
-// ---------------------------------------------------------------------------------------------
-
-static Status rest(const PushSink *sink, int64_t us, Error *err)
-{
-    const SinkContext *context = &sink->base.context;
-    struct pollfd fd = {.fd = context->cancel == NULL ? -1 : context->cancel->fd, .events = POLLIN};
-    (void)poll(&fd, 1, (int)((us + 999) / 1000));
-    if (cancel_is_set(context->cancel)) {
-        return error_set(err, ERROR_CANCELLED, "interrupted");
-    }
-    // Who wonders why the call does not come back is told that it gets on.
-    if (context->at_work != NULL) {
-        context->at_work(context->at_work_context);
-    }
-    return STATUS_OK;
-}
-
 static Status wait_for_tokens(PushSink *sink, int64_t count, Error *err)
 {
-    for (int64_t taken = 0; taken < count;) {
-        int64_t us = rate_limit_take(&sink->limit, clock_monotonic_us());
-        taken += us == 0;
-        if (us > 0 && rest(sink, us, err) != STATUS_OK) {
-            return STATUS_FAIL;
-        }
-    }
-    return STATUS_OK;
+    const SinkContext *context = &sink->base.context;
+    const HubWait wait = {context->cancel, context->at_work, context->at_work_context};
+    return hub_wait_for_tokens(&wait, &sink->limit, count, err);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -179,6 +148,11 @@ static Status one_row_was_written(PGresult *result, Error *err)
                       key);
 }
 
+static Status one_row_if_any(PGresult *result, Error *err)
+{
+    return PQntuples(result) == 0 ? STATUS_OK : one_row_was_written(result, err);
+}
+
 static Status at_most_one_row(PGresult *result, Error *err)
 {
     const char *rows = PQcmdTuples(result);
@@ -195,7 +169,10 @@ static PgJudge *judge_of(const PushedRow *row)
     if (row->op == OBJECT_DELETE) {
         return at_most_one_row;
     }
-    return row->search_key_count > 0 ? one_row_was_written : NULL;
+    if (row->search_key_count == 0) {
+        return NULL;
+    }
+    return row->only_if_there ? one_row_if_any : one_row_was_written;
 }
 
 static Status send_changed_key(PushSink *sink, const PushTarget *target, const PushedKey *key,

@@ -149,9 +149,13 @@ static void upsert(const Writer *in)
         find_by(in, i);
     }
     buf_cstr(in->sql, "made AS (");
-    insert_into(in);
-    not_found_before(in, keys, " WHERE ");
-    buf_cstr(in->sql, " RETURNING 1) ");
+    if (in->row->only_if_there) {
+        buf_cstr(in->sql, "SELECT WHERE false) ");
+    } else {
+        insert_into(in);
+        not_found_before(in, keys, " WHERE ");
+        buf_cstr(in->sql, " RETURNING 1) ");
+    }
     for (size_t i = 0; i < keys; i++) {
         buf_cstr(in->sql, "SELECT ");
         pg_literal(in->sql, found_column(in, i)->name);

@@ -301,9 +301,14 @@ Status mixer_push(const MixerRule *rule, const Object *object, Arena *arena, Pus
         return STATUS_OK;
     }
     bool says_something = row.count > 0;
+    bool says_more = false;
+    bool takes_more = false;
     for (size_t i = 0; i < rule->count; i++) {
         const MixerField *field = &rule->fields[i];
         const JsonValue *value = cell_value(field, object);
+        bool is_more = field->constant == NULL && !field->is_search_key;
+        takes_more = takes_more || is_more;
+        says_more = says_more || (is_more && value != NULL);
         if (value != NULL && !is_found_by(field, value)) {
             add_cell(&row, field, value);
             says_something = says_something || field->constant == NULL;
@@ -311,6 +316,7 @@ Status mixer_push(const MixerRule *rule, const Object *object, Arena *arena, Pus
     }
     // Constants alone would make rows of nothing.
     row.count = says_something ? row.count : 0;
+    row.only_if_there = takes_more && !says_more && row.search_key_count > 1;
     add_changed_key(&row, object, arena);
     *ret = row;
     return STATUS_OK;

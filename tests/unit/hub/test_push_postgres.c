@@ -172,6 +172,19 @@ static void search_keys_are_tried_in_their_order(void **state)
     assert_look(f, "SELECT id FROM products WHERE product_name = 'second'", "20");
 }
 
+// Who gives an object an id does not bring back a row that is gone.
+static void keys_alone_make_no_row(void **state)
+{
+    Fixture *f = *state;
+    assert_ok(f, sink_start(f, NULL));
+    assert_ok(f, upsert(f, OBJECT(T("1"), SAME, T("a"), SAME, SAME)));
+    assert_ok(f, upsert(f, OBJECT(T("1"), T("x"), SAME, SAME, SAME)));
+    assert_ok(f, upsert(f, OBJECT(T("2"), T("y"), SAME, SAME, SAME)));
+    assert_ok(f, upsert(f, OBJECT(T("1"), SAME, SAME, SAME, SAME)));
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    assert_look(f, "SELECT id, code, product_name FROM products", "1|x|a");
+}
+
 // What neither key says cannot be found: it is new.
 static void without_a_search_key_it_is_inserted(void **state)
 {
@@ -213,9 +226,11 @@ static void what_came_from_there_is_passed_over(void **state)
     Fixture *f = *state;
     assert_ok(f, sink_start(f, NULL));
     f->transaction.origin = STR("shop");
-    assert_ok(f, upsert(f, OBJECT(T("1"), T("a"), SAME, SAME, SAME)));
+    assert_ok(f, upsert(f, OBJECT(T("1"), T("a"), NIL, SAME, SAME)));
+    add_delete(f, OBJECT(T("7"), NONE, NONE, NONE, NONE)); // whose code it does not say
+    assert_ok(f, write_batch(f));
     f->transaction.origin = STR("");
-    assert_ok(f, upsert(f, OBJECT(T("2"), T("b"), SAME, SAME, SAME)));
+    assert_ok(f, upsert(f, OBJECT(T("2"), T("b"), NIL, SAME, SAME)));
     assert_ok(f, sink_commit(f, NULL, NULL));
     assert_look(f, "SELECT id FROM products", "2");
 }
@@ -225,7 +240,7 @@ static void what_is_pushed_elsewhere_is_not_pushed(void **state)
     Fixture *f = *state;
     set_hub(RECEIVED);
     assert_ok(f, sink_start(f, NULL));
-    assert_ok(f, upsert(f, OBJECT(T("1"), T("a"), SAME, SAME, SAME)));
+    assert_ok(f, upsert(f, OBJECT(T("1"), T("a"), NIL, SAME, SAME)));
     assert_ok(f, sink_commit(f, NULL, NULL));
     assert_look(f, "SELECT id FROM products", "");
     // Nor is what a model looks like.
@@ -321,7 +336,7 @@ static void what_the_table_refuses_is_told_with_its_key(void **state)
     Fixture *f = *state;
     bool is_intact;
     assert_ok(f, sink_start(f, NULL));
-    assert_ok(f, try_upsert(f, OBJECT(T("1"), T("a"), SAME, SAME, SAME), &is_intact));
+    assert_ok(f, try_upsert(f, OBJECT(T("1"), T("a"), NIL, SAME, SAME), &is_intact));
     assert_fails(f, try_upsert(f, OBJECT(T("2"), T("b"), SAME, T("-1"), SAME), &is_intact),
                  ERROR_DATA, "upsert in \"public\".\"products\" where \"id\" = 2, \"code\" = b");
     assert_non_null(strstr(f->error.message, "products_price_check"));
@@ -333,11 +348,11 @@ static void what_the_table_refuses_is_told_with_its_key(void **state)
     assert_true(is_intact);
     assert_fails(f, try_upsert(f, OBJECT(T("2"), SAME, SAME, T("1e400000"), SAME), &is_intact),
                  ERROR_DATA, "overflows");
-    add_upsert(f, OBJECT(T("3"), T("c"), SAME, SAME, SAME));
+    add_upsert(f, OBJECT(T("3"), T("c"), NIL, SAME, SAME));
     add_delete(f, OBJECT(T("1"), NONE, NONE, NONE, NONE));
     assert_fails(f, try_batch(f, &is_intact), ERROR_DATA, "its \"code\" is not known");
     assert_true(is_intact);
-    assert_ok(f, try_upsert(f, OBJECT(T("4"), T("d"), SAME, SAME, SAME), &is_intact));
+    assert_ok(f, try_upsert(f, OBJECT(T("4"), T("d"), NIL, SAME, SAME), &is_intact));
     assert_ok(f, sink_commit(f, NULL, NULL));
     assert_look(f, "SELECT id FROM products ORDER BY id", "1\n4");
 }
@@ -840,6 +855,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         push_test(objects_are_made_changed_and_deleted),
         push_test(search_keys_are_tried_in_their_order),
+        push_test(keys_alone_make_no_row),
         push_test(without_a_search_key_it_is_inserted),
         push_test(two_rows_of_one_key_are_refused),
         push_test(what_came_from_there_is_passed_over),

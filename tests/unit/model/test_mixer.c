@@ -297,6 +297,13 @@ static void tables_have_to_fit(void **context)
 // Pushing
 // ---------------------------------------------------------------------------------------------
 
+static bool is_only_if_there(const MixerRule *rule, Object object)
+{
+    PushedRow row;
+    assert_int_equal(mixer_push(rule, &object, &arena, &row, &err), STATUS_OK);
+    return row.only_if_there;
+}
+
 // "id=1 stripe_id=null | product_name="a"": search keys before the bar.
 static const char *pushed_text(const MixerRule *rule, Object object)
 {
@@ -314,6 +321,22 @@ static const char *pushed_text(const MixerRule *rule, Object object)
         buf_char(&out, ' ');
     }
     return str_to_cstr(&arena, buf_view(&out));
+}
+
+// Who gives an object an id must not bring back a row that is gone.
+static void keys_alone_make_no_row(void **context)
+{
+    (void)context;
+    const MixerRule *db = pushed("db");
+    Object object = object_of(OBJECT_UPSERT, "{\"id\":3,\"stripe_id\":\"p_1\"}");
+    assert_string_equal(pushed_text(db, object), "id=3 stripe_id=\"p_1\" | source=\"hub\" ");
+    assert_true(is_only_if_there(db, object));
+    object = object_of(OBJECT_UPSERT, "{\"id\":3,\"price\":null}");
+    assert_false(is_only_if_there(db, object));
+    object = object_of(OBJECT_UPSERT, "{\"id\":3}"); // says of nothing that it goes with it
+    assert_false(is_only_if_there(db, object));
+    object = object_of(OBJECT_DELETE, "{\"id\":3,\"stripe_id\":\"p_1\"}");
+    assert_false(is_only_if_there(db, object));
 }
 
 static void an_upsert_has_what_the_object_has(void **context)
@@ -563,6 +586,7 @@ int main(void)
         cmocka_unit_test(invalid_objects_say_why),
         cmocka_unit_test(of_a_part_only_what_is_there_is_checked),
         cmocka_unit_test(tables_have_to_fit),
+        cmocka_unit_test(keys_alone_make_no_row),
         cmocka_unit_test(an_upsert_has_what_the_object_has),
         cmocka_unit_test(a_delete_has_all_search_keys),
         cmocka_unit_test(cells_become_a_row_image),
