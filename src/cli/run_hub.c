@@ -57,14 +57,26 @@ static Status load_common(const RunOptions *options, Arena *arena, Pipeline *ret
 
 // With an end to come to, all that is received is in the log before anything is pushed: then the
 // log's end is where pushing ends.
+// What is pushed may say something in its turn, as Stripe does which ids it gives: that is pushed,
+// too.
+static int push_to_end(const HubPipelines *pipelines, const CrewOptions *crew, Arena *arena)
+{
+    int code;
+    Lsn before;
+    do {
+        before = hub_log_tail(pipelines->log);
+        code = crew_run(pipelines->pushing, pipelines->pushing_count, crew, arena);
+    } while (code == EXIT_DONE && hub_log_tail(pipelines->log) != before);
+    return code;
+}
+
 static int run_to_end(const HubPipelines *pipelines, const CrewOptions *crew, Arena *arena)
 {
     int code = pipelines->receiving_count == 0
                    ? EXIT_DONE
                    : crew_run(pipelines->receiving, pipelines->receiving_count, crew, arena);
-    return code != EXIT_DONE || pipelines->pushing_count == 0
-               ? code
-               : crew_run(pipelines->pushing, pipelines->pushing_count, crew, arena);
+    return code != EXIT_DONE || pipelines->pushing_count == 0 ? code
+                                                              : push_to_end(pipelines, crew, arena);
 }
 
 static int run_for_ever(const HubPipelines *pipelines, const CrewOptions *crew, Arena *arena)

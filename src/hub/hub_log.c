@@ -215,6 +215,14 @@ void hub_log_end(const HubWriter *writer)
 // Writing
 // ---------------------------------------------------------------------------------------------
 
+Lsn hub_log_tail(HubLog *log)
+{
+    (void)pthread_mutex_lock(&log->lock);
+    Lsn lsn = log->lsn;
+    (void)pthread_mutex_unlock(&log->lock);
+    return lsn;
+}
+
 Str hub_log_identity(const HubLog *log)
 {
     return str_from(log->identity);

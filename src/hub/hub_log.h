@@ -43,6 +43,9 @@ Str hub_log_identity(const HubLog *log);
  *  transactions of its changes have to have as commit LSN. */
 MUST_CHECK Status hub_log_begin(const HubWriter *writer, Lsn *ret_lsn, Error *err);
 
+/** What the log ends with, as far as it is known yet. Thread: any, when nobody writes. */
+Lsn hub_log_tail(HubLog *log);
+
 /** Behind hub_log_begin(). Sets the changes' ordinals. After a failure only hub_log_end() may be
  *  called. */
 MUST_CHECK Status hub_log_write(const HubWriter *writer, Change *changes, size_t count, Error *err);

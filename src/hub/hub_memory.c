@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include "io/sqlite_error.h"
 
+enum { CLEAN_EVERY_MS = 60000 };
+
 struct HubMemory {
     Arena arena;
     const char *path;
@@ -18,6 +20,7 @@ struct HubMemory {
     sqlite3_stmt *add;
     sqlite3_stmt *pass; // what is older than what the log has
     sqlite3_stmt *drop;
+    int64_t cleaned_at_ms;
 };
 
 // A fact that is not saved yet.
@@ -171,20 +174,39 @@ void hub_recall_free(HubRecall *recall)
     }
 }
 
+// What the writer saved for @lsn and later, and all that is too old.
+static Status drop(const HubRecall *recall, int64_t lsn, Error *err)
+{
+    HubMemory *memory = recall->memory;
+    bind(memory->drop, 1, recall->system);
+    bind(memory->drop, 2, recall->writer);
+    (void)sqlite3_bind_int64(memory->drop, 3, lsn);
+    (void)sqlite3_bind_int64(memory->drop, 4, clock_wall_us() - memory->keep_us);
+    return run(memory, memory->drop, err);
+}
+
 Status hub_recall_begin(HubRecall *recall, Lsn end, Error *err)
 {
     HubMemory *memory = recall->memory;
     (void)pthread_mutex_lock(&memory->lock);
     Status status = open_file(memory, err);
     if (status == STATUS_OK) {
-        bind(memory->drop, 1, recall->system);
-        bind(memory->drop, 2, recall->writer);
-        (void)sqlite3_bind_int64(memory->drop, 3, (int64_t)end);
-        (void)sqlite3_bind_int64(memory->drop, 4, clock_wall_us() - memory->keep_us);
-        status = run(memory, memory->drop, err);
+        status = drop(recall, (int64_t)end, err);
     }
     (void)pthread_mutex_unlock(&memory->lock);
     return status;
+}
+
+// What is forgotten takes no room for ever.
+static Status clean(const HubRecall *recall, Error *err)
+{
+    HubMemory *memory = recall->memory;
+    int64_t now_ms = clock_monotonic_ms();
+    if (now_ms - memory->cleaned_at_ms < CLEAN_EVERY_MS) {
+        return STATUS_OK;
+    }
+    memory->cleaned_at_ms = now_ms;
+    return drop(recall, INT64_MAX, err);
 }
 
 static Status find(const HubRecall *recall, Str what, Arena *arena, Str *ret, Error *err)
@@ -287,7 +309,7 @@ static Status save_all(const HubRecall *recall, Lsn lsn, Error *err)
         execute(memory, "BEGIN IMMEDIATE", err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    Status status = STATUS_OK;
+    Status status = clean(recall, err);
     for (size_t i = 0; i < recall->count && status == STATUS_OK; i++) {
         const Pending *pending = recall->items[i];
         if (map_get(&recall->by_name, pending->fact.what) == pending) {

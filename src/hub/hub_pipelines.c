@@ -6,6 +6,7 @@
 #include "hub/hub_table.h"
 #include "hub/listener.h"
 #include "hub/push_postgres.h"
+#include "hub/push_stripe.h"
 #include "hub/receive.h"
 #include "hub/stripe_source.h"
 
@@ -47,6 +48,12 @@ static Str log_directory(Arena *arena, Str name, const Pipeline *like)
                                  STR_ARG(name)));
 }
 
+static Str memory_path(Arena *arena, Str name, const Pipeline *like)
+{
+    return str_from(arena_printf(arena, "%" STR_FMT "/%" STR_FMT ".memory.db",
+                                 STR_ARG(like->state_dir), STR_ARG(name)));
+}
+
 static void make_log(HubPipelines *made, const Hub *hub, Str name, Str directory)
 {
     Settings *settings = new_settings(&made->arena, 2, STR("the hub"));
@@ -64,13 +71,6 @@ static void make_log(HubPipelines *made, const Hub *hub, Str name, Str directory
 // ---------------------------------------------------------------------------------------------
 // Systems
 // ---------------------------------------------------------------------------------------------
-
-static Status not_yet(const HubSystem *system, Error *err)
-{
-    error_set(err, ERROR_CONFIG, "%" STR_FMT ": the system \"%" STR_FMT "\" cannot be run yet",
-              STR_ARG(system->origin), STR_ARG(system->name));
-    return error_hint(err, "\"weir check\" looks at it.");
-}
 
 static Settings *postgres_source(HubPipelines *made, const HubSystem *system)
 {
@@ -125,13 +125,12 @@ static void add_receiving(HubPipelines *made, Str name, HubEnd *end, const Pipel
     pipeline->route_count = 1;
 }
 
-static Status add_pushing(HubPipelines *made, Str name, const HubEnd *end, Str directory,
-                          const Pipeline *like, Error *err)
+static void add_pushing(HubPipelines *made, Str name, const HubEnd *end, Str directory,
+                        const Pipeline *like)
 {
+    static const SinkOps *const sinks[] = {
+        [SYSTEM_POSTGRESQL] = &hub_push_postgres, [SYSTEM_STRIPE] = &hub_push_stripe};
     const HubSystem *system = end->system;
-    if (system->type != SYSTEM_POSTGRESQL) {
-        return not_yet(system, err);
-    }
     Settings *settings = new_settings(&made->arena, 2, system->origin);
     (void)add_setting(settings, "dir", directory);
     (void)add_setting(settings, "reader", system->name);
@@ -142,21 +141,23 @@ static Status add_pushing(HubPipelines *made, Str name, const HubEnd *end, Str d
     pipeline->source_settings = settings;
     pipeline->source_id = hub_id(&made->arena, name);
     pipeline->source_subject = end;
-    pipeline->routes = only_route(made, &hub_push_postgres, system->name, end);
+    pipeline->routes = only_route(made, sinks[system->type], system->name, end);
     pipeline->route_count = 1;
-    return STATUS_OK;
 }
 
-static Status add_system(HubPipelines *made, Str name, const HubSystem *system, Str directory,
-                         const Pipeline *like, Error *err)
+static void add_system(HubPipelines *made, Str name, const HubSystem *system, Str directory,
+                       const Pipeline *like)
 {
     HubEnd *end = &made->ends[system - made->ends[0].hub->systems];
     Str to = name_of(made, name, "to", system);
+    end->memory = system->type == SYSTEM_STRIPE ? made->memory : NULL;
     end->origin = str_to_cstr(&made->arena, hub_push_origin(to.ptr, &made->arena));
     if (system->receive_count > 0) {
         add_receiving(made, name, end, like);
     }
-    return system->push_count == 0 ? STATUS_OK : add_pushing(made, name, end, directory, like, err);
+    if (system->push_count > 0) {
+        add_pushing(made, name, end, directory, like);
+    }
 }
 
 // The log knows its readers one by one.
@@ -187,17 +188,13 @@ Status hub_pipelines_new(const Hub *hub, Str name, Str listen, const Pipeline *l
     made->pushing = ARENA_ARRAY(arena, Pipeline, hub->system_count);
     Str directory = log_directory(arena, name, like);
     make_log(made, hub, name, directory);
-    Status status = STATUS_OK;
+    made->memory = hub_memory_new(memory_path(arena, name, like), hub->keep_duplicates_ms);
     made->end_count = hub->system_count;
     for (size_t i = 0; i < hub->system_count; i++) {
         made->ends[i] = (HubEnd){.hub = hub, .system = &hub->systems[i], .log = made->log};
     }
-    for (size_t i = 0; status == STATUS_OK && i < hub->system_count; i++) {
-        status = add_system(made, name, &hub->systems[i], directory, like, err);
-    }
-    if (status != STATUS_OK) {
-        hub_pipelines_free(made);
-        return STATUS_FAIL;
+    for (size_t i = 0; i < hub->system_count; i++) {
+        add_system(made, name, &hub->systems[i], directory, like);
     }
     *ret = made;
     return STATUS_OK;
@@ -210,6 +207,7 @@ void hub_pipelines_free(HubPipelines *pipelines)
             inbox_free(pipelines->ends[i].inbox);
         }
         hub_log_free(pipelines->log);
+        hub_memory_free(pipelines->memory);
         arena_done(&pipelines->arena);
         mem_free(pipelines);
     }

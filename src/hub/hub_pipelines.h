@@ -14,6 +14,7 @@
 typedef struct HubPipelines {
     Arena arena;
     HubLog *log;
+    HubMemory *memory;
     HubEnd *ends; // by system
     size_t end_count;
     Str listen;          // where what is posted to them is listened for (listener.h),
@@ -27,7 +28,7 @@ typedef struct HubPipelines {
 /**
  * The pipelines of @hub, which outlives them. @name: what they are named after. @like: what they
  * have in common, from the state directory to the end. @listen: an address in place of the one that
- * the hub says; empty: none. ERROR_CONFIG: a system cannot be run. Free
+ * the hub says; empty: none. ERROR_CONFIG: there are too many. Free
  * with hub_pipelines_free(), when they have ended.
  */
 MUST_CHECK Status hub_pipelines_new(const Hub *hub, Str name, Str listen, const Pipeline *like,

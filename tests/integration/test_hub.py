@@ -101,9 +101,7 @@ def test_what_comes_from_nowhere_is_noted(weir, hub):
     assert 'note  the model "order" is pushed, and no system says anything of it' in check(weir, hub).out
 
 
-def test_it_is_no_project(weir, hub, tmp_path):
-    refused = weir.run("run", str(hub), code=2)
-    assert "cannot be run yet" in refused.err and "weir check" in refused.err
+def test_it_is_no_project(weir, tmp_path):
     for option in ("--dot", "--no-connect"):
         refused = weir.run("check", option, str(tmp_path), code=2)
         assert '"--dot" and "--no-connect" are for a hub' in refused.err

@@ -1,0 +1,148 @@
+#include "hub/stripe_api.h"
+
+#include <strings.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "codec/json_read.h"
+
+// As Stripe's own libraries have them.
+enum { TRIES = 4, PAUSE_MS = 500, PAUSE_MAX_MS = 8000, CONNECT_MS = 30000, ANSWER_MS = 80000 };
+
+struct StripeApi {
+    Arena arena;
+    Arena scratch; // a request
+    const char *base;
+    const char *authorization;
+    HubWait wait;
+    HttpClient *client;
+};
+
+StripeApi *stripe_api_new(const StripeSettings *settings, const HubWait *wait)
+{
+    StripeApi *api = mem_alloc_zero(sizeof(*api));
+    api->base = str_to_cstr(&api->arena, settings->api_base);
+    api->authorization =
+        arena_printf(&api->arena, "Authorization: Bearer %" STR_FMT, STR_ARG(settings->api_key));
+    api->wait = *wait;
+    api->client = http_client_new(&(HttpClientOptions){.connect_timeout_ms = CONNECT_MS,
+                                                       .timeout_ms = ANSWER_MS,
+                                                       .answer_max = LIMIT_JSON_BYTES,
+                                                       .cancel = wait->cancel});
+    return api;
+}
+
+void stripe_api_free(StripeApi *api)
+{
+    if (api != NULL) {
+        http_client_free(api->client);
+        arena_done(&api->scratch);
+        arena_done(&api->arena);
+        mem_free(api);
+    }
+}
+
+static bool wants_to_be_asked_again(const HttpAnswer *answer)
+{
+    Str said = http_answer_header(answer, "Stripe-Should-Retry");
+    if (str_is(said, "true") || str_is(said, "false")) {
+        return str_is(said, "true");
+    }
+    return answer->status == 409 || answer->status == 429 || answer->status >= 500;
+}
+
+static Status ask_once(StripeApi *api, const StripeQuestion *question, HttpAnswer *ret, Error *err)
+{
+    arena_reset(&api->scratch);
+    const char *headers[6] = {api->authorization, "Stripe-Version: " STRIPE_API_VERSION};
+    size_t count = 2;
+    if (question->body.ptr != NULL) {
+        headers[count++] = "Content-Type: application/x-www-form-urlencoded";
+    }
+    if (question->key.len > 0) {
+        headers[count++] =
+            arena_printf(&api->scratch, "Idempotency-Key: %" STR_FMT, STR_ARG(question->key));
+    }
+    const HttpRequest request = {
+        .method = question->method,
+        .url = arena_printf(&api->scratch, "%s%s", api->base, question->path),
+        .headers = headers,
+        .body = question->body,
+    };
+    return http_client_ask(api->client, &request, ret, err);
+}
+
+// Half of it is chance, so that those who were sent away together do not come back together.
+static int64_t pause_ms(int tries, int64_t least_ms)
+{
+    int64_t most = MIN((int64_t)PAUSE_MS << tries, (int64_t)PAUSE_MAX_MS);
+    int64_t chosen = most / 2 + clock_monotonic_us() % (most / 2 + 1);
+    return MAX(chosen, least_ms);
+}
+
+Status stripe_api_ask(StripeApi *api, const StripeQuestion *question, HttpAnswer *ret, Error *err)
+{
+    for (int tries = 0; tries < TRIES; tries++) {
+        Status status = ask_once(api, question, ret, err);
+        if (status == STATUS_OK && !wants_to_be_asked_again(ret)) {
+            return STATUS_OK;
+        }
+        if (status == STATUS_OK) {
+            error_set(err, ERROR_TRANSIENT, "%s %s: Stripe answers %d and wants to be asked again",
+                      question->method, question->path, ret->status);
+        } else if (err->kind != ERROR_TRANSIENT) {
+            return STATUS_FAIL;
+        }
+        // Also behind the last try: whoever begins anew does not know how long to wait.
+        Error cancelled;
+        int64_t least_ms = status == STATUS_OK ? ret->retry_after_ms : 0;
+        if (hub_wait(&api->wait, pause_ms(tries, least_ms) * 1000, &cancelled) != STATUS_OK) {
+            *err = cancelled;
+            return STATUS_FAIL;
+        }
+    }
+    return STATUS_FAIL;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Answers
+// ---------------------------------------------------------------------------------------------
+
+static Str text_at(const JsonValue *object, const char *name)
+{
+    const JsonValue *value = json_member(object, str_from(name));
+    return json_is(value, JSON_STRING) ? value->text : STR("");
+}
+
+static Status refused(const StripeQuestion *question, const HttpAnswer *answer,
+                      const JsonValue *body, Error *err)
+{
+    char what[512];
+    (void)snprintf(what, sizeof(what), "%s %s", question->method, question->path);
+    const JsonValue *said = json_member(body, STR("error"));
+    Str why = text_at(said, "message");
+    Str parameter = text_at(said, "param");
+    Status status = http_answer_check(answer, what, why, err);
+    if (answer->status == 401) {
+        return error_hint(err, "Stripe does not know the system's api_key.");
+    }
+    return parameter.len == 0
+               ? status
+               : error_hint(err, "It is about \"%" STR_FMT "\".", STR_ARG(parameter));
+}
+
+Status stripe_api_read(const StripeQuestion *question, const HttpAnswer *answer, Arena *arena,
+                       JsonValue *ret, Error *err)
+{
+    Error not_json;
+    bool is_json = json_read(arena, answer->body, ret, &not_json) == STATUS_OK;
+    if (answer->status < 200 || answer->status >= 300) {
+        return refused(question, answer, is_json ? ret : NULL, err);
+    }
+    if (!is_json || ret->kind != JSON_OBJECT) {
+        return error_set(err, ERROR_TRANSIENT, "%s %s: the answer is no JSON object",
+                         question->method, question->path);
+    }
+    return STATUS_OK;
+}

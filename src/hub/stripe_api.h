@@ -1,0 +1,41 @@
+// Stripe's API: requests, repeated by Stripe's rules. https://docs.stripe.com/error-low-level
+#pragma once
+
+#include "codec/json_value.h"
+#include "hub/hub_wait.h"
+#include "io/http_client.h"
+#include "model/hub.h"
+
+/** Of the API that is asked for, whatever the account's default is. */
+#define STRIPE_API_VERSION "2024-06-20"
+
+/** Thread: one at a time. */
+typedef struct StripeApi StripeApi;
+
+/** @settings outlive it. */
+RETURNS_NONNULL StripeApi *stripe_api_new(const StripeSettings *settings, const HubWait *wait);
+
+/** Accepts NULL. */
+void stripe_api_free(StripeApi *api);
+
+typedef struct StripeQuestion {
+    const char *method;
+    const char *path; // "/v1/events?limit=100"
+    Str body;         // a form; ptr NULL: none
+    Str key;          // of a POST: the same request by the same key is done once; empty: none
+} StripeQuestion;
+
+/**
+ * Ask, and again when Stripe wants to be asked again: it is waited as long as it says, or ever
+ * longer. STATUS_OK: *ret is the answer, whatever it says but that. ERROR_TRANSIENT: no luck after
+ * some tries; ERROR_CANCELLED.
+ */
+MUST_CHECK Status stripe_api_ask(StripeApi *api, const StripeQuestion *question, HttpAnswer *ret,
+                                 Error *err);
+
+/**
+ * The object that an answer is, in @arena, which borrows from the answer. What is refused has
+ * Stripe's own words: kinds as http_answer_check() has them.
+ */
+MUST_CHECK Status stripe_api_read(const StripeQuestion *question, const HttpAnswer *answer,
+                                  Arena *arena, JsonValue *ret, Error *err);
