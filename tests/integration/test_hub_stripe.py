@@ -1,0 +1,133 @@
+"""The example of docs/hub.md as a whole: a database and Stripe, which tells of everything that it was asked for."""
+import itertools
+import time
+
+import pytest
+
+from harness.stripe import Stripe
+from harness.stripe_api import SECRET, post
+from harness.wait import wait_for
+
+from test_hub_stripe_push import SYSTEMS, Shop
+from test_metrics import free_port
+
+RECEIVED = f"""  endpoint_secret: {SECRET}
+  receive_mixer:
+    product:
+      product:
+        id: {{ field: stripe_id }}
+        name: {{ field: name }}
+        metadata.id: {{ field: id }}
+    price:
+      product:
+        product: {{ field: stripe_id }}
+        unit_amount: {{ field: price }}
+  push_mixer:
+    product:
+      products:
+"""
+
+
+class Both(Shop):
+    """It also tells what it has heard."""
+
+    def __init__(self, *words):
+        super().__init__(*words)
+        self.port = free_port()
+        self.ids = itertools.count(1)
+        self.write(SYSTEMS.replace("  push_mixer:\n    product:\n      products:\n", RECEIVED, 1))
+
+    def run(self):
+        process = self.start("--listen", f"127.0.0.1:{self.port}")
+        wait_for(lambda: self.tell("customer.created", {"object": "customer", "id": "cus_1"}) == 200, 60, "it listens")
+        return process
+
+    def start(self, *words):
+        return self.weir.start("run", self.folder, *words, **self.names())
+
+    def event(self, kind, thing):
+        return {"id": f"evt_{next(self.ids)}", "object": "event", "type": kind, "livemode": False,
+                "created": int(time.time()), "data": {"object": thing}}
+
+    def tell(self, kind, thing):
+        return post(f"http://127.0.0.1:{self.port}/payment-gateway", self.event(kind, thing))[0]
+
+    def tell_all(self):
+        for product in self.stripe.all("products"):
+            assert self.tell("product.updated", product) == 200
+
+    def written(self):
+        return self.database.one("SELECT count(*) FROM written")
+
+    def posts(self):
+        return [asked.path for asked in self.stripe.posts()]
+
+
+@pytest.fixture
+def both(weir, make_database, tmp_path):
+    stripe = Stripe()
+    made = Both(weir, make_database(), stripe, tmp_path / "hub")
+    made.database.sql("CREATE TABLE written (n int)")
+    made.database.sql("CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.written VALUES (1); "
+                      "RETURN NULL; END'")
+    made.database.sql("CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON products FOR EACH ROW EXECUTE FUNCTION note()")
+    made.database.sql("ALTER TABLE products ENABLE ALWAYS TRIGGER note")
+    made.drain()  # from here on
+    yield made
+    stripe.close()
+
+
+def test_the_example(both):
+    process = both.run()
+    both.database.sql("INSERT INTO products (product_name) VALUES ('Mug')")
+    both.in_step(process)
+    assert both.posts() == ["/v1/products"]
+    assert both.written() == 2  # it was inserted, and its id came back
+    # Stripe tells of the product that it was given: nothing is written, nothing is asked.
+    both.tell_all()
+    assert both.tell("price.created", {"object": "price", "id": "price_1", "product": "prod_1", "unit_amount": 500}) == 200
+    wait_for(lambda: both.database.one("SELECT price FROM products") == 500, 30, "a price")
+    assert both.written() == 3
+    assert both.posts() == ["/v1/products"]
+    # Somebody changes its name there, and then here, and Stripe tells of that.
+    both.stripe.objects.of["products"]["prod_1"]["name"] = "Cup"
+    both.tell_all()
+    both.in_step(process)
+    both.database.sql("UPDATE products SET product_name = 'Glass'")
+    both.in_step(process)
+    both.tell_all()
+    assert both.tell("price.updated", {"object": "price", "id": "price_1", "product": "prod_1", "unit_amount": 600}) == 200
+    wait_for(lambda: both.database.one("SELECT price FROM products") == 600, 30, "a price")
+    both.check()
+    assert both.written() == 6
+    assert both.posts() == ["/v1/products", "/v1/products/prod_1"]
+    assert process.stop().code == 0
+
+
+def test_echoes_are_known_after_a_kill(both):
+    process = both.run()
+    both.database.sql("INSERT INTO products (product_name) VALUES ('a'), ('b')")
+    both.in_step(process)
+    process.kill()
+    process = both.run()
+    both.tell_all()
+    both.database.sql("INSERT INTO products (product_name) VALUES ('c')")
+    both.in_step(process)
+    assert both.written() == 6
+    assert both.posts() == ["/v1/products"] * 3
+    assert process.stop().code == 0
+
+
+def test_deletes_have_no_echo(both):
+    process = both.run()
+    both.database.sql("INSERT INTO products (product_name) VALUES ('a'), ('b')")
+    both.in_step(process)
+    both.database.sql("DELETE FROM products WHERE id = 1")
+    both.in_step(process)
+    assert both.tell("product.deleted", {"object": "product", "id": "prod_1", "metadata": {"id": "1"}, "name": "a"}) == 200
+    assert both.stripe.objects.of["products"].pop("prod_2")
+    assert both.tell("product.deleted", {"object": "product", "id": "prod_2", "metadata": {"id": "2"}, "name": "b"}) == 200
+    both.in_step(process)
+    assert both.rows() == []
+    assert both.posts() == ["/v1/products"] * 2 + ["/v1/products/prod_1"]
+    assert process.stop().code == 0
