@@ -119,6 +119,7 @@ static Status tell_ids(StripeSink *sink, const Object *object, Error *err)
     Batch *batch = batch_new();
     Status status = tell(sink, &told, batch, err);
     batch_unref(batch);
+    CRASH_POINT("stripe-id-told");
     return status;
 }
 
@@ -216,9 +217,12 @@ static Status push_row(StripeSink *sink, const Change *change, const PushedRow *
     if (request.id.len > 0) {
         return STATUS_OK;
     }
-    return take_id(sink, row->rule, &said, object, err) == STATUS_OK
-               ? hub_echo_push(&sink->echo, object, err)
-               : STATUS_FAIL;
+    if (take_id(sink, row->rule, &said, object, err) != STATUS_OK ||
+        hub_echo_push(&sink->echo, object, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    CRASH_POINT("stripe-id-kept");
+    return STATUS_OK;
 }
 
 // ---------------------------------------------------------------------------------------------

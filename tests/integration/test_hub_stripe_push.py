@@ -216,10 +216,11 @@ def test_its_rate_limit(shop):
     assert times[-1] - times[0] >= 0.9
 
 
-def test_ids_come_back_when_it_is_killed(shop):
-    """Asked, and not yet remembered: the same request by the same key."""
+@pytest.mark.parametrize("place", ["stripe-asked", "stripe-id-kept", "stripe-id-told"])
+def test_ids_come_back_when_it_is_killed(shop, place):
+    """What was not remembered yet is the same request by the same key."""
     shop.database.sql("INSERT INTO products (product_name) VALUES ('a'), ('b')")
-    ended = shop.weir.run("run", shop.folder, "--until", "now", code=-9, WEIR_CRASH_POINT="stripe-asked:2", **shop.names())
+    ended = shop.weir.run("run", shop.folder, "--until", "now", code=-9, WEIR_CRASH_POINT=f"{place}:2", **shop.names())
     assert len(shop.products()) == 2, ended
     shop.drain()
     shop.check()
