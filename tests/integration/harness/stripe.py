@@ -1,6 +1,4 @@
-"""Something in the place of Stripe's API: it counts what it is asked, can refuse it, and remembers requests by their keys.
-
-What is behind it is either the objects that it keeps itself, or the API at another address."""
+"""Something in the place of Stripe's API: it keeps objects, remembers requests by their keys, notes what it is asked, and can refuse it."""
 import copy
 import http.server
 import itertools
@@ -8,9 +6,7 @@ import json
 import re
 import threading
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 
 # Collections, and what their objects are called.
 KINDS = {"products": "product", "prices": "price", "customers": "customer"}
@@ -87,21 +83,6 @@ class Objects:
         return self.of[kind][parts[1]]
 
 
-class Elsewhere:
-    """The API at another address."""
-
-    def __init__(self, url):
-        self.url = url
-
-    def forward(self, method, path, headers, body):
-        request = urllib.request.Request(self.url + path, body.encode() if method == "POST" else None, headers, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return answer.status, dict(answer.headers), answer.read()
-        except urllib.error.HTTPError as error:
-            return error.code, dict(error.headers), error.read()
-
-
 class Asked:
     """A request that came in, and how it was answered."""
 
@@ -119,9 +100,8 @@ class Asked:
 class Stripe:
     KEY = "sk_test_of_tests"
 
-    def __init__(self, elsewhere=None):
+    def __init__(self):
         self.objects = Objects()
-        self.elsewhere = Elsewhere(elsewhere) if elsewhere else None
         self.asked = []
         self.faults = []   # (status, headers, done): of the next requests, one each
         self.on_ask = None  # called with each Asked, before it is answered
@@ -166,8 +146,6 @@ class Stripe:
             return (fault[0], fault[1], {"error": {"message": "a fault", "type": "api_error"}}) if fault else (status, headers, body)
 
     def ask(self, asked):
-        if self.elsewhere:
-            return self.elsewhere.forward(asked.method, asked.path, asked.headers, asked.body)
         if asked.key in self.remembered:
             what, status, body = self.remembered[asked.key]
             if what != (asked.method, asked.path, asked.body):
