@@ -75,10 +75,10 @@ static Status add_object(PushSink *sink, Chunk *chunk, const Change *change, Err
     PendingRow **before = chunk->last;
     for (size_t i = 0; i < group->count; i++) {
         PushedRow row;
-        if (mixer_push(&group->rules[i], object, &sink->scratch, &row, err) != STATUS_OK) {
-            if (is_own(sink, change)) {
-                continue; // a delete that does not say all keys: it was done there
-            }
+        if (object->op == OBJECT_DELETE && is_own(sink, change)) {
+            // It was done there, by the keys that it says; they are enough to do it again.
+            mixer_push_delete(&group->rules[i], object, &sink->scratch, &row);
+        } else if (mixer_push(&group->rules[i], object, &sink->scratch, &row, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
         if (row.count == 0 || passes_over(sink, change, &row)) {

@@ -158,25 +158,28 @@ static Status add_systems(const HubBuilder *in, const HubFiles *files)
     return STATUS_OK;
 }
 
+static void note_keys_of(const MixerGroup *group)
+{
+    for (size_t i = 0; i < group->count; i++) {
+        const MixerRule *rule = &group->rules[i];
+        for (size_t n = 0; n < rule->count; n++) {
+            const MixerField *field = &rule->fields[n];
+            if (field->is_search_key && field->property >= 0) {
+                rule->model->is_search_key[field->property] = true;
+            }
+        }
+    }
+}
+
 static void note_search_keys(Hub *hub)
 {
     for (size_t i = 0; i < hub->model_count; i++) {
         hub->models[i].is_search_key =
             ARENA_ARRAY(&hub->arena, bool, hub->models[i].property_count);
     }
-    for (const HubSystem *system = hub->systems; system < hub->systems + hub->system_count;
-         system++) {
-        for (size_t i = 0; i < system->push_count; i++) {
-            const MixerGroup *group = &system->push[i];
-            for (size_t j = 0; j < group->count; j++) {
-                const MixerRule *rule = &group->rules[j];
-                for (size_t n = 0; n < rule->count; n++) {
-                    const MixerField *field = &rule->fields[n];
-                    if (field->is_search_key && field->property >= 0) {
-                        rule->model->is_search_key[field->property] = true;
-                    }
-                }
-            }
+    for (size_t i = 0; i < hub->system_count; i++) {
+        for (size_t n = 0; n < hub->systems[i].push_count; n++) {
+            note_keys_of(&hub->systems[i].push[n]);
         }
     }
 }

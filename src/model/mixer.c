@@ -286,6 +286,15 @@ static Status missing_search_key(const PushedRow *row, const Object *object, Err
     return STATUS_OK;
 }
 
+void mixer_push_delete(const MixerRule *rule, const Object *object, Arena *arena, PushedRow *ret)
+{
+    assert(rule->model == object->model && object->op == OBJECT_DELETE);
+    PushedRow row = {
+        .rule = rule, .op = object->op, .cells = ARENA_ARRAY(arena, PushedCell, rule->count)};
+    add_search_keys(&row, object);
+    *ret = row;
+}
+
 Status mixer_push(const MixerRule *rule, const Object *object, Arena *arena, PushedRow *ret,
                   Error *err)
 {

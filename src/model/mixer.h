@@ -156,6 +156,10 @@ typedef struct PushedRow {
 MUST_CHECK Status mixer_push(const MixerRule *rule, const Object *object, Arena *arena,
                              PushedRow *ret, Error *err);
 
+/** The same of an object that is deleted, by the search keys that it says: all that are there and
+ *  not null. */
+void mixer_push_delete(const MixerRule *rule, const Object *object, Arena *arena, PushedRow *ret);
+
 /**
  * The cells of @row in text form, as a row image of the binding's relation, in @arena: all other
  * columns are absent. ERROR_DATA, with the field's place: a column cannot hold its value.
