@@ -49,7 +49,7 @@ static int compare_names(const void *a, const void *b)
     return str_compare((*x)->name, (*y)->name);
 }
 
-static const JsonMember **sorted_members(const JsonValue *object)
+const JsonMember **json_sorted_members(const JsonValue *object)
 {
     const JsonMember **sorted = mem_alloc(object->count * sizeof(void *));
     for (uint32_t i = 0; i < object->count; i++) {
@@ -61,8 +61,8 @@ static const JsonMember **sorted_members(const JsonValue *object)
 
 static bool equal_large_objects(const JsonValue *a, const JsonValue *b)
 {
-    const JsonMember **x = sorted_members(a);
-    const JsonMember **y = sorted_members(b);
+    const JsonMember **x = json_sorted_members(a);
+    const JsonMember **y = json_sorted_members(b);
     bool are_equal = true;
     for (uint32_t i = 0; i < a->count && are_equal; i++) {
         are_equal = str_equal(x[i]->name, y[i]->name) && json_equal(&x[i]->value, &y[i]->value);

@@ -54,6 +54,9 @@ const JsonValue *json_member(const JsonValue *object, Str name);
 /** As JSON Schema compares: numbers by their value, objects whatever the order of their members. */
 bool json_equal(const JsonValue *a, const JsonValue *b);
 
+/** The members of @object in the order of their names; to be freed with mem_free(). */
+RETURNS_NONNULL const JsonMember **json_sorted_members(const JsonValue *object);
+
 /** Equal values have equal hashes. */
 uint64_t json_hash(const JsonValue *value);
 

@@ -1,7 +1,5 @@
 #include "hub/hub_echo.h"
 
-#include <stdlib.h>
-
 #include "base/buf.h"
 #include "base/decimal.h"
 #include "base/limits.h"
@@ -53,23 +51,12 @@ static void put_items(Buf *out, const JsonValue *value)
     buf_cstr(out, value->count == 0 ? "" : "]");
 }
 
-static int compare_names(const void *a, const void *b)
-{
-    const JsonMember *const *x = a;
-    const JsonMember *const *y = b;
-    return str_compare((*x)->name, (*y)->name);
-}
-
 static void put_members(Buf *out, const JsonValue *value)
 {
     if (value->count == 0) {
         return;
     }
-    const JsonMember **sorted = mem_alloc(value->count * sizeof(void *));
-    for (uint32_t i = 0; i < value->count; i++) {
-        sorted[i] = &value->members[i];
-    }
-    qsort(sorted, value->count, sizeof(void *), compare_names);
+    const JsonMember **sorted = json_sorted_members(value);
     for (uint32_t i = 0; i < value->count; i++) {
         buf_char(out, i == 0 ? '{' : ',');
         json_string_lossy(out, sorted[i]->name);
