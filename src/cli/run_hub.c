@@ -55,8 +55,6 @@ static Status load_common(const RunOptions *options, Arena *arena, Pipeline *ret
     return STATUS_OK;
 }
 
-// With an end to come to, all that is received is in the log before anything is pushed: then the
-// log's end is where pushing ends.
 // What is pushed may say something in its turn, as Stripe does which ids it gives: that is pushed,
 // too.
 static int push_to_end(const HubPipelines *pipelines, const CrewOptions *crew, Arena *arena)
@@ -70,6 +68,8 @@ static int push_to_end(const HubPipelines *pipelines, const CrewOptions *crew, A
     return code;
 }
 
+// With an end to come to, all that is received is in the log before anything is pushed: then the
+// log's end is where pushing ends.
 static int run_to_end(const HubPipelines *pipelines, const CrewOptions *crew, Arena *arena)
 {
     int code = pipelines->receiving_count == 0

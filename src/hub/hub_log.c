@@ -19,7 +19,7 @@ enum { WAIT_STEP_MS = 50 };
 struct HubLog {
     Arena arena;
     const char *name;
-    Settings settings;
+    Settings *settings;
     pthread_mutex_t lock; // of `turn`
     pthread_cond_t is_free;
     const HubWriter *turn; // who writes; NULL: nobody
@@ -31,22 +31,11 @@ struct HubLog {
     char identity[64]; // "": not known yet
 };
 
-HubLog *hub_log_new(Str name, const Settings *settings)
+HubLog *hub_log_new(Str name, Settings *settings)
 {
     HubLog *log = mem_alloc_zero(sizeof(*log));
     log->name = str_to_cstr(&log->arena, name);
-    log->settings = (Settings){.items = ARENA_ARRAY(&log->arena, Setting, settings->count),
-                               .count = settings->count,
-                               .origin = str_copy(&log->arena, settings->origin)};
-    for (size_t i = 0; i < settings->count; i++) {
-        Setting *setting = &log->settings.items[i];
-        *setting = settings->items[i];
-        setting->value = str_copy(&log->arena, setting->value);
-        setting->list.items = ARENA_ARRAY(&log->arena, Str, setting->list.count);
-        for (size_t n = 0; n < setting->list.count; n++) {
-            setting->list.items[n] = str_copy(&log->arena, settings->items[i].list.items[n]);
-        }
-    }
+    log->settings = settings;
     (void)pthread_mutex_init(&log->lock, NULL);
     (void)pthread_cond_init(&log->is_free, NULL);
     return log;
@@ -126,7 +115,7 @@ static Status continue_log(HubLog *log, Error *err)
 static Status open_sink(HubLog *log, Error *err)
 {
     SinkContext context = {.pipeline = log->name};
-    if (sink_new(&disk_sink, &log->settings, &context, &log->sink, err) != STATUS_OK) {
+    if (sink_new(&disk_sink, log->settings, &context, &log->sink, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     Sink *sink = log->sink;

@@ -23,9 +23,9 @@ typedef struct HubWriter {
     Notice notice;
 } HubWriter;
 
-/** @name: the hub's. @settings: those of the disk sink (buffers/disk.h). Both are copied. Nothing
+/** @name: the hub's, copied. @settings: those of the disk sink (buffers/disk.h), borrowed. Nothing
  * is opened yet. */
-RETURNS_NONNULL HubLog *hub_log_new(Str name, const Settings *settings);
+RETURNS_NONNULL HubLog *hub_log_new(Str name, Settings *settings);
 
 /** No writer has its turn. Accepts NULL. */
 void hub_log_free(HubLog *log);

@@ -274,10 +274,8 @@ void hub_recall_undo(HubRecall *recall, size_t mark)
 {
     while (recall->count > mark) {
         Pending *last = recall->items[--recall->count];
-        if (last->before == NULL) {
-            (void)map_remove(&recall->by_name, last->fact.what);
-        } else {
-            (void)map_remove(&recall->by_name, last->fact.what); // its key goes with it
+        (void)map_remove(&recall->by_name, last->fact.what); // its key goes with it
+        if (last->before != NULL) {
             (void)map_put(&recall->by_name, last->before->fact.what, last->before);
         }
     }
