@@ -5,12 +5,8 @@
 
 #include <inttypes.h>
 
-#include "base/limits.h"
 #include "base/mem.h"
-#include "codec/json_read.h"
-#include "io/http_client.h"
-
-enum { CONNECT_MS = 10000, ANSWER_MS = 60000 };
+#include "hub/stripe_api.h"
 
 typedef enum ListState {
     LIST_BEHIND, // the event behind which it begins is not known
@@ -19,10 +15,7 @@ typedef enum ListState {
 } ListState;
 
 struct StripeList {
-    const StripeSettings *settings;
-    HttpClient *client;
-    Arena arena;
-    const char *headers[2];
+    StripeApi *api;
     int64_t since_s;
     ListState state;
     char last[256]; // an event's id: where the list has come to, from whichever end
@@ -31,22 +24,14 @@ struct StripeList {
 StripeList *stripe_list_new(const StripeSettings *settings, const Cancel *cancel)
 {
     StripeList *list = mem_alloc_zero(sizeof(*list));
-    const HttpClientOptions options = {.connect_timeout_ms = CONNECT_MS,
-                                       .timeout_ms = ANSWER_MS,
-                                       .answer_max = LIMIT_JSON_BYTES,
-                                       .cancel = cancel};
-    list->settings = settings;
-    list->client = http_client_new(&options);
-    list->headers[0] =
-        arena_printf(&list->arena, "Authorization: Bearer %" STR_FMT, STR_ARG(settings->api_key));
+    list->api = stripe_api_new(settings, &(HubWait){.cancel = cancel});
     return list;
 }
 
 void stripe_list_free(StripeList *list)
 {
     if (list != NULL) {
-        http_client_free(list->client);
-        arena_done(&list->arena);
+        stripe_api_free(list->api);
         mem_free(list);
     }
 }
@@ -58,18 +43,6 @@ void stripe_list_begin(StripeList *list, int64_t since_s)
     list->last[0] = '\0';
 }
 
-// What the body of a refusal says.
-static Str reason(Str body, Arena *arena)
-{
-    JsonValue value;
-    Error ignored;
-    if (json_read(arena, body, &value, &ignored) != STATUS_OK) {
-        return STR("");
-    }
-    const JsonValue *message = json_member(json_member(&value, STR("error")), STR("message"));
-    return json_is(message, JSON_STRING) ? message->text : STR("");
-}
-
 static Status is_no_list(Error *err)
 {
     return error_set(err, ERROR_TRANSIENT, "list Stripe's events: the answer is no list");
@@ -79,20 +52,17 @@ static Status is_no_list(Error *err)
 static Status ask(StripeList *list, const char *query, Arena *arena, const JsonValue **ret_data,
                   bool *ret_has_more, Error *err)
 {
-    const char *url =
-        arena_printf(arena, "%" STR_FMT "/v1/events?%s", STR_ARG(list->settings->api_base), query);
-    HttpRequest request = {.method = "GET", .url = url, .headers = list->headers};
+    const StripeQuestion question = {.method = "GET",
+                                     .path = arena_printf(arena, "/v1/events?%s", query)};
     HttpAnswer answer;
-    if (http_client_ask(list->client, &request, &answer, err) != STATUS_OK) {
+    if (stripe_api_ask(list->api, &question, &answer, err) != STATUS_OK) {
         return error_wrap(err, "list Stripe's events");
     }
-    if (http_answer_check(&answer, "list Stripe's events", reason(answer.body, arena), err) !=
-        STATUS_OK) {
-        return STATUS_FAIL;
-    }
+    // The answer is the client's until the next one.
+    answer.body = str_copy(arena, answer.body);
     JsonValue *value = ARENA_ARRAY(arena, JsonValue, 1);
-    if (json_read(arena, str_copy(arena, answer.body), value, err) != STATUS_OK) {
-        return is_no_list(err);
+    if (stripe_api_read(&question, &answer, arena, value, err) != STATUS_OK) {
+        return error_wrap(err, "list Stripe's events");
     }
     const JsonValue *more = json_member(value, STR("has_more"));
     *ret_data = json_member(value, STR("data"));
