@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/limits.h"
 #include "codec/json_read.h"
+#include "model/object.h"
 #include "model/receiver.h"
 #include "relations.h"
 
@@ -19,6 +20,8 @@ static const char systems[] =
     "    public.documents:\n"
     "      document:\n        text.name: { field: name }\n        text: { field: all }\n"
     "      product:\n        text.name: { field: name }\n"
+    "  push_mixer:\n    product:\n      public.items:\n"
+    "        id: { field: id, search_key: true }\n        name: { field: name }\n"
     "gateway:\n  type: stripe\n  api_key: k\n  use_cli_listener: true\n  receive_mixer:\n"
     "    item:\n"
     "      product:\n        number: { field: id }\n        title: { field: name }\n"
@@ -210,6 +213,41 @@ static void a_delete_elsewhere_deletes_nothing(void **context)
     receiver_free(receiver);
 }
 
+// Through a batch, to the row that had the one before.
+static void a_search_key_that_changes_is_carried(void **context)
+{
+    (void)context;
+    Receiver *receiver = receiver_of("db");
+    const Relation *relation = items("items");
+    ReceivedList list;
+    assert_int_equal(receiver_row(receiver, CHANGE_UPDATE, relation, ROW(T("1"), T("a"), T("2")),
+                                  ROW(T("1"), T("b"), T("2")), &list, &err),
+                     STATUS_OK);
+    assert_int_equal(list.items[0].object.before.count, 0); // its name is no key
+    assert_int_equal(receiver_row(receiver, CHANGE_UPDATE, relation, ROW(T("1"), NONE, NONE),
+                                  ROW(T("7"), T("b"), T("2")), &list, &err),
+                     STATUS_OK);
+    assert_int_equal(list.items[0].object.before.count, 1);
+    Batch *batch = batch_new();
+    Change *change;
+    Object object;
+    PushedRow row;
+    const Model *model = hub_find_model(hub, STR("product"));
+    assert_int_equal(object_put(batch, &list.items[0].object, &change, &err), STATUS_OK);
+    assert_int_equal(object_take(model, change, &arena, &object, &err), STATUS_OK);
+    const HubSystem *db = hub_find_system(hub, STR("db"));
+    assert_int_equal(mixer_push(hub_find_push(db, model)->rules, &object, &arena, &row, &err),
+                     STATUS_OK);
+    assert_non_null(row.changed);
+    assert_true(str_is(row.changed->before.text, "1") && str_is(row.changed->value.text, "7"));
+    assert_int_equal(
+        object_put(batch, &(Object){.model = model, .value = object.value}, &change, &err),
+        STATUS_OK);
+    assert_null(change->old_row);
+    batch_unref(batch);
+    receiver_free(receiver);
+}
+
 static int clean_up(void **context)
 {
     hub_free(hub);
@@ -225,6 +263,7 @@ int main(void)
         cmocka_unit_test(a_column_is_read_once),
         cmocka_unit_test(json_is_received),
         cmocka_unit_test(a_delete_elsewhere_deletes_nothing),
+        cmocka_unit_test(a_search_key_that_changes_is_carried),
     };
     return cmocka_run_group_tests(tests, set_up, clean_up);
 }
