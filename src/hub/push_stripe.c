@@ -84,6 +84,7 @@ static void add_member(Object *object, int property, const JsonValue *value, Are
     }
 }
 
+// That what was pushed is done is known as soon as the log has what is told of it, and not before.
 static Status tell(StripeSink *sink, const Object *object, Batch *batch, Error *err)
 {
     Transaction transaction = {.commit_time_us = clock_wall_us(),
@@ -95,6 +96,7 @@ static Status tell(StripeSink *sink, const Object *object, Batch *batch, Error *
     }
     made->transaction = &transaction;
     return hub_log_begin(&sink->writer, &transaction.commit_lsn, err) == STATUS_OK &&
+                   hub_recall_save(sink->echo.recall, transaction.commit_lsn, err) == STATUS_OK &&
                    hub_log_write(&sink->writer, batch->changes, batch->count, err) == STATUS_OK
                ? hub_log_commit(&sink->writer, &nothing, err)
                : STATUS_FAIL;
@@ -266,7 +268,7 @@ static Status push_rows(StripeSink *sink, const Change *change, const MixerGroup
 }
 
 static Status push_object(StripeSink *sink, const Change *change, const MixerGroup *group,
-                          Object *object, Error *err)
+                          Object *object, Str done, Error *err)
 {
     // Whoever said this does not know the id, or not yet.
     bool tells = object->op == OBJECT_UPSERT && !knows_ids(group, object);
@@ -284,6 +286,8 @@ static Status push_object(StripeSink *sink, const Change *change, const MixerGro
         }
         return STATUS_FAIL;
     }
+    // Until this is saved the same request would come again, which Stripe knows by its key.
+    hub_recall_put(sink->echo.recall, &(HubFact){.what = done, .value = STR("")});
     return tells && knows_ids(group, object) ? tell_ids(sink, object, err) : STATUS_OK;
 }
 
@@ -304,16 +308,7 @@ static Status push_new(StripeSink *sink, const Change *change, Str done, Error *
     if (hub_push_take(sink->end, change, &sink->scratch, &object, &group, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (group == NULL) {
-        return STATUS_OK;
-    }
-    if (push_object(sink, change, group, &object, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    // Saved with what the next object is about to be told. Until then the same request would come
-    // again, which Stripe knows by its key.
-    hub_recall_put(sink->echo.recall, &(HubFact){.what = done, .value = STR("")});
-    return STATUS_OK;
+    return group == NULL ? STATUS_OK : push_object(sink, change, group, &object, done, err);
 }
 
 // It came from there: pushed back, it could only undo what has happened there since.

@@ -226,6 +226,7 @@ def test_ids_come_back_when_it_is_killed(shop, place):
     shop.check()
     keys = [a.key for a in shop.stripe.asked]
     assert len(shop.products()) == 2 and len(set(keys)) <= 3
+    assert place != "stripe-id-told" or len(keys) == 2  # what was told of is done
 
 
 @pytest.mark.kill
