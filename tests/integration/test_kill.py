@@ -133,7 +133,7 @@ def test_killed_in_another_format(pipeline, seed, form):
             return not file.read().endswith(b"]}\n" if form == 1 else b'{"action":"C"}\n')
     for _ in range(8):
         process = pipeline.start(query=query)
-        for rows in (1, 4000, 3, 4000):
+        for rows in (1, 20000, 3, 20000):
             source.sql("INSERT INTO t (v) SELECT repeat('x', 100) FROM generate_series(1, %s)", rows)
             expected.append(rows)
         until = time.monotonic() + 1
