@@ -1,8 +1,8 @@
 // What push sinks have in common: a change becomes an object of a model.
 #pragma once
 
-#include "change/change.h"
 #include "hub/hub_end.h"
+#include "pipeline/row_key.h"
 
 /**
  * The object that @change is, in @arena, which it may borrow from the change, and what @end's
@@ -11,3 +11,8 @@
  */
 MUST_CHECK Status hub_push_take(const HubEnd *end, const Change *change, Arena *arena, Object *ret,
                                 const MixerGroup **ret_group, Error *err);
+
+/** What names the object that @change is: a name for each property by which some system finds it.
+ * In
+ *  @arena. */
+void hub_push_row_key(const HubEnd *end, const Change *change, Arena *arena, RowKey *ret);

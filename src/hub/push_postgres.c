@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "hub/hub_push.h"
 #include "hub/hub_table.h"
 #include "hub/push_postgres_inside.h"
 
@@ -409,6 +410,11 @@ static void push_close(Sink *base)
     arena_done(&sink->arena);
 }
 
+static void push_row_key(Sink *base, const Change *change, Arena *arena, RowKey *ret)
+{
+    hub_push_row_key(base->context.subject, change, arena, ret);
+}
+
 const SinkOps hub_push_postgres = {
     .name = "hub-postgresql",
     .summary = "Rows that objects of a hub become.",
@@ -416,11 +422,13 @@ const SinkOps hub_push_postgres = {
     .instance_size = sizeof(PushSink),
     .guarantee = GUARANTEE_EXACTLY_ONCE,
     .stores_checkpoint = true,
+    .changes_stand_alone = true,
     .open = push_open,
     .resume = push_resume,
     .prepare = push_prepare,
     .write = push_write,
     .try_write = push_try_write,
+    .row_key = push_row_key,
     .commit = push_commit,
     .close = push_close,
     .look = push_look,

@@ -383,6 +383,11 @@ static void push_close(Sink *base)
     arena_done(&sink->scratch);
 }
 
+static void push_row_key(Sink *base, const Change *change, Arena *arena, RowKey *ret)
+{
+    hub_push_row_key(self(base)->end, change, arena, ret);
+}
+
 const SinkOps hub_push_stripe = {
     .name = "hub-stripe",
     .summary = "Requests to Stripe's API that objects of a hub become.",
@@ -395,6 +400,7 @@ const SinkOps hub_push_stripe = {
     .prepare = push_prepare,
     .write = push_write,
     .try_write = push_try_write,
+    .row_key = push_row_key,
     .commit = push_commit,
     .close = push_close,
 };

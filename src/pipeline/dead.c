@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "pipeline/dead_letter.h"
+#include "pipeline/row_key.h"
 
 enum {
     LOOK_EVERY_MS = 1000,
@@ -16,19 +17,13 @@ enum {
 };
 
 // What is known of the letters of one table.
-typedef struct DeadTable {
-    uint32_t oid;
-    Str key; // of any of them
-} DeadTable;
-
 struct Dead {
     const char *directory;
     bool sets_aside;
     bool stands_alone; // SinkOps.changes_stand_alone
     DeadStore *store;  // NULL: there is none yet
     Arena arena;       // of what is known of the letters, all of it below
-    Map tables;        // oid -> DeadTable
-    Map keys;          // "oid key" -> what is not NULL
+    RowSet rows;       // for which letters
     Map positions;     // position -> what is not NULL
     int64_t count;
     Arena scratch; // of one question
@@ -66,8 +61,7 @@ Dead *dead_new(const char *directory, bool sets_aside, const SinkOps *ops)
 
 static void forget(Dead *dead)
 {
-    map_reset(&dead->tables);
-    map_reset(&dead->keys);
+    row_set_reset(&dead->rows);
     map_reset(&dead->positions);
     arena_reset(&dead->arena);
     dead->count = 0;
@@ -79,8 +73,7 @@ void dead_free(Dead *dead)
         return;
     }
     dead_store_close(dead->store);
-    map_done(&dead->tables);
-    map_done(&dead->keys);
+    row_set_done(&dead->rows);
     map_done(&dead->positions);
     map_done(&dead->is_done);
     arena_done(&dead->arena);
@@ -110,31 +103,15 @@ static Str place_of(Position position, char bytes[static 16])
     return (Str){bytes, 16};
 }
 
-static Str full_key(uint32_t oid, Str key, Arena *arena)
+static RowKey key_of_letter(const DeadLetter *letter)
 {
-    char *bytes = arena_alloc_bytes(arena, sizeof(oid) + key.len);
-    memcpy(bytes, &oid, sizeof(oid));
-    memcpy(bytes + sizeof(oid), key.ptr, key.len);
-    return (Str){bytes, sizeof(oid) + key.len};
-}
-
-static void know_key(Dead *dead, uint32_t oid, Str key)
-{
-    if (key.len > 0) {
-        (void)map_put(&dead->keys, full_key(oid, key, &dead->arena), dead);
-    }
+    return (RowKey){letter->old_key, letter->new_key};
 }
 
 static void know(Dead *dead, const DeadLetter *letter)
 {
-    DeadTable *table = map_get_u64(&dead->tables, letter->oid);
-    if (table == NULL) {
-        table = arena_alloc_zero(&dead->arena, sizeof(*table));
-        *table = (DeadTable){.oid = letter->oid, .key = str_copy(&dead->arena, letter->old_key)};
-        (void)map_put_u64(&dead->tables, letter->oid, table);
-    }
-    know_key(dead, letter->oid, letter->old_key);
-    know_key(dead, letter->oid, letter->new_key);
+    const RowKey key = key_of_letter(letter);
+    row_set_add(&dead->rows, letter->oid, &key, letter->id);
     char place[16];
     (void)map_put(&dead->positions, str_copy(&dead->arena, place_of(letter->position, place)),
                   dead);
@@ -276,35 +253,95 @@ typedef enum Concern {
     CONCERN_WAITS, // its row has a letter
 } Concern;
 
-static bool has_key(Dead *dead, uint32_t oid, Str key)
+// In the scratch arena.
+static RowKey key_of(Dead *dead, Sink *sink, const Change *change)
 {
-    return key.len > 0 && map_get(&dead->keys, full_key(oid, key, &dead->scratch)) != NULL;
+    RowKey key;
+    arena_reset(&dead->scratch);
+    if (sink->ops->row_key != NULL) {
+        sink->ops->row_key(sink, change, &dead->scratch, &key);
+    } else {
+        row_key_of_relation(change, &dead->scratch, &key);
+    }
+    return key;
 }
 
-static Concern concern(Dead *dead, const Change *change)
+static Status is_letter_covered(Dead *dead, int64_t id, const Change *change, bool *ret, Error *err)
 {
-    if (!is_row(change)) {
-        return CONCERN_NONE;
+    DeadLetter letter;
+    bool is_there;
+    *ret = true;
+    if (dead_store_get(dead->store, id, &dead->scratch, &letter, &is_there, err) != STATUS_OK) {
+        return STATUS_FAIL;
     }
-    const DeadTable *table = map_get_u64(&dead->tables, change->relation->oid);
-    if (table == NULL) {
-        return CONCERN_NONE;
+    if (!is_there) {
+        return STATUS_OK; // dropped by hand
+    }
+    if (letter.new_key.len > 0) {
+        *ret = false; // whoever says more of the row does not say what it was called
+        return STATUS_OK;
+    }
+    Unpacker unpacker = {0};
+    Batch *batch = batch_new();
+    Status status = dead_unpack(letter.record, &unpacker, batch, err);
+    *ret = status == STATUS_OK && dead_is_covered(&batch->changes[0], change);
+    batch_unref(batch);
+    unpacker_done(&unpacker);
+    return status;
+}
+
+// Whether @change says all that letters say which its row has by one of @names.
+static Status are_covered(Dead *dead, const Change *change, Str names, bool *ret, Error *err)
+{
+    Str name;
+    *ret = true;
+    while (row_name_next(&names, &name)) {
+        const RowSetItem *item = row_set_get(&dead->rows, change->relation->oid, name);
+        for (; item != NULL && *ret; item = item->next) {
+            if (is_letter_covered(dead, item->id, change, ret, err) != STATUS_OK) {
+                return STATUS_FAIL;
+            }
+        }
+    }
+    return STATUS_OK;
+}
+
+static Status has_to_wait(Dead *dead, Sink *sink, const Change *change, bool *ret, Error *err)
+{
+    const RowKey key = key_of(dead, sink, change);
+    RowSetFound found = row_set_find(&dead->rows, change->relation->oid, &key);
+    *ret = found != ROW_NOT_FOUND;
+    if (found != ROW_FOUND || !dead->stands_alone) {
+        return STATUS_OK;
+    }
+    bool is_before;
+    bool is_after;
+    if (are_covered(dead, change, key.before, &is_before, err) != STATUS_OK ||
+        are_covered(dead, change, key.after, &is_after, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = !is_before || !is_after;
+    return STATUS_OK;
+}
+
+static Status concern(Dead *dead, Sink *sink, const Change *change, Concern *ret, Error *err)
+{
+    *ret = CONCERN_NONE;
+    if (dead_count(dead) == 0 || !is_row(change) ||
+        !row_set_has_table(&dead->rows, change->relation->oid)) {
+        return STATUS_OK;
     }
     char place[16];
     if (map_get(&dead->positions, place_of(change_position(change), place)) != NULL) {
-        return CONCERN_KNOWN;
+        *ret = CONCERN_KNOWN;
+        return STATUS_OK;
     }
-    if (dead->stands_alone) {
-        return CONCERN_NONE;
+    bool waits;
+    if (has_to_wait(dead, sink, change, &waits, err) != STATUS_OK) {
+        return STATUS_FAIL;
     }
-    Str old_key;
-    Str new_key;
-    arena_reset(&dead->scratch);
-    dead_keys(change, &dead->scratch, &old_key, &new_key);
-    // Rows that are named by other columns than before cannot be told from one another.
-    bool waits = !dead_keys_are_alike(table->key, old_key) || has_key(dead, table->oid, old_key) ||
-                 has_key(dead, table->oid, new_key);
-    return waits ? CONCERN_WAITS : CONCERN_NONE;
+    *ret = waits ? CONCERN_WAITS : CONCERN_NONE;
+    return STATUS_OK;
 }
 
 static Status check_room(const Dead *dead, const Change *change, Error *err)
@@ -322,7 +359,7 @@ static Status check_room(const Dead *dead, const Change *change, Error *err)
 }
 
 // @why: NULL when it waits.
-static Status set_aside(Dead *dead, const Change *change, const Error *why, Error *err)
+static Status set_aside(Dead *dead, Sink *sink, const Change *change, const Error *why, Error *err)
 {
     if (check_room(dead, change, err) != STATUS_OK ||
         (dead->store == NULL &&
@@ -346,7 +383,9 @@ static Status set_aside(Dead *dead, const Change *change, const Error *why, Erro
     if (why != NULL) {
         letter.error = str_from(dead_reason(why, &scratch));
     }
-    dead_keys(change, &scratch, &letter.old_key, &letter.new_key);
+    const RowKey key = key_of(dead, sink, change);
+    letter.old_key = key.before;
+    letter.new_key = key.after;
     Status status = dead_pack(change, &scratch, &letter.record, err);
     if (status == STATUS_OK) {
         status = dead_store_add(dead->store, &letter, err);
@@ -389,7 +428,7 @@ int64_t dead_untold(const Dead *dead)
 // ---------------------------------------------------------------------------------------------
 
 // Whether the letter is void behind @change, which has been written.
-static bool is_voided(Dead *dead, const DeadLetter *letter, const Change *change)
+static bool is_voided(Dead *dead, const DeadLetter *letter, const Change *change, const RowKey *key)
 {
     if (letter->oid != change->relation->oid ||
         position_compare(letter->position, change_position(change)) >= 0 ||
@@ -399,25 +438,20 @@ static bool is_voided(Dead *dead, const DeadLetter *letter, const Change *change
     if (change->op == CHANGE_TRUNCATE) {
         return true;
     }
-    Str old_key;
-    Str new_key;
-    arena_reset(&dead->scratch);
-    dead_keys(change, &dead->scratch, &old_key, &new_key);
-    return str_equal(letter->old_key, old_key) ||
-           (new_key.len > 0 && str_equal(letter->old_key, new_key)) ||
-           (letter->new_key.len > 0 &&
-            (str_equal(letter->new_key, old_key) || str_equal(letter->new_key, new_key)));
+    const RowKey its = key_of_letter(letter);
+    return row_keys_meet(&its, key);
 }
 
 // With the change: when it has to come again, what waits behind them has to wait again.
-static Status void_letters(Dead *dead, const Sink *sink, const Change *change, Error *err)
+static Status void_letters(Dead *dead, Sink *sink, const Change *change, Error *err)
 {
     Arena scratch = {0};
     DeadLetters letters;
     int64_t count = 0;
+    const RowKey key = is_row(change) ? key_of(dead, sink, change) : (RowKey){0};
     Status status = dead_store_list(dead->store, &scratch, &letters, err);
     for (size_t i = 0; status == STATUS_OK && i < letters.count; i++) {
-        if (is_voided(dead, &letters.items[i], change)) {
+        if (is_voided(dead, &letters.items[i], change, &key)) {
             note_done(dead, letters.items[i].id);
             count++;
         }
@@ -436,27 +470,23 @@ static Status void_letters(Dead *dead, const Sink *sink, const Change *change, E
     return load(dead, err);
 }
 
-static bool ends_letters(Dead *dead, const Change *change)
+// Where a change that is covered by a later one does not hold it up, it is void behind it.
+static bool ends_letters(Dead *dead, Sink *sink, const Change *change)
 {
-    if (change->relation == NULL || map_get_u64(&dead->tables, change->relation->oid) == NULL) {
+    if (change->relation == NULL || !row_set_has_table(&dead->rows, change->relation->oid)) {
         return false;
     }
     if (change->op == CHANGE_TRUNCATE || !dead->stands_alone || !is_row(change)) {
         return change->op == CHANGE_TRUNCATE;
     }
-    Str old_key;
-    Str new_key;
-    arena_reset(&dead->scratch);
-    dead_keys(change, &dead->scratch, &old_key, &new_key);
-    return has_key(dead, change->relation->oid, old_key) ||
-           has_key(dead, change->relation->oid, new_key);
+    const RowKey key = key_of(dead, sink, change);
+    return row_set_find(&dead->rows, change->relation->oid, &key) == ROW_FOUND;
 }
 
-static Status after_run(Dead *dead, const Sink *sink, const Change *changes, size_t count,
-                        Error *err)
+static Status after_run(Dead *dead, Sink *sink, const Change *changes, size_t count, Error *err)
 {
     for (size_t i = 0; dead_count(dead) > 0 && i < count; i++) {
-        if (ends_letters(dead, &changes[i]) &&
+        if (ends_letters(dead, sink, &changes[i]) &&
             void_letters(dead, sink, &changes[i], err) != STATUS_OK) {
             return STATUS_FAIL;
         }
@@ -470,18 +500,23 @@ static Status after_run(Dead *dead, const Sink *sink, const Change *changes, siz
 
 // The changes in front that no letter concerns: at most @max, but no part of several truncates,
 // which a target may only be able to do at once.
-static size_t free_run(Dead *dead, const Change *changes, size_t count, size_t max)
+static Status free_run(Dead *dead, Sink *sink, const Change *changes, size_t count, size_t max,
+                       size_t *ret, Error *err)
 {
     size_t run = 0;
-    while (run < count && (dead_count(dead) == 0 || concern(dead, &changes[run]) == CONCERN_NONE)) {
+    for (; run < count; run++) {
+        Concern what;
         bool may_end = run == 0 || changes[run - 1].op != CHANGE_TRUNCATE ||
                        changes[run].op != CHANGE_TRUNCATE;
-        if (run >= max && may_end) {
+        if (concern(dead, sink, &changes[run], &what, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        if (what != CONCERN_NONE || (run >= max && may_end)) {
             break;
         }
-        run++;
     }
-    return run;
+    *ret = run;
+    return STATUS_OK;
 }
 
 // Of @count changes in front: so many can be written at once.
@@ -589,7 +624,7 @@ static Status try_run(Dead *dead, Sink *sink, const Change *changes, size_t coun
         return STATUS_FAIL;
     }
     if (count == 1) {
-        if (set_aside(dead, changes, &refused, err) != STATUS_OK) {
+        if (set_aside(dead, sink, changes, &refused, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
         tell(dead, sink, changes, &refused);
@@ -618,6 +653,15 @@ static Status write_free(Dead *dead, Sink *sink, const Change *changes, size_t c
     return failure.kind == ERROR_DATA && had_company(dead) ? try_apart(dead, err) : STATUS_FAIL;
 }
 
+static Status wait_behind(Dead *dead, Sink *sink, const Change *change, Error *err)
+{
+    Concern what;
+    if (concern(dead, sink, change, &what, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return what == CONCERN_KNOWN ? STATUS_OK : set_aside(dead, sink, change, NULL, err);
+}
+
 // A run that is refused is halved until the change is found; behind it runs grow again.
 Status dead_write(Dead *dead, Sink *sink, const Change *changes, size_t count, Error *err)
 {
@@ -628,10 +672,12 @@ Status dead_write(Dead *dead, Sink *sink, const Change *changes, size_t count, E
     for (size_t at = 0; at < count;) {
         size_t left = count - at;
         size_t longest = MIN(max, longest_run(dead, &changes[at], left));
-        size_t run = free_run(dead, &changes[at], left, longest);
+        size_t run;
+        if (free_run(dead, sink, &changes[at], left, longest, &run, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
         if (run == 0) {
-            bool is_known = concern(dead, &changes[at]) == CONCERN_KNOWN;
-            if (!is_known && set_aside(dead, &changes[at], NULL, err) != STATUS_OK) {
+            if (wait_behind(dead, sink, &changes[at], err) != STATUS_OK) {
                 return STATUS_FAIL;
             }
             at++;
@@ -674,24 +720,20 @@ typedef struct Pass {
     const Tables *tables;
     Position durable;
     Arena arena;
-    Map blocked; // keys of letters that stay
+    RowSet blocked; // of letters that stay
     int64_t dropped;
 } Pass;
 
-static bool is_blocked(Pass *pass, const DeadLetter *letter)
+static bool is_blocked(const Pass *pass, const DeadLetter *letter)
 {
-    Str old_key = full_key(letter->oid, letter->old_key, &pass->arena);
-    Str new_key = full_key(letter->oid, letter->new_key, &pass->arena);
-    return map_get(&pass->blocked, old_key) != NULL ||
-           (letter->new_key.len > 0 && map_get(&pass->blocked, new_key) != NULL);
+    const RowKey key = key_of_letter(letter);
+    return row_set_find(&pass->blocked, letter->oid, &key) != ROW_NOT_FOUND;
 }
 
 static void block(Pass *pass, const DeadLetter *letter)
 {
-    (void)map_put(&pass->blocked, full_key(letter->oid, letter->old_key, &pass->arena), pass);
-    if (letter->new_key.len > 0) {
-        (void)map_put(&pass->blocked, full_key(letter->oid, letter->new_key, &pass->arena), pass);
-    }
+    const RowKey key = key_of_letter(letter);
+    row_set_add(&pass->blocked, letter->oid, &key, letter->id);
 }
 
 static Status write_change(Pass *pass, const Relation *target, const Change *change,
@@ -812,7 +854,7 @@ Status dead_retry(Dead *dead, Sink *sink, const Tables *tables, Position durable
                     "%lld dead letters are dropped: their tables were copied again behind them",
                     (long long)pass.dropped);
     }
-    map_done(&pass.blocked);
+    row_set_done(&pass.blocked);
     arena_done(&pass.arena);
     *ret_wrote = dead->done_count > 0;
     if (status == STATUS_OK && !*ret_wrote) {

@@ -8,70 +8,6 @@
 #define RECORD_MAX ((size_t)900 << 20)
 
 // ---------------------------------------------------------------------------------------------
-// Keys: for each column its number, the value's state, and the value with its length
-// ---------------------------------------------------------------------------------------------
-
-static void append_column(Buf *key, const Relation *relation, uint16_t column, Value value)
-{
-    buf_be16(key, (uint16_t)relation->columns[column].attnum);
-    buf_char(key, (char)value.state);
-    Str bytes = value_is_data(value) ? value_str(value) : (Str){NULL, 0};
-    buf_be32(key, (uint32_t)bytes.len);
-    buf_str(key, bytes);
-}
-
-static Str key_of(const Relation *relation, const Value *row, Arena *arena)
-{
-    CLEANUP(buf_done) Buf key;
-    buf_init(&key, LIMIT_MESSAGE_BYTES);
-    if (relation->key_count == 0) {
-        for (uint16_t i = 0; i < relation->column_count; i++) {
-            append_column(&key, relation, i, row[i]);
-        }
-    } else {
-        for (uint16_t i = 0; i < relation->key_count; i++) {
-            append_column(&key, relation, relation->key[i], row[relation->key[i]]);
-        }
-    }
-    return str_copy(arena, buf_view(&key));
-}
-
-void dead_keys(const Change *change, Arena *arena, Str *ret_old, Str *ret_new)
-{
-    const Value *before = change->old_row != NULL ? change->old_row : change->new_row;
-    *ret_old = key_of(change->relation, before, arena);
-    *ret_new = (Str){"", 0};
-    if (change->old_row != NULL && change->new_row != NULL) {
-        Str after = key_of(change->relation, change->new_row, arena);
-        *ret_new = str_equal(after, *ret_old) ? *ret_new : after;
-    }
-}
-
-static bool next_column(Reader *key, uint16_t *ret)
-{
-    uint8_t state;
-    uint32_t len;
-    Str bytes;
-    return reader_u16(key, ret) && reader_u8(key, &state) && reader_u32(key, &len) &&
-           reader_bytes(key, len, &bytes);
-}
-
-bool dead_keys_are_alike(Str a, Str b)
-{
-    Reader left = reader_from(a.ptr, a.len);
-    Reader right = reader_from(b.ptr, b.len);
-    while (reader_left(&left) > 0 && reader_left(&right) > 0) {
-        uint16_t one;
-        uint16_t other;
-        // One that is gone from the catalog has no number: it may be any.
-        if (!next_column(&left, &one) || !next_column(&right, &other) || one != other || one == 0) {
-            return false;
-        }
-    }
-    return reader_left(&left) == 0 && reader_left(&right) == 0;
-}
-
-// ---------------------------------------------------------------------------------------------
 // Records: the relation with its length in front, then the change
 // ---------------------------------------------------------------------------------------------
 
@@ -167,6 +103,43 @@ void dead_reshape(const Change *change, const Relation *now, Arena *arena, Chang
     ret->relation = now;
     ret->old_row = reshape_row(change, change->old_row, now, arena);
     ret->new_row = reshape_row(change, change->new_row, now, arena);
+}
+
+static bool is_known_where(const Change *later, const Value *row)
+{
+    for (uint16_t i = 0; i < later->relation->column_count; i++) {
+        if (value_is_known(row[i]) && !value_is_known(later->new_row[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// Of a row that is gone nothing is left, so that only a whole one is like it.
+static bool is_whole(const Change *change)
+{
+    for (uint16_t i = 0; i < change->relation->column_count; i++) {
+        if (!value_is_known(change->new_row[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool dead_is_covered(const Change *was, const Change *later)
+{
+    if (later->op == CHANGE_DELETE) {
+        return true;
+    }
+    if (was->op == CHANGE_DELETE) {
+        return is_whole(later);
+    }
+    Arena arena = {0};
+    Change now;
+    dead_reshape(was, later->relation, &arena, &now);
+    bool is_covered = is_known_where(later, now.new_row);
+    arena_done(&arena);
+    return is_covered;
 }
 
 const char *dead_reason(const Error *why, Arena *arena)

@@ -22,7 +22,7 @@ typedef struct DeadLetter {
     int64_t tried_us;
     int64_t tries; // how often the target has refused it
     Str error;     // why, the last time; empty when it was never tried
-    Str old_key;   // what names its row before and after the change: see dead.c
+    Str old_key;   // the names of its row before and after the change (RowKey)
     Str new_key;   // empty: the same as old_key
     Str record;    // see dead_letter_pack(); empty when it was not asked for
 } DeadLetter;

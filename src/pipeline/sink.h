@@ -22,6 +22,7 @@
 #include "pg/copy_form.h"
 #include "pipeline/checkpoint.h"
 #include "pipeline/report.h"
+#include "pipeline/row_key.h"
 
 typedef struct Sink Sink;
 
@@ -64,8 +65,8 @@ typedef struct SinkOps {
     bool is_parallel;
     // Gets every change as the source tells it, CHANGE_SCHEMA included; nothing is prepared.
     bool takes_all;
-    // What a change says of its row is all that counts of it, whatever came before: one that is
-    // refused holds up no later ones, which make it void.
+    // A change says what its row is to be, whatever it is before. So one that was refused holds up
+    // no later one that says all that it did, and is void when that is written.
     bool changes_stand_alone;
 
     /** Look at the parsed options before anything is opened. NULL: nothing to look at. */
@@ -121,6 +122,11 @@ typedef struct SinkOps {
      */
     Status (*try_write)(Sink *sink, const Change *changes, size_t count, bool *ret_is_intact,
                         Error *err);
+
+    /**
+     * What names the row of @change, in @arena. NULL: what its relation says.
+     */
+    void (*row_key)(Sink *sink, const Change *change, Arena *arena, RowKey *ret);
 
     /**
      * The form in which write_rows() would rather have the copied rows of @relation, which is

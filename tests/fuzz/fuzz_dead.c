@@ -165,9 +165,10 @@ static void check_record(Str record)
     Str packed;
     if (unpack(record, &unpacker, batch)) {
         const Change *change = &batch->changes[0];
-        Str old_key;
-        Str new_key;
-        dead_keys(change, &arena, &old_key, &new_key);
+        RowKey key;
+        row_key_of_relation(change, &arena, &key);
+        FUZZ_CHECK(row_keys_meet(&key, &key));
+        (void)dead_is_covered(change, change);
         FUZZ_CHECK(dead_pack(change, &arena, &packed, &err) == STATUS_OK);
         FUZZ_CHECK(unpack(packed, &second, again));
         FUZZ_CHECK(change_is_same(change, &again->changes[0]));
@@ -197,8 +198,11 @@ static int64_t read_letters(DeadStore *store)
         if (unread.message[0] == '\0' && is_there) {
             check_record(letter.record);
         }
-        FUZZ_CHECK(dead_keys_are_alike(letters.items[0].old_key, letters.items[i].old_key) ==
-                   dead_keys_are_alike(letters.items[i].old_key, letters.items[0].old_key));
+        FUZZ_CHECK(row_names_are_alike(letters.items[0].old_key, letters.items[i].old_key) ==
+                   row_names_are_alike(letters.items[i].old_key, letters.items[0].old_key));
+        const RowKey one = {letters.items[0].old_key, letters.items[0].new_key};
+        const RowKey other = {letters.items[i].old_key, letters.items[i].new_key};
+        FUZZ_CHECK(row_keys_meet(&one, &other) == row_keys_meet(&other, &one));
     }
     int64_t count = status == STATUS_OK ? (int64_t)letters.count : -1;
     arena_done(&arena);

@@ -182,6 +182,39 @@ def test_a_row_that_is_mended_goes_on(hub):
     assert hub.weir.run("dead", "list").out == "no dead letters\n"
 
 
+def test_what_a_target_refuses_holds_up_its_own_row(hub):
+    """Others go on, and so does a later change that says all that was refused."""
+    sql(hub.there, "ALTER TABLE shop.item ADD CONSTRAINT fair CHECK (title <> 'bad')")
+    sql(hub.here, "INSERT INTO products VALUES (1, 'fine', 1, NULL), (2, 'bad', 2, NULL), (3, 'fine too', 3, NULL)")
+    ended = hub.drain()
+    assert "is set aside" in ended.err and "fair" in ended.err, ended
+    assert [row[0] for row in hub.rows()[1]] == [1, 3]
+    assert hub.weir.run("dead", "list").out.count("hub.to.there") == 1
+    sql(hub.here, "UPDATE products SET price = 30 WHERE id = 3", "UPDATE products SET product_name = 'good' WHERE id = 2")
+    ended = hub.drain()
+    assert "a later change of the row was written" in ended.err, ended
+    hub.check(3)
+    assert hub.weir.run("dead", "list").out == "no dead letters\n"
+
+
+def test_a_row_waits_for_its_new_key(hub):
+    sql(hub.here, "INSERT INTO products VALUES (1, 'one', 1, NULL), (2, 'two', 2, NULL)")
+    hub.drain()
+    sql(hub.there, "ALTER TABLE shop.item ADD CONSTRAINT fair CHECK (title <> 'bad')")
+    sql(hub.here, "UPDATE products SET id = 20, product_name = 'bad' WHERE id = 2")
+    hub.drain()
+    # Where the row is, only the first of them knows.
+    sql(hub.here, "UPDATE products SET product_name = 'good' WHERE id = 20", "UPDATE products SET price = 10 WHERE id = 1")
+    hub.drain()
+    assert [(row[0], row[1]) for row in hub.rows()[1]] == [(1, "one"), (2, "two")]
+    assert hub.weir.run("dead", "list").out.count("hub.to.there") == 2
+    sql(hub.there, "ALTER TABLE shop.item DROP CONSTRAINT fair")
+    hub.weir.run("dead", "retry", "hub.to.there", "--all")
+    hub.drain()
+    hub.check(2)
+    assert hub.weir.run("dead", "list").out == "no dead letters\n"
+
+
 def test_started_again_elsewhere(hub):
     """The state knows what was received, the target what was pushed."""
     sql(hub.here, "INSERT INTO products VALUES (1, 'one', 1, NULL)")

@@ -181,6 +181,10 @@ def test_what_stripe_refuses_is_set_aside(shop):
     assert [row[1:] for row in shop.rows()] == [("prod_1", "a"), (None, ""), ("prod_2", "c")]
     assert [a.form.get("name") for a in shop.stripe.asked] == ["a", "", "c"]  # each once
     assert "hub.to.payment-gateway" in shop.weir.run("dead", "list").out
+    shop.database.sql("UPDATE products SET product_name = 'b' WHERE product_name = ''")
+    shop.drain()
+    shop.check()
+    assert shop.weir.run("dead", "list").out == "no dead letters\n"
 
 
 def test_an_object_that_is_gone(shop):

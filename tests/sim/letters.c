@@ -8,7 +8,7 @@
 #include "pipeline/dead_store.h"
 #include "sim.h"
 
-enum { LETTERS = CHANGES, KEY_SIZE = 16, RECORD_SIZE = 2048 };
+enum { LETTERS = CHANGES, KEY_SIZE = 32, RECORD_SIZE = 2048 };
 
 // What can become of a letter.
 typedef struct Facts {

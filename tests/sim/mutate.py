@@ -124,15 +124,15 @@ MUTANTS = {
         "dead.c", "        note_done(dead, letter->id);\n        return",
         "        note_done(dead, letter->id);\n        return remove_letter(dead, letter->id, err);\n        return"),
     "what waits is not set aside": (
-        "dead.c", "return waits ? CONCERN_WAITS : CONCERN_NONE;", "return CONCERN_NONE;"),
+        "dead.c", "*ret = waits ? CONCERN_WAITS : CONCERN_NONE;", "*ret = CONCERN_NONE;"),
     "a letter that is known is delivered": (
-        "dead.c", "return CONCERN_KNOWN;", "return CONCERN_NONE;"),
+        "dead.c", "*ret = CONCERN_KNOWN;", "*ret = CONCERN_NONE;"),
     "a letter that is known becomes another one": (
-        "dead.c", "return CONCERN_KNOWN;", "return CONCERN_WAITS;"),
+        "dead.c", "*ret = CONCERN_KNOWN;", "*ret = CONCERN_WAITS;"),
     "a new key is not waited for": (
-        "dead.c", "    know_key(dead, letter->oid, letter->new_key);\n", ""),
+        "row_key.c", "    add_names(set, table, key->after, id);\n", ""),
     "a change to a new key does not wait": (
-        "dead.c", "has_key(dead, table->oid, new_key);", "false;"),
+        "row_key.c", " || has_any(table, key->after) ? ROW_FOUND", " ? ROW_FOUND"),
     "what is kept is forgotten by a restart": (
         "dead.c", "    if (dead->store == NULL) {\n        return STATUS_OK;\n    }\n    Arena", "    if (true) {\n"
         "        return STATUS_OK;\n    }\n    Arena"),
@@ -145,7 +145,7 @@ MUTANTS = {
     "a retry does not look who waits": (
         "dead.c", "|| is_blocked(pass, letter)) {", ") {"),
     "a retry looks at the old key only": (
-        "dead.c", "(letter->new_key.len > 0 && map_get(&pass->blocked, new_key) != NULL)", "false"),
+        "dead.c", "key_of_letter(letter);\n    return row_set_find(", "{.before = letter->old_key};\n    return row_set_find("),
     "a retry goes beyond the position": (
         "dead.c", "position_compare(letters.items[at].position, pass->durable) <= 0", "true"),
     "a retry before its position is forgotten": (
