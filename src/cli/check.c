@@ -238,7 +238,7 @@ static void check_pipeline(const Pipeline *pipeline, const CheckOptions *options
     if (has_buffer) {
         disk_buffer_check(pipeline, &buffer, &stored);
     }
-    runner_check(pipeline, has_buffer ? &stored : NULL, cancel, results);
+    runner_check(pipeline, NULL, has_buffer ? &stored : NULL, cancel, results);
     for (size_t i = 0; i < count; i++) {
         const PipelineRoute *route = pipeline->route_count == 0 ? NULL : &pipeline->routes[i];
         report_add(&results[i].report, &buffer);

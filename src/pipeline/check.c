@@ -141,31 +141,35 @@ static void add_tables(CheckResult *result, const SourceTable *tables, size_t co
     }
 }
 
-static Status look_at_source(const Pipeline *pipeline, const Checkpoint *stored, Cancel *cancel,
-                             CheckResult *result, Source **ret, Error *err)
+static Status open_source(const Pipeline *pipeline, Cancel *cancel, Source **ret, Error *err)
 {
     SourceContext context = {
         .pipeline = pipeline->name.ptr, .cancel = cancel, .subject = pipeline->source_subject};
+    return source_new(pipeline->source, pipeline->source_settings, &context, ret, err) == STATUS_OK
+               ? (*ret)->ops->open(*ret, err)
+               : STATUS_FAIL;
+}
+
+static Status look_at_source(Source *source, const Checkpoint *stored, CheckResult *result,
+                             Error *err)
+{
     const SourceTables *tables;
-    if (source_new(pipeline->source, pipeline->source_settings, &context, ret, err) != STATUS_OK ||
-        (*ret)->ops->open(*ret, err) != STATUS_OK ||
-        (*ret)->ops->check(*ret, stored, &result->report, &tables, err) != STATUS_OK) {
+    if (source->ops->check(source, stored, &result->report, &tables, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     add_tables(result, tables->items, tables->count);
     return STATUS_OK;
 }
 
-// Open until the targets have been looked at: see Source.mark.
-static Source *check_source(const Pipeline *pipeline, const Checkpoint *stored, Cancel *cancel,
-                            CheckResult *result)
+// It stays open until the targets have been looked at: see Source.mark.
+static void check_source(const Pipeline *pipeline, const Checkpoint *stored, Cancel *cancel,
+                         Source **source, CheckResult *result)
 {
-    Source *source = NULL;
     Error err = {0};
-    if (look_at_source(pipeline, stored, cancel, result, &source, &err) != STATUS_OK) {
+    if ((*source == NULL && open_source(pipeline, cancel, source, &err) != STATUS_OK) ||
+        look_at_source(*source, stored, result, &err) != STATUS_OK) {
         report_failure(&result->report, "source", &err);
     }
-    return source;
 }
 
 // The same source feeds all routes.
@@ -199,8 +203,8 @@ static Status merge(const Place *places, size_t count, Checkpoint *ret, Error *e
     return status;
 }
 
-static void check_both(const Pipeline *pipeline, const Checkpoint *stored, Place *places,
-                       Cancel *cancel, CheckResult *results)
+static void check_both(const Pipeline *pipeline, Source *open, const Checkpoint *stored,
+                       Place *places, Cancel *cancel, CheckResult *results)
 {
     size_t count = pipeline->route_count;
     Checkpoint merged = {0};
@@ -211,7 +215,8 @@ static void check_both(const Pipeline *pipeline, const Checkpoint *stored, Place
     if (stored == NULL && merge(places, count, &merged, &err) != STATUS_OK) {
         report_failure(&results[0].report, NULL, &err);
     }
-    Source *source = check_source(pipeline, stored == NULL ? &merged : stored, cancel, &results[0]);
+    Source *source = open;
+    check_source(pipeline, stored == NULL ? &merged : stored, cancel, &source, &results[0]);
     for (size_t i = 1; i < count; i++) {
         copy_result(&results[0], &results[i]);
     }
@@ -222,7 +227,9 @@ static void check_both(const Pipeline *pipeline, const Checkpoint *stored, Place
         }
         check_place(&places[i], &results[i]);
     }
-    source_free(source);
+    if (source != open) {
+        source_free(source);
+    }
     checkpoint_done(&merged);
 }
 
@@ -243,7 +250,7 @@ Status runner_has_begun(const Pipeline *pipeline, size_t route, Cancel *cancel, 
     return status;
 }
 
-void runner_check(const Pipeline *pipeline, const Checkpoint *stored, Cancel *cancel,
+void runner_check(const Pipeline *pipeline, Source *open, const Checkpoint *stored, Cancel *cancel,
                   CheckResult *results)
 {
     Arena arena = {0};
@@ -255,7 +262,7 @@ void runner_check(const Pipeline *pipeline, const Checkpoint *stored, Cancel *ca
         places[i].route = route;
         places[i].key = pipeline_route_key(pipeline, route, &arena);
     }
-    check_both(pipeline, stored, places, cancel, results);
+    check_both(pipeline, open, stored, places, cancel, results);
     for (size_t i = 0; i < pipeline->route_count; i++) {
         sink_free(places[i].sink);
         checkpoint_done(&places[i].stored);
@@ -274,13 +281,13 @@ static bool is_of_route(const CheckResult *result)
     return true;
 }
 
-Status runner_look(const Pipeline *pipeline, Cancel *cancel, Error *err)
+Status runner_look(const Pipeline *pipeline, Source *open, Cancel *cancel, Error *err)
 {
     Arena arena = {0};
     CheckResult *results = ARENA_ARRAY(&arena, CheckResult, pipeline->route_count);
     Claims claims = {0};
     Status status = STATUS_OK;
-    runner_check(pipeline, NULL, cancel, results);
+    runner_check(pipeline, open, NULL, cancel, results);
     for (size_t i = 0; status == STATUS_OK && i < pipeline->route_count; i++) {
         Str key = pipeline_route_key(pipeline, &pipeline->routes[i], &arena);
         claims_take(&claims, key, &results[i].report);

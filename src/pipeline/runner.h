@@ -261,10 +261,11 @@ typedef struct CheckResult {
 
 /**
  * Look at both ends and change nothing. What is found wrong, an end that cannot be reached among
- * it, is in the reports. @stored: where the source is to continue; NULL: what the targets have.
+ * it, is in the reports. @open: the pipeline's source, which is open; NULL: it is opened for that
+ * long. @stored: where the source is to continue; NULL: what the targets have.
  * @results: one for each route; one when there is none, and then it is the source's.
  */
-void runner_check(const Pipeline *pipeline, const Checkpoint *stored, Cancel *cancel,
+void runner_check(const Pipeline *pipeline, Source *open, const Checkpoint *stored, Cancel *cancel,
                   CheckResult *results);
 
 /** Whether the @route-th route of @pipeline has a position that its next run would go on from.
@@ -273,6 +274,6 @@ MUST_CHECK Status runner_has_begun(const Pipeline *pipeline, size_t route, Cance
                                    bool *ret, Error *err);
 
 /** As the first start of @pipeline would be refused: the first thing that runner_check() finds. */
-MUST_CHECK Status runner_look(const Pipeline *pipeline, Cancel *cancel, Error *err);
+MUST_CHECK Status runner_look(const Pipeline *pipeline, Source *open, Cancel *cancel, Error *err);
 
 void check_results_done(CheckResult *results, size_t count);

@@ -60,6 +60,55 @@ static Status wait_for_look(const Runner *runner, const PipelineParts *parts, Er
     return STATUS_OK;
 }
 
+static bool is_for_loan(const Runner *runner)
+{
+    return runner->loan_until.lsn != LSN_NONE;
+}
+
+static Position end_of(const Runner *runner)
+{
+    return is_for_loan(runner) ? runner->loan_until : runner->until;
+}
+
+static SourceContext source_context(Runner *runner)
+{
+    const Pipeline *pipeline = runner->pipeline;
+    const State *state = runner->branches[0].state; // NULL: not yet, or never
+    return (SourceContext){
+        .pipeline = pipeline->name.ptr,
+        .cancel = &runner->cancel,
+        .copy_only = pipeline->until == UNTIL_COPY,
+        .keeps_tables = pipeline->keeps_tables,
+        .until = end_of(runner).lsn,
+        .directory = state == NULL ? NULL : state_path(state),
+        .subject = pipeline->source_subject,
+        .notice = {log_notice, &runner->scope},
+        .watch = {runner_see, runner},
+    };
+}
+
+static Status connect_source(Runner *runner, const SourceContext *context, Error *err)
+{
+    const Pipeline *pipeline = runner->pipeline;
+    Status status =
+        source_new(pipeline->source, pipeline->source_settings, context, &runner->source, err);
+    return status == STATUS_OK && runner->source->ops->open(runner->source, err) == STATUS_OK
+               ? STATUS_OK
+               : error_wrap(err, "source");
+}
+
+// What the source tells while it is looked at, it tells again.
+static Status look(Runner *runner, Error *err)
+{
+    SourceContext context = source_context(runner);
+    context.notice = (Notice){0};
+    const Pipeline *pipeline = runner->pipeline;
+    const Pipeline *whole = pipeline->parts == NULL ? pipeline : pipeline->parts->whole;
+    return connect_source(runner, &context, err) == STATUS_OK
+               ? runner_look(whole, runner->source, &runner->cancel, err)
+               : STATUS_FAIL;
+}
+
 // A first start that is to be refused leaves no slot, no publication and no state behind. Later
 // ones have something to continue from, which says more.
 static Status look_first(Runner *runner, Error *err)
@@ -71,8 +120,7 @@ static Status look_first(Runner *runner, Error *err)
         return wait_for_look(runner, parts, err);
     }
     if (is_first_start(runner, &is_first, err) != STATUS_OK ||
-        (is_first && pipeline->source->check != NULL &&
-         runner_look(parts == NULL ? pipeline : parts->whole, &runner->cancel, err) != STATUS_OK)) {
+        (is_first && pipeline->source->check != NULL && look(runner, err) != STATUS_OK)) {
         return STATUS_FAIL;
     }
     if (parts != NULL) {
@@ -118,16 +166,6 @@ static Status open_states(Runner *runner, Error *err)
 // Opening
 // ---------------------------------------------------------------------------------------------
 
-static bool is_for_loan(const Runner *runner)
-{
-    return runner->loan_until.lsn != LSN_NONE;
-}
-
-static Position end_of(const Runner *runner)
-{
-    return is_for_loan(runner) ? runner->loan_until : runner->until;
-}
-
 Status branch_failed(const Branch *branch, Error *err)
 {
     Str name = branch->target->name;
@@ -139,23 +177,11 @@ Status branch_failed(const Branch *branch, Error *err)
 static Status open_source(Runner *runner, Error *err)
 {
     const Pipeline *pipeline = runner->pipeline;
-    bool copy_only = pipeline->until == UNTIL_COPY;
-    SourceContext context = {
-        .pipeline = pipeline->name.ptr,
-        .cancel = &runner->cancel,
-        .copy_only = copy_only,
-        .keeps_tables = pipeline->keeps_tables,
-        .until = end_of(runner).lsn,
-        .directory = copy_only ? NULL : state_path(runner->branches[0].state),
-        .subject = pipeline->source_subject,
-        .notice = {log_notice, &runner->scope},
-        .watch = {runner_see, runner},
-    };
-    Status status =
-        source_new(pipeline->source, pipeline->source_settings, &context, &runner->source, err);
-    if (status != STATUS_OK || runner->source->ops->open(runner->source, err) != STATUS_OK) {
-        return error_wrap(err, "source");
+    const SourceContext context = source_context(runner);
+    if (runner->source == NULL && connect_source(runner, &context, err) != STATUS_OK) {
+        return STATUS_FAIL;
     }
+    runner->source->context = context; // which had no state when it was looked at
     bool first = end_of(runner).lsn == LSN_NONE;
     return pipeline->until == UNTIL_NOW && first ? find_now(runner, err) : STATUS_OK;
 }

@@ -346,7 +346,7 @@ Status postgres_take_checkpoint(Postgres *postgres, const Checkpoint *checkpoint
     *ret = (Position){0};
     if (checkpoint_position(checkpoint, ret_has, ret, err) != STATUS_OK ||
         checkpoint_furthest(checkpoint, &furthest, err) != STATUS_OK ||
-        postgres_connect_walsender(postgres, err) != STATUS_OK ||
+        (postgres->walsender == NULL && postgres_connect_walsender(postgres, err) != STATUS_OK) ||
         identify_system(postgres, &end, err) != STATUS_OK ||
         check_identity(postgres, checkpoint, err) != STATUS_OK ||
         check_server_end(furthest, end, err) != STATUS_OK) {

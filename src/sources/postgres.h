@@ -132,8 +132,8 @@ Lsn postgres_before_page_header(Lsn lsn);
 MUST_CHECK Status postgres_connect(Postgres *postgres, bool replication, PGconn **ret, Error *err);
 
 /**
- * Connect the walsender, and see whether what @checkpoint says is of this server, and still in its
- * past. *ret_has: it has a position, *ret. Changes nothing.
+ * Connect the walsender, if it is not, and see whether what @checkpoint says is of this server, and
+ * still in its past. *ret_has: it has a position, *ret. Changes nothing.
  */
 MUST_CHECK Status postgres_take_checkpoint(Postgres *postgres, const Checkpoint *checkpoint,
                                            bool *ret_has, Position *ret, Error *err);

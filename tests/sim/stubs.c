@@ -29,9 +29,10 @@ bool log_repeat_is_due(LogRepeat *repeat, Str text, int64_t now_ms, int64_t *ret
 const SinkOps *const sink_registry[] = {NULL};
 const SourceOps *const source_registry[] = {&sim_source, NULL};
 
-Status runner_look(const Pipeline *pipeline, Cancel *cancel, Error *err)
+Status runner_look(const Pipeline *pipeline, Source *open, Cancel *cancel, Error *err)
 {
     (void)pipeline;
+    (void)open;
     (void)cancel;
     (void)err;
     return STATUS_OK;
