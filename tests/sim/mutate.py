@@ -146,6 +146,16 @@ MUTANTS = {
         "dead.c", "|| is_blocked(pass, letter)) {", ") {"),
     "a retry looks at the old key only": (
         "dead.c", "key_of_letter(letter);\n    return row_set_find(", "{.before = letter->old_key};\n    return row_set_find("),
+    "whoever says less than a letter goes on": (
+        "dead_letter.c", "    bool is_covered = is_known_where(later, now.new_row);", "    bool is_covered = true;"),
+    "part of a row covers a delete": (
+        "dead_letter.c", "        return is_whole(later);", "        return true || is_whole(later);"),
+    "whoever comes behind a new key goes on": (
+        "dead.c", "    if (letter.new_key.len > 0) {\n        *ret = false;", "    if (letter.new_key.len > 0) {\n        *ret = true;"),
+    "what is covered is not void": (
+        "dead.c", "change->relation->oid, &key) == ROW_FOUND;", "change->relation->oid, &key) == ROW_UNKNOWN;"),
+    "only the first letter of a row is looked at": (
+        "dead.c", "        for (; item != NULL && *ret; item = item->next) {", "        for (; item != NULL && *ret; item = NULL) {"),
     "a retry goes beyond the position": (
         "dead.c", "position_compare(letters.items[at].position, pass->durable) <= 0", "true"),
     "a retry before its position is forgotten": (

@@ -64,6 +64,7 @@ typedef struct Seen {
     uint64_t letters;     // changes that were set aside
     uint64_t retried;     // of them, written later
     uint64_t drops;       // of them, thrown away by the user
+    uint64_t voided;      // of them, as a later change said all that they did
 } Seen;
 
 extern Seen sim_seen;
@@ -306,6 +307,7 @@ typedef struct Refusals {
     uint32_t salt;             // other ones with another number
     bool is_undone;            // of the transaction, only the run that was refused is lost
     bool folds;                // of several changes of a row, only the last counts
+    bool stand_alone;          // a change says what its row is to be, whatever it is
     bool is_shy;               // some transactions are refused beside others, and fine alone
     Position refused;          // a change alone, as the last one
     Lsn shy_of;                // the first transaction of the last company; LSN_NONE: none

@@ -333,9 +333,18 @@ static const SinkOps refusing_sinks[] = {
                                         sink_writes_or_refuses, sink_tries),
 };
 
+// The same, where changes stand alone.
+static SinkOps lone_sinks[ARRAY_LEN(refusing_sinks)];
+
 const SinkOps *sim_sink(const Target *target)
 {
-    return target->refusals.has_letters ? &refusing_sinks[target->kind] : &sinks[target->kind];
+    const Refusals *refusals = &target->refusals;
+    if (refusals->stand_alone) {
+        lone_sinks[target->kind] = refusing_sinks[target->kind];
+        lone_sinks[target->kind].changes_stand_alone = true;
+        return &lone_sinks[target->kind];
+    }
+    return refusals->has_letters ? &refusing_sinks[target->kind] : &sinks[target->kind];
 }
 
 // ---------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ static Refusals any_refusals(const Target *target)
         refusals.is_undone = sim_chance(600);
         refusals.permille = rates[sim_below(refusals.is_undone ? 4 : 3)];
         refusals.folds = sim_chance(500);
+        refusals.stand_alone = sim_chance(400);
         refusals.is_shy = !refusals.is_undone && sim_chance(500);
     }
     return refusals;
@@ -43,7 +44,7 @@ void targets_init(void)
         memset(target->ready_at, 0, sizeof(target->ready_at));
         memset(target->is_ready, 0, sizeof(target->is_ready));
         memset(target->locks, 0, sizeof(target->locks));
-        target->refusals.has_letters = false;
+        target->refusals.has_letters = target->refusals.stand_alone = false;
         if (have_letters) {
             target->refusals = any_refusals(target);
         }
@@ -306,7 +307,25 @@ static uint32_t keys_of(const WorldChange *change)
                                          : (1u << change->old_key) | (1u << change->new_key);
 }
 
-// What came before it for its rows is there. A truncate makes all of that void.
+// Whether @later says all of the row that @was said.
+static bool is_covered(const WorldTable *table, const WorldChange *was, const WorldChange *later)
+{
+    if (was->old_key != was->new_key) {
+        return false;
+    }
+    if (later->op != CHANGE_UPDATE || was->op == CHANGE_DELETE) {
+        return later->op != CHANGE_UPDATE || later->unchanged == 0;
+    }
+    const Relation *relation = &table->version_list[was->version].relations[0][0];
+    uint8_t said = 0;
+    for (uint16_t i = 0; i < relation->column_count; i++) {
+        said = (uint8_t)(said | (1u << relation->columns[i].attnum));
+    }
+    return (later->unchanged & said & ~was->unchanged) == 0;
+}
+
+// What came before it for its rows is there. A truncate makes all of that void, and where changes
+// stand alone one that says all of it.
 static void check_order(const Target *target, TargetTable *table, const WorldTable *source,
                         uint32_t at)
 {
@@ -321,6 +340,12 @@ static void check_order(const Target *target, TargetTable *table, const WorldTab
             continue;
         }
         uint32_t shared = keys_of(change) & keys_of(&world.changes[source->changes[i]]);
+        const WorldChange *was = &world.changes[source->changes[i]];
+        if (shared != 0 && target->refusals.stand_alone && is_covered(source, was, change)) {
+            take(&table->aside, i);
+            sim_seen.voided++;
+            continue;
+        }
         sim_check(shared == 0 || has(dropped, i), "change %u of table %u overtakes its %u.", at + 1,
                   source->oid, i + 1);
     }
@@ -497,7 +522,8 @@ static void apply_row(const Target *target, TargetData *data, const Change *chan
     if (!target_has_tables(target)) {
         return;
     }
-    bool is_strict = !table->is_stale && world.copies && !is_tainted(target, expected);
+    bool is_strict = !table->is_stale && world.copies && !is_tainted(target, expected) &&
+                     !target->refusals.stand_alone;
     if (change->op == CHANGE_INSERT) {
         insert(table, change, is_strict);
     } else if (change->op == CHANGE_UPDATE) {
