@@ -2,10 +2,9 @@
 // rewritten by an ALTER TABLE) is copied from a snapshot of its own, taken at LSN X:
 //
 //   PENDING   its changes are dropped: they were committed before X, so the copy has them
-//   COPYING   beside the stream, by a thread with a sink instance of its own. Changes committed
-//   before
-//             X are in the copy, later ones are not, and X is not known until the snapshot exists:
-//             all are held back, in memory up to HELD_MAX, then the stream waits
+//   COPYING   beside the stream, by a thread with a sink instance of its own. What was committed
+//             before X is in the copy, and X is not known until the snapshot exists: all changes
+//             are held back, in memory up to HELD_MAX, then the stream waits
 //   READY     those at or behind X are delivered; this and `copied_at` are committed together with
 //             the held changes, so that a crash at any point either copies again or has it all
 //
@@ -615,8 +614,9 @@ static Status deliver_apart(Route *route, const Change **run, size_t *count, Err
     if (dead == NULL || !dead_wants_apart(dead, *run, *count)) {
         return STATUS_OK;
     }
-    bool goes_on = route->in_transaction &&
-                   ((*run)->ordinal == 0 || route->written.lsn == (*run)->transaction->commit_lsn);
+    Position last = route->written; // a message of its own stands where another transaction begins
+    bool is_within = last.lsn == (*run)->transaction->commit_lsn && last.ordinal > 0;
+    bool goes_on = route->in_transaction && ((*run)->ordinal == 0 || is_within);
     size_t part = goes_on ? dead_together(dead, *run, *count) : 0;
     for (; part < *count; part = dead_together(dead, *run, *count)) {
         if (deliver_changes(route, *run, part, err) != STATUS_OK) {
@@ -624,7 +624,7 @@ static Status deliver_apart(Route *route, const Change **run, size_t *count, Err
         }
         *run += part;
         *count -= part;
-        Position end = {(*run)->transaction->commit_lsn, 0}; // a message of its own stands there
+        Position end = {(*run)->transaction->commit_lsn, 0};
         route->written = (*run)->ordinal > 0 ? position_max(route->written, end) : route->written;
         route->in_transaction = false;
         if (commit_all(route, err) != STATUS_OK) {

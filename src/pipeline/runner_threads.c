@@ -82,6 +82,8 @@ static void *source_main(void *argument)
         if (source_step(runner, &pending, view.draining, &err) == STATUS_FAIL) {
             (void)error_wrap(&err, "source");
             runner_post_failure(runner, &err);
+            // Also at an end that is reached: a route may be at work on what is behind it.
+            cancel_set(&runner->cancel);
             break;
         }
         wake_clear(&runner->source_bell);
