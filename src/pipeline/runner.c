@@ -42,7 +42,7 @@ void runner_post(Runner *runner, CoreEvent event)
     (void)pthread_mutex_unlock(&runner->lock);
 }
 
-void runner_post_failure(Runner *runner, const Error *err)
+bool runner_post_failure(Runner *runner, const Error *err)
 {
     (void)pthread_mutex_lock(&runner->lock);
     bool first = !runner->core.failed && !runner->core.finished;
@@ -53,6 +53,7 @@ void runner_post_failure(Runner *runner, const Error *err)
     core_step(&runner->core, &event);
     (void)pthread_mutex_unlock(&runner->lock);
     wake_set(&runner->bell);
+    return first;
 }
 
 static Core core_now(Runner *runner)
@@ -196,7 +197,7 @@ static void on_opening(Runner *runner)
     if (status != STATUS_OK) {
         take_stop(runner); // so that a cancelled copy counts as interrupted, not as failed
         take_loan(runner);
-        runner_post_failure(runner, &err);
+        (void)runner_post_failure(runner, &err);
         return;
     }
     post_opened(runner, start);
@@ -206,7 +207,7 @@ static void on_opening(Runner *runner)
     runner_set_phase(runner, PHASE_STREAMING);
     log_streaming(runner, start);
     if (runner_start_threads(runner, &err) != STATUS_OK) {
-        runner_post_failure(runner, &err);
+        (void)runner_post_failure(runner, &err);
     }
 }
 

@@ -89,7 +89,8 @@ Status branch_failed(const Branch *branch, Error *err);
 
 // Thread: any.
 void runner_post(Runner *runner, CoreEvent event);
-void runner_post_failure(Runner *runner, const Error *err);
+/** False: it changes nothing any more. */
+bool runner_post_failure(Runner *runner, const Error *err);
 CoreView runner_view(Runner *runner);
 void runner_set_phase(Runner *runner, RunnerPhase phase);
 

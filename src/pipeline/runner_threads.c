@@ -81,9 +81,10 @@ static void *source_main(void *argument)
         Error err = {0};
         if (source_step(runner, &pending, view.draining, &err) == STATUS_FAIL) {
             (void)error_wrap(&err, "source");
-            runner_post_failure(runner, &err);
-            // Also at an end that is reached: a route may be at work on what is behind it.
-            cancel_set(&runner->cancel);
+            if (!runner_post_failure(runner, &err)) {
+                // The end is reached, and a route may be at work on what is behind it.
+                cancel_set(&runner->cancel);
+            }
             break;
         }
         wake_clear(&runner->source_bell);
@@ -150,7 +151,7 @@ static void *branch_main(void *argument)
         Error err = {0};
         if (branch_step(branch, &err) != STATUS_OK) {
             (void)branch_failed(branch, &err);
-            runner_post_failure(branch->runner, &err);
+            (void)runner_post_failure(branch->runner, &err);
             break;
         }
     }

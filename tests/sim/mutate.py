@@ -163,14 +163,14 @@ MUTANTS = {
     "what nobody asked for is tried again": (
         "dead.c", "return !letter->is_refused || letter->wants_retry;", "return true;"),
     "a letter is written although it was dropped": (
-        "dead.c", "if (!is_there) {\n        return STATUS_OK; //", "if (false) {\n        return STATUS_OK; //"),
+        "dead.c", "if (!is_there) {\n        return STATUS_OK; // dropped by hand since", "if (false) {\n        return STATUS_OK; //"),
     "letters outlive a truncate": (
-        "dead.c", "map_get_u64(&dead->tables, changes[i].relation->oid) != NULL", "false"),
+        "dead.c", "        return change->op == CHANGE_TRUNCATE;\n    }\n    const RowKey key", "        return false;\n    }\n    const RowKey key"),
     "letters are void before the truncate is there": (
-        "dead.c", "            note_done(dead, letter->id);\n            count",
-        "            status = remove_letter(dead, letter->id, err);\n            count"),
+        "dead.c", "            note_done(dead, letters.items[i].id);\n            count",
+        "            status = remove_letter(dead, letters.items[i].id, err);\n            count"),
     "a truncate ends letters behind it": (
-        "dead.c", "position_compare(letter->position, change_position(truncate)) < 0", "true"),
+        "dead.c", "        position_compare(letter->position, change_position(change)) >= 0 ||\n", ""),
     "letters outlive a copy": (
         "dead.c", "letter->position.lsn < table->copied_at", "false"),
     "letters behind a copy are dropped": (
