@@ -319,6 +319,13 @@ static Status next_frame(Postgres *postgres, Frame *ret, Error *err)
         *err = failure;
         return STATUS_FAIL;
     }
+    if (in_transaction(stream)) {
+        // Not one that is streamed: what it had until here may be at the targets already, which
+        // only the next attempt takes back. It may go better then, unless data are damaged.
+        *err = failure;
+        err->kind = strcmp(failure.sqlstate, "XX000") == 0 ? ERROR_TRANSIENT : failure.kind;
+        return STATUS_FAIL;
+    }
     stream->distrust =
         arena_printf(&postgres->arena, "cannot be streamed by the server (%s)", failure.message);
     return take_whole(postgres, err) == STATUS_OK ? STATUS_AGAIN : STATUS_FAIL;

@@ -109,6 +109,24 @@ def test_to_the_source(pipeline, near, tmp_path):
     pipeline.check()
 
 
+@pytest.mark.parametrize("sink", ["sqlite", "file"])
+@pytest.mark.parametrize("row", [1, 50, 100])
+def test_a_server_that_fails_inside(pipeline, near, row):
+    """What the server has sent of a transaction, it sends again: nothing of it is there twice."""
+    source = pipeline.source
+    source.sql("CREATE TABLE t (id int, v text); ALTER TABLE t REPLICA IDENTITY FULL")
+    pipeline.drain()
+    source.sql("INSERT INTO t SELECT g, 'x' FROM generate_series(1, 100) g")
+    near.worsen((DOWN,), REPLICATION, trips_at=row)
+    pipeline.drain()
+    assert not near.faults, "it has not failed"
+    if pipeline.target.kind == "file":
+        assert [event["new"]["id"] for event in pipeline.target.events() if event["op"] == "insert"] == list(range(1, 101))
+    else:
+        assert pipeline.target.count("public", "t") == 100
+    pipeline.check()
+
+
 @pytest.mark.parametrize("sink", ["postgres"])
 def test_to_the_target(pipeline, far, tmp_path):
     pipeline.source.sql(TABLES)

@@ -25,6 +25,7 @@ class Weather:
     rate: float = 0         # bytes a second; 0: as fast as it goes
     is_silent: bool = False  # bytes are accepted and come to nothing
     cut_after: int = -1     # bytes that still get through before the link is reset; -1: no limit
+    trips_at: int = 0       # of a stream from its begin: the row in whose place the server says that it has failed inside
 
 
 class Flow:
@@ -32,6 +33,24 @@ class Flow:
         self.link, self.way, self.source, self.sink = link, way, source, sink
         self.weather = link.proxy.weather(link.kind, way)
         self.has_lost = False  # what comes behind lost bytes would be garbage
+        self.unframed = b""    # part of a message
+
+    def trip(self, data):
+        """What of @data gets through, whole messages."""
+        self.unframed += data
+        passed = b""
+        while len(self.unframed) >= 5 and len(self.unframed) > struct.unpack_from("!i", self.unframed, 1)[0]:
+            size = 1 + struct.unpack_from("!i", self.unframed, 1)[0]
+            message, self.unframed = self.unframed[:size], self.unframed[size:]
+            if message[:1] == b"d" and message[5:6] == b"w" and message[30:31] == b"I":  # XLogData: an insert
+                self.weather.trips_at -= 1
+                if self.weather.trips_at == 0:
+                    self.has_lost = True
+                    self.link.proxy.faults.clear()
+                    fields = b"SERROR\0VERROR\0CXX000\0Mcould not read from reorderbuffer spill file\0\0"
+                    return passed + b"E" + struct.pack("!i", 4 + len(fields)) + fields + b"Z" + struct.pack("!i", 5) + b"I"
+            passed += message
+        return passed
 
     async def send(self, data):
         weather = self.weather
@@ -40,6 +59,8 @@ class Flow:
         if self.has_lost or weather.is_silent:
             self.has_lost = True
             return
+        if weather.trips_at:
+            data = self.trip(data)
         if 0 <= weather.cut_after < len(data):
             await self.link.proxy.loop.sock_sendall(self.sink, data[:weather.cut_after])
             self.link.reset()
