@@ -26,8 +26,9 @@ struct Dead {
     RowSet rows;       // for which letters
     Map positions;     // position -> what is not NULL
     int64_t count;
-    Arena scratch; // of one question
-    int64_t *done; // written, or void, since the last commit
+    int64_t uncommitted; // of them: set aside since the last commit
+    Arena scratch;       // of one question
+    int64_t *done;       // written, or void, since the last commit
     size_t done_count;
     size_t done_capacity;
     Map is_done;     // id -> what is not NULL
@@ -197,6 +198,7 @@ Status dead_begin(Dead *dead, const Checkpoint *stored, Error *err)
     dead->is_due = dead->store != NULL;
     dead->due_at = (Position){0};
     dead->open_lsn = LSN_NONE;
+    dead->uncommitted = 0;
     return load(dead, err);
 }
 
@@ -224,6 +226,7 @@ Status dead_committed(Dead *dead, Error *err)
         dead->apart *= 2;
     }
     dead->open_lsn = LSN_NONE;
+    dead->uncommitted = 0;
     dead->lists_done = dead->done_count > 0;
     if (dead->done_count == 0) {
         return STATUS_OK;
@@ -344,24 +347,30 @@ static Status concern(Dead *dead, Sink *sink, const Change *change, Concern *ret
     return STATUS_OK;
 }
 
-static Status check_room(const Dead *dead, const Change *change, Error *err)
+static Status check_room(const Dead *dead, const Change *change, const Error *why, Error *err)
 {
     if (dead_count(dead) + (int64_t)dead->done_count < LIMIT_DEAD_LETTERS) {
         return STATUS_OK;
     }
     error_set(err, ERROR_DATA,
-              "there are %d dead letters, which is the limit, and one more of table \"%" STR_FMT
-              ".%" STR_FMT "\"",
+              "%d changes are set aside, which is the limit, and one more of table \"%" STR_FMT
+              ".%" STR_FMT "\" %s%s",
               LIMIT_DEAD_LETTERS, STR_ARG(change->relation->schema),
-              STR_ARG(change->relation->name));
-    return error_hint(err, "weir dead list shows them and why they were refused; weir dead retry "
-                           "and weir dead drop make room.");
+              STR_ARG(change->relation->name),
+              why == NULL ? "waits behind them" : "is refused: ", why == NULL ? "" : why->message);
+    if (dead->uncommitted >= LIMIT_DEAD_LETTERS) {
+        return error_hint(err,
+                          "All of them were sent at once, and none is kept: mend the target so "
+                          "that it takes them, and start again.");
+    }
+    return error_hint(err, "weir dead list shows those of before, and why they were refused; weir "
+                           "dead retry and weir dead drop make room.");
 }
 
 // @why: NULL when it waits.
 static Status set_aside(Dead *dead, Sink *sink, const Change *change, const Error *why, Error *err)
 {
-    if (check_room(dead, change, err) != STATUS_OK ||
+    if (check_room(dead, change, why, err) != STATUS_OK ||
         (dead->store == NULL &&
          dead_store_open(dead->directory, true, &dead->store, err) != STATUS_OK)) {
         return STATUS_FAIL;
@@ -392,6 +401,7 @@ static Status set_aside(Dead *dead, Sink *sink, const Change *change, const Erro
     }
     if (status == STATUS_OK) {
         know(dead, &letter);
+        dead->uncommitted++;
     }
     arena_done(&scratch);
     return status;
@@ -504,6 +514,7 @@ static Status free_run(Dead *dead, Sink *sink, const Change *changes, size_t cou
                        size_t *ret, Error *err)
 {
     size_t run = 0;
+    size_t end = 0; // where it may end
     for (; run < count; run++) {
         Concern what;
         bool may_end = run == 0 || changes[run - 1].op != CHANGE_TRUNCATE ||
@@ -511,7 +522,9 @@ static Status free_run(Dead *dead, Sink *sink, const Change *changes, size_t cou
         if (concern(dead, sink, &changes[run], &what, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
-        if (what != CONCERN_NONE || (run >= max && may_end)) {
+        end = may_end ? run : end;
+        if (what != CONCERN_NONE || (run >= max && end > 0)) {
+            run = end;
             break;
         }
     }

@@ -89,6 +89,32 @@ def test_stop_is_the_default(letters):
     assert letters.list() == []
 
 
+@pytest.mark.parametrize("sink", ["postgres", "sqlite"])
+def test_truncates_behind_a_refused_row(letters):
+    """A group of truncates is not cut; what is in front of it is."""
+    letters.sql("CREATE TABLE a (id int); CREATE TABLE b (id int); CREATE TABLE c (id int)")
+    process = letters.pipeline.start("--name", "shop", "--on-error", "dead-letter")
+    letters.sql("INSERT INTO a VALUES (1); INSERT INTO b VALUES (1); INSERT INTO c VALUES (1); INSERT INTO t VALUES (10, 'x')")
+    letters.pipeline.settle(process)
+    letters.sql("BEGIN; TRUNCATE a, b, c; INSERT INTO t VALUES (11, 'a'); TRUNCATE a, b, c; COMMIT")
+    letters.pipeline.settle(process)
+    assert process.stop().code == 0
+    assert letters.states() == ["refused"]
+    assert [letters.pipeline.target.count("public", table) for table in "abct"] == [0, 0, 0, 4]
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_more_than_may_be_set_aside(letters):
+    letters.sql("INSERT INTO t SELECT g, 'a' FROM generate_series(10, 10010) g")
+    ended = letters.drain(code=1)
+    assert "10000 changes are set aside, which is the limit" in ended.err and "is refused: " in ended.err, ended
+    assert "none is kept: mend the target" in ended.err, ended
+    assert letters.list() == []
+    letters.refuse(False)
+    letters.drain()
+    letters.pipeline.check()
+
+
 def test_one_is_set_aside_and_the_others_go_on(letters):
     letters.sql("INSERT INTO t VALUES (10, 'x'), (11, 'a'), (12, 'y')", "INSERT INTO u VALUES (1, 'one')",
                 "UPDATE t SET v = 'z' WHERE id = 12")

@@ -329,6 +329,23 @@ static bool is_full(void)
     return world.tx_count + 3 >= TXS || world.change_count + 64 > CHANGES;
 }
 
+static bool is_full_table(const WorldTable *table)
+{
+    return table->change_count + 32 > TABLE_CHANGES;
+}
+
+// Several with one statement.
+static void truncate_tables(WorldTx *tx, WorldTable *first)
+{
+    truncate_table(tx, first);
+    for (uint32_t i = 0; i < world.table_count && sim_chance(400); i++) {
+        WorldTable *table = &world.tables[i];
+        if (table != first && table->exists && !is_full_table(table)) {
+            truncate_table(tx, table);
+        }
+    }
+}
+
 static void transact(void)
 {
     WorldTx *tx = begin();
@@ -336,13 +353,13 @@ static void transact(void)
     for (uint32_t i = 0; i < count; i++) {
         WorldTable *table = any_table();
         uint32_t choice = sim_below(100);
-        if (table == NULL || table->change_count + 32 > TABLE_CHANGES) {
+        if (table == NULL || is_full_table(table)) {
             continue;
         }
         if (choice < 90) {
             change_row(tx, table);
         } else if (choice < 93) {
-            truncate_table(tx, table);
+            truncate_tables(tx, table);
         } else if (choice < 96) {
             add_message(tx);
         } else {
