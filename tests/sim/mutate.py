@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Is the simulator able to find what it looks for? mutate.py BUILD-FOLDER [NAME...]
+"""Is the simulator able to find what it looks for? mutate.py BUILD-FOLDER [NAME...], or mutate.py --check
 
 Breaks one line of a copy of the pipeline at a time, builds the simulator with it, and demands that it
-finds the fault. BUILD-FOLDER is meson's; the other objects are taken from there."""
+finds the fault. BUILD-FOLDER is meson's; the other objects are taken from there. --check only sees
+whether all these lines are there."""
 import concurrent.futures
 import os
 import pathlib
@@ -256,7 +257,21 @@ def find(build, name):
     return found, f"{name:52} {time.monotonic() - began:5.1f} s  {text}"
 
 
+def check():
+    """Whether each line to be broken is there once."""
+    fine = True
+    for name, (file, before, after) in MUTANTS.items():
+        try:
+            broken((ROOT / PIPELINE / file).resolve(), before, after)
+        except ValueError as error:
+            print(f"{name}: {error}")
+            fine = False
+    return 0 if fine else 1
+
+
 def main():
+    if sys.argv[1] == "--check":
+        return check()
     build, names = sys.argv[1], sys.argv[2:] or list(MUTANTS)
     missed = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
