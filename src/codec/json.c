@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "base/ascii.h"
+#include "base/base64.h"
 #include "base/utf8.h"
 
 // ---------------------------------------------------------------------------------------------
@@ -101,20 +102,8 @@ void json_string_lossy(Buf *out, Str text)
 
 void json_base64(Buf *out, Str data)
 {
-    static const char alphabet[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const uint8_t *bytes = (const uint8_t *)data.ptr;
     buf_char(out, '"');
-    for (size_t i = 0; i < data.len; i += 3) {
-        size_t left = MIN(data.len - i, (size_t)3);
-        uint32_t group = (uint32_t)bytes[i] << 16;
-        group |= left > 1 ? (uint32_t)bytes[i + 1] << 8 : 0;
-        group |= left > 2 ? bytes[i + 2] : 0;
-        char text[] = {alphabet[group >> 18], alphabet[group >> 12 & 63],
-                       left > 1 ? alphabet[group >> 6 & 63] : '=',
-                       left > 2 ? alphabet[group & 63] : '='};
-        buf_bytes(out, text, sizeof(text));
-    }
+    base64_encode(out, data);
     buf_char(out, '"');
 }
 

@@ -3,9 +3,9 @@
 #include <assert.h>
 #include <unistd.h>
 
-#include "base/ascii.h"
 #include "base/buf.h"
 #include "base/limits.h"
+#include "base/percent.h"
 #include "base/secret.h"
 #include "config/conninfo.h"
 
@@ -17,26 +17,6 @@ typedef struct Parser {
     const EndpointKind *kind;
     Settings *settings;
 } Parser;
-
-// %41 becomes A; a percent sign that begins no such code stands for itself.
-static Str percent_decode(Str text, Arena *arena)
-{
-    char *out = arena_alloc_bytes(arena, text.len + 1);
-    size_t len = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        bool may_be_code = text.ptr[i] == '%' && i + 2 < text.len;
-        int high = may_be_code ? ascii_hex_value(text.ptr[i + 1]) : -1;
-        int low = may_be_code ? ascii_hex_value(text.ptr[i + 2]) : -1;
-        if (high >= 0 && low >= 0) {
-            out[len++] = (char)(high << 4 | low);
-            i += 2;
-        } else {
-            out[len++] = text.ptr[i];
-        }
-    }
-    out[len] = '\0';
-    return (Str){out, len};
-}
 
 static void add_setting(Parser *parser, Str key, Str value)
 {

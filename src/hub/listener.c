@@ -1,6 +1,7 @@
 #include "hub/listener.h"
 
 #include "base/mem.h"
+#include "base/percent.h"
 #include "hub/inbox.h"
 #include "io/http_server.h"
 
@@ -67,20 +68,6 @@ Status listener_start(Str address, const HubEnd *ends, size_t count, Listener **
     return STATUS_OK;
 }
 
-static void encode(Buf *out, Str name)
-{
-    for (size_t i = 0; i < name.len; i++) {
-        unsigned char c = (unsigned char)name.ptr[i];
-        bool is_plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
-                        (c >= 'a' && c <= 'z') || c == '-' || c == '_' || c == '.' || c == '~';
-        if (is_plain) {
-            buf_char(out, (char)c);
-        } else {
-            buf_printf(out, "%%%02X", c);
-        }
-    }
-}
-
 char *listener_url(Str address, Str name, Arena *arena)
 {
     size_t colon = address.len;
@@ -97,7 +84,7 @@ char *listener_url(Str address, Str name, Arena *arena)
     CLEANUP(buf_done) Buf url;
     buf_init(&url, SIZE_MAX);
     buf_printf(&url, "http://%" STR_FMT ":%" STR_FMT "/", STR_ARG(host), STR_ARG(port));
-    encode(&url, name);
+    percent_encode(&url, name);
     return str_to_cstr(arena, buf_view(&url));
 }
 

@@ -1,31 +1,11 @@
 #include "hub/stripe_request.h"
 
-#include "base/ascii.h"
 #include "base/buf.h"
 #include "base/decimal.h"
 #include "base/limits.h"
+#include "base/percent.h"
 
 enum { ID_BYTES_MAX = 500 };
-
-// RFC 3986, unreserved; all else is written as its bytes.
-static bool is_plain(char byte)
-{
-    return ascii_is_alphanumeric(byte) || byte == '-' || byte == '_' || byte == '.' || byte == '~';
-}
-
-static void put_encoded(Buf *out, Str text)
-{
-    static const char hex[] = "0123456789ABCDEF";
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char byte = (unsigned char)text.ptr[i];
-        if (is_plain((char)byte)) {
-            buf_char(out, (char)byte);
-        } else {
-            const char escape[] = {'%', hex[byte >> 4], hex[byte & 15]};
-            buf_bytes(out, escape, sizeof(escape));
-        }
-    }
-}
 
 // ---------------------------------------------------------------------------------------------
 // The body
@@ -40,12 +20,12 @@ typedef struct Place {
 static void put_name(Buf *out, const Place *place)
 {
     if (place->parent == NULL) {
-        put_encoded(out, place->name);
+        percent_encode(out, place->name);
         return;
     }
     put_name(out, place->parent);
     buf_char(out, '[');
-    put_encoded(out, place->name);
+    percent_encode(out, place->name);
     buf_char(out, ']');
 }
 
@@ -56,7 +36,7 @@ static void put_pair(Buf *out, const Place *place, Str text)
     }
     put_name(out, place);
     buf_char(out, '=');
-    put_encoded(out, text);
+    percent_encode(out, text);
 }
 
 // Amounts are integers, and Stripe takes no "10.00" for one.
@@ -173,11 +153,11 @@ static const char *path_of(const PushedRow *row, Str id, Arena *arena)
     buf_cstr(&path, "/v1");
     while (str_split(&rest, '/', &part)) {
         buf_char(&path, '/');
-        put_encoded(&path, part);
+        percent_encode(&path, part);
     }
     if (id.len > 0) {
         buf_char(&path, '/');
-        put_encoded(&path, id);
+        percent_encode(&path, id);
     }
     return arena_copy(arena, path.ptr, path.len);
 }

@@ -1,45 +1,24 @@
 #include "hub/stripe_signature.h"
 
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-
 #include "base/buf.h"
+#include "base/hmac.h"
 
 // More than Stripe sends; each is compared with each secret.
-enum { SIGNATURES_MAX = 16, DIGEST_SIZE = 32, BODY_MAX = 16 << 20 };
+enum { SIGNATURES_MAX = 16, BODY_MAX = 16 << 20 };
 
 typedef struct Signatures {
     Str time; // as it is signed; ptr NULL: none
     int64_t time_s;
-    unsigned char digests[SIGNATURES_MAX][DIGEST_SIZE];
+    Hmac digests[SIGNATURES_MAX];
     size_t count;
 } Signatures;
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 // What is no digest is the signature of nothing.
 static void add_signature(Signatures *found, Str text)
 {
-    if (text.len != (size_t)2 * DIGEST_SIZE || found->count == SIGNATURES_MAX) {
-        return;
+    if (found->count < SIGNATURES_MAX && hmac_from_hex(text, &found->digests[found->count])) {
+        found->count++;
     }
-    unsigned char *digest = found->digests[found->count];
-    for (size_t i = 0; i < DIGEST_SIZE; i++) {
-        int high = hex_digit(text.ptr[2 * i]);
-        int low = hex_digit(text.ptr[2 * i + 1]);
-        if (high < 0 || low < 0) {
-            return;
-        }
-        digest[i] = (unsigned char)(high * 16 + low);
-    }
-    found->count++;
 }
 
 static Status read_header(Str header, Signatures *ret, Error *err)
@@ -63,25 +42,6 @@ static Status read_header(Str header, Signatures *ret, Error *err)
                           : error_set(err, ERROR_DATA, "there is no signature of the scheme v1");
 }
 
-// Every signature is looked at, and all of it.
-static bool is_signed_by(const Signatures *found, Str secret, Str message)
-{
-    unsigned char digest[DIGEST_SIZE];
-    unsigned size = 0;
-    bool is_same = false;
-    if (secret.len == 0 || secret.len > INT32_MAX ||
-        HMAC(EVP_sha256(), secret.ptr, (int)secret.len, (const unsigned char *)message.ptr,
-             message.len, digest, &size) == NULL ||
-        size != DIGEST_SIZE) {
-        return false;
-    }
-    for (size_t i = 0; i < found->count; i++) {
-        is_same |= CRYPTO_memcmp(found->digests[i], digest, DIGEST_SIZE) == 0;
-    }
-    OPENSSL_cleanse(digest, sizeof(digest));
-    return is_same;
-}
-
 Status stripe_signature_check(Str header, Str body, const StrList *secrets, int64_t now_s,
                               Error *err)
 {
@@ -97,10 +57,8 @@ Status stripe_signature_check(Str header, Str body, const StrList *secrets, int6
     if (buf_check(&message, "the request", err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    bool is_signed = false;
-    for (size_t i = 0; i < secrets->count; i++) {
-        is_signed |= is_signed_by(&found, secrets->items[i], buf_view(&message));
-    }
+    bool is_signed = hmac_is_signed(found.digests, found.count, secrets->items, secrets->count,
+                                    buf_view(&message));
     if (!is_signed) {
         error_set(err, ERROR_DATA, "it is not signed by a secret of this endpoint");
         return error_hint(err, "endpoint_secret has to be what Stripe shows for this webhook.");
