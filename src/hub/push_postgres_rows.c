@@ -122,8 +122,8 @@ static Status fill_chunk(PushSink *sink, const Change *changes, size_t count, Ch
 static Status wait_for_tokens(PushSink *sink, int64_t count, Error *err)
 {
     const SinkContext *context = &sink->base.context;
-    const HubWait wait = {context->cancel, context->at_work, context->at_work_context};
-    return hub_wait_for_tokens(&wait, &sink->limit, count, err);
+    const Pause pause = {context->cancel, context->at_work, context->at_work_context};
+    return hub_wait_for_tokens(&pause, &sink->limit, count, err);
 }
 
 // ---------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@
 #include "base/md5.h"
 #include "hub/hub_echo.h"
 #include "hub/hub_push.h"
+#include "hub/hub_wait.h"
 #include "hub/stripe_api.h"
 #include "hub/stripe_request.h"
 #include "model/convert.h"
@@ -16,7 +17,7 @@
 typedef struct StripeSink {
     Sink base;
     const HubEnd *end;
-    HubWait wait;
+    Pause pause;
     RateLimit limit;
     StripeApi *api;
     HubEcho echo;
@@ -41,10 +42,10 @@ static Status push_open(Sink *base, Error *err)
     sink->end = context->subject;
     assert(sink->end->memory != NULL && sink->end->system->type == SYSTEM_STRIPE);
     const HubSystem *system = sink->end->system;
-    sink->wait = (HubWait){context->cancel, context->at_work, context->at_work_context};
+    sink->pause = (Pause){context->cancel, context->at_work, context->at_work_context};
     rate_limit_init(&sink->limit, system->rate_limit, system->rate_bucket_size,
                     clock_monotonic_us());
-    sink->api = stripe_api_new(&system->stripe, &sink->wait);
+    sink->api = stripe_api_new(&system->stripe, &sink->pause);
     sink->echo = (HubEcho){sink->end->hub, system,
                            hub_recall_new(sink->end->memory, system->name, STR("push"))};
     sink->writer = (HubWriter){.log = sink->end->log,
@@ -256,7 +257,7 @@ static Status push_rows(StripeSink *sink, const Change *change, const MixerGroup
         if (row.count == 0) {
             continue;
         }
-        if (!has_token && hub_wait_for_tokens(&sink->wait, &sink->limit, 1, err) != STATUS_OK) {
+        if (!has_token && hub_wait_for_tokens(&sink->pause, &sink->limit, 1, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
         has_token = true;

@@ -8,28 +8,28 @@
 #include "codec/json_read.h"
 
 // As Stripe's own libraries have them.
-enum { TRIES = 4, PAUSE_MS = 500, PAUSE_MAX_MS = 8000, CONNECT_MS = 30000, ANSWER_MS = 80000 };
+enum { CONNECT_MS = 30000, ANSWER_MS = 80000 };
 
 struct StripeApi {
     Arena arena;
     Arena scratch; // a request
     const char *base;
     const char *authorization;
-    HubWait wait;
+    Pause pause;
     HttpClient *client;
 };
 
-StripeApi *stripe_api_new(const StripeSettings *settings, const HubWait *wait)
+StripeApi *stripe_api_new(const StripeSettings *settings, const Pause *pause)
 {
     StripeApi *api = mem_alloc_zero(sizeof(*api));
     api->base = str_to_cstr(&api->arena, settings->api_base);
     api->authorization =
         arena_printf(&api->arena, "Authorization: Bearer %" STR_FMT, STR_ARG(settings->api_key));
-    api->wait = *wait;
+    api->pause = *pause;
     api->client = http_client_new(&(HttpClientOptions){.connect_timeout_ms = CONNECT_MS,
                                                        .timeout_ms = ANSWER_MS,
                                                        .answer_max = LIMIT_JSON_BYTES,
-                                                       .cancel = wait->cancel});
+                                                       .cancel = pause->cancel});
     return api;
 }
 
@@ -52,7 +52,7 @@ static bool wants_to_be_asked_again(const HttpAnswer *answer)
     return answer->status == 409 || answer->status == 429 || answer->status >= 500;
 }
 
-static Status ask_once(StripeApi *api, const StripeQuestion *question, HttpAnswer *ret, Error *err)
+Status stripe_api_ask(StripeApi *api, const StripeQuestion *question, HttpAnswer *ret, Error *err)
 {
     arena_reset(&api->scratch);
     const char *headers[6] = {api->authorization, "Stripe-Version: " STRIPE_API_VERSION};
@@ -70,39 +70,8 @@ static Status ask_once(StripeApi *api, const StripeQuestion *question, HttpAnswe
         .headers = headers,
         .body = question->body,
     };
-    return http_client_ask(api->client, &request, ret, err);
-}
-
-// Half of it is chance, so that those who were sent away together do not come back together.
-static int64_t pause_ms(int tries, int64_t least_ms)
-{
-    int64_t most = MIN((int64_t)PAUSE_MS << tries, (int64_t)PAUSE_MAX_MS);
-    int64_t chosen = most / 2 + clock_monotonic_us() % (most / 2 + 1);
-    return MAX(chosen, least_ms);
-}
-
-Status stripe_api_ask(StripeApi *api, const StripeQuestion *question, HttpAnswer *ret, Error *err)
-{
-    for (int tries = 0; tries < TRIES; tries++) {
-        Status status = ask_once(api, question, ret, err);
-        if (status == STATUS_OK && !wants_to_be_asked_again(ret)) {
-            return STATUS_OK;
-        }
-        if (status == STATUS_OK) {
-            error_set(err, ERROR_TRANSIENT, "%s %s: Stripe answers %d and wants to be asked again",
-                      question->method, question->path, ret->status);
-        } else if (err->kind != ERROR_TRANSIENT) {
-            return STATUS_FAIL;
-        }
-        // Also behind the last try: whoever begins anew does not know how long to wait.
-        Error cancelled;
-        int64_t least_ms = status == STATUS_OK ? ret->retry_after_ms : 0;
-        if (hub_wait(&api->wait, pause_ms(tries, least_ms) * 1000, &cancelled) != STATUS_OK) {
-            *err = cancelled;
-            return STATUS_FAIL;
-        }
-    }
-    return STATUS_FAIL;
+    const HttpRetry retry = {.is_wanted = wants_to_be_asked_again, .pause = api->pause};
+    return http_client_ask_again(api->client, &request, &retry, ret, err);
 }
 
 // ---------------------------------------------------------------------------------------------

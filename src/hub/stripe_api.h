@@ -2,7 +2,6 @@
 #pragma once
 
 #include "codec/json_value.h"
-#include "hub/hub_wait.h"
 #include "io/http_client.h"
 #include "model/hub.h"
 
@@ -13,7 +12,7 @@
 typedef struct StripeApi StripeApi;
 
 /** @settings outlive it. */
-RETURNS_NONNULL StripeApi *stripe_api_new(const StripeSettings *settings, const HubWait *wait);
+RETURNS_NONNULL StripeApi *stripe_api_new(const StripeSettings *settings, const Pause *pause);
 
 /** Accepts NULL. */
 void stripe_api_free(StripeApi *api);

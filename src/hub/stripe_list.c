@@ -24,7 +24,7 @@ struct StripeList {
 StripeList *stripe_list_new(const StripeSettings *settings, const Cancel *cancel)
 {
     StripeList *list = mem_alloc_zero(sizeof(*list));
-    list->api = stripe_api_new(settings, &(HubWait){.cancel = cancel});
+    list->api = stripe_api_new(settings, &(Pause){.cancel = cancel});
     return list;
 }
 

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 
 enum { HEADERS_MAX = 64 << 10, STEP_MS = 1000, RETRY_AFTER_MAX_S = 86400 };
+enum { TRIES = 4, PAUSE_MS = 500, PAUSE_MAX_MS = 8000 };
 
 struct HttpClient {
     HttpClientOptions options;
@@ -62,7 +63,13 @@ static size_t take(Buf *buf, const char *data, size_t len)
 static size_t take_body(char *data, size_t size, size_t count, void *context)
 {
     HttpClient *client = context;
-    return take(&client->body, data, size * count);
+    size_t room = client->options.answer_max - client->body.len;
+    size_t len = size * count;
+    if (client->options.cuts_answer && len > room) {
+        buf_bytes(&client->body, data, room);
+        return len;
+    }
+    return take(&client->body, data, len);
 }
 
 static size_t take_header(char *data, size_t size, size_t count, void *context)
@@ -109,6 +116,9 @@ static void set_up(HttpClient *client, const HttpRequest *request, struct curl_s
     (void)curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
     (void)curl_easy_setopt(easy, CURLOPT_HEADERDATA, client);
     (void)curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
+    if (client->options.ca_file != NULL) {
+        (void)curl_easy_setopt(easy, CURLOPT_CAINFO, client->options.ca_file);
+    }
     if (request->body.ptr != NULL) {
         (void)curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.len);
         (void)curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body.ptr);
@@ -159,22 +169,30 @@ static Status explain(const HttpClient *client, const HttpRequest *request, CURL
                       Error *err)
 {
     const char *reason = client->reason[0] != '\0' ? client->reason : curl_easy_strerror(code);
+    const char *url = request->shown != NULL ? request->shown : request->url;
     switch (code) {
     case CURLE_ABORTED_BY_CALLBACK:
         return error_set(err, ERROR_CANCELLED, "interrupted");
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
-        error_set(err, ERROR_CONFIG, "\"%s\" is no address: %s", request->url, reason);
+        error_set(err, ERROR_CONFIG, "\"%s\" is no address: %s", url, reason);
         return error_hint(err, "It begins with https:// or http://.");
     case CURLE_PEER_FAILED_VERIFICATION:
-        error_set(err, ERROR_TRANSIENT, "%s %s: %s", request->method, request->url, reason);
-        return error_hint(err, "Nothing was sent. The certificates that this machine trusts are "
-                               "those of its package ca-certificates.");
+        error_set(err, ERROR_TRANSIENT, "%s %s: %s", request->method, url, reason);
+        return client->options.ca_file != NULL
+                   ? error_hint(err,
+                                "Nothing was sent. The certificates that are trusted are those "
+                                "of ca_file.")
+                   : error_hint(err, "Nothing was sent. The certificates that this machine trusts "
+                                     "are those of its package ca-certificates.");
+    case CURLE_SSL_CACERT_BADFILE:
+        return error_set(err, ERROR_CONFIG, "\"%s\" has no certificates that can be read: %s",
+                         client->options.ca_file == NULL ? "" : client->options.ca_file, reason);
     case CURLE_WRITE_ERROR:
         return error_set(err, ERROR_DATA, "%s %s: the answer is larger than %zu bytes",
-                         request->method, request->url, client->options.answer_max);
+                         request->method, url, client->options.answer_max);
     default:
-        return error_set(err, ERROR_TRANSIENT, "%s %s: %s", request->method, request->url, reason);
+        return error_set(err, ERROR_TRANSIENT, "%s %s: %s", request->method, url, reason);
     }
 }
 
@@ -207,6 +225,40 @@ Status http_client_ask(HttpClient *client, const HttpRequest *request, HttpAnswe
                         .headers = buf_view(&client->headers)};
     ret->retry_after_ms = retry_after(ret);
     return STATUS_OK;
+}
+
+// Half of it is chance, so that those who were sent away together do not come back together.
+static int64_t pause_ms(int tries, int64_t least_ms)
+{
+    int64_t most = MIN((int64_t)PAUSE_MS << tries, (int64_t)PAUSE_MAX_MS);
+    int64_t chosen = most / 2 + clock_monotonic_us() % (most / 2 + 1);
+    return MAX(chosen, least_ms);
+}
+
+Status http_client_ask_again(HttpClient *client, const HttpRequest *request, const HttpRetry *retry,
+                             HttpAnswer *ret, Error *err)
+{
+    for (int tries = 0; tries < TRIES; tries++) {
+        Status status = http_client_ask(client, request, ret, err);
+        if (status == STATUS_OK && !retry->is_wanted(ret)) {
+            return STATUS_OK;
+        }
+        if (status == STATUS_OK) {
+            error_set(err, ERROR_TRANSIENT, "%s %s: the answer is %d, and wants to be asked again",
+                      request->method, request->shown != NULL ? request->shown : request->url,
+                      ret->status);
+        } else if (err->kind != ERROR_TRANSIENT) {
+            return STATUS_FAIL;
+        }
+        // Also behind the last try: whoever begins anew does not know how long to wait.
+        Error cancelled;
+        int64_t least_ms = status == STATUS_OK ? ret->retry_after_ms : 0;
+        if (pause_for(&retry->pause, pause_ms(tries, least_ms) * 1000, &cancelled) != STATUS_OK) {
+            *err = cancelled;
+            return STATUS_FAIL;
+        }
+    }
+    return STATUS_FAIL;
 }
 
 // ---------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "base/str.h"
-#include "io/cancel.h"
+#include "io/pause.h"
 
 typedef struct HttpClient HttpClient;
 
@@ -16,7 +16,9 @@ typedef struct HttpClientOptions {
     int64_t connect_timeout_ms; // until there is a connection
     int64_t timeout_ms;         // until all of the answer is there
     size_t answer_max;          // bytes of an answer's body
+    bool cuts_answer;           // what is behind them is passed over, and no error
     const Cancel *cancel;       // may be NULL
+    const char *ca_file;        // certificates to trust instead of this machine's; NULL: those
 } HttpClientOptions;
 
 typedef struct HttpRequest {
@@ -24,6 +26,7 @@ typedef struct HttpRequest {
     const char *url;            // "https://…"
     const char *const *headers; // "Name: value"; NULL-terminated, or NULL
     Str body;                   // ptr NULL: none
+    const char *shown;          // what messages call the URL, which may have a secret; NULL: it
 } HttpRequest;
 
 /** Valid until the client's next request. */
@@ -46,6 +49,20 @@ void http_client_free(HttpClient *client);
  */
 MUST_CHECK Status http_client_ask(HttpClient *client, const HttpRequest *request, HttpAnswer *ret,
                                   Error *err);
+
+/** How a request is made again. */
+typedef struct HttpRetry {
+    bool (*is_wanted)(const HttpAnswer *answer); // it has to be asked again
+    Pause pause;
+} HttpRetry;
+
+/**
+ * http_client_ask(), again when there is no answer or one that wants that: after as long as it says
+ * (Retry-After), or ever longer. STATUS_OK: an answer, whatever it says but that. ERROR_TRANSIENT:
+ * no luck after some tries.
+ */
+MUST_CHECK Status http_client_ask_again(HttpClient *client, const HttpRequest *request,
+                                        const HttpRetry *retry, HttpAnswer *ret, Error *err);
 
 /** The value of a header of @answer, whatever the case of its name; ptr NULL: there is none. */
 Str http_answer_header(const HttpAnswer *answer, const char *name);

@@ -305,6 +305,82 @@ static void when_to_come_again_is_read(void **context)
     http_client_free(client);
 }
 
+static bool is_busy(const HttpAnswer *answer)
+{
+    return answer->status >= 500;
+}
+
+#define ANSWER_200 "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+static void asked_again_until_there_is_an_answer(void **context)
+{
+    (void)context;
+    server.answers[0] = "HTTP/1.1 503 No\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n";
+    server.answers[1] = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ncut";
+    server.answers[2] = ANSWER_200;
+    run();
+    HttpClient *client = client_of(NULL);
+    HttpAnswer answer;
+    const HttpRequest request = {.method = "POST", .url = url, .body = STR("x")};
+    int64_t began_ms = clock_monotonic_ms();
+    assert_int_equal(
+        http_client_ask_again(client, &request, &(HttpRetry){.is_wanted = is_busy}, &answer, &err),
+        STATUS_OK);
+    assert_int_equal(answer.status, 200);
+    assert_in_range(clock_monotonic_ms() - began_ms, 1000, 20000);
+    assert_string_equal(server.requests[0] + 100, server.requests[2] + 100);
+    http_client_free(client);
+}
+
+static void nobody_is_asked_for_ever(void **context)
+{
+    (void)context;
+    for (size_t i = 0; i < ANSWERS_MAX; i++) {
+        server.answers[i] = "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n";
+    }
+    run();
+    HttpClient *client = client_of(NULL);
+    HttpAnswer answer;
+    const HttpRequest request = {.method = "POST", .url = url, .body = STR("x"), .shown = "it"};
+    assert_int_equal(
+        http_client_ask_again(client, &request, &(HttpRetry){.is_wanted = is_busy}, &answer, &err),
+        STATUS_FAIL);
+    assert_int_equal(err.kind, ERROR_TRANSIENT);
+    assert_string_equal(err.message, "POST it: the answer is 503, and wants to be asked again");
+    http_client_free(client);
+}
+
+static void a_pause_is_ended_at_once(void **context)
+{
+    (void)context;
+    server.answers[0] = "HTTP/1.1 503 No\r\nRetry-After: 999\r\nContent-Length: 0\r\n\r\n";
+    run();
+    Cancel cancel;
+    assert_int_equal(cancel_init(&cancel, &err), STATUS_OK);
+    HttpClient *client = client_of(NULL); // which is not told
+    HttpAnswer answer;
+    const HttpRequest request = {.method = "POST", .url = url, .body = STR("x")};
+    const HttpRetry retry = {.is_wanted = is_busy, .pause = {.cancel = &cancel}};
+    cancel_set(&cancel);
+    assert_int_equal(http_client_ask_again(client, &request, &retry, &answer, &err), STATUS_FAIL);
+    assert_int_equal(err.kind, ERROR_CANCELLED);
+    http_client_free(client);
+    cancel_done(&cancel);
+}
+
+static void the_end_of_an_answer_can_be_passed_over(void **context)
+{
+    (void)context;
+    server.answers[0] = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789";
+    run();
+    HttpClient *client = http_client_new(&(HttpClientOptions){
+        .connect_timeout_ms = 2000, .timeout_ms = 5000, .answer_max = 4, .cuts_answer = true});
+    HttpAnswer answer;
+    assert_int_equal(ask(client, &answer), STATUS_OK);
+    assert_true(str_is(answer.body, "0123"));
+    http_client_free(client);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -315,6 +391,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(no_connection_may_come_later, start, stop),
         cmocka_unit_test_setup_teardown(an_answer_has_a_limit, start, stop),
         cmocka_unit_test_setup_teardown(when_to_come_again_is_read, start, stop),
+        cmocka_unit_test_setup_teardown(asked_again_until_there_is_an_answer, start, stop),
+        cmocka_unit_test_setup_teardown(nobody_is_asked_for_ever, start, stop),
+        cmocka_unit_test_setup_teardown(a_pause_is_ended_at_once, start, stop),
+        cmocka_unit_test_setup_teardown(the_end_of_an_answer_can_be_passed_over, start, stop),
         cmocka_unit_test(what_is_no_address_is_refused),
         cmocka_unit_test(a_status_says_what_to_do),
     };
