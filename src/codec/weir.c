@@ -10,6 +10,7 @@
 #include "base/map.h"
 #include "codec/formats.h"
 #include "codec/json.h"
+#include "codec/row_json.h"
 
 // Of one version of a relation.
 typedef struct Shape {
@@ -149,52 +150,6 @@ static Status transaction_head(WeirCodec *codec, const Transaction *transaction,
 // Values
 // ---------------------------------------------------------------------------------------------
 
-static bool is_special_number(Str text)
-{
-    return str_equal(text, STR("NaN")) || str_equal(text, STR("Infinity")) ||
-           str_equal(text, STR("-Infinity"));
-}
-
-static bool write_number(Buf *out, Str text)
-{
-    if (json_is_number(text)) {
-        buf_str(out, text);
-        return true;
-    }
-    return is_special_number(text) && json_string(out, text);
-}
-
-static bool write_bool(Buf *out, Value value)
-{
-    bool truth;
-    if (!value_to_bool(value, &truth)) {
-        return false;
-    }
-    buf_str(out, truth ? STR("true") : STR("false"));
-    return true;
-}
-
-static bool write_text(Buf *out, const Column *column, Value value)
-{
-    switch (column->type) {
-    case TYPE_INT2:
-    case TYPE_INT4:
-    case TYPE_INT8:
-    case TYPE_OID:
-    case TYPE_FLOAT4:
-    case TYPE_FLOAT8:
-    case TYPE_NUMERIC:
-        return write_number(out, value_str(value));
-    case TYPE_BOOL:
-        return write_bool(out, value);
-    case TYPE_JSON:
-    case TYPE_JSONB:
-        return json_embed(out, value_str(value));
-    default:
-        return json_string(out, value_str(value));
-    }
-}
-
 // The JSON value null and SQL's NULL look the same: the former is noted.
 static void note_json_null(Buf *nulls, const Shape *shape, uint16_t i, Value value)
 {
@@ -210,14 +165,9 @@ static Status write_column(const Shape *shape, uint16_t i, Value value, Buf *out
 {
     const Column *column = &shape->relation->columns[i];
     buf_str(out, shape->names[i]);
-    if (value.state == VALUE_NULL) {
-        buf_str(out, STR("null"));
-        return STATUS_OK;
-    }
-    if (value.state == VALUE_TEXT && write_text(out, column, value)) {
-        return STATUS_OK;
-    }
-    return codec_bad_value(shape->relation, column, value, err);
+    return row_json_value(out, column, value)
+               ? STATUS_OK
+               : codec_bad_value(shape->relation, column, value, err);
 }
 
 // Every member is written with a comma before it; the first one's becomes the brace (or bracket).
@@ -259,25 +209,12 @@ static Status write_row(WeirCodec *codec, const Shape *shape, const Value *row, 
     return STATUS_OK;
 }
 
-static bool has_key(const Relation *relation, const Value *row)
-{
-    if (row == NULL || relation->key_count == 0) {
-        return false;
-    }
-    for (uint16_t i = 0; i < relation->key_count; i++) {
-        if (!value_is_known(row[relation->key[i]])) {
-            return false;
-        }
-    }
-    return true;
-}
-
 // The values that find the row before the change: the old ones, when the key changes.
 static Status write_key(const Shape *shape, const Change *change, Buf *out, Error *err)
 {
     const Relation *relation = shape->relation;
-    const Value *row = has_key(relation, change->old_row) ? change->old_row : change->new_row;
-    if (!has_key(relation, row)) {
+    const Value *row = row_with_key(change);
+    if (row == NULL) {
         return STATUS_OK;
     }
     buf_str(out, STR(",\"key\":"));
@@ -383,7 +320,7 @@ static Status write_shape_column(const Shape *shape, uint16_t i, Buf *out, Error
     if (column->missing_value.ptr != NULL) {
         Value value = {column->missing_value.ptr, (uint32_t)column->missing_value.len, VALUE_TEXT};
         buf_cstr(out, ",\"missing\":");
-        if (!write_text(out, column, value)) {
+        if (!row_json_value(out, column, value)) {
             return codec_bad_value(shape->relation, column, value, err);
         }
     }
