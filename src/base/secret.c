@@ -45,22 +45,39 @@ static size_t skip_name(Str text, size_t at)
     return at;
 }
 
-// password=, sslpassword=, PASSWORD =, pass%77ord=, passwd=
+static bool is_file(Str name)
+{
+    return name.len == 8 && strncasecmp(name.ptr, "passfile", 8) == 0;
+}
+
+// Of the option that begins at @at, which one of those is: *ret is all behind its "=".
+static bool find_value(Str text, size_t begin, Str *ret)
+{
+    size_t at = skip_name(text, begin);
+    if (is_file((Str){text.ptr + begin, at - begin})) {
+        return false;
+    }
+    while (at < text.len && isspace((unsigned char)text.ptr[at])) {
+        at++;
+    }
+    if (at == text.len || text.ptr[at] != '=') {
+        return false;
+    }
+    *ret = (Str){text.ptr + at + 1, text.len - at - 1};
+    return true;
+}
+
+// password=, sslpassword=, PASSWORD =, pass%77ord=, passwd=, secret=, header=
 static bool find_behind_name(Str text, Str *ret)
 {
-    static const char file[] = "passfile";
-    for (size_t i = 0; i + 4 <= text.len; i++) {
-        if (strncasecmp(text.ptr + i, "pass", 4) != 0) {
-            continue;
-        }
-        size_t at = skip_name(text, i);
-        bool is_file = at - i == strlen(file) && strncasecmp(text.ptr + i, file, at - i) == 0;
-        while (at < text.len && isspace((unsigned char)text.ptr[at])) {
-            at++;
-        }
-        if (!is_file && at < text.len && text.ptr[at] == '=') {
-            *ret = (Str){text.ptr + at + 1, text.len - at - 1};
-            return true;
+    static const Str names[] = {{"pass", 4}, {"secret", 6}, {"header", 6}};
+    for (size_t i = 0; i < text.len; i++) {
+        for (size_t j = 0; j < ARRAY_LEN(names); j++) {
+            if (text.len - i >= names[j].len &&
+                strncasecmp(text.ptr + i, names[j].ptr, names[j].len) == 0 &&
+                find_value(text, i, ret)) {
+                return true;
+            }
         }
     }
     return false;

@@ -11,8 +11,9 @@
 
 /**
  * The first piece of @text that must not be shown: in "scheme://user:PIECE@host" up to the last @
- * (a password may hold some of its own), and all behind "password=", as where a quoted password
- * ends is libpq's to know. What is behind the piece may hold another one. False: there is none.
+ * (a password may hold some of its own), and all behind "password=", "secret=" and "header=", as
+ * where a quoted password ends is libpq's to know. What is behind the piece may hold another one.
+ * False: there is none.
  */
 bool secret_find(Str text, Str *ret);
 

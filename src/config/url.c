@@ -1,10 +1,12 @@
 #include "config/url.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/limits.h"
+#include "base/map.h"
 #include "base/percent.h"
 #include "base/secret.h"
 #include "config/conninfo.h"
@@ -204,6 +206,96 @@ static Status parse_path(Parser *parser, Str rest, Endpoint *ret)
 }
 
 // ---------------------------------------------------------------------------------------------
+// http://host/path?OPTION=VALUE&whatever=that&host=wants
+// ---------------------------------------------------------------------------------------------
+
+static bool is_http_url(Str text)
+{
+    return str_starts_with(text, STR("http://")) || str_starts_with(text, STR("https://"));
+}
+
+// A parameter that is nearly an option of ours would be sent to somebody who does not want it.
+static Status check_foreign(Parser *parser, Str key)
+{
+    const char *names[QUERY_MAX];
+    size_t count = 0;
+    for (const Option *option = parser->kind->options;
+         option->type != OPTION_END && count < QUERY_MAX - 1; option++) {
+        names[count] = option->name;
+        count += strcmp(option->name, "url") != 0; // it is what this stands in
+    }
+    names[count] = NULL;
+    const char *nearest = str_find(key, '%') >= 0 ? NULL : nearest_name(key, names);
+    if (nearest == NULL) {
+        return STATUS_OK;
+    }
+    error_set(parser->err, ERROR_CONFIG, "there is no option \"%" STR_FMT "\" of an http sink",
+              STR_ARG(key));
+    return error_hint(parser->err,
+                      "Did you mean \"%s\"? If it is a parameter of the receiver's, write one of "
+                      "its letters as a percent code: %%%02X%" STR_FMT ".",
+                      nearest, (unsigned)(unsigned char)key.ptr[0],
+                      STR_ARG(((Str){key.ptr + 1, key.len - 1})));
+}
+
+// What is no option of ours is part of the URL. The names of those that are, are compared as they
+// are written: one in another spelling is the receiver's.
+static Status split_http_query(Parser *parser, Str query, Buf *url)
+{
+    char before = '?';
+    Str pair;
+    size_t count = 0;
+    while (str_split(&query, '&', &pair)) {
+        Str value = pair;
+        Str key;
+        bool is_file;
+        (void)str_split(&value, '=', &key);
+        if (option_find_for(parser->kind->options, key, &is_file) != NULL && !str_is(key, "url")) {
+            if (++count > QUERY_MAX) {
+                return error_set(parser->err, ERROR_CONFIG, "a URL with more than %d options",
+                                 QUERY_MAX);
+            }
+            add_setting(parser, key,
+                        value.ptr == NULL ? STR("true") : percent_decode(value, parser->arena));
+            continue;
+        }
+        if (check_foreign(parser, key) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        buf_char(url, before);
+        buf_str(url, pair);
+        before = '&';
+    }
+    return STATUS_OK;
+}
+
+// Behind the host anything may be a secret: a token in a path, a key in a query.
+static Status parse_http_url(Parser *parser, Str text, Endpoint *ret)
+{
+    CLEANUP(buf_done) Buf url;
+    buf_init(&url, LIMIT_URL_BYTES);
+    Str query = text;
+    Str base;
+    (void)str_split(&query, '?', &base);
+    buf_str(&url, base);
+    if (query.len > 0 && split_http_query(parser, query, &url) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    add_setting(parser, STR("url"), buf_view(&url));
+    size_t start = (size_t)str_find(base, '/') + 2;
+    size_t end = start;
+    while (end < base.len && base.ptr[end] != '/') {
+        start = base.ptr[end] == '@' ? end + 1 : start;
+        end++;
+    }
+    Str host = {base.ptr + start, end - start};
+    ret->name = str_copy(parser->arena, host);
+    ret->id = str_from(arena_printf(parser->arena, "http://%" STR_FMT "/…%08" PRIx32, STR_ARG(host),
+                                    (uint32_t)hash_bytes(url.ptr, url.len)));
+    return STATUS_OK;
+}
+
+// ---------------------------------------------------------------------------------------------
 // Which connector
 // ---------------------------------------------------------------------------------------------
 
@@ -282,7 +374,8 @@ Status endpoint_parse(Str text, const EndpointKind *kinds, size_t count, Arena *
     ptrdiff_t colon = str_find(text, ':');
     bool postgres = conninfo_is_url(text) || conninfo_is_keywords(text);
     Str scheme = {text.ptr, colon > 0 ? (size_t)colon : 0};
-    Str name = postgres ? STR("postgres") : (scheme.len == 0 ? text : scheme);
+    bool http = is_http_url(text);
+    Str name = postgres ? STR("postgres") : http ? STR("http") : scheme.len == 0 ? text : scheme;
     Endpoint endpoint = {0};
     if (!find_kind(name, kinds, count, &endpoint.kind)) {
         return unknown_scheme(text, postgres ? name : scheme, kinds, count, err);
@@ -291,6 +384,12 @@ Status endpoint_parse(Str text, const EndpointKind *kinds, size_t count, Arena *
         // "postgres:/user:password@host/db": nothing of it may be shown.
         error_set(err, ERROR_CONFIG, "a Postgres connection begins with \"postgres://\"");
         return error_hint(err, "postgres://user@host:port/database, or host=… dbname=….");
+    }
+    if (!http && str_is(name, "http")) {
+        error_set(err, ERROR_CONFIG,
+                  "the address of a request begins with \"http://\" or "
+                  "\"https://\"");
+        return error_hint(err, "For example https://example.com/hooks/orders.");
     }
     endpoint.settings = (Settings){
         .items = ARENA_ARRAY(arena, Setting, QUERY_MAX + 2),
@@ -302,6 +401,8 @@ Status endpoint_parse(Str text, const EndpointKind *kinds, size_t count, Arena *
         status = parse_postgres_url(&parser, text, &endpoint);
     } else if (postgres) {
         status = parse_keywords(&parser, text, &endpoint);
+    } else if (http) {
+        status = parse_http_url(&parser, text, &endpoint);
     } else {
         Str rest = scheme.len == 0 ? (Str){"", 0}
                                    : (Str){text.ptr + colon + 1, text.len - (size_t)colon - 1};

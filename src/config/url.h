@@ -3,6 +3,7 @@
 //   postgres://user@host:port/db?sslmode=require&schema=mirror    also postgresql://
 //   host=db.example dbname=shop                                   libpq's keyword string
 //   duckdb:shop.duckdb?mode=history                               NAME:PATH?OPTION=VALUE&…
+//   https://host/path?batch=array&of=theirs                       what is no option stays in it
 //   stdout:  null:  -                                             - is stdout:
 #pragma once
 

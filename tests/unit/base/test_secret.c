@@ -35,6 +35,8 @@ static void passwords_are_hidden(void **context)
         {"password=secret://u:x@h", "password=***"},
         {"postgres://u:***@h", "postgres://u:***@h"},
         {"password=", "password=***"},
+        {"https://h/x?secret=hush&a=b", "https://h/x?secret=***"},
+        {"https://h/x?a=b&header=Authorization: hush", "https://h/x?a=b&header=***"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         assert_string_equal(hidden(cases[i].text), cases[i].shown);
@@ -55,6 +57,7 @@ static void all_else_is_as_it_was(void **context)
         "https://example.org:80/a?b=c",
         "12:30 a@b",
         "sqlite:/home/a@b/c:d.db?mode=history",
+        "https://h/x?secret_file=/x&batch=array",
         "host=h passfile=/x require_auth=password dbname=d",
         "no password supplied: x=1",
         "GRANT SELECT ON \"a\" TO \"b@c\"",

@@ -12,11 +12,18 @@ static const Option duckdb_options[] = {
     {.name = "mode", .type = OPTION_TYPE_STRING},
     {0},
 };
+static const Option http_options[] = {
+    {.name = "url", .type = OPTION_TYPE_STRING},
+    {.name = "batch", .type = OPTION_TYPE_STRING},
+    {.name = "secret", .type = OPTION_TYPE_STRING, .secret = true},
+    {0},
+};
 static const Option no_options[] = {{0}};
 static const EndpointKind kinds[] = {{"postgres", postgres_options},
                                      {"duckdb", duckdb_options},
                                      {"stdout", no_options},
-                                     {"null", no_options}};
+                                     {"null", no_options},
+                                     {"http", http_options}};
 
 static Endpoint endpoint;
 static Error err;
@@ -136,6 +143,31 @@ static void names_without_a_path(void **context)
     assert_int_equal(parse("null:something"), STATUS_FAIL);
 }
 
+// What is no option stays in the URL, as it is.
+static void addresses_of_requests(void **context)
+{
+    (void)context;
+    assert_int_equal(parse("https://u:hush@h.example:8080/a/{{key}}?x=1%202&batch=array&y&"
+                           "secret_file=%2Fx&%62atch=2&url=3"),
+                     STATUS_OK);
+    assert_setting("url", "https://u:hush@h.example:8080/a/{{key}}?x=1%202&y&%62atch=2&url=3");
+    assert_setting("batch", "array");
+    assert_setting("secret_file", "/x");
+    assert_int_equal(endpoint.settings.count, 3);
+    assert_true(str_is(endpoint.name, "h.example:8080"));
+    assert_true(str_starts_with(endpoint.id, STR("http://h.example:8080/…")));
+    Str id = endpoint.id;
+    assert_int_equal(parse("https://h.example:8080/b?batch=array"), STATUS_OK);
+    assert_setting("url", "https://h.example:8080/b");
+    assert_false(str_equal(id, endpoint.id));
+    assert_int_equal(parse("http://h?secret"), STATUS_OK);
+    assert_setting("url", "http://h");
+    assert_int_equal(parse("https://h/?secrets=1"), STATUS_FAIL);
+    assert_non_null(strstr(err.hint, "\"secret\""));
+    assert_int_equal(parse("http:h/x"), STATUS_FAIL);
+    assert_non_null(strstr(err.message, "begins with \"http://\""));
+}
+
 static void what_is_not_known_gets_a_suggestion(void **context)
 {
     (void)context;
@@ -162,6 +194,7 @@ int main(void)
         cmocka_unit_test(keyword_strings),
         cmocka_unit_test(files),
         cmocka_unit_test(names_without_a_path),
+        cmocka_unit_test(addresses_of_requests),
         cmocka_unit_test(what_is_not_known_gets_a_suggestion),
     };
     return cmocka_run_group_tests(tests, NULL, free_arena);
