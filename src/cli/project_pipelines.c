@@ -116,6 +116,7 @@ static void anchor_paths(const Project *project, Settings *settings, const char 
 {
     anchor(project, settings, "spill_dir", arena);
     anchor(project, settings, "path", arena);
+    anchor(project, settings, "ca_file", arena);
     const Setting *path = settings_find(settings, "path");
     if (path != NULL && !path->is_list) {
         *id = endpoint_path_id(type, path->value, arena);
