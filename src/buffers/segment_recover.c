@@ -8,6 +8,11 @@
 // is durable is noted in the lock file. That is not synced itself, so after a power cut it may be
 // an older one, but a process that is killed leaves it as it is. Damage before the mark is an
 // error.
+//
+// A COMMIT behind the mark is no proof that it was synced. Its sync may have failed: the kernel
+// then forgets that the pages were to be written, but still shows what they had, and the next sync
+// succeeds without them. So what is behind the mark is written again and synced, and only what is
+// found then counts.
 #include <dirent.h>
 #include <inttypes.h>
 #include <sys/random.h>
@@ -20,7 +25,7 @@
 #include "buffers/segment_inside.h"
 #include "pipeline/advice.h"
 
-enum { MARK_SIZE = 20 };
+enum { MARK_SIZE = 20, COPY_BYTES = 1 << 20 };
 
 // ---------------------------------------------------------------------------------------------
 // The mark
@@ -356,16 +361,10 @@ static Status check_end(Recovery *recovery, Error *err)
     if (end.sequence != 0 && (segment == NULL || segment->size < end.offset)) {
         return is_missing(log, end.sequence, err);
     }
-    for (size_t i = 0; i < log->count; i++) {
-        const Segment *each = &log->segments[i];
-        if (each->sequence >= end.sequence) {
-            recovery->cut += each->size - (each->sequence == end.sequence ? end.offset : 0);
-        }
-    }
     return STATUS_OK;
 }
 
-static Status recover(Recovery *recovery, Error *err)
+static Status find_end(Recovery *recovery, Error *err)
 {
     SegmentLog *log = recovery->log;
     if (read_mark(log, &recovery->mark, err) != STATUS_OK ||
@@ -389,6 +388,83 @@ static Status recover(Recovery *recovery, Error *err)
     return check_end(recovery, err);
 }
 
+// ---------------------------------------------------------------------------------------------
+// What is behind the mark
+// ---------------------------------------------------------------------------------------------
+
+// Of an older segment everything is synced: the one behind it was begun after that.
+static bool is_doubtful(const Recovery *recovery)
+{
+    const SegmentLog *log = recovery->log;
+    return log->count > 0 && log->durable.sequence == log->segments[log->count - 1].sequence &&
+           is_before(recovery->mark, log->durable);
+}
+
+static Status write_again(const Recovery *recovery, Error *err)
+{
+    LogPlace mark = recovery->mark;
+    LogPlace end = recovery->log->durable;
+    Arena scratch = {0};
+    File file;
+    Status status = file_open(&file, segment_path(recovery->log, end.sequence, &scratch), err);
+    char *bytes = arena_alloc_bytes(&scratch, COPY_BYTES);
+    uint64_t at = mark.sequence == end.sequence ? mark.offset : 0;
+    while (status == STATUS_OK && at < end.offset) {
+        size_t len = (size_t)MIN(end.offset - at, (uint64_t)COPY_BYTES);
+        status = file_read(&file, at, bytes, len, err);
+        if (status == STATUS_OK) {
+            status = file_write(&file, at, (Str){bytes, len}, err);
+        }
+        at += len;
+    }
+    if (status == STATUS_OK) {
+        status = file_sync(&file, err);
+    }
+    file_close(&file);
+    arena_done(&scratch);
+    return status;
+}
+
+static void forget(Recovery *recovery)
+{
+    SegmentLog *log = recovery->log;
+    recovery->files.count = 0;
+    log->count = 0;
+    log->id = 0;
+    log->durable = (LogPlace){0};
+    log->position = (Position){0};
+    checkpoint_reset(&log->entries);
+}
+
+static Status recover(Recovery *recovery, Error *err)
+{
+    if (find_end(recovery, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (recovery->log->only_looks || !is_doubtful(recovery)) {
+        return STATUS_OK;
+    }
+    if (write_again(recovery, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    // It may have been read from memory before, and from the disk when it was written again.
+    forget(recovery);
+    return find_end(recovery, err);
+}
+
+// Adds what is behind the end.
+static void count_cut(Recovery *recovery)
+{
+    const SegmentLog *log = recovery->log;
+    LogPlace end = log->durable;
+    for (size_t i = 0; i < log->count; i++) {
+        const Segment *each = &log->segments[i];
+        if (each->sequence >= end.sequence) {
+            recovery->cut += each->size - (each->sequence == end.sequence ? end.offset : 0);
+        }
+    }
+}
+
 static Status new_id(uint64_t *ret, Error *err)
 {
     do {
@@ -407,6 +483,7 @@ Status segment_recover(SegmentLog *log, Error *err)
     if (status == STATUS_OK && log->id == 0) {
         status = new_id(&log->id, err);
     }
+    count_cut(recovery);
     log->sequence = log->count == 0 ? 0 : log->segments[log->count - 1].sequence;
     atomic_store(&log->cut, recovery->cut);
     mem_free(recovery->files.items);

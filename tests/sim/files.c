@@ -1,5 +1,8 @@
 // io/file in memory, for the disk buffer's log. What was synced survives a power cut; of what was
 // written since, any part of the tail does. What was written survives a process that only dies.
+//
+// A sync that fails forgets what it was to keep, as Linux does: it is read as before, for as long
+// as there is memory for it, but the next sync passes it over and succeeds.
 #include <assert.h>
 #include <dirent.h>
 #include <sys/stat.h>
@@ -9,6 +12,12 @@
 
 enum { FILES = 192, FILE_BYTES = 256 * 1024, PATH_SIZE = 48 };
 
+// Bytes of a file: from the first up to the second.
+typedef struct Range {
+    uint32_t from;
+    uint32_t to;
+} Range;
+
 typedef struct Disk {
     char path[PATH_SIZE];
     bool exists;
@@ -16,6 +25,8 @@ typedef struct Disk {
     uint32_t opens; // one that is removed can still be read by whoever has it open
     uint32_t size;
     uint32_t synced_size;
+    Range dirty; // written since the last sync
+    Range lost;  // a sync of it failed
     char bytes[FILE_BYTES];
     char synced[FILE_BYTES];
 } Disk;
@@ -28,12 +39,43 @@ void files_init(void)
     disk_count = 0;
 }
 
+// What is behind the end of what was synced, and was never on the disk, is zeros there.
+static void grow_synced(Disk *disk, uint32_t size)
+{
+    if (size > disk->synced_size) {
+        memset(disk->synced + disk->synced_size, 0, size - disk->synced_size);
+    }
+    disk->synced_size = size;
+}
+
+// The memory of what was lost is needed for something else: it is read from the disk again.
+static void evict(Disk *disk)
+{
+    sim_trace("  what a sync lost is read from the disk");
+    for (uint32_t i = disk->lost.from; i < MIN(disk->lost.to, disk->size); i++) {
+        if (i < disk->dirty.from || i >= disk->dirty.to) {
+            disk->bytes[i] = '\0';
+            if (i < disk->synced_size) {
+                disk->bytes[i] = disk->synced[i];
+            }
+        }
+    }
+    disk->lost = (Range){0};
+}
+
+// Both, and what is between them.
+static Range join(Range a, Range b)
+{
+    return a.to == 0 ? b : (Range){MIN(a.from, b.from), MAX(a.to, b.to)};
+}
+
 static void cut_power(Disk *disk)
 {
     uint32_t tail = disk->size > disk->synced_size ? disk->size - disk->synced_size : 0;
     uint32_t kept = sim_below(tail + 1);
     memcpy(disk->bytes, disk->synced, disk->synced_size);
     disk->size = disk->synced_size + kept;
+    disk->dirty = disk->lost = (Range){0};
     if (kept > 0 && sim_chance(300)) {
         disk->bytes[disk->synced_size + sim_below(kept)] ^= 0x10;
     }
@@ -94,6 +136,7 @@ static Disk *make(const char *path)
     disk->is_locked = false;
     disk->opens = 0;
     disk->size = disk->synced_size = 0;
+    disk->dirty = disk->lost = (Range){0};
     (void)snprintf(disk->path, sizeof(disk->path), "%s", path);
     return disk;
 }
@@ -107,6 +150,9 @@ static Disk *disk_of(const File *file)
 // Whether this File has the lock is in the descriptor.
 static Status open_disk(File *file, const char *path, Disk *disk, bool locks)
 {
+    if (disk->lost.to > 0 && sim_chance(200)) {
+        evict(disk);
+    }
     disk->opens++;
     disk->is_locked = disk->is_locked || locks;
     *file = (File){(int)(disk - disks) * 2 + locks, path};
@@ -180,6 +226,7 @@ Status file_write(const File *file, uint64_t offset, Str data, Error *err)
     assert(offset + len <= FILE_BYTES);
     if (len > 0) {
         memcpy(disk->bytes + offset, data.ptr, len);
+        disk->dirty = join(disk->dirty, (Range){(uint32_t)offset, (uint32_t)(offset + len)});
     }
     disk->size = (uint32_t)MAX((uint64_t)disk->size, offset + len);
     return works ? STATUS_OK : sim_error(NULL, "file write", err);
@@ -204,17 +251,23 @@ Status file_truncate(const File *file, uint64_t size, Error *err)
     }
     sim_check(size <= disk->size, "a file is made longer");
     disk->size = (uint32_t)size;
+    disk->dirty.to = MIN(disk->dirty.to, disk->size);
+    disk->dirty.from = MIN(disk->dirty.from, disk->dirty.to);
     return STATUS_OK;
 }
 
 Status file_sync(const File *file, Error *err)
 {
     Disk *disk = disk_of(file);
-    if (!sim_call_briefly("file sync")) {
+    bool works = sim_call_briefly("file sync");
+    Range dirty = disk->dirty;
+    disk->dirty = (Range){0};
+    if (!works) {
+        disk->lost = join(disk->lost, dirty);
         return error_set(err, ERROR_FATAL, "file sync fails (%s)", error_kind_name(ERROR_FATAL));
     }
-    memcpy(disk->synced, disk->bytes, disk->size);
-    disk->synced_size = disk->size;
+    grow_synced(disk, disk->size);
+    memcpy(disk->synced + dirty.from, disk->bytes + dirty.from, dirty.to - dirty.from);
     return STATUS_OK;
 }
 

@@ -78,6 +78,10 @@ MUTANTS = {
     "the log is not synced": (
         "../buffers/segment_write.c", "flush(log, err) != STATUS_OK ||\n        sync(log, err) != STATUS_OK) {\n        "
         "return STATUS_FAIL;\n    }\n    publish", "flush(log, err) != STATUS_OK) {\n        return STATUS_FAIL;\n    }\n    publish"),
+    "what a failed sync left is taken for durable": (
+        "../buffers/segment_recover.c", "recovery->log->only_looks || !is_doubtful(recovery)", "true || !is_doubtful(recovery)"),
+    "what is written again is not read again": (
+        "../buffers/segment_recover.c", "    forget(recovery);\n    return find_end(recovery, err);", "    (void)forget;\n    return STATUS_OK;"),
     "what is not committed stays in the log": (
         "../buffers/segment_write.c", "return is_clean ? STATUS_OK : segment_cut_back(log, err);", "return STATUS_OK;"),
     "the log drops what a reader needs": (
