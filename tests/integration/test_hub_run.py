@@ -146,7 +146,7 @@ def test_while_it_runs(hub):
 
 
 def test_no_echo(hub):
-    """What was pushed does not come back: every row is written once on each side."""
+    """What was pushed does not come back, though it is text there and a number here: every row is written once on each side."""
     for database, table in ((hub.here, "products"), (hub.there, "shop.item")):
         sql(database, "CREATE TABLE public.written (n int)",
             "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.written VALUES (1); RETURN NULL; END'",
@@ -164,6 +164,7 @@ def test_no_echo(hub):
 
 
 def test_what_is_invalid_is_set_aside(hub):
+    """One invalid object does not stop the stream."""
     sql(hub.here, "INSERT INTO products VALUES (1, 'fine', 1, NULL)", "INSERT INTO products VALUES (2, 'bad', -1, NULL)",
                  "INSERT INTO products VALUES (3, 'fine too', 3, NULL)")
     ended = hub.drain()

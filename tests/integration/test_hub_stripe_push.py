@@ -154,6 +154,7 @@ def test_who_does_not_know_the_id_yet_makes_no_second_one(shop):
 
 
 def test_asked_again_when_stripe_wants_it(shop):
+    """A 429 is waited out for as long as it says, and what is asked again is done once."""
     shop.database.sql("INSERT INTO products (product_name) VALUES ('a')")
     shop.stripe.fail(429, Retry_After="2")
     shop.stripe.fail(500, is_done=True)  # it was done, and nobody heard of it

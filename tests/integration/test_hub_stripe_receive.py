@@ -137,6 +137,7 @@ def test_webhooks_become_rows(hub):
 
 
 def test_nothing_else_gets_in(hub):
+    """A webhook with a bad signature, an old one or none changes nothing."""
     process = hub.start()
     body = json.dumps(hub.api.event("product.created", listed=False, id="prod_1", name="forged")).encode()
     old = int(time.time()) - 301
@@ -193,6 +194,7 @@ def test_what_is_asked_for_in_other_ways(hub):
 
 
 def test_events_twice_and_out_of_order(hub):
+    """A webhook that comes twice counts once, and one that is older than what its object was last told counts not at all."""
     process = hub.start()
     now = int(time.time())
     first = hub.api.event("product.created", created=now - 10, id="prod_1", name="first")
@@ -216,6 +218,7 @@ def test_events_twice_and_out_of_order(hub):
 
 
 def test_what_was_missed_is_listed(hub):
+    """What Stripe tells while the process is down is delivered after its start."""
     before = hub.api.event("product.created", created=int(time.time()) - 100, id="prod_0", name="before the first start")
     process = hub.start()
     assert hub.tell("product.created", id="prod_1", name="one")[0] == 200
@@ -238,6 +241,7 @@ def test_what_was_missed_is_listed(hub):
 
 
 def test_an_api_that_does_not_answer_is_asked_again(hub):
+    """429 and 5xx are waited out where events are listed."""
     hub.drain()
     hub.api.event("product.created", id="prod_1", name="one")
     hub.api.fails = [500, 429, 503]
@@ -248,6 +252,7 @@ def test_an_api_that_does_not_answer_is_asked_again(hub):
 
 
 def test_what_is_invalid_is_set_aside(hub):
+    """One invalid object does not stop the stream."""
     process = hub.start()
     assert hub.tell("product.created", id="prod_1", name="x" * 41)[0] == 200
     assert hub.tell("product.created", id="prod_2", name="fine")[0] == 200
