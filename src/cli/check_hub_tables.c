@@ -1,6 +1,9 @@
 // What the databases of a hub say of its rules: columns, their types, unique indexes.
 #include "base/limits.h"
 #include "cli/check_hub.h"
+#include "cli/run_hub.h"
+#include "hub/hub_origin.h"
+#include "hub/hub_pipelines.h"
 #include "hub/hub_table.h"
 
 enum { PATIENCE_MS = 60000 };
@@ -213,6 +216,27 @@ static Status check_groups(const TableChecker *in, const MixerGroup *groups, siz
     return STATUS_OK;
 }
 
+// What is pushed is known by its origin when it comes back.
+static Status check_origin(const TableChecker *in, Error *err)
+{
+    const HubSystem *system = in->system;
+    if (system->receive_count == 0 || system->push_count == 0) {
+        return STATUS_OK;
+    }
+    Str name = hub_name(in->check->directory, in->arena);
+    HubOrigin origin;
+    if (hub_origin_look(in->catalog.conn, &in->catalog.wait,
+                        hub_system_origin(name, system, in->arena), &origin, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (!origin.is_allowed) {
+        Error refusal = {0};
+        (void)hub_origin_refuse(in->catalog.conn, system->name, &refusal);
+        report_failure(&in->check->report, NULL, &refusal);
+    }
+    return STATUS_OK;
+}
+
 void hub_check_tables(HubCheck *check, const HubSystem *system)
 {
     Arena scratch = {0};
@@ -229,6 +253,9 @@ void hub_check_tables(HubCheck *check, const HubSystem *system)
     }
     if (status == STATUS_OK) {
         status = check_groups(&in, system->push, system->push_count, true, &err);
+    }
+    if (status == STATUS_OK) {
+        status = check_origin(&in, &err);
     }
     if (status != STATUS_OK) {
         fail(&in, &err);

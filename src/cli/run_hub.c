@@ -13,8 +13,8 @@
 #include "hub/hub_pipelines.h"
 #include "hub/listener.h"
 
-// The folder's real name: what a state belongs to must not depend on how one came here.
-static Str hub_name(Str path, Arena *arena)
+// What a state belongs to must not depend on how one came here.
+Str hub_name(Str path, Arena *arena)
 {
     char real[PATH_MAX];
     struct stat info;

@@ -11,5 +11,8 @@ typedef struct RunOptions {
     Str listen; // of a hub
 } RunOptions;
 
+/** What the pipelines of the hub at @path are named after: its folder's real name. In @arena. */
+Str hub_name(Str path, Arena *arena);
+
 /** Run the hub at @path, as hub_is_at() has it, to its end. Returns the exit code. */
 int run_hub(Str path, const RunOptions *options, Arena *arena);

@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "buffers/disk.h"
+#include "hub/hub_origin.h"
 #include "hub/hub_table.h"
 #include "hub/listener.h"
 #include "hub/push_postgres.h"
@@ -97,10 +98,15 @@ static PipelineRoute *only_route(HubPipelines *made, const SinkOps *sink, Str id
     return route;
 }
 
-static Str name_of(HubPipelines *made, Str name, const char *direction, const HubSystem *system)
+static Str name_of(Arena *arena, Str name, const char *direction, const HubSystem *system)
 {
-    return str_from(arena_printf(&made->arena, "%" STR_FMT ".%s.%" STR_FMT, STR_ARG(name),
-                                 direction, STR_ARG(system->name)));
+    return str_from(arena_printf(arena, "%" STR_FMT ".%s.%" STR_FMT, STR_ARG(name), direction,
+                                 STR_ARG(system->name)));
+}
+
+const char *hub_system_origin(Str name, const HubSystem *system, Arena *arena)
+{
+    return hub_origin_name(name_of(arena, name, "to", system).ptr, arena).ptr;
 }
 
 static void add_receiving(HubPipelines *made, Str name, HubEnd *end, const Pipeline *like)
@@ -108,7 +114,7 @@ static void add_receiving(HubPipelines *made, Str name, HubEnd *end, const Pipel
     const HubSystem *system = end->system;
     Pipeline *pipeline = &made->receiving[made->receiving_count++];
     *pipeline = *like;
-    pipeline->name = name_of(made, name, "from", system);
+    pipeline->name = name_of(&made->arena, name, "from", system);
     if (system->type == SYSTEM_STRIPE) {
         pipeline->source = &hub_stripe_source;
         pipeline->source_settings = new_settings(&made->arena, 1, system->origin);
@@ -136,7 +142,7 @@ static void add_pushing(HubPipelines *made, Str name, const HubEnd *end, Str dir
     (void)add_setting(settings, "reader", system->name);
     Pipeline *pipeline = &made->pushing[made->pushing_count++];
     *pipeline = *like;
-    pipeline->name = name_of(made, name, "to", system);
+    pipeline->name = name_of(&made->arena, name, "to", system);
     pipeline->source = &disk_source;
     pipeline->source_settings = settings;
     pipeline->source_id = hub_id(&made->arena, name);
@@ -149,9 +155,8 @@ static void add_system(HubPipelines *made, Str name, const HubSystem *system, St
                        const Pipeline *like)
 {
     HubEnd *end = &made->ends[system - made->ends[0].hub->systems];
-    Str to = name_of(made, name, "to", system);
     end->memory = system->type == SYSTEM_STRIPE ? made->memory : NULL;
-    end->origin = str_to_cstr(&made->arena, hub_push_origin(to.ptr, &made->arena));
+    end->origin = hub_system_origin(name, system, &made->arena);
     if (system->receive_count > 0) {
         add_receiving(made, name, end, like);
     }

@@ -34,5 +34,8 @@ typedef struct HubPipelines {
 MUST_CHECK Status hub_pipelines_new(const Hub *hub, Str name, Str listen, const Pipeline *like,
                                     HubPipelines **ret, Error *err);
 
+/** The replication origin under which the hub of that name pushes to @system. In @arena. */
+const char *hub_system_origin(Str name, const HubSystem *system, Arena *arena);
+
 /** Accepts NULL. */
 void hub_pipelines_free(HubPipelines *pipelines);

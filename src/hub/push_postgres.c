@@ -3,12 +3,12 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "hub/hub_origin.h"
 #include "hub/hub_push.h"
 #include "hub/hub_table.h"
 #include "hub/push_postgres_inside.h"
 
-// The server's own limit is 512 bytes.
-enum { STATEMENT_MAX = 64 << 20, ABOUT_MAX = 64 << 10, SILENCE_MS = 60000, ORIGIN_BYTES_MAX = 500 };
+enum { STATEMENT_MAX = 64 << 20, ABOUT_MAX = 64 << 10, SILENCE_MS = 60000 };
 
 static const Option options[] = {{0}};
 
@@ -24,86 +24,46 @@ static PushSink *self(Sink *sink)
 // The origin
 // ---------------------------------------------------------------------------------------------
 
-Str hub_push_origin(const char *pipeline, Arena *arena)
-{
-    char *name = arena_printf(arena, "weir_%.*s", ORIGIN_BYTES_MAX, pipeline);
-    for (char *at = name; *at != '\0'; at++) {
-        if (*at < '!' || *at > '~') {
-            *at = '_';
-        }
-    }
-    return str_from(name);
-}
-
-static Status has_origin(PushSink *sink, const char *name, bool *ret, Error *err)
-{
-    CLEANUP(pg_result_clear) PGresult *result = NULL;
-    if (postgres_session_query(&sink->session,
-                               "SELECT EXISTS (SELECT FROM pg_replication_origin"
-                               " WHERE roname = $1)",
-                               1, &name, &result, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    *ret = pg_value(result, 0, 0)[0] == 't';
-    return STATUS_OK;
-}
-
 static Status call(PushSink *sink, const char *sql, const char *name, Error *err)
 {
     CLEANUP(pg_result_clear) PGresult *result = NULL;
     return postgres_session_query(&sink->session, sql, 1, &name, &result, err);
 }
 
-static Status set_up_origin(PushSink *sink, const char *name, Error *err)
+static Status set_up_origin(PushSink *sink, bool exists, Error *err)
 {
-    bool exists;
-    if (has_origin(sink, name, &exists, err) != STATUS_OK ||
-        (!exists &&
-         call(sink, "SELECT pg_replication_origin_create($1)", name, err) != STATUS_OK)) {
+    const char *name = sink->origin;
+    if (!exists && call(sink, "SELECT pg_replication_origin_create($1)", name, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     return call(sink, "SELECT pg_replication_origin_session_setup($1)", name, err);
 }
 
-static Status may_have_no_origin(const PushSink *sink, Error *err)
-{
-    PGconn *conn = sink->session.conn;
-    CLEANUP(buf_done) Buf user;
-    buf_init(&user, ERROR_MESSAGE_MAX);
-    pg_identifier(&user, str_from(PQuser(conn)));
-    error_set(err, ERROR_CONFIG,
-              "user \"%s\" of system \"%" STR_FMT "\" may not write under a replication origin, by "
-              "which what is pushed there is known when it comes back",
-              PQuser(conn), STR_ARG(sink->system->name));
-    return error_hint(err,
-                      "GRANT EXECUTE ON FUNCTION pg_catalog.pg_replication_origin_create,"
-                      " pg_catalog.pg_replication_origin_session_setup,"
-                      " pg_catalog.pg_replication_origin_session_reset TO %s;",
-                      buf_cstring(&user));
-}
-
 // Only what is received can come back. Its progress is not used: the position is in the checkpoint.
 static Status take_origin(PushSink *sink, Error *err)
 {
+    PGconn *conn = sink->session.conn;
+    PgWait wait = postgres_session_wait(&sink->session);
+    HubOrigin origin;
     if (!sink->receives) {
         return STATUS_OK;
     }
-    Error refused = {0};
-    const char *name = sink->origin;
-    sink->has_origin = set_up_origin(sink, name, &refused) == STATUS_OK;
+    if (hub_origin_look(conn, &wait, sink->origin, &origin, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (!origin.is_allowed) {
+        return hub_origin_refuse(conn, sink->system->name, err);
+    }
+    sink->has_origin = set_up_origin(sink, origin.exists, err) == STATUS_OK;
     if (sink->has_origin) {
         return STATUS_OK;
     }
-    if (strcmp(refused.sqlstate, "42501") == 0) {
-        return may_have_no_origin(sink, err);
-    }
-    *err = refused;
-    if (strcmp(refused.sqlstate, "55006") == 0) {
-        error_wrap(err, "another session writes under the replication origin \"%s\"", name);
+    if (strcmp(err->sqlstate, "55006") == 0) {
+        error_wrap(err, "another session writes under the replication origin \"%s\"", sink->origin);
         return error_hint(err, "It may be a connection that the target has not yet noticed to be "
                                "gone, or another hub of the same name.");
     }
-    return error_wrap(err, "replication origin \"%s\"", name);
+    return error_wrap(err, "replication origin \"%s\"", sink->origin);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -291,7 +251,7 @@ static Status push_open(Sink *base, Error *err)
         .at_work = context->at_work,
         .at_work_context = context->at_work_context,
     };
-    sink->origin = hub_push_origin(context->pipeline, &sink->arena).ptr;
+    sink->origin = hub_origin_name(context->pipeline, &sink->arena).ptr;
     sink->used_at_ms = clock_monotonic_ms();
     return open_session(sink, err);
 }
@@ -300,14 +260,15 @@ static Status push_resume(Sink *base, Checkpoint *checkpoint, Error *err)
 {
     PushSink *sink = self(base);
     sink->session.subject = postgres_checkpoint_table;
+    // Who may not write under the origin is refused before anything is made.
     if (postgres_session_lock(&sink->session, err) != STATUS_OK ||
+        take_origin(sink, err) != STATUS_OK ||
         postgres_session_make_checkpoint(&sink->session, err) != STATUS_OK ||
         postgres_session_read_checkpoint(&sink->session, checkpoint, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     note_position(sink, checkpoint);
-    return take_origin(sink, err) == STATUS_OK ? begin_conflicts(sink, checkpoint, err)
-                                               : STATUS_FAIL;
+    return begin_conflicts(sink, checkpoint, err);
 }
 
 static Status push_look(Sink *base, Checkpoint *checkpoint, Error *err)

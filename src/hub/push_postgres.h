@@ -9,7 +9,3 @@
 #include "pipeline/sink.h"
 
 extern const SinkOps hub_push_postgres;
-
-/** The replication origin under which the pipeline's sink writes, by which a source that reads the
- *  database knows its echoes: Transaction.origin. In @arena. */
-Str hub_push_origin(const char *pipeline, Arena *arena);

@@ -199,6 +199,39 @@ def test_tables_and_databases_that_are_missing(weir, hub, source):
     assert found[0].startswith("system prod-db: ") and '"nowhere" does not exist' in found[0]
 
 
+@pytest.mark.parametrize("version", [14, 18], indirect=True)
+def test_who_may_not_write_under_an_origin(weir, hub, source):
+    """It is told before a start is refused, in the same words, and what it says is what helps."""
+    source.sql(PRODUCTS)
+    source.sql("""CREATE ROLE "a shop" LOGIN REPLICATION PASSWORD 'of the shop'; GRANT ALL ON products TO "a shop";
+                  GRANT ALL ON SEQUENCE products_id_seq TO "a shop";
+                  GRANT CREATE ON DATABASE %s TO "a shop"; ALTER TABLE products OWNER TO "a shop\"""" % source.name)
+    try:
+        source.url = source.server.url(source.name, "a%20shop", "of%20the%20shop")
+        ((what, mend),) = musts(weir, hub, source)
+        assert what.startswith('user "a shop" of system "prod-db" may not write under a replication origin')
+        edit(hub / "systems/payment-gateway.yml", "use_cli_listener: true", "endpoint_secret: whsec_1")
+        refused = weir.run("run", str(hub), "--until", "now", code=2, PROD_DB_DSN=source.url)
+        said = refused.err.replace('\\"', '"')
+        assert what in said and mend in said
+        assert source.one("SELECT count(*) FROM pg_namespace WHERE nspname = 'weir'") == 0  # nothing was made
+        # Where it is not pushed to, or not received from, there are no echoes.
+        both = (hub / "systems/prod-db.yml").read_text()
+        (hub / "systems/prod-db.yml").write_text(both.split("  push_mixer:")[0])
+        assert "must" not in ask(weir, hub, source)
+        (hub / "systems/prod-db.yml").write_text(both)
+        # An origin that is there needs not be made.
+        source.sql("SELECT pg_replication_origin_create('weir_hub.to.prod-db')")
+        source.sql('GRANT EXECUTE ON FUNCTION pg_replication_origin_session_setup TO "a shop"')
+        assert "must" not in ask(weir, hub, source)
+        source.sql("SELECT pg_replication_origin_drop('weir_hub.to.prod-db')")
+        assert musts(weir, hub, source) == [(what, mend)]
+        source.sql(mend)
+        assert "Nothing is missing." in ask(weir, hub, source)
+    finally:
+        source.sql('DROP OWNED BY "a shop" CASCADE; DROP ROLE "a shop"')
+
+
 def test_a_connection_in_parts(weir, hub, source):
     source.sql(PRODUCTS)
     url = urllib.parse.urlsplit(source.url)

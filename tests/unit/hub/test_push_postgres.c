@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "hub/hub_end.h"
+#include "hub/hub_origin.h"
 #include "hub/push_postgres.h"
 #include "sinks/postgres_fixture.h"
 
@@ -628,12 +629,12 @@ static void it_writes_under_an_origin(void **state)
         assert_look(f, ORIGINS, "weir_it's_a_\"pipeline\"|t");
         assert_string_equal(f->notice, "");
     }
-    assert_string_equal(hub_push_origin("it's a \"pipeline\"", &f->arena).ptr,
+    assert_string_equal(hub_origin_name("it's a \"pipeline\"", &f->arena).ptr,
                         "weir_it's_a_\"pipeline\"");
     char name[2000];
     memset(name, 'x', sizeof(name) - 1);
     name[sizeof(name) - 1] = '\0';
-    assert_int_equal(hub_push_origin(name, &f->arena).len, 505);
+    assert_int_equal(hub_origin_name(name, &f->arena).len, 505);
     drop_origins(f);
 }
 
