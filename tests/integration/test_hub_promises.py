@@ -312,6 +312,8 @@ def test_an_echo_is_known_whatever_its_types_and_an_equal_change_passes_later(sh
     process = shop.start()
     shop.listens()
     becomes("3", 5)
+    time.sleep(1.2)
+    becomes("3", 6)  # also without a start in between
     assert process.stop().code == 0
     assert [asked.path for asked in shop.stripe.posts()] == ["/v1/products"]
 
