@@ -83,14 +83,55 @@ static bool find_behind_name(Str text, Str *ret)
     return false;
 }
 
+static bool is_word_byte(char c)
+{
+    return !isspace((unsigned char)c) && strchr("\"'`()<>,;", c) == NULL;
+}
+
+// Keys and secrets of Stripe say by their first letters what they are; those stay, as they tell
+// which one it is.
+static bool find_token(Str text, Str *ret)
+{
+    static const char *const prefixes[] = {"sk_live_", "sk_test_", "rk_live_", "rk_test_",
+                                           "whsec_"};
+    for (size_t i = 0; i < text.len; i++) {
+        Str rest = {text.ptr + i, text.len - i};
+        for (size_t j = 0; j < ARRAY_LEN(prefixes); j++) {
+            size_t start = strlen(prefixes[j]);
+            size_t end = start;
+            while (str_starts_with(rest, str_from(prefixes[j])) && end < rest.len &&
+                   is_word_byte(rest.ptr[end])) {
+                end++;
+            }
+            if (end > start) {
+                *ret = (Str){rest.ptr + start, end - start};
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void take_first(Str found, bool *has, Str *ret)
+{
+    *ret = *has && ret->ptr < found.ptr ? *ret : found;
+    *has = true;
+}
+
 static bool find(Str text, bool is_cut, Str *ret)
 {
-    Str in_url = {0};
-    Str behind_name = {0};
-    bool has_url = find_in_url(text, is_cut, &in_url);
-    bool has_name = find_behind_name(text, &behind_name);
-    *ret = has_url && (!has_name || in_url.ptr < behind_name.ptr) ? in_url : behind_name;
-    return has_url || has_name;
+    Str found;
+    bool has = false;
+    if (find_in_url(text, is_cut, &found)) {
+        take_first(found, &has, ret);
+    }
+    if (find_behind_name(text, &found)) {
+        take_first(found, &has, ret);
+    }
+    if (find_token(text, &found)) {
+        take_first(found, &has, ret);
+    }
+    return has;
 }
 
 bool secret_find(Str text, Str *ret)

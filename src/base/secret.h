@@ -12,8 +12,9 @@
 /**
  * The first piece of @text that must not be shown: in "scheme://user:PIECE@host" up to the last @
  * (a password may hold some of its own), and all behind "password=", "secret=" and "header=", as
- * where a quoted password ends is libpq's to know. What is behind the piece may hold another one.
- * False: there is none.
+ * where a quoted password ends is libpq's to know; and what follows in a word that begins as
+ * Stripe's keys and secrets do ("sk_live_", "whsec_"). What is behind the piece may hold another
+ * one. False: there is none.
  */
 bool secret_find(Str text, Str *ret);
 

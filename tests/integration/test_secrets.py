@@ -1,13 +1,17 @@
 """Passwords, whichever way they come: they are in nothing that is written, shown or kept. What a run prints is looked
 through behind every run of every test (harness/weir.py)."""
 import json
+import os
 import pathlib
 import shutil
+import sys
 import urllib.request
 
 import pytest
 
 from harness.postgres import PASSWORD, ROOT
+from harness.stripe import Stripe
+from harness.stripe_api import post, sign
 from harness.wait import wait_for
 
 from test_metrics import free_port
@@ -287,3 +291,146 @@ def test_a_gateway_with_mistakes(hub, mistake):
     hub.give("prod-db", {"dsn": URL})
     for options in REPORTS:
         assert hub.check(*options).code == 2
+
+
+# ---------------------------------------------------------------------------------------------
+# A hub that runs
+# ---------------------------------------------------------------------------------------------
+
+SECRETS = (PASSWORD, API_KEY, ENDPOINT)
+
+
+def has_none(text, where):
+    for secret in SECRETS:
+        assert secret not in text, f"{where} has a secret:\n{text[-3000:]}"
+
+
+def files_have_none(folder, but=()):
+    for path in pathlib.Path(folder).rglob("*"):
+        if path.is_file() and path.name not in but:
+            has_none(path.read_bytes().decode(errors="replace"), path)
+
+
+class RunningHub(Hub):
+    """With something in the place of Stripe, which takes that key alone."""
+
+    def __init__(self, weir, folder, stripe, database, given):
+        super().__init__(weir, folder)
+        stripe.KEY = API_KEY
+        self.stripe, self.database, self.port, self.metrics = stripe, database, free_port(), free_port()
+        database.sql(PRODUCTS)
+        (self.folder / "weir.yml").write_text(f"hub: {{ listen: '127.0.0.1:{self.port}' }}\n")
+        self.give("prod-db", write_keys(self, given, {"dsn": database.url, "replication_dsn": database.url}))
+        keys = write_keys(self, given, {"api_key": API_KEY, "endpoint_secret": ENDPOINT})
+        self.give("payment-gateway", keys | {"api_base": stripe.url})
+
+    def start(self, **more):
+        return self.weir.start("run", self.folder, "--metrics", f"127.0.0.1:{self.metrics}", *LOUD, **self.environment, **more)
+
+    def tell(self, secret=ENDPOINT, **thing):
+        body = json.dumps({"id": f"evt_{thing['id']}", "object": "event", "type": "product.created", "created": 1,
+                           "data": {"object": {"object": "product", **thing}}}).encode()
+        return post(f"http://127.0.0.1:{self.port}/payment-gateway", body, sign(body, secret))
+
+    def asks(self):
+        """Everything that a user can ask while it runs, and what the system shows of it."""
+        shown = [self.weir.run("status", *options, code=None).text for options in ((), ("--format", "json"))]
+        shown += [urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}{page}", timeout=10).read().decode()
+                  for page in ("/metrics", "/health", "/status", "/")]
+        shown.append(urllib.request.urlopen(f"http://127.0.0.1:{self.port}/v1/healthcheck", timeout=10).read().decode())
+        listed = self.weir.run("dead", "list").out
+        letters = [line.split()[:2] for line in listed.splitlines()[1:]]
+        return shown + [listed] + [self.weir.run("dead", "show", *letter).text for letter in letters], letters
+
+
+@pytest.fixture
+def stripe():
+    made = Stripe()
+    yield made
+    made.close()
+
+
+def arguments(process):
+    """As ps shows them, also of what it started."""
+    return " ".join(path.read_bytes().decode(errors="replace") for path in pathlib.Path("/proc").glob("[0-9]*/cmdline")
+                    if str(process.popen.pid) in (path.parent.name, parent_of(path.parent)))
+
+
+def parent_of(folder):
+    try:
+        return (folder / "stat").read_text().rsplit(")", 1)[1].split()[1]
+    except OSError:
+        return None
+
+
+@pytest.mark.parametrize("given", ["plain", "variable", "inside", "file"])
+def test_a_hub_that_runs(weir, source, stripe, tmp_path, given):
+    """With everything going wrong that Stripe, the database and who calls can do."""
+    hub = RunningHub(weir, tmp_path, stripe, source, given)
+    process = hub.start()
+    wait_for(lambda: hub.tell(id="prod_w0", name=None)[0] == 200 or not process.alive(), 30, lambda: process.logs())
+    wait_for(lambda: process.logs().count('"streaming"') == 4, 30, lambda: process.logs())
+    answers = [hub.tell("whsec_other", id="prod_w1"), hub.tell(API_KEY, id="prod_w1"), hub.tell(id="prod_w2", name="fine", metadata={"id": "7"})]
+    assert [code for code, _ in answers] == [400, 400, 200]
+    stripe.fail(429)
+    stripe.fail(500)
+    source.sql("INSERT INTO products (id, product_name) VALUES (1, 'a'), (2, ''), (3, 'c')")  # the second one is refused
+    wait_for(lambda: source.one("SELECT count(*) FROM products WHERE stripe_id IS NOT NULL") == 3, 30, lambda: process.logs())
+    shown, letters = hub.asks()
+    assert {pipeline for pipeline, _ in letters} == {"hub.from.payment-gateway", "hub.to.payment-gateway"}
+    has_none(str(answers) + "".join(shown), "what it answers")
+    has_none(arguments(process), "ps")
+    has_none(told_by(source) + stored_in(source), "the database")
+    has_none(str([(asked.path, asked.body, asked.key) for asked in stripe.asked]), "what Stripe is asked")
+    # Stripe does not know the key any more, and says it back, as a proxy may.
+    stripe.KEY, stripe.refusal = "another", f"Invalid API Key provided: {API_KEY}; whsec {ENDPOINT}, {source.url}"
+    source.sql("INSERT INTO products (id, product_name) VALUES (4, 'd')")
+    process.expect("Invalid API Key provided")
+    process.expect("Stripe does not know the system's api_key")
+    process.stop()
+    files_have_none(tmp_path, [path.name for path in tmp_path.glob("*.txt")] + (["prod-db.yml", "payment-gateway.yml"] if given == "plain" else []))
+    has_none(process.logs(), "its log")
+
+
+CLI = """#!%s
+import os, sys
+secret = os.environ["HUSH_OF_CLI"]
+if "--print-secret" in sys.argv:
+    print(secret)
+    sys.exit(0)
+print("> Ready! You are using Stripe API Version [2024-06-20]. Your webhook signing secret is " + secret + " (^C to quit)", flush=True)
+if os.environ["LAST"] == "the key":
+    print("it was called with", os.environ["STRIPE_API_KEY"], flush=True)
+sys.exit(1)
+"""
+
+
+@pytest.mark.parametrize("last", ["the secret", "the key"])
+def test_what_the_cli_says(weir, source, stripe, tmp_path, last):
+    """It prints the secret that it signs with, and those are its last words."""
+    hub = RunningHub(weir, tmp_path, stripe, source, "variable")
+    file = hub.folder / "systems/payment-gateway.yml"
+    file.write_text(file.read_text().replace("  endpoint_secret: ${HUSH_endpoint_secret}", "  use_cli_listener: true"))
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "stripe").write_text(CLI % sys.executable)
+    (folder / "stripe").chmod(0o755)
+    process = hub.start(PATH=f"{folder}:{os.environ['PATH']}", HUSH_OF_CLI=ENDPOINT, LAST=last)
+    process.expect("the Stripe CLI has ended")
+    has_none(arguments(process), "ps")
+    assert process.stop().code == 0
+    has_none(process.logs(), "its log")
+    files_have_none(tmp_path, [path.name for path in tmp_path.glob("*.txt")])
+
+
+@pytest.mark.parametrize("wrong", ["nobody there", "no such database", "no such user", "wrong password", "no such option"])
+def test_a_hub_whose_database_is_not_there(weir, source, stripe, tmp_path, wrong):
+    hub = RunningHub(weir, tmp_path, stripe, source, "variable")
+    hub.environment["HUSH_dsn"] = broken(source, Way("url", tmp_path))[wrong]
+    hub.environment["HUSH_replication_dsn"] = hub.environment["HUSH_dsn"]
+    process = hub.start()
+    said = '"retrying"' if wrong == "nobody there" else '"failed"'
+    wait_for(lambda: process.logs().count(said) > 1, 30, lambda: process.logs())
+    process.kill()
+    has_none(process.logs() + process.out.read_text(), "what it says")
+    files_have_none(tmp_path, [path.name for path in tmp_path.glob("*.txt")])

@@ -99,6 +99,7 @@ class Asked:
 
 class Stripe:
     KEY = "sk_test_of_tests"
+    refusal = "Invalid API Key provided: sk_***"  # of any other key
 
     def __init__(self):
         self.objects = Objects()
@@ -141,7 +142,7 @@ class Stripe:
             if fault and not fault[2]:
                 return fault[0], fault[1], {"error": {"message": "a fault", "type": "api_error"}}
             if asked.headers.get("Authorization") != f"Bearer {self.KEY}":
-                return 401, {}, {"error": {"message": "Invalid API Key provided: sk_***", "type": "invalid_request_error"}}
+                return 401, {}, {"error": {"message": self.refusal, "type": "invalid_request_error"}}
             status, headers, body = self.ask(asked)
             return (fault[0], fault[1], {"error": {"message": "a fault", "type": "api_error"}}) if fault else (status, headers, body)
 

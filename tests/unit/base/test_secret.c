@@ -37,6 +37,10 @@ static void passwords_are_hidden(void **context)
         {"password=", "password=***"},
         {"https://h/x?secret=hush&a=b", "https://h/x?secret=***"},
         {"https://h/x?a=b&header=Authorization: hush", "https://h/x?a=b&header=***"},
+        {"key: sk_live_51Abc-x, \"rk_test_9\"", "key: sk_live_***, \"rk_test_***\""},
+        {"(whsec_a+/=) (^C to quit)", "(whsec_***) (^C to quit)"},
+        {"sk_live_a postgres://u:whsec_b@h", "sk_live_*** postgres://u:***@h"},
+        {"postgres://u:x@h sk_test_a", "postgres://u:***@h sk_test_***"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         assert_string_equal(hidden(cases[i].text), cases[i].shown);
@@ -60,6 +64,7 @@ static void all_else_is_as_it_was(void **context)
         "https://h/x?secret_file=/x&batch=array",
         "host=h passfile=/x require_auth=password dbname=d",
         "no password supplied: x=1",
+        "sk_live_ pk_live_1 whsec_, prod_1",
         "GRANT SELECT ON \"a\" TO \"b@c\"",
     };
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
