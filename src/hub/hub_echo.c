@@ -320,11 +320,22 @@ Status hub_echo_push(const HubEcho *echo, const Object *object, Error *err)
     if (find_id(echo, object, &scratch, &group, &id)) {
         put_values(echo, object, id, group, &scratch);
     }
-    if (group != NULL) {
+    // What is to be deleted has to be found until it is gone, however often that is asked for.
+    if (group != NULL && object->op != OBJECT_DELETE) {
         put_ids(echo, object, group, &scratch);
     }
     arena_done(&scratch);
     return hub_recall_save(echo->recall, LSN_NONE, err);
+}
+
+void hub_echo_deleted(const HubEcho *echo, const Object *object)
+{
+    Arena scratch = {0};
+    const MixerGroup *group = hub_find_push(echo->system, object->model);
+    if (group != NULL) {
+        put_ids(echo, object, group, &scratch);
+    }
+    arena_done(&scratch);
 }
 
 Status hub_echo_refused(const HubEcho *echo, const Object *object, Error *err)

@@ -28,6 +28,10 @@ MUST_CHECK Status hub_echo_receive(const HubEcho *echo, const Object *object, bo
  *  the id, if it has one, by its other keys. Durable. */
 MUST_CHECK Status hub_echo_push(const HubEcho *echo, const Object *object, Error *err);
 
+/** A delete was done: the other keys of @object, which may come again, say no id any more. Durable
+ *  with the next hub_recall_save(). */
+void hub_echo_deleted(const HubEcho *echo, const Object *object);
+
 /** The system has refused it: what it has is not known. Durable. */
 MUST_CHECK Status hub_echo_refused(const HubEcho *echo, const Object *object, Error *err);
 

@@ -287,6 +287,9 @@ static Status push_object(StripeSink *sink, const Change *change, const MixerGro
         }
         return STATUS_FAIL;
     }
+    if (object->op == OBJECT_DELETE) {
+        hub_echo_deleted(&sink->echo, object);
+    }
     // Until this is saved the same request would come again, which Stripe knows by its key.
     hub_recall_put(sink->echo.recall, &(HubFact){.what = done, .value = STR("")});
     return tells && knows_ids(group, object) ? tell_ids(sink, object, err) : STATUS_OK;

@@ -175,6 +175,20 @@ def test_a_system_that_is_down_is_waited_for(shop):
     assert len({a.key for a in shop.stripe.asked}) == 1
 
 
+def test_a_delete_is_asked_again_as_often_as_it_takes(shop):
+    """Its id is known until it is gone, though the row that is deleted does not say it; and no longer."""
+    shop.database.sql("INSERT INTO products (product_name) VALUES ('a')")
+    shop.drain()
+    shop.database.sql("DELETE FROM products")
+    shop.stripe.fail(503, times=5)  # more than in one go
+    shop.drain()
+    assert shop.products() == [] and shop.weir.run("dead", "list").out == "no dead letters\n"
+    shop.database.sql("INSERT INTO products (id, product_name) VALUES (1, 'another')")
+    shop.drain()
+    assert shop.products() == [(1, "prod_2", "another")]
+    shop.check()
+
+
 def test_what_stripe_refuses_is_set_aside(shop):
     shop.database.sql("INSERT INTO products (product_name) VALUES ('a'), (''), ('c')")
     ended = shop.drain()
