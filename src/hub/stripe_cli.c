@@ -22,6 +22,8 @@ enum {
     SAID_MAX = 4096,
 };
 
+#define ALL_EVENTS "--all-snapshot"
+
 /** A process with its output. */
 typedef struct Child {
     pid_t pid; // 0: none
@@ -37,6 +39,7 @@ struct StripeCli {
     char *url;
     Child child;
     bool is_ready;
+    bool is_old; // it forwards everything without being told to
     int64_t started_ms;
     int64_t due_ms;
     int64_t backoff_ms;
@@ -263,7 +266,11 @@ StripeCli *stripe_cli_new(Str api_key, const char *url)
 
 static Status begin(StripeCli *cli, int64_t now_ms, Error *err)
 {
-    char *arguments[] = {(char[]){"stripe"}, (char[]){"listen"}, (char[]){"--forward-to"}, cli->url,
+    char *arguments[] = {(char[]){"stripe"},
+                         (char[]){"listen"},
+                         (char[]){"--forward-to"},
+                         cli->url,
+                         cli->is_old ? NULL : (char[]){ALL_EVENTS},
                          NULL};
     if (cli->path == NULL && find_program(&cli->arena, &cli->path, err) != STATUS_OK) {
         return STATUS_FAIL;
@@ -271,6 +278,14 @@ static Status begin(StripeCli *cli, int64_t now_ms, Error *err)
     cli->is_ready = false;
     cli->started_ms = now_ms;
     return start(&cli->child, cli->path, arguments, cli->api_key, err);
+}
+
+// New ones forward nothing without the option, and old ones do not know it.
+static bool is_too_old(const StripeCli *cli)
+{
+    static const char words[] = "unknown flag: " ALL_EVENTS;
+    return !cli->is_old &&
+           memmem(cli->child.said, cli->child.said_len, words, strlen(words)) != NULL;
 }
 
 static void note_end(StripeCli *cli, int64_t now_ms, const Notice *notice)
@@ -294,7 +309,12 @@ Status stripe_cli_look(StripeCli *cli, int64_t now_ms, const Notice *notice, boo
     }
     listen_to(&cli->child);
     if (has_ended(&cli->child, &status)) {
-        note_end(cli, now_ms, notice);
+        if (is_too_old(cli)) {
+            cli->is_old = true;
+            end(&cli->child);
+        } else {
+            note_end(cli, now_ms, notice);
+        }
         return STATUS_OK;
     }
     bool says_so = memmem(cli->child.said, cli->child.said_len, "Ready!", strlen("Ready!")) != NULL;

@@ -175,6 +175,15 @@ def test_what_the_sdk_signs_gets_in(hub):
     assert process.stop().code == 0
 
 
+def test_the_sdk_takes_what_these_tests_sign():
+    """So what they show of signatures holds for Stripe's."""
+    import stripe
+    body = json.dumps({"id": "evt_1", "object": "event", "type": "product.created", "data": {"object": {"object": "product", "name": "ü"}}})
+    assert stripe.Webhook.construct_event(body.encode(), sign(body.encode()), SECRET).id == "evt_1"
+    assert not verified(stripe, body, sign(body.encode(), "whsec_other"), SECRET)
+    assert not verified(stripe, body, sign(body.encode(), when=int(time.time()) - 301), SECRET)
+
+
 def verified(stripe, body, header, secret):
     try:
         return stripe.WebhookSignature.verify_header(body, header, secret, 300)
@@ -342,6 +351,12 @@ with open(here / "calls", "a") as calls:
 if "--print-secret" in sys.argv:
     print("whsec_test")
     sys.exit(0)
+if "--all-snapshot" in sys.argv and (here / "old").exists():
+    print("unknown flag: --all-snapshot", file=sys.stderr)
+    sys.exit(1)
+if "--all-snapshot" not in sys.argv and not (here / "old").exists():
+    print("must specify events to forward using --events, --all-snapshot, or --all-thin", file=sys.stderr)
+    sys.exit(1)
 (here / "pid").write_text(str(os.getpid()))
 print("> Ready! You are using Stripe API Version [2025-01-01]. Your webhook signing secret is whsec_test", file=sys.stderr, flush=True)
 while not (here / "die").exists():
@@ -373,7 +388,7 @@ def test_the_cli_forwards(make, tmp_path):
     folder = tmp_path / "bin"
     process = hub.start(PATH=install_cli(folder))
     wait_for(lambda: (folder / "pid").exists(), 30, "the CLI")
-    assert (folder / "calls").read_text().splitlines() == ["listen --print-secret", f"listen --forward-to {hub.url()}"]
+    assert (folder / "calls").read_text().splitlines() == ["listen --print-secret", f"listen --forward-to {hub.url()} --all-snapshot"]
     assert hub.tell("product.created", id="prod_1", name="one")[0] == 200
     hub.expect(("prod_1", "one", None, None))
     # It dies: it is started again, and what it did not forward is listed.
@@ -395,6 +410,20 @@ def test_the_cli_forwards(make, tmp_path):
     third = int((folder / "pid").read_text())
     process.kill()
     wait_for(lambda: not is_alive(third), 10, "its end")
+
+
+def test_an_old_cli(make, tmp_path):
+    """It knows no option that says that everything is to be forwarded, and does so without."""
+    hub = make(secrets="use_cli_listener: true")
+    folder = tmp_path / "bin"
+    path = install_cli(folder)
+    (folder / "old").touch()
+    process = hub.start(PATH=path)
+    wait_for(lambda: (folder / "pid").exists(), 30, "the CLI")
+    assert (folder / "calls").read_text().splitlines()[1:] == \
+        [f"listen --forward-to {hub.url()} --all-snapshot", f"listen --forward-to {hub.url()}"]
+    assert process.stop().code == 0
+    assert "unknown flag" not in process.logs()
 
 
 def test_no_cli(make, tmp_path):
