@@ -20,6 +20,21 @@ def sign(body, secret=SECRET, when=None):
     return f"t={when},v1={digest}"
 
 
+def page(events, query):
+    """The newest first, as Stripe's lists are."""
+    found = [event for event in reversed(events)
+             if event["created"] < int(query.get("created[lt]", 1 << 60))
+             and event["created"] >= int(query.get("created[gte]", 0))]
+    ids = [event["id"] for event in found]
+    limit = int(query.get("limit", 10))
+    if "starting_after" in query:
+        found = found[ids.index(query["starting_after"]) + 1:]
+    if "ending_before" in query:
+        newer = found[:ids.index(query["ending_before"])]
+        return {"object": "list", "data": newer[-limit:], "has_more": len(newer) > limit}
+    return {"object": "list", "data": found[:limit], "has_more": len(found) > limit}
+
+
 class StripeApi:
     """Its events, the oldest first; `fails` answers come before it works again."""
 
@@ -64,26 +79,12 @@ class StripeApi:
         elif request.headers["Authorization"] != "Bearer sk_test_1" or url.path != "/v1/events":
             code, body = 401, {"error": {"message": "Invalid API Key provided"}}
         else:
-            body = self.page(query)
+            body = page(self.events, query)
         data = json.dumps(body).encode()
         request.send_response(code)
         request.send_header("Content-Length", str(len(data)))
         request.end_headers()
         request.wfile.write(data)
-
-    def page(self, query):
-        """The newest first, as Stripe's lists are."""
-        found = [event for event in reversed(self.events)
-                 if event["created"] < int(query.get("created[lt]", 1 << 60))
-                 and event["created"] >= int(query.get("created[gte]", 0))]
-        ids = [event["id"] for event in found]
-        limit = int(query.get("limit", 10))
-        if "starting_after" in query:
-            found = found[ids.index(query["starting_after"]) + 1:]
-        if "ending_before" in query:
-            newer = found[:ids.index(query["ending_before"])]
-            return {"object": "list", "data": newer[-limit:], "has_more": len(newer) > limit}
-        return {"object": "list", "data": found[:limit], "has_more": len(found) > limit}
 
 
 def post(url, body, signature=None, timeout=30):
