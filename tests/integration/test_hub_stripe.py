@@ -40,6 +40,8 @@ class Both(Shop):
     def run(self):
         process = self.start("--listen", f"127.0.0.1:{self.port}")
         wait_for(lambda: self.tell("customer.created", {"object": "customer", "id": "cus_1"}) == 200, 60, "it listens")
+        # After a kill, what the database says before it is pushed to may be written back once: nobody knows whether it was pushed over.
+        wait_for(lambda: process.logs().count("streaming") == 4, 60, "all four pipelines")
         return process
 
     def start(self, *words):
