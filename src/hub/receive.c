@@ -6,9 +6,13 @@
 #include "hub/stripe_event.h"
 #include "model/object.h"
 #include "model/receiver.h"
+#include "pg/connection.h"
 
 // So much is kept before others have to wait until all of it is committed.
 enum { KEPT_BYTES = 4 << 20 };
+
+// Of each value of a key in a message.
+enum { KEY_SHOWN = 100 };
 
 typedef struct Origin Origin;
 
@@ -79,12 +83,38 @@ static Status receive_resume(Sink *base, Checkpoint *checkpoint, Error *err)
 // Objects
 // ---------------------------------------------------------------------------------------------
 
+// By its key, as nothing else tells which row of a copy it is.
+static void put_key(const Change *change, Buf *out)
+{
+    const Relation *relation = change->relation;
+    const char *between = " where ";
+    for (uint16_t i = 0; i < relation->column_count; i++) {
+        const Value *value = &change->new_row[i];
+        if (relation_is_key(relation, i) && value->state == VALUE_TEXT) {
+            buf_cstr(out, between);
+            pg_identifier(out, relation->columns[i].name);
+            buf_cstr(out, " = ");
+            buf_str(out, (Str){value->ptr, MIN(value->len, (uint32_t)KEY_SHOWN)});
+            between = " and ";
+        }
+    }
+}
+
 static Status is_invalid(const Change *change, const Received *outcome, Error *err)
 {
+    CLEANUP(buf_done) Buf key;
+    buf_init(&key, LIMIT_TEXT_BYTES);
+    if (change->op == CHANGE_READ) {
+        put_key(change, &key);
+    }
     *err = outcome->error;
-    return error_wrap(err, "\"%" STR_FMT ".%" STR_FMT "\" is no \"%" STR_FMT "\"",
-                      STR_ARG(change->relation->schema), STR_ARG(change->relation->name),
-                      STR_ARG(outcome->rule->model->title));
+    error_wrap(err, "\"%" STR_FMT ".%" STR_FMT "\"%" STR_FMT " is no \"%" STR_FMT "\"",
+               STR_ARG(change->relation->schema), STR_ARG(change->relation->name),
+               STR_ARG(buf_view(&key)), STR_ARG(outcome->rule->model->title));
+    return change->op != CHANGE_READ
+               ? STATUS_FAIL
+               : error_hint(err, "Rows of a copy are not set aside: mend the row, or let the model "
+                                 "take it. The next start copies anew.");
 }
 
 // Those of one transaction of the source share theirs. Its LSN is known when it is the system's

@@ -22,27 +22,28 @@ def quoted(name):
 class Hub:
     """One model, "thing", and systems as mappings; YAML reads JSON."""
 
-    def __init__(self, weir, folder, properties, systems, keep="1h"):
+    def __init__(self, weir, folder, properties, systems, keep="1h", code=0):
         self.weir, self.folder = weir, folder
-        self.port, self.numbers = free_port(), itertools.count(1)
+        self.numbers = itertools.count(1)
         for part in ("models", "systems"):
             (folder / part).mkdir(parents=True)
         self.write("models/thing.json", {"title": "thing", "type": "object", "properties": properties})
         self.write("systems/all.yml", systems)
         self.keep(keep)
-        self.drain()  # from here on
+        self.first = self.drain(code=code)  # from here on
 
     def write(self, path, what):
         (self.folder / path).write_text(json.dumps(what))
 
     def keep(self, time):
-        self.write("weir.yml", {"hub": {"keep_duplicates_for": time, "listen": f"127.0.0.1:{self.port}"}})
+        self.write("weir.yml", {"hub": {"keep_duplicates_for": time}})
 
-    def drain(self, *words):
-        return self.weir.run("run", self.folder, "--until", "now", *words)
+    def drain(self, *words, code=0):
+        return self.weir.run("run", self.folder, "--until", "now", *words, code=code)
 
     def start(self):
-        return self.weir.start("run", self.folder)
+        self.port = free_port()
+        return self.weir.start("run", self.folder, "--listen", f"127.0.0.1:{self.port}")
 
     def tell(self, kind, thing):
         """A webhook of Stripe."""
@@ -243,6 +244,26 @@ def test_names_and_passwords_of_any_characters(weir, make_database, server, tmp_
         left.sql(f"DROP OWNED BY {quoted(user)} CASCADE")
         right.sql(f"DROP OWNED BY {quoted(user)} CASCADE")
         left.sql(f"DROP ROLE {quoted(user)}")
+
+
+def test_an_invalid_row_of_a_copy_stops_it_and_says_what_to_do(weir, make_database, tmp_path):
+    """Which row, why, and what then; mended, the copy is whole, and nothing is pushed twice."""
+    left, right = make_database(), make_database()
+    left.sql("CREATE TABLE things (id int, no text, name text, PRIMARY KEY (no, id))")
+    left.sql("INSERT INTO things SELECT g, 'n' || g, CASE WHEN g <> 777 THEN 'name' END FROM generate_series(1, 1000) g")
+    right.sql("CREATE TABLE items (id int PRIMARY KEY, name text)")
+    written = count_writes(right, "items")
+    systems = {"left": database(left, "public.things", {"id": "id", "name": "name"}, copy=True),
+               "right": database(right, "public.items", {"id": "id", "name": "name"})}
+    hub = Hub(weir, tmp_path / "hub", {"id": {"type": "integer"}, "name": {"type": "string"}}, systems, code=1)
+    said = hub.first.err.replace('\\"', '"')
+    assert '"public.things" where "id" = 777 and "no" = n777 is no "thing": thing: name: null is not a string' in said
+    assert "Rows of a copy are not set aside" in said and "hub.from.left" in said
+    assert written() == 0
+    left.sql("UPDATE things SET name = 'mended' WHERE id = 777")
+    hub.drain()
+    assert right.one("SELECT count(*) FROM items") == 1000 == written()
+    assert right.one("SELECT name FROM items WHERE id = 777") == "mended"
 
 
 # ---------------------------------------------------------------------------------------------
