@@ -88,12 +88,22 @@ static Settings *postgres_source(HubPipelines *made, const HubSystem *system)
     return settings;
 }
 
-static PipelineRoute *only_route(HubPipelines *made, const SinkOps *sink, Str id, const HubEnd *end)
+// In front of errors.
+#define LOG_CALLED "the hub's log"
+
+static const char *system_called(HubPipelines *made, const HubSystem *system)
+{
+    return arena_printf(&made->arena, "system %" STR_FMT, STR_ARG(system->name));
+}
+
+static PipelineRoute *only_route(HubPipelines *made, const SinkOps *sink, Str id,
+                                 const char *called, const HubEnd *end)
 {
     PipelineRoute *route = ARENA_ARRAY(&made->arena, PipelineRoute, 1);
     *route = (PipelineRoute){.sink = sink,
                              .settings = new_settings(&made->arena, 1, end->system->origin),
                              .id = id,
+                             .called = called,
                              .subject = end};
     return route;
 }
@@ -126,8 +136,9 @@ static void add_receiving(HubPipelines *made, Str name, HubEnd *end, const Pipel
         pipeline->source_settings = postgres_source(made, system);
     }
     pipeline->source_id = system->name;
+    pipeline->source_called = system_called(made, system);
     pipeline->source_subject = end;
-    pipeline->routes = only_route(made, &hub_receive, hub_id(&made->arena, name), end);
+    pipeline->routes = only_route(made, &hub_receive, hub_id(&made->arena, name), LOG_CALLED, end);
     pipeline->route_count = 1;
 }
 
@@ -146,8 +157,10 @@ static void add_pushing(HubPipelines *made, Str name, const HubEnd *end, Str dir
     pipeline->source = &disk_source;
     pipeline->source_settings = settings;
     pipeline->source_id = hub_id(&made->arena, name);
+    pipeline->source_called = LOG_CALLED;
     pipeline->source_subject = end;
-    pipeline->routes = only_route(made, sinks[system->type], system->name, end);
+    pipeline->routes =
+        only_route(made, sinks[system->type], system->name, system_called(made, system), end);
     pipeline->route_count = 1;
 }
 

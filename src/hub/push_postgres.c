@@ -60,7 +60,7 @@ static Status take_origin(PushSink *sink, Error *err)
     }
     if (strcmp(err->sqlstate, "55006") == 0) {
         error_wrap(err, "another session writes under the replication origin \"%s\"", sink->origin);
-        return error_hint(err, "It may be a connection that the target has not yet noticed to be "
+        return error_hint(err, "It may be a connection that the server has not yet noticed to be "
                                "gone, or another hub of the same name.");
     }
     return error_wrap(err, "replication origin \"%s\"", sink->origin);
@@ -205,9 +205,10 @@ static Status open_again(PushSink *sink, Error *err)
         status = postgres_session_read_checkpoint(&sink->session, &stored, err);
     }
     if (status == STATUS_OK && !is_where_it_was(sink, &stored)) {
-        status = error_set(err, ERROR_TRANSIENT,
-                           "another session has written to the target as pipeline \"%s\"",
-                           sink->base.context.pipeline);
+        status =
+            error_set(err, ERROR_TRANSIENT,
+                      "another session has written to system \"%" STR_FMT "\" as pipeline \"%s\"",
+                      STR_ARG(sink->system->name), sink->base.context.pipeline);
     }
     checkpoint_done(&stored);
     return status == STATUS_OK ? take_origin(sink, err) : STATUS_FAIL;

@@ -122,7 +122,8 @@ static void check_place(Place *place, CheckResult *result)
         }
     }
     if (place->status != STATUS_OK) {
-        report_failure(&result->report, place->is_local ? NULL : "sink", &place->error);
+        report_failure(&result->report,
+                       place->is_local ? NULL : pipeline_route_called(place->route), &place->error);
     }
 }
 
@@ -168,7 +169,7 @@ static void check_source(const Pipeline *pipeline, const Checkpoint *stored, Can
     Error err = {0};
     if ((*source == NULL && open_source(pipeline, cancel, source, &err) != STATUS_OK) ||
         look_at_source(*source, stored, result, &err) != STATUS_OK) {
-        report_failure(&result->report, "source", &err);
+        report_failure(&result->report, pipeline_source_called(pipeline), &err);
     }
 }
 
@@ -242,7 +243,7 @@ Status runner_has_begun(const Pipeline *pipeline, size_t route, Cancel *cancel, 
     Status status = open_place(pipeline, &place, cancel, err);
     *ret = status == STATUS_OK && checkpoint_get(&place.stored, CHECKPOINT_POSITION) != NULL;
     if (status != STATUS_OK && !place.is_local) {
-        status = error_wrap(err, "sink");
+        status = error_wrap(err, "%s", pipeline_route_called(place.route));
     }
     sink_free(place.sink);
     checkpoint_done(&place.stored);

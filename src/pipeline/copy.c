@@ -123,7 +123,7 @@ static Status read_values(const CopyJob *job, Sink *sink, CopyReader *reader,
     for (;;) {
         Batch *batch;
         if (job->source->ops->copy_read(reader, &batch, err) != STATUS_OK) {
-            return error_wrap(err, "source");
+            return error_wrap(err, "%s", job->source->context.called);
         }
         if (batch == NULL) {
             return STATUS_OK;
@@ -148,7 +148,7 @@ static Status pass_rows(const CopyJob *job, Sink *sink, CopyReader *reader,
         Str rows;
         size_t count;
         if (job->source->ops->copy_read_rows(reader, form, &rows, &count, err) != STATUS_OK) {
-            return error_wrap(err, "source");
+            return error_wrap(err, "%s", job->source->context.called);
         }
         if (count == 0) {
             return STATUS_OK;

@@ -391,6 +391,16 @@ static void run_loop(Runner *runner)
 // The public face
 // ---------------------------------------------------------------------------------------------
 
+const char *pipeline_source_called(const Pipeline *pipeline)
+{
+    return pipeline->source_called == NULL ? "source" : pipeline->source_called;
+}
+
+const char *pipeline_route_called(const PipelineRoute *route)
+{
+    return route->called == NULL ? "sink" : route->called;
+}
+
 Str pipeline_route_key(const Pipeline *pipeline, const PipelineRoute *route, Arena *arena)
 {
     return route->name.len == 0

@@ -31,6 +31,7 @@ typedef struct PipelineRoute {
     const SinkOps *sink;
     Settings *settings;
     Str id;              // the sink as the user wrote it, without secrets
+    const char *called;  // in front of its errors; NULL: "sink"
     const void *subject; // see SinkContext
 } PipelineRoute;
 
@@ -60,6 +61,7 @@ struct Pipeline {
     Settings
         *source_settings; // with everything from the command line: tables, publication, slot, copy
     Str source_id; // the source as the user wrote it, without secrets: to tell pipelines apart
+    const char *source_called;  // in front of its errors; NULL: "source"
     const void *source_subject; // see SinkContext
     PipelineRoute *routes;
     size_t route_count; // up to LIMIT_ROUTES
@@ -80,6 +82,10 @@ struct Pipeline {
     PipelineParts *parts; // of which this is one; NULL: it is whole
     PipelineGuards guards;
 };
+
+/** What is in front of errors of one end. */
+const char *pipeline_source_called(const Pipeline *pipeline);
+const char *pipeline_route_called(const PipelineRoute *route);
 
 /** What names the state and the checkpoint of one of the pipeline's routes. NUL-terminated, in
  *  @arena. */

@@ -82,6 +82,7 @@ static SourceContext source_context(Runner *runner)
         .until = end_of(runner).lsn,
         .directory = state == NULL ? NULL : state_path(state),
         .subject = pipeline->source_subject,
+        .called = pipeline_source_called(pipeline),
         .notice = {log_notice, &runner->scope},
         .watch = {runner_see, runner},
     };
@@ -94,7 +95,7 @@ static Status connect_source(Runner *runner, const SourceContext *context, Error
         source_new(pipeline->source, pipeline->source_settings, context, &runner->source, err);
     return status == STATUS_OK && runner->source->ops->open(runner->source, err) == STATUS_OK
                ? STATUS_OK
-               : error_wrap(err, "source");
+               : error_wrap(err, "%s", pipeline_source_called(pipeline));
 }
 
 // What the source tells while it is looked at, it tells again.
@@ -174,6 +175,12 @@ Status branch_failed(const Branch *branch, Error *err)
                                      : error_wrap(err, "route \"%" STR_FMT "\"", STR_ARG(name));
 }
 
+static Status sink_failed(const Branch *branch, Error *err)
+{
+    (void)error_wrap(err, "%s", pipeline_route_called(branch->target));
+    return branch_failed(branch, err);
+}
+
 static Status open_source(Runner *runner, Error *err)
 {
     const Pipeline *pipeline = runner->pipeline;
@@ -217,8 +224,7 @@ static Status open_branch(Branch *branch, Error *err)
         .meter = &branch->meter,
     };
     if (route_open(&options, &branch->route, err) != STATUS_OK) {
-        (void)error_wrap(err, "sink");
-        return branch_failed(branch, err);
+        return sink_failed(branch, err);
     }
     return STATUS_OK;
 }
@@ -391,8 +397,7 @@ static Status retry_dead(Runner *runner, Error *err)
 {
     for (size_t i = 0; i < runner->branch_count; i++) {
         if (route_retry_dead(runner->branches[i].route, err) != STATUS_OK) {
-            (void)error_wrap(err, "sink");
-            return branch_failed(&runner->branches[i], err);
+            return sink_failed(&runner->branches[i], err);
         }
     }
     return STATUS_OK;

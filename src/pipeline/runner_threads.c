@@ -80,7 +80,7 @@ static void *source_main(void *argument)
         runner->source->ops->confirm(runner->source, view.confirmed);
         Error err = {0};
         if (source_step(runner, &pending, view.draining, &err) == STATUS_FAIL) {
-            (void)error_wrap(&err, "source");
+            (void)error_wrap(&err, "%s", pipeline_source_called(runner->pipeline));
             if (!runner_post_failure(runner, &err)) {
                 // The end is reached, and a route may be at work on what is behind it.
                 cancel_set(&runner->cancel);

@@ -62,6 +62,7 @@ typedef struct SourceContext {
     Lsn until;             // where the run is to end; LSN_NONE: nowhere, or it is asked by now()
     const char *directory; // of the pipeline's state, for files of one's own; NULL: there is none
     const void *subject;   // see SinkContext
+    const char *called;    // in front of errors of copies
     Notice notice;
     SourceWatch watch;
 } SourceContext;

@@ -317,15 +317,16 @@ class RunningHub(Hub):
     def __init__(self, weir, folder, stripe, database, given):
         super().__init__(weir, folder)
         stripe.KEY = API_KEY
-        self.stripe, self.database, self.port, self.metrics = stripe, database, free_port(), free_port()
+        self.stripe, self.database = stripe, database
         database.sql(PRODUCTS)
-        (self.folder / "weir.yml").write_text(f"hub: {{ listen: '127.0.0.1:{self.port}' }}\n")
         self.give("prod-db", write_keys(self, given, {"dsn": database.url, "replication_dsn": database.url}))
         keys = write_keys(self, given, {"api_key": API_KEY, "endpoint_secret": ENDPOINT})
         self.give("payment-gateway", keys | {"api_base": stripe.url})
 
     def start(self, **more):
-        return self.weir.start("run", self.folder, "--metrics", f"127.0.0.1:{self.metrics}", *LOUD, **self.environment, **more)
+        self.port, self.metrics = free_port(), free_port()
+        return self.weir.start("run", self.folder, "--listen", f"127.0.0.1:{self.port}", "--metrics", f"127.0.0.1:{self.metrics}", *LOUD,
+                               **self.environment, **more)
 
     def tell(self, secret=ENDPOINT, **thing):
         body = json.dumps({"id": f"evt_{thing['id']}", "object": "event", "type": "product.created", "created": 1,
@@ -433,4 +434,6 @@ def test_a_hub_whose_database_is_not_there(weir, source, stripe, tmp_path, wrong
     wait_for(lambda: process.logs().count(said) > 1, 30, lambda: process.logs())
     process.kill()
     has_none(process.logs() + process.out.read_text(), "what it says")
+    errors = [line["error"] for line in process.log_lines() if "error" in line]
+    assert all(error.startswith("system prod-db: ") for error in errors), errors
     files_have_none(tmp_path, [path.name for path in tmp_path.glob("*.txt")])

@@ -816,7 +816,7 @@ static void a_connection_can_be_closed_when_idle(void **state)
     assert_true(has_no_session(f));
     execute(f, "UPDATE weir.checkpoint SET value = '0/100:0'");
     assert_fails(f, upsert(f, OBJECT(T("99"), SAME, SAME, SAME, SAME)), ERROR_TRANSIENT,
-                 "another session has written to the target as pipeline");
+                 "another session has written to system \"shop\" as pipeline");
     drop_origins(f);
 }
 
