@@ -76,9 +76,11 @@ typedef struct SinkOps {
     Status (*open)(Sink *sink, Error *err);
 
     /**
-     * Bring the target to the last committed state (truncate a torn tail, roll back) and fill
-     * @checkpoint with what was stored under context->pipeline. When the runner stores it,
-     * @checkpoint already holds it, and resume() only reads its own "sink:" entries.
+     * Find the target's last committed state and fill @checkpoint with what was stored under
+     * context->pipeline. When the runner stores it, @checkpoint already holds it, and resume() only
+     * reads its own "sink:" entries. The start may still be refused, by what the source says to
+     * that: whatever the target cannot take back (to cut off a torn tail) waits for the first
+     * write() or commit().
      */
     Status (*resume)(Sink *sink, Checkpoint *checkpoint, Error *err);
 

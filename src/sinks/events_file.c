@@ -4,7 +4,9 @@
 //   write all ─► sync the file ─► "sink:length" and position stored together by the runner
 //
 // A crash anywhere leaves a file at least as long as the stored length. What is behind it was not
-// committed, and will be sent again: resume() cuts it off.
+// committed, and will be sent again: it is cut off before the first write or commit, and not by
+// resume(), as the start may still be refused. With an old state directory it is what no source
+// sends any more.
 //
 // Cutting a file that is not ours would destroy it, so "sink:tail" keeps a hash of the last bytes
 // before the length. It also survives a move to another disk, which an inode number does not.
@@ -34,8 +36,9 @@ typedef struct FileSink {
     Events events;
     const char *path;
     File file;
-    uint64_t written; // length of the file
-    bool is_dirty;    // something happened to the file since the last sync
+    uint64_t written;  // length of the file
+    bool is_untouched; // since resume(): what is behind that is still there
+    bool is_dirty;     // something happened to the file since the last sync
 } FileSink;
 
 static const Option options[] = {
@@ -224,11 +227,7 @@ static Status file_resume(Sink *base, Checkpoint *checkpoint, Error *err)
         return STATUS_FAIL;
     }
     sink->is_dirty = true;
-    CRASH_POINT("file-resumes");
-    if (sink->written > length && file_truncate(&sink->file, length, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    CRASH_POINT("file-resumed");
+    sink->is_untouched = true;
     sink->written = length;
     return STATUS_OK;
 }
@@ -258,6 +257,22 @@ static Status file_prepare(Sink *base, const Relation *was, const Relation *now,
     return STATUS_OK;
 }
 
+static Status cut_off(FileSink *sink, Error *err)
+{
+    uint64_t size;
+    if (!sink->is_untouched) {
+        return STATUS_OK;
+    }
+    CRASH_POINT("file-resumes");
+    if (file_size(&sink->file, &size, err) != STATUS_OK ||
+        (size > sink->written && file_truncate(&sink->file, sink->written, err) != STATUS_OK)) {
+        return STATUS_FAIL;
+    }
+    CRASH_POINT("file-resumed");
+    sink->is_untouched = false;
+    return STATUS_OK;
+}
+
 // Writing behind a file that somebody has cut would leave a hole of zeros in it.
 static Status check_length(FileSink *sink, Error *err)
 {
@@ -278,7 +293,7 @@ static Status flush(Sink *base, Error *err)
 {
     FileSink *sink = self(base);
     Str data = buf_view(&sink->events.out);
-    if (check_length(sink, err) != STATUS_OK ||
+    if (cut_off(sink, err) != STATUS_OK || check_length(sink, err) != STATUS_OK ||
         file_write(&sink->file, sink->written, data, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
@@ -302,7 +317,8 @@ static Status file_commit(Sink *base, Checkpoint *changed, Error *err)
     char length[24];
     char tail[HASH_TEXT_SIZE];
     if (events_finish(&sink->events, base, flush, err) != STATUS_OK ||
-        file_is_in_place(&sink->file, err) != STATUS_OK || check_length(sink, err) != STATUS_OK) {
+        file_is_in_place(&sink->file, err) != STATUS_OK || cut_off(sink, err) != STATUS_OK ||
+        check_length(sink, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     CRASH_POINT("file-written");

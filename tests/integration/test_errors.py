@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import urllib.parse
 
@@ -465,6 +466,28 @@ def test_another_cluster(weir, own_server, tmp_path, sink):
     first.data, second.data = second.data, first.data
     first.start()
     refused(pipeline, "--name")
+
+
+@pytest.mark.parametrize("sink", ["file"])
+def test_a_refused_start_leaves_the_file(pipeline, tmp_path):
+    """With an old state directory, what is in the file behind its position is nowhere else."""
+    pipeline.source.sql("CREATE TABLE t (id int PRIMARY KEY)")
+    pipeline.drain()
+    shutil.copytree(pipeline.weir.state, tmp_path / "old")
+    pipeline.source.sql("INSERT INTO t SELECT generate_series(1, 100)")
+    pipeline.drain()
+    shutil.copytree(pipeline.weir.state, tmp_path / "new")
+    before = pipeline.target.path.read_bytes()
+    shutil.rmtree(pipeline.weir.state)
+    shutil.copytree(tmp_path / "old", pipeline.weir.state)
+    ended = pipeline.drain(code=2)
+    assert "slot" in ended.err, ended
+    assert pipeline.target.path.read_bytes() == before
+    shutil.rmtree(pipeline.weir.state)
+    shutil.copytree(tmp_path / "new", pipeline.weir.state)
+    pipeline.source.sql("INSERT INTO t VALUES (101)")
+    pipeline.drain()
+    pipeline.check()
 
 
 def test_source_restored_from_a_backup(own_server, weir, tmp_path):

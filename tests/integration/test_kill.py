@@ -191,7 +191,8 @@ def test_terminated_under_load(pipeline, tmp_path, seed):
     with load(pipeline.source, tmp_path, rate=150):
         for _ in range(6):
             process = pipeline.start()
-            time.sleep(chance.uniform(0.1, 0.8))
+            process.expect("starting")  # before that a signal ends it as it does any program
+            time.sleep(chance.uniform(0, 0.7))
             process.signal(signal.SIGTERM)
             ended = process.wait()
             # While it connects there is nothing to deliver, and it says that it was interrupted.
