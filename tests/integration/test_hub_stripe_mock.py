@@ -1,4 +1,4 @@
-"""The hub of examples/hub-stripe as it stands with programs of others: a stateful mock of Stripe's API, and Stripe's own CLI and SDK.
+"""The hub of examples/hub-stripe as it stands with programs of others: a stateful mock of Stripe's API, and Stripe's own CLI.
 Each test is skipped, by name, where what it needs is not installed."""
 import json
 import os
