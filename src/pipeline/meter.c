@@ -27,6 +27,11 @@ void meter_note_work(void *meter)
     atomic_fetch_add(&((Meter *)meter)->at_work, 1);
 }
 
+void meter_note_move(void *meter)
+{
+    atomic_fetch_add(&((Meter *)meter)->activities, 1);
+}
+
 void meter_set_table(Meter *meter, Str schema, Str name)
 {
     (void)pthread_mutex_lock(&meter->name_lock);

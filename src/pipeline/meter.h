@@ -28,7 +28,7 @@ typedef struct Meter {
         waiting_us;         // when the oldest change that is not durable was taken in; 0: none
     atomic_bool is_copying; // the route's thread waits for the copy of a table
     atomic_int activity;    // Activity
-    atomic_uint_fast64_t activities; // that have begun: it moves
+    atomic_uint_fast64_t activities; // that have begun, or got on: it moves
     atomic_int copies_ending;        // tables whose rows are there: an index is built behind them
     atomic_uint_fast64_t at_work;    // how often the target was seen at work on a long call
     pthread_mutex_t name_lock;
@@ -44,6 +44,9 @@ void meter_end(Meter *meter);
 
 /** The target was seen at work. @meter: a Meter. Thread: any. */
 void meter_note_work(void *meter);
+
+/** A call that has not come back has got on. @meter: a Meter. Thread: any. */
+void meter_note_move(void *meter);
 
 /** Name the table that is being copied. Thread: any. */
 void meter_set_table(Meter *meter, Str schema, Str name);

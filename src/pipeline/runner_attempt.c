@@ -210,6 +210,7 @@ static Status open_branch(Branch *branch, Error *err)
                             .subject = branch->target->subject,
                             .notice = {log_notice, &branch->scope},
                             .at_work = meter_note_work,
+                            .moves = meter_note_move,
                             .at_work_context = &branch->meter},
             },
         .state = copy_only ? NULL : branch->state,

@@ -46,6 +46,8 @@ typedef struct SinkContext {
     // Tell that the target is seen at work on a call that has not come back. NULL: nobody wants to
     // know. Thread: the sink's.
     void (*at_work)(void *at_work_context);
+    // The same, and it has got on: more was delivered. Seen at work it may also be while it waits.
+    void (*moves)(void *at_work_context);
     void *at_work_context;
 } SinkContext;
 
