@@ -302,9 +302,14 @@ static Status ask(HttpSink *sink, Str key, Error *err)
                                  .shown = sink->shown};
     const HttpRetry retry = {.is_wanted = wants_to_be_asked_again, .pause = sink->pause};
     HttpAnswer answer;
-    return http_client_ask_again(sink->client, &request, &retry, &answer, err) == STATUS_OK
-               ? check_answer(sink, method, &answer, err)
-               : STATUS_FAIL;
+    if (http_client_ask_again(sink->client, &request, &retry, &answer, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    const SinkContext *context = &sink->base.context;
+    if (context->moves != NULL) {
+        context->moves(context->at_work_context); // many requests are one long call
+    }
+    return check_answer(sink, method, &answer, err);
 }
 
 static Status send_request(HttpSink *sink, Error *err)

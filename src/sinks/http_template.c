@@ -161,18 +161,16 @@ static Status read_pieces(HttpTemplate *template, Str text, Error *err)
     return STATUS_OK;
 }
 
-// With a number in the place of each value, and nothing inside of strings.
+// With what is no part of anything else in the place of each value: a list, where a number could
+// become another one (1{{new.id}}); inside of strings a blank, where an escape could (\u00{{key}}).
 static Status check_json(const HttpTemplate *template, Error *err)
 {
     CLEANUP(buf_done) Buf sample = {.max = LIMIT_CONFIG_BYTES};
     CLEANUP(buf_done) Buf json = {.max = LIMIT_CONFIG_BYTES};
     for (size_t i = 0; i < template->count; i++) {
         const HttpPiece *piece = &template->pieces[i];
-        if (piece->name == NAME_NONE) {
-            buf_str(&sample, piece->text);
-        } else if (!piece->in_quotes) {
-            buf_char(&sample, '0');
-        }
+        Str value = piece->in_quotes ? STR(" ") : STR("[]");
+        buf_str(&sample, piece->name == NAME_NONE ? piece->text : value);
     }
     if (json_embed(&json, buf_view(&sample))) {
         return STATUS_OK;

@@ -200,6 +200,21 @@ def test_one_that_is_away(pipe, receiver, weir):
     pipe.check()
 
 
+def test_many_requests_are_no_standstill(pipe, receiver):
+    """A run of changes is one call of the sink, however long all its requests take."""
+    pipe.drain()
+
+    def slow(request):
+        time.sleep(0.02)
+        return 200
+    receiver.rule = slow
+    pipe.source.sql("INSERT INTO t SELECT g, 'x' FROM generate_series(100, 400) g")
+    process = pipe.start("--watchdog", "2s")
+    pipe.settle(process)
+    assert process.stop().code == 0 and "stalled" not in process.logs()
+    assert receiver.repeats == 0
+
+
 @pytest.mark.parametrize("answer", ["hold", (429, {"Retry-After": "3600"}, "")])
 def test_a_wait_is_ended_at_once(pipe, receiver, answer):
     pipe.drain()
@@ -319,6 +334,24 @@ def test_kills(pipe, receiver, seed, batch, pause, most, good):
     assert receiver.repeats > 0, "no kill met a request that was to be repeated"
     places = [(event["lsn"], event["ordinal"]) for event in receiver.events() if event["op"] not in ("read", "schema")]
     assert places and len(places) == len(set(places))
+
+
+def test_a_key_is_never_for_something_else(pipe, receiver):
+    """Killed in the midst of a transaction, and started with batches of another size."""
+    name = ["--name", "shop"]  # the default has what is in the URL
+    pipe.drain(*name, query={"batch": "array"})
+    seen = len(receiver.requests)
+    receiver.rule = lambda request: "hold" if len(receiver.requests) > seen + 1 else 200
+    pipe.source.sql("INSERT INTO t SELECT g, 'x' FROM generate_series(10, 19) g")
+    process = pipe.start(*name, query={"batch": "array", "batch_events": 3})
+    wait_for(lambda: len(receiver.requests) == seen + 2, 30, lambda: process.logs())
+    process.kill()
+    receiver.rule = lambda request: 200
+    receiver.released.set()
+    pipe.drain(*name, query={"batch": "array", "batch_events": 5})
+    sizes = [len(request.lines()) for request in receiver.requests[seen:]]
+    assert sizes == [3, 3, 5, 5]
+    assert len({request.key for request in receiver.requests}) == len(receiver.requests)
 
 
 def test_a_copy_that_is_killed(pipe, receiver):

@@ -169,6 +169,13 @@ static void what_is_no_template(void **context)
         {BODY, "{\"a\": {{new.id}}", "it is no JSON"},
         {BODY, "a {{op}}", "it is no JSON"},
         {BODY, "", "it is no JSON"},
+        {BODY, "1{{new.id}}", "it is no JSON"},
+        {BODY, "\"\\{{new.item}}n\"", "it is no JSON"},
+        {BODY, "\"\\u00{{new.item}}41\"", "it is no JSON"},
+        {BODY, "-{{new.id}}", "it is no JSON"},
+        {BODY, "[1.{{ordinal}}]", "it is no JSON"},
+        {BODY, "{{xid}}{{xid}}", "it is no JSON"},
+        {BODY, "{ {{op}}: 1}", "it is no JSON"},
     };
     HttpTemplate template;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
