@@ -8,9 +8,9 @@
 
 typedef struct Inbox Inbox;
 
-/** Whether @post may come in. ERROR_DATA: it may not, and @err says whoever sent it why. Thread:
- * the server's. */
-typedef Status (*InboxGate)(void *context, const HttpPost *post, Error *err);
+/** Whether @post may come in. It may be noted on (http_post_note()). ERROR_DATA: it may not, and
+ * @err says whoever sent it why. Thread: the server's. */
+typedef Status (*InboxGate)(void *context, HttpPost *post, Error *err);
 
 RETURNS_NONNULL Inbox *inbox_new(void);
 

@@ -3,7 +3,7 @@
 #include "base/limits.h"
 #include "hub/hub_echo.h"
 #include "hub/hub_end.h"
-#include "hub/stripe_event.h"
+#include "hub/hub_event.h"
 #include "model/object.h"
 #include "model/receiver.h"
 #include "pg/connection.h"
@@ -168,7 +168,7 @@ static Status mix_event(ReceiveSink *sink, const Change *change, ReceivedList *r
 {
     JsonValue *object = ARENA_ARRAY(&sink->scratch, JsonValue, 1);
     Str location;
-    if (stripe_event_object(change, &sink->scratch, object, &location, err) != STATUS_OK) {
+    if (hub_event_object(change, &sink->scratch, object, &location, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     *ret = receiver_json(sink->receiver, location, change->op, object);
@@ -178,10 +178,10 @@ static Status mix_event(ReceiveSink *sink, const Change *change, ReceivedList *r
 static Status take_row(ReceiveSink *sink, const Change *change, Error *err)
 {
     ReceivedList outcomes;
-    bool is_stripe = sink->end->system->type == SYSTEM_STRIPE;
+    bool is_table = sink->end->system->type == SYSTEM_POSTGRESQL;
     arena_reset(&sink->scratch);
-    if ((is_stripe ? mix_event(sink, change, &outcomes, err)
-                   : mix_row(sink, change, &outcomes, err)) != STATUS_OK) {
+    if ((is_table ? mix_row(sink, change, &outcomes, err)
+                  : mix_event(sink, change, &outcomes, err)) != STATUS_OK) {
         return STATUS_FAIL;
     }
     for (size_t i = 0; i < outcomes.count; i++) {

@@ -37,6 +37,7 @@ struct HttpPost {
     unsigned code;
     char *type;
     Buf answer;
+    Buf note;
 };
 
 // microhttpd calls with the head, then with each piece of a body, at last with nothing more. Only
@@ -122,6 +123,17 @@ Str http_post_field(const HttpPost *post, const char *name)
     return str_from(MHD_lookup_connection_value(post->connection, MHD_HEADER_KIND, name));
 }
 
+void http_post_note(HttpPost *post, Str note)
+{
+    buf_init(&post->note, note.len);
+    buf_str(&post->note, note);
+}
+
+Str http_post_noted(const HttpPost *post)
+{
+    return buf_view(&post->note);
+}
+
 void http_post_answer(HttpPost *post, unsigned code, const char *type, Str body)
 {
     post->code = code;
@@ -136,6 +148,7 @@ static void free_post(HttpPost *post)
     mem_free(post->type);
     buf_done(&post->body);
     buf_done(&post->answer);
+    buf_done(&post->note);
     mem_free(post);
 }
 

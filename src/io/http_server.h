@@ -72,6 +72,13 @@ Str http_post_body(const HttpPost *post);
  */
 Str http_post_field(const HttpPost *post, const char *name);
 
+/** Keep @note with it, a copy, for whoever has it later. Once. Thread: that of the poster, while it
+ *  is called. */
+void http_post_note(HttpPost *post, Str note);
+
+/** Empty: there is none. Valid until it is answered. */
+Str http_post_noted(const HttpPost *post);
+
 /** @type: a Content-Type. Both are copied. @post is gone. Thread: any. */
 void http_post_answer(HttpPost *post, unsigned code, const char *type, Str body);
 

@@ -35,16 +35,15 @@ static void check_signed(Str body)
     buf_done(&text);
 }
 
-static void check_change(const StripeEvent *event, Arena *arena)
+static void check_change(const HubEvent *event, Arena *arena)
 {
     static const Transaction transaction = {.commit_lsn = 1};
     Batch *batch = batch_new();
     JsonValue object;
     Str location;
     Error err = {0};
-    stripe_event_put(batch, event, &transaction);
-    FUZZ_CHECK(stripe_event_object(&batch->changes[0], arena, &object, &location, &err) ==
-               STATUS_OK);
+    hub_event_put(batch, &stripe_relation, event, &transaction, 1);
+    FUZZ_CHECK(hub_event_object(&batch->changes[0], arena, &object, &location, &err) == STATUS_OK);
     FUZZ_CHECK(json_equal(&object, event->object) && str_equal(location, event->location));
     batch_unref(batch);
 }
@@ -56,7 +55,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     Arena arena = {0};
     Error err = {0};
     JsonValue value;
-    StripeEvent event;
+    HubEvent event;
     const StrList secrets = {.items = &secret, .count = 1};
     if (!str_split(&body, '\n', &header)) {
         return 0;

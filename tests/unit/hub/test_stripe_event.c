@@ -6,7 +6,7 @@
 
 static Error err;
 
-static Status read_text(const char *text, StripeEvent *ret)
+static Status read_text(const char *text, HubEvent *ret)
 {
     JsonValue *value = ARENA_ARRAY(&arena, JsonValue, 1);
     assert_int_equal(json_read(&arena, str_from(text), value, &err), STATUS_OK);
@@ -15,7 +15,7 @@ static Status read_text(const char *text, StripeEvent *ret)
 
 static ChangeOp op_of(const char *type)
 {
-    StripeEvent event;
+    HubEvent event;
     const char *text = arena_printf(&arena,
                                     "{\"id\":\"e\",\"type\":\"%s\",\"created\":1,"
                                     "\"data\":{\"object\":{\"object\":\"x\"}}}",
@@ -27,7 +27,7 @@ static ChangeOp op_of(const char *type)
 static void an_event_is_read(void **state)
 {
     (void)state;
-    StripeEvent event;
+    HubEvent event;
     assert_int_equal(
         read_text("{\"id\":\"evt_1\",\"object\":\"event\",\"created\":1700000000,"
                   "\"type\":\"customer.subscription.deleted\",\"data\":{\"object\":"
@@ -69,7 +69,7 @@ static void what_is_no_event_is_refused(void **state)
         "{\"id\":\"e\",\"type\":\"a.b\",\"created\":1}",
     };
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-        StripeEvent event;
+        HubEvent event;
         assert_int_equal(read_text(texts[i], &event), STATUS_FAIL);
         assert_int_equal(err.kind, ERROR_DATA);
     }
@@ -79,18 +79,18 @@ static void a_change_has_the_object(void **state)
 {
     (void)state;
     static const Transaction transaction = {.commit_lsn = 7};
-    StripeEvent event;
+    HubEvent event;
     Batch *batch = batch_new();
     assert_int_equal(read_text("{\"id\":\"e\",\"type\":\"price.deleted\",\"created\":1,\"data\":"
                                "{\"object\":{\"object\":\"price\",\"n\":1.50,\"t\":\"\\u00fc\"}}}",
                                &event),
                      STATUS_OK);
-    stripe_event_put(batch, &event, &transaction);
+    hub_event_put(batch, &stripe_relation, &event, &transaction, 1);
     const Change *change = &batch->changes[0];
     JsonValue object;
     Str location;
     assert_null(change->new_row);
-    assert_int_equal(stripe_event_object(change, &arena, &object, &location, &err), STATUS_OK);
+    assert_int_equal(hub_event_object(change, &arena, &object, &location, &err), STATUS_OK);
     assert_true(json_equal(&object, event.object));
     assert_true(str_is(location, "price"));
     assert_true(str_is(json_member(&object, STR("n"))->text, "1.50"));

@@ -3,19 +3,19 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "hub/stripe_told.h"
+#include "hub/events_told.h"
 #include "unit.h"
 
 enum { NOW = 1700000000, DAY = 86400 };
 
 static char directory[] = "/tmp/weir-test-told-XXXXXX";
 static char path[128];
-static StripeTold *told;
+static EventsTold *told;
 static Error err;
 
 static void start_at(Lsn end, int64_t now_s)
 {
-    assert_int_equal(stripe_told_open(directory, end, NOW, now_s, &told, &err), STATUS_OK);
+    assert_int_equal(events_told_open(directory, end, NOW, now_s, &told, &err), STATUS_OK);
 }
 
 static int set_up(void **context)
@@ -28,7 +28,7 @@ static int set_up(void **context)
 static int tear_down(void **context)
 {
     (void)context;
-    stripe_told_close(told);
+    events_told_close(told);
     static const char *const endings[] = {"", "-wal", "-shm"};
     for (size_t i = 0; i < 3; i++) {
         (void)snprintf(path, sizeof(path), "%s/events.db%s", directory, endings[i]);
@@ -40,32 +40,32 @@ static int tear_down(void **context)
 // As if the process had been killed when everything before @end was durable.
 static void crash(Lsn end)
 {
-    stripe_told_close(told);
+    events_told_close(told);
     start_at(end, NOW);
 }
 
-static StripeEvent event_of(const char *id, const char *object, int64_t created_s, ChangeOp op)
+static HubEvent event_of(const char *id, const char *object, int64_t created_s, ChangeOp op)
 {
-    return (StripeEvent){.id = str_from(id),
-                         .type = STR("product.updated"),
-                         .location = STR("product"),
-                         .object_id = str_from(object),
-                         .created_s = created_s,
-                         .op = op};
+    return (HubEvent){.id = str_from(id),
+                      .type = STR("product.updated"),
+                      .location = STR("product"),
+                      .object_id = str_from(object),
+                      .created_s = created_s,
+                      .op = op};
 }
 
 static void add(const char *id, const char *object, int64_t created_s, ChangeOp op, Lsn lsn)
 {
-    StripeEvent event = event_of(id, object, created_s, op);
-    assert_int_equal(stripe_told_add(told, &event, lsn, &err), STATUS_OK);
+    HubEvent event = event_of(id, object, created_s, op);
+    assert_int_equal(events_told_add(told, &event, lsn, &err), STATUS_OK);
 }
 
 // Where it, or something newer, was told; 0: it is news.
 static Lsn find(const char *id, const char *object, int64_t created_s, ChangeOp op)
 {
-    StripeEvent event = event_of(id, object, created_s, op);
+    HubEvent event = event_of(id, object, created_s, op);
     Lsn lsn = 0;
-    Status status = stripe_told_find(told, &event, &lsn, &err);
+    Status status = events_told_find(told, &event, &lsn, &err);
     assert_int_not_equal(status, STATUS_FAIL);
     return status == STATUS_OK ? lsn : 0;
 }
@@ -78,7 +78,7 @@ static Lsn find_update(const char *id, const char *object, int64_t created_s)
 static int64_t since(void)
 {
     int64_t ret;
-    assert_int_equal(stripe_told_since(told, &ret, &err), STATUS_OK);
+    assert_int_equal(events_told_since(told, &ret, &err), STATUS_OK);
     return ret;
 }
 
@@ -88,7 +88,7 @@ static void an_event_is_told_once(void **context)
     assert_int_equal(find_update("evt_1", "prod_1", NOW), 0);
     add("evt_1", "prod_1", NOW, CHANGE_UPDATE, 100);
     assert_int_equal(find_update("evt_1", "prod_1", NOW), 100);
-    assert_int_equal(stripe_told_save(told, &err), STATUS_OK);
+    assert_int_equal(events_told_save(told, &err), STATUS_OK);
     crash(101);
     assert_int_equal(find_update("evt_1", "prod_1", NOW), 100);
     assert_int_equal(find_update("evt_2", "prod_1", NOW), 0);
@@ -116,10 +116,10 @@ static void what_was_not_durable_was_not_told(void **context)
 {
     (void)context;
     add("evt_1", "prod_1", NOW, CHANGE_UPDATE, 100);
-    assert_int_equal(stripe_told_save(told, &err), STATUS_OK);
+    assert_int_equal(events_told_save(told, &err), STATUS_OK);
     add("evt_2", "prod_1", NOW + 1, CHANGE_UPDATE, 101);
     add("evt_3", "prod_1", NOW + 2, CHANGE_UPDATE, 102);
-    assert_int_equal(stripe_told_save(told, &err), STATUS_OK);
+    assert_int_equal(events_told_save(told, &err), STATUS_OK);
     add("evt_4", "prod_1", NOW + 3, CHANGE_UPDATE, 103);
     crash(102);
     assert_int_equal(find_update("evt_4", "prod_1", NOW + 3), 0);
@@ -136,10 +136,10 @@ static void objects_are_told_apart(void **context)
 {
     (void)context;
     add("evt_1", "gold", NOW, CHANGE_UPDATE, 100);
-    StripeEvent price = event_of("evt_2", "gold", NOW - 5, CHANGE_UPDATE);
+    HubEvent price = event_of("evt_2", "gold", NOW - 5, CHANGE_UPDATE);
     price.location = STR("price");
     Lsn lsn;
-    assert_int_equal(stripe_told_find(told, &price, &lsn, &err), STATUS_AGAIN);
+    assert_int_equal(events_told_find(told, &price, &lsn, &err), STATUS_AGAIN);
     add("evt_3", "", NOW, CHANGE_UPDATE, 101);
     assert_int_equal(find_update("evt_4", "", NOW - 5), 0);
     assert_int_equal(find_update("evt_3", "", NOW), 101);
@@ -151,8 +151,8 @@ static void what_nobody_asks_for_goes(void **context)
     add("evt_1", "prod_1", NOW, CHANGE_UPDATE, 100);
     add("evt_2", "prod_1", NOW + 1, CHANGE_UPDATE, 101);
     add("evt_3", "", NOW, CHANGE_UPDATE, 102);
-    assert_int_equal(stripe_told_save(told, &err), STATUS_OK);
-    stripe_told_close(told);
+    assert_int_equal(events_told_save(told, &err), STATUS_OK);
+    events_told_close(told);
     start_at(103, NOW + 32 * DAY);
     assert_int_equal(find_update("evt_3", "", NOW), 0);
     // The last of an object stays, so that those before it do not come back.
@@ -168,10 +168,10 @@ static void a_list_begins_before_the_last_event(void **context)
     assert_int_equal(since(), NOW);
     add("evt_2", "prod_1", NOW + DAY, CHANGE_UPDATE, 101);
     assert_int_equal(since(), NOW + DAY - 3600);
-    assert_int_equal(stripe_told_save(told, &err), STATUS_OK);
-    assert_int_equal(stripe_told_all_before(told, NOW + 2 * DAY, &err), STATUS_OK);
+    assert_int_equal(events_told_save(told, &err), STATUS_OK);
+    assert_int_equal(events_told_all_before(told, NOW + 2 * DAY, &err), STATUS_OK);
     assert_int_equal(since(), NOW + 2 * DAY - 3600);
-    assert_int_equal(stripe_told_all_before(told, NOW + DAY, &err), STATUS_OK);
+    assert_int_equal(events_told_all_before(told, NOW + DAY, &err), STATUS_OK);
     crash(102);
     assert_int_equal(since(), NOW + 2 * DAY - 3600);
 }

@@ -1,4 +1,4 @@
-#include "hub/stripe_told.h"
+#include "hub/events_told.h"
 
 #include <sqlite3.h>
 
@@ -14,7 +14,7 @@ enum {
     PATIENCE_MS = 10000,
 };
 
-struct StripeTold {
+struct EventsTold {
     Arena arena;
     const char *path;
     sqlite3 *db;
@@ -33,18 +33,18 @@ static const char setup[] =
     "CREATE INDEX IF NOT EXISTS event_created ON event (created_s);"
     "CREATE INDEX IF NOT EXISTS event_lsn ON event (lsn);";
 
-static Status failed(const StripeTold *told, int code, Error *err)
+static Status failed(const EventsTold *told, int code, Error *err)
 {
     return sqlite_error(err, told->db, code, "keep the events that were told in", told->path);
 }
 
-static Status execute(StripeTold *told, const char *sql, Error *err)
+static Status execute(EventsTold *told, const char *sql, Error *err)
 {
     int code = sqlite3_exec(told->db, sql, NULL, NULL, NULL);
     return code == SQLITE_OK ? STATUS_OK : failed(told, code, err);
 }
 
-static Status execute_with(StripeTold *told, const char *sql, int64_t number, Error *err)
+static Status execute_with(EventsTold *told, const char *sql, int64_t number, Error *err)
 {
     sqlite3_stmt *statement = NULL;
     int code = sqlite3_prepare_v2(told->db, sql, -1, &statement, NULL);
@@ -57,14 +57,14 @@ static Status execute_with(StripeTold *told, const char *sql, int64_t number, Er
     return status;
 }
 
-static Status prepare(StripeTold *told, const char *sql, sqlite3_stmt **ret, Error *err)
+static Status prepare(EventsTold *told, const char *sql, sqlite3_stmt **ret, Error *err)
 {
     int code = sqlite3_prepare_v3(told->db, sql, -1, SQLITE_PREPARE_PERSISTENT, ret, NULL);
     return code == SQLITE_OK ? STATUS_OK : failed(told, code, err);
 }
 
 // Of each object the last event stays: a webhook may be delivered again at any time.
-static Status forget(StripeTold *told, Lsn end, int64_t since_s, int64_t now_s, Error *err)
+static Status forget(EventsTold *told, Lsn end, int64_t since_s, int64_t now_s, Error *err)
 {
     if (execute_with(told, "DELETE FROM event WHERE lsn >= ?1", (int64_t)end, err) != STATUS_OK ||
         execute_with(told,
@@ -77,7 +77,7 @@ static Status forget(StripeTold *told, Lsn end, int64_t since_s, int64_t now_s, 
                         since_s, err);
 }
 
-static Status open_database(StripeTold *told, Error *err)
+static Status open_database(EventsTold *told, Error *err)
 {
     int code = sqlite3_open(told->path, &told->db);
     if (code != SQLITE_OK) {
@@ -97,21 +97,21 @@ static Status open_database(StripeTold *told, Error *err)
                : STATUS_FAIL;
 }
 
-Status stripe_told_open(const char *directory, Lsn end, int64_t since_s, int64_t now_s,
-                        StripeTold **ret, Error *err)
+Status events_told_open(const char *directory, Lsn end, int64_t since_s, int64_t now_s,
+                        EventsTold **ret, Error *err)
 {
-    StripeTold *told = mem_alloc_zero(sizeof(*told));
+    EventsTold *told = mem_alloc_zero(sizeof(*told));
     told->path = arena_printf(&told->arena, "%s/events.db", directory);
     if (open_database(told, err) != STATUS_OK ||
         forget(told, end, since_s, now_s, err) != STATUS_OK) {
-        stripe_told_close(told);
+        events_told_close(told);
         return STATUS_FAIL;
     }
     *ret = told;
     return STATUS_OK;
 }
 
-void stripe_told_close(StripeTold *told)
+void events_told_close(EventsTold *told)
 {
     if (told == NULL) {
         return;
@@ -126,7 +126,7 @@ void stripe_told_close(StripeTold *told)
 
 // Ids of different kinds of objects may be the same where users choose them. What has no id is told
 // by each event anew.
-static Str object_of(const StripeEvent *event, Arena *arena)
+static Str object_of(const HubEvent *event, Arena *arena)
 {
     return event->object_id.len == 0
                ? event->id
@@ -139,7 +139,7 @@ static void bind_text(sqlite3_stmt *statement, int at, Str text)
     (void)sqlite3_bind_text64(statement, at, text.ptr, text.len, SQLITE_TRANSIENT, SQLITE_UTF8);
 }
 
-static Status find_event(StripeTold *told, const StripeEvent *event, Lsn *ret_lsn, Error *err)
+static Status find_event(EventsTold *told, const HubEvent *event, Lsn *ret_lsn, Error *err)
 {
     bind_text(told->find, 1, event->id);
     int code = sqlite3_step(told->find);
@@ -151,14 +151,14 @@ static Status find_event(StripeTold *told, const StripeEvent *event, Lsn *ret_ls
     return code == SQLITE_ROW ? STATUS_OK : STATUS_AGAIN;
 }
 
-static Status find_newer(StripeTold *told, const StripeEvent *event, Lsn *ret_lsn, Error *err)
+static Status find_newer(EventsTold *told, const HubEvent *event, Lsn *ret_lsn, Error *err)
 {
     Arena scratch = {.chunk_size = 1024};
     bind_text(told->last, 1, object_of(event, &scratch));
     int code = sqlite3_step(told->last);
     bool is_older =
-        code == SQLITE_ROW && stripe_event_is_older(event, sqlite3_column_int64(told->last, 1),
-                                                    sqlite3_column_int(told->last, 2));
+        code == SQLITE_ROW && hub_event_is_older(event, sqlite3_column_int64(told->last, 1),
+                                                 sqlite3_column_int(told->last, 2));
     *ret_lsn = is_older ? (Lsn)sqlite3_column_int64(told->last, 0) : LSN_NONE;
     (void)sqlite3_reset(told->last);
     arena_done(&scratch);
@@ -168,13 +168,13 @@ static Status find_newer(StripeTold *told, const StripeEvent *event, Lsn *ret_ls
     return is_older ? STATUS_OK : STATUS_AGAIN;
 }
 
-Status stripe_told_find(StripeTold *told, const StripeEvent *event, Lsn *ret_lsn, Error *err)
+Status events_told_find(EventsTold *told, const HubEvent *event, Lsn *ret_lsn, Error *err)
 {
     Status status = find_event(told, event, ret_lsn, err);
     return status == STATUS_AGAIN ? find_newer(told, event, ret_lsn, err) : status;
 }
 
-Status stripe_told_add(StripeTold *told, const StripeEvent *event, Lsn lsn, Error *err)
+Status events_told_add(EventsTold *told, const HubEvent *event, Lsn lsn, Error *err)
 {
     if (!told->in_transaction && execute(told, "BEGIN IMMEDIATE", err) != STATUS_OK) {
         return STATUS_FAIL;
@@ -184,7 +184,7 @@ Status stripe_told_add(StripeTold *told, const StripeEvent *event, Lsn lsn, Erro
     bind_text(told->add, 1, event->id);
     bind_text(told->add, 2, object_of(event, &scratch));
     (void)sqlite3_bind_int64(told->add, 3, event->created_s);
-    (void)sqlite3_bind_int(told->add, 4, stripe_event_rank(event->op));
+    (void)sqlite3_bind_int(told->add, 4, hub_event_rank(event->op));
     (void)sqlite3_bind_int64(told->add, 5, (int64_t)lsn);
     int code = sqlite3_step(told->add);
     (void)sqlite3_reset(told->add);
@@ -192,7 +192,7 @@ Status stripe_told_add(StripeTold *told, const StripeEvent *event, Lsn lsn, Erro
     return code == SQLITE_DONE ? STATUS_OK : failed(told, code, err);
 }
 
-Status stripe_told_save(StripeTold *told, Error *err)
+Status events_told_save(EventsTold *told, Error *err)
 {
     if (!told->in_transaction) {
         return STATUS_OK;
@@ -204,7 +204,7 @@ Status stripe_told_save(StripeTold *told, Error *err)
     return STATUS_OK;
 }
 
-Status stripe_told_since(StripeTold *told, int64_t *ret_s, Error *err)
+Status events_told_since(EventsTold *told, int64_t *ret_s, Error *err)
 {
     sqlite3_stmt *statement = NULL;
     Status status =
@@ -222,7 +222,7 @@ Status stripe_told_since(StripeTold *told, int64_t *ret_s, Error *err)
     return status;
 }
 
-Status stripe_told_all_before(StripeTold *told, int64_t since_s, Error *err)
+Status events_told_all_before(EventsTold *told, int64_t since_s, Error *err)
 {
     return execute_with(told, "UPDATE since SET s = max(s, ?1)", since_s - OVERLAP_S, err);
 }
