@@ -10,6 +10,7 @@
 #include "hub/push_stripe.h"
 #include "hub/receive.h"
 #include "hub/stripe_source.h"
+#include "hub/webhook_source.h"
 
 // What a target, or a source, that is the hub itself is called.
 static Str hub_id(Arena *arena, Str name)
@@ -125,8 +126,8 @@ static void add_receiving(HubPipelines *made, Str name, HubEnd *end, const Pipel
     Pipeline *pipeline = &made->receiving[made->receiving_count++];
     *pipeline = *like;
     pipeline->name = name_of(&made->arena, name, "from", system);
-    if (system->type == SYSTEM_STRIPE) {
-        pipeline->source = &hub_stripe_source;
+    if (system->type != SYSTEM_POSTGRESQL) {
+        pipeline->source = system->type == SYSTEM_STRIPE ? &hub_stripe_source : &hub_webhook_source;
         pipeline->source_settings = new_settings(&made->arena, 1, system->origin);
         end->inbox = inbox_new();
         end->url = listener_url(made->listen, system->name, &made->arena);

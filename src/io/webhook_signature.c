@@ -8,7 +8,7 @@
 
 const char *const webhook_scheme_names[] = {"none", "hmac-sha256", "standard-webhooks", NULL};
 
-enum { SECRET_MAX = 4096 };
+enum { SECRET_MAX = 4096, SIGNATURES_MAX = 16 };
 
 Status webhook_key(WebhookScheme scheme, Str secret, Arena *arena, Str *ret, Error *err)
 {
@@ -58,4 +58,71 @@ void webhook_sign(WebhookScheme scheme, Str key, const WebhookMessage *message, 
         buf_cstr(out, "sha256=");
         hmac_to_hex(out, &digest);
     }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Checking
+// ---------------------------------------------------------------------------------------------
+
+// "v1,<base64>", with blanks between several. Others are of schemes that say nothing here.
+static size_t read_standard(Str text, Hmac ret[static SIGNATURES_MAX])
+{
+    size_t count = 0;
+    Str item;
+    while (count < SIGNATURES_MAX && str_split(&text, ' ', &item)) {
+        CLEANUP(buf_done) Buf digest = {.max = 2 * (size_t)HMAC_SIZE};
+        Str version = {0};
+        (void)str_split(&item, ',', &version);
+        if (str_is(version, "v1") && item.ptr != NULL && base64_decode(&digest, item) &&
+            digest.len == HMAC_SIZE && !digest.overflowed) {
+            memcpy(ret[count++].bytes, digest.ptr, HMAC_SIZE);
+        }
+    }
+    return count;
+}
+
+static size_t read_hex(Str text, Hmac *ret)
+{
+    static const Str prefix = {"sha256=", 7};
+    if (str_starts_with(text, prefix)) {
+        text = (Str){text.ptr + prefix.len, text.len - prefix.len};
+    }
+    return hmac_from_hex(text, ret) ? 1 : 0;
+}
+
+static Status check_time(Str time, int64_t now_s, Error *err)
+{
+    int64_t time_s;
+    if (!str_to_int64(time, &time_s)) {
+        return error_set(err, ERROR_DATA, "the signature says no time");
+    }
+    int64_t age_s;
+    if (__builtin_sub_overflow(now_s, time_s, &age_s) || age_s > WEBHOOK_TOLERANCE_S ||
+        age_s < -WEBHOOK_TOLERANCE_S) {
+        error_set(err, ERROR_DATA, "it was not signed within five minutes of now");
+        return error_hint(err, "If it was, the clock of this machine or of the sender's is wrong.");
+    }
+    return STATUS_OK;
+}
+
+Status webhook_check(WebhookScheme scheme, const WebhookMessage *message, Str signature,
+                     const Str *keys, size_t key_count, int64_t now_s, Error *err)
+{
+    Hmac digests[SIGNATURES_MAX];
+    if (scheme == WEBHOOK_NONE) {
+        return STATUS_OK;
+    }
+    if (scheme == WEBHOOK_STANDARD && message->id.len == 0) {
+        return error_set(err, ERROR_DATA, "the request has no webhook-id");
+    }
+    size_t count = scheme == WEBHOOK_STANDARD ? read_standard(signature, digests)
+                                              : read_hex(signature, digests);
+    if (count == 0) {
+        return error_set(err, ERROR_DATA, "there is no signature");
+    }
+    CLEANUP(buf_done) Buf copy = {.max = LIMIT_TEXT_BYTES};
+    if (!hmac_is_signed(digests, count, keys, key_count, signed_text(scheme, message, &copy))) {
+        return error_set(err, ERROR_DATA, "it is not signed by a secret of this system");
+    }
+    return scheme == WEBHOOK_STANDARD ? check_time(message->time, now_s, err) : STATUS_OK;
 }

@@ -41,3 +41,15 @@ typedef struct WebhookMessage {
 
 /** Append the value of the header: of hmac-sha256 or of standard-webhooks. @key: webhook_key(). */
 void webhook_sign(WebhookScheme scheme, Str key, const WebhookMessage *message, Buf *out);
+
+/** A request that was signed longer ago may be one that somebody has listened to and says again. */
+enum { WEBHOOK_TOLERANCE_S = 300 };
+
+/**
+ * Whether @signature, the value of the header, is that of @message by one of @keys. @now_s: seconds
+ * since 1970; of standard-webhooks, it has to be signed within the tolerance of that. ERROR_DATA
+ * says what is wrong, without anything of the request or a key. How long it takes tells nothing
+ * about a signature.
+ */
+MUST_CHECK Status webhook_check(WebhookScheme scheme, const WebhookMessage *message, Str signature,
+                                const Str *keys, size_t key_count, int64_t now_s, Error *err);

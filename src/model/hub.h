@@ -10,8 +10,9 @@
 #include "base/map.h"
 #include "config/option.h"
 #include "model/mixer.h"
+#include "model/path.h"
 
-typedef enum SystemType { SYSTEM_POSTGRESQL, SYSTEM_STRIPE } SystemType;
+typedef enum SystemType { SYSTEM_POSTGRESQL, SYSTEM_STRIPE, SYSTEM_WEBHOOK } SystemType;
 
 /** What there is to say about a type of system. */
 typedef struct SystemKind {
@@ -44,6 +45,25 @@ typedef struct StripeSettings {
     StrList endpoint_secrets; // any of them; empty: that of the CLI
 } StripeSettings;
 
+typedef struct WebhookSettings {
+    int scheme; // WebhookScheme
+    StrList secrets;
+    Str *keys; // what they stand for
+    Str signature_header;
+    Str id_header; // what tells a request from others; empty: `id` does, or nothing
+    Str id;
+    Str location; // of all objects; empty: location_path says it
+    Str location_path;
+    Str operation; // empty: each object is made or changed
+    StrList deletes;
+    Str object; // empty: the body
+    // As they were read: count 0 where there is none.
+    Path id_at;
+    Path location_at;
+    Path operation_at;
+    Path object_at;
+} WebhookSettings;
+
 /** Rules of one location (what is received) or of one model (what is pushed). */
 typedef struct MixerGroup {
     Str name; // the location, or the model's title
@@ -58,6 +78,7 @@ typedef struct HubSystem {
     int64_t rate_bucket_size; // objects at once; 0 if and only if there is no limit
     PostgresqlSettings postgresql;
     StripeSettings stripe;
+    WebhookSettings webhook;
     MixerGroup *receive; // in the order of the file
     size_t receive_count;
     MixerGroup *push;

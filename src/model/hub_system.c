@@ -1,4 +1,5 @@
 // A system's keys: settings by the table of its type, and its two mixers.
+#include "io/webhook_signature.h"
 #include "model/hub_inside.h"
 
 #define RATE_OPTIONS                                                                   \
@@ -53,9 +54,36 @@ static const Option stripe_options[] = {
     {0},
 };
 
+static const Option webhook_options[] = {
+    {"signature", OPTION_CHOICE(HubSystem, webhook.scheme, webhook_scheme_names), .required = true,
+     .help = "How requests are told from forged ones. none: not at all."},
+    {"secret", OPTION_LIST(HubSystem, webhook.secrets), .secret = true,
+     .help = "What requests are signed with. Several while it is exchanged."},
+    {"signature_header", OPTION_STRING(HubSystem, webhook.signature_header),
+     .fallback = WEBHOOK_HMAC_HEADER, .help = "The header of the signature hmac-sha256."},
+    {"id", OPTION_STRING(HubSystem, webhook.id), .value_name = "PATH",
+     .help = "Where in the body stands what tells a request from others, so that none is taken "
+             "twice. Of standard-webhooks it is webhook-id."},
+    {"id_header", OPTION_STRING(HubSystem, webhook.id_header),
+     .help = "The same in a header, in place of id."},
+    {"location", OPTION_STRING(HubSystem, webhook.location),
+     .help = "The location of all that is posted, as the receive_mixer has it."},
+    {"location_path", OPTION_STRING(HubSystem, webhook.location_path), .value_name = "PATH",
+     .help = "In place of location: where in the body it stands."},
+    {"operation", OPTION_STRING(HubSystem, webhook.operation), .value_name = "PATH",
+     .help =
+         "Where in the body stands what has happened. Default: each object is made or changed."},
+    {"deletes", OPTION_LIST(HubSystem, webhook.deletes), .fallback = "delete,deleted",
+     .help = "What the operation is, or ends with behind a dot, when an object is gone."},
+    {"object", OPTION_STRING(HubSystem, webhook.object), .value_name = "PATH",
+     .help = "Where in the body the object stands, or a list of them. Default: it is the body."},
+    {0},
+};
+
 const SystemKind system_kinds[] = {
     {"postgresql", "A Postgres database", postgresql_options},
     {"stripe", "A Stripe account", stripe_options},
+    {"webhook", "Whoever posts JSON", webhook_options},
     {0},
 };
 
@@ -85,7 +113,7 @@ static Status read_type(const SystemReader *in)
     Str type;
     if (pair == NULL) {
         complain_of_system(in, in->named->line, "\"type\" is missing in system");
-        return error_hint(in->file->err, "Add type: postgresql or type: stripe.");
+        return error_hint(in->file->err, "Add type: postgresql, type: stripe or type: webhook.");
     }
     if (config_scalar(in->file, pair, &type) != STATUS_OK) {
         return STATUS_FAIL;
@@ -99,7 +127,7 @@ static Status read_type(const SystemReader *in)
         }
     }
     config_complain(in->file, pair->line, "there is no type of system", pair->value->scalar);
-    return error_hint(in->file->err, "It is postgresql or stripe.");
+    return error_hint(in->file->err, "It is postgresql, stripe or webhook.");
 }
 
 // Before any value is looked at: a mixer with a misspelt key is not a setting with a strange value.
@@ -229,6 +257,99 @@ static Status check_stripe(const SystemReader *in)
     return error_hint(in->file->err, "Add endpoint_secret: whsec_…, or use_cli_listener: true.");
 }
 
+static Status read_path(const SystemReader *in, const char *key, Str text, Path *ret)
+{
+    if (text.len == 0 ||
+        path_parse_dotted(text, &in->hub->arena, ret, in->file->err) == STATUS_OK) {
+        return STATUS_OK;
+    }
+    return error_wrap(in->file->err, "%" STR_FMT ": \"%s\"", STR_ARG(in->system->origin), key);
+}
+
+static Status read_secrets(const SystemReader *in)
+{
+    WebhookSettings *webhook = &in->system->webhook;
+    bool is_signed = webhook->scheme != WEBHOOK_NONE;
+    if (is_signed != (webhook->secrets.count > 0)) {
+        complain_of_system(in, in->named->line,
+                           is_signed ? "\"secret\" is missing in system"
+                                     : "nothing is signed by the \"secret\" of");
+        return error_hint(in->file->err, "\"signature\" is hmac-sha256 or standard-webhooks, "
+                                         "\"secret\" what whoever posts has, too.");
+    }
+    webhook->keys = ARENA_ARRAY(&in->hub->arena, Str, webhook->secrets.count + 1);
+    for (size_t i = 0; i < webhook->secrets.count; i++) {
+        if (webhook_key((WebhookScheme)webhook->scheme, webhook->secrets.items[i], &in->hub->arena,
+                        &webhook->keys[i], in->file->err) != STATUS_OK) {
+            return error_wrap(in->file->err, "%" STR_FMT, STR_ARG(in->system->origin));
+        }
+    }
+    return STATUS_OK;
+}
+
+// A location that no rule is about is a spelling mistake.
+static Status check_location(const SystemReader *in)
+{
+    const HubSystem *system = in->system;
+    const WebhookSettings *webhook = &system->webhook;
+    if ((webhook->location.len == 0) == (webhook->location_path.len == 0)) {
+        complain_of_system(in, in->named->line,
+                           "one of \"location\" and \"location_path\" has "
+                           "to be given in system");
+        return error_hint(in->file->err, "location: orders, where all that is posted is of one "
+                                         "kind, or location_path: type, where the body says it.");
+    }
+    if (webhook->location.len == 0 || hub_find_location(system, webhook->location) != NULL ||
+        system->receive_count == 0) {
+        return STATUS_OK;
+    }
+    config_complain(in->file, in->named->line, "there is no rule for the location",
+                    webhook->location);
+    return error_hint(in->file->err, "The receive_mixer has \"%" STR_FMT "\".",
+                      STR_ARG(system->receive[0].name));
+}
+
+static Status check_webhook(const SystemReader *in)
+{
+    WebhookSettings *webhook = &in->system->webhook;
+    if (in->system->push_count > 0) {
+        complain_of_system(in, in->named->line, "there is a push_mixer for the webhook");
+        return error_hint(in->file->err,
+                          "Of a webhook one can only hear. To send requests, use a pipeline with "
+                          "the sink http: docs/http.md.");
+    }
+    if (webhook->id.len > 0 && webhook->id_header.len > 0) {
+        complain_of_system(in, in->named->line,
+                           "both \"id\" and \"id_header\" are given in system");
+        return error_hint(in->file->err, "Leave one of them out.");
+    }
+    if (webhook->scheme == WEBHOOK_STANDARD && webhook->id.len == 0 &&
+        webhook->id_header.len == 0) {
+        webhook->id_header = STR("webhook-id");
+    }
+    if (read_secrets(in) != STATUS_OK || check_location(in) != STATUS_OK ||
+        read_path(in, "id", webhook->id, &webhook->id_at) != STATUS_OK ||
+        read_path(in, "location_path", webhook->location_path, &webhook->location_at) !=
+            STATUS_OK ||
+        read_path(in, "operation", webhook->operation, &webhook->operation_at) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return read_path(in, "object", webhook->object, &webhook->object_at);
+}
+
+static Status check_type(const SystemReader *in, const Settings *settings)
+{
+    switch (in->system->type) {
+    case SYSTEM_POSTGRESQL:
+        return check_postgresql(in, settings);
+    case SYSTEM_STRIPE:
+        return check_stripe(in);
+    case SYSTEM_WEBHOOK:
+        return check_webhook(in);
+    }
+    return STATUS_OK;
+}
+
 static Status complete_rate(const SystemReader *in, const Settings *settings)
 {
     HubSystem *system = in->system;
@@ -310,10 +431,9 @@ Status hub_add_system(Hub *hub, const ConfigFile *file, const YamlPair *named)
         read_mixers(&in) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    Status status =
-        system.type == SYSTEM_POSTGRESQL ? check_postgresql(&in, &settings) : check_stripe(&in);
-    if (status == STATUS_OK) {
-        hub->systems[hub->system_count++] = system;
+    if (check_type(&in, &settings) != STATUS_OK) {
+        return STATUS_FAIL;
     }
-    return status;
+    hub->systems[hub->system_count++] = system;
+    return STATUS_OK;
 }
