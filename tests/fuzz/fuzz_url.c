@@ -16,9 +16,16 @@ static const Option file_options[] = {
     {.name = "mode", .type = OPTION_TYPE_STRING},
     {0},
 };
+static const Option http_options[] = {
+    {.name = "url", .type = OPTION_TYPE_STRING},
+    {.name = "secret", .type = OPTION_TYPE_STRING, .secret = true},
+    {0},
+};
 static const Option no_options[] = {{0}};
-static const EndpointKind kinds[] = {
-    {"postgres", postgres_options}, {"duckdb", file_options}, {"stdout", no_options}};
+static const EndpointKind kinds[] = {{"postgres", postgres_options},
+                                     {"duckdb", file_options},
+                                     {"stdout", no_options},
+                                     {"http", http_options}};
 
 // Shorter ones are found by chance.
 static const char marker[] = "hunter22";
