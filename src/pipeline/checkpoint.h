@@ -21,6 +21,10 @@
 #define CHECKPOINT_MISSING  STR("missing")  // "yes": a table waits for its first copy (route.c)
 #define CHECKPOINT_COPIES   STR("copies")   // "no": what was there before is not copied (route.c)
 #define CHECKPOINT_DEAD     STR("dead")     // dead letters that the last commit has (dead.h)
+// Which publications of that database: their oids, as the name may be given to another one; and
+// what the first was called, for who is told that it is another one now.
+#define CHECKPOINT_PUBLICATION      STR("publication")
+#define CHECKPOINT_PUBLICATION_NAME STR("publication_name")
 // Of several routes' checkpoints merged (merge.h): the furthest position. Nobody stores it.
 #define CHECKPOINT_FURTHEST STR("furthest")
 

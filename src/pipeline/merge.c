@@ -31,17 +31,25 @@ static bool has(const StoredRoute *route, Str key)
     return checkpoint_get(route->checkpoint, key) != NULL;
 }
 
-static Status check_same_source(const StoredRoute *one, const StoredRoute *other, Error *err)
+static Status check_same(const StoredRoute *one, const StoredRoute *other, Str key,
+                         const char *what, Error *err)
 {
-    const CheckpointEntry *a = checkpoint_get(one->checkpoint, CHECKPOINT_SOURCE);
-    const CheckpointEntry *b = checkpoint_get(other->checkpoint, CHECKPOINT_SOURCE);
+    const CheckpointEntry *a = checkpoint_get(one->checkpoint, key);
+    const CheckpointEntry *b = checkpoint_get(other->checkpoint, key);
     if (a == NULL || b == NULL || str_equal(a->value, b->value)) {
         return STATUS_OK;
     }
     error_set(err, ERROR_CONFIG,
-              "routes \"%" STR_FMT "\" and \"%" STR_FMT "\" were filled from different sources",
-              STR_ARG(one->key), STR_ARG(other->key));
+              "routes \"%" STR_FMT "\" and \"%" STR_FMT "\" were filled from different %s",
+              STR_ARG(one->key), STR_ARG(other->key), what);
     return error_hint(err, "Give the pipeline another name, so that both start anew.");
+}
+
+static Status check_same_source(const StoredRoute *one, const StoredRoute *other, Error *err)
+{
+    return check_same(one, other, CHECKPOINT_SOURCE, "sources", err) == STATUS_OK
+               ? check_same(one, other, CHECKPOINT_PUBLICATION, "publications", err)
+               : STATUS_FAIL;
 }
 
 static Status find_slowest(const StoredRoute *routes, size_t count, const StoredRoute **ret,
@@ -74,7 +82,8 @@ static Status find_slowest(const StoredRoute *routes, size_t count, const Stored
 // to be told to it. Tables and positions are each route's own.
 static bool all_have(const StoredRoute *routes, size_t count, const CheckpointEntry *entry)
 {
-    bool is_one = str_equal(entry->key, CHECKPOINT_TIMELINE);
+    bool is_one = str_equal(entry->key, CHECKPOINT_TIMELINE) ||
+                  str_equal(entry->key, CHECKPOINT_PUBLICATION_NAME);
     for (size_t i = 0; i < count; i++) {
         const CheckpointEntry *other = checkpoint_get(routes[i].checkpoint, entry->key);
         if (has(&routes[i], CHECKPOINT_POSITION) &&

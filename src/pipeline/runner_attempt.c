@@ -270,6 +270,8 @@ static Status store_start(Branch *branch, const Checkpoint *merged, const Checkp
         copy_entry(merged, CHECKPOINT_POSITION, &own);
         copy_entry(merged, CHECKPOINT_SOURCE, &own);
         copy_entry(merged, CHECKPOINT_TIMELINE, &own);
+        copy_entry(merged, CHECKPOINT_PUBLICATION, &own);
+        copy_entry(merged, CHECKPOINT_PUBLICATION_NAME, &own);
     }
     for (size_t i = 0; i < changed->count; i++) {
         checkpoint_set(&own, changed->entries[i].key, changed->entries[i].value);

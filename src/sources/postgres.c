@@ -3,6 +3,7 @@
 //   postgres.c               options, connections, the order of things
 //   postgres_tables.c        which tables are wanted, and which are published
 //   postgres_publications.c  publications: made when missing, kept in step
+//   postgres_same_publication.c  whether they are still the target's
 //   postgres_slot.c          the slot: made when missing, checked when there
 //   postgres_timeline.c      whether the server's history is still the target's
 //   postgres_check.c         the same, only looked at
@@ -352,7 +353,9 @@ Status postgres_take_checkpoint(Postgres *postgres, const Checkpoint *checkpoint
         check_server_end(furthest, end, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    return postgres_check_timeline(postgres, checkpoint, furthest.lsn, err);
+    return postgres_check_timeline(postgres, checkpoint, furthest.lsn, err) == STATUS_OK
+               ? postgres_check_publication(postgres, checkpoint, err)
+               : STATUS_FAIL;
 }
 
 static Status resume_stream(Postgres *postgres, const Checkpoint *checkpoint, Checkpoint *changed,
@@ -367,6 +370,7 @@ static Status resume_stream(Postgres *postgres, const Checkpoint *checkpoint, Ch
     }
     const Position *stored = has_position ? &position : NULL;
     if (postgres_publish(postgres, err) != STATUS_OK ||
+        postgres_note_publication(postgres, checkpoint, changed, err) != STATUS_OK ||
         look_before_slot(postgres, stored, err) != STATUS_OK ||
         postgres_slot(postgres, stored, &start, err) != STATUS_OK) {
         return STATUS_FAIL;

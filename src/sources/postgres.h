@@ -239,6 +239,24 @@ const char *postgres_identity_text(const Postgres *postgres, const PublicationFa
 const char *postgres_missing_text(const Postgres *postgres, const WantedTables *wanted,
                                   Arena *arena);
 
+// postgres_same_publication.c
+
+/** Whether the publications are those that @checkpoint says the target was filled from.
+ * ERROR_CONFIG when they are not, with both names; STATUS_OK when it says none. Changes nothing. */
+MUST_CHECK Status postgres_check_publication(Postgres *postgres, const Checkpoint *checkpoint,
+                                             Error *err);
+
+/** Behind postgres_publish(): what @checkpoint is to say of them, and does not. */
+MUST_CHECK Status postgres_note_publication(Postgres *postgres, const Checkpoint *checkpoint,
+                                            Checkpoint *changed, Error *err);
+
+/** ERROR_CONFIG: the target was filled from it. */
+MUST_CHECK Status postgres_publication_is_gone(Str name, Error *err);
+
+/** CHECKPOINT_PUBLICATION: oids of the main publication, and of the second one or 0. False: it is
+ *  damaged, and @ret as it was. */
+bool postgres_parse_publications(Str text, uint32_t ret[static 2]);
+
 // postgres_slot_wait.c
 
 /** Run @sql, which makes a logical slot, over @walsender, for as long as transactions that are open

@@ -214,6 +214,9 @@ static Status keep_publication(Postgres *postgres, Str name, WantedTables *wante
         return STATUS_FAIL;
     }
     if (!existing.exists) {
+        if (postgres->stream.is_started) {
+            return postgres_publication_is_gone(name, err); // and has been away, however shortly
+        }
         // Also when no table needs it yet: the stream names its publications once, and Postgres
         // looks them up as they were at each transaction.
         postgres_create_publication(postgres, sql, name, wanted, append_only);
@@ -477,8 +480,7 @@ static Status keep_published(Postgres *postgres, Error *err)
     }
     error_set(err, ERROR_CONFIG, "there is no publication \"%" STR_FMT "\"",
               STR_ARG(postgres->publication_name));
-    return error_hint(err, "Name the one that the pipeline was given with --publication. If it was "
-                           "dropped, the pipeline's next run makes it again; this one makes none.");
+    return error_hint(err, "Name the one that the pipeline was given with --publication.");
 }
 
 Status postgres_tell_unpublished(Postgres *postgres, Error *err)

@@ -113,6 +113,41 @@ static void two_sources_are_refused(void **state)
     assert_non_null(strstr(f->error.message, "\"p.a\" and \"p.c\""));
 }
 
+static void two_publications_are_refused(void **state)
+{
+    Fixture *f = *state;
+    put(f, 0, "position", "0/20:0");
+    put(f, 0, "source", "one");
+    put(f, 0, "publication", "16390 16391");
+    put(f, 2, "position", "0/30:0");
+    put(f, 2, "source", "one");
+    put(f, 2, "publication", "16390");
+    assert_int_equal(merge(f), STATUS_FAIL);
+    assert_int_equal(f->error.kind, ERROR_CONFIG);
+    assert_non_null(strstr(f->error.message, "\"p.a\" and \"p.c\""));
+    assert_non_null(strstr(f->error.message, "publications"));
+}
+
+// A crash came between the two when it had another name; the other one was filled by an earlier
+// version, which did not say it.
+static void a_publication_that_is_renamed_is_told_to_all(void **state)
+{
+    Fixture *f = *state;
+    put(f, 0, "position", "0/20:0");
+    put(f, 0, "publication", "16390");
+    put(f, 0, "publication_name", "was");
+    put(f, 1, "position", "0/30:0");
+    put(f, 1, "publication", "16390");
+    put(f, 1, "publication_name", "is");
+    assert_int_equal(merge(f), STATUS_OK);
+    assert_merged(f, "publication", "16390");
+    assert_merged(f, "publication_name", NULL);
+    checkpoint_reset(&f->merged);
+    put(f, 2, "position", "0/30:0");
+    assert_int_equal(merge(f), STATUS_OK);
+    assert_merged(f, "publication", NULL);
+}
+
 static void a_damaged_position_is_fatal(void **state)
 {
     Fixture *f = *state;
@@ -129,6 +164,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_new_route_does_not_hold_back, setup, teardown),
         cmocka_unit_test_setup_teardown(only_what_all_know, setup, teardown),
         cmocka_unit_test_setup_teardown(two_sources_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(two_publications_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_publication_that_is_renamed_is_told_to_all, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_damaged_position_is_fatal, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
