@@ -190,18 +190,13 @@ static void copy_again(Route *route, Table *table)
     route->has_pending = true;
 }
 
-// It was not published for a while: what happened meanwhile is in its rows only.
+// What happened while it was not published is in its rows only.
 static void close_gap(Route *route, Table *table, const Relation *now)
 {
-    if (!route->options.copies || table->state != TABLE_READY || table->target == NULL ||
-        !relation_has_gap(table->target, now)) {
-        return;
+    bool copies = route->options.copies;
+    if (table_tell_gap(table, now, copies, &route->sink->context.notice) && copies) {
+        copy_again(route, table);
     }
-    notice_tell(&route->sink->context.notice,
-                "table \"%" STR_FMT ".%" STR_FMT
-                "\" was not published for a while: it is copied again",
-                STR_ARG(now->schema), STR_ARG(now->name));
-    copy_again(route, table);
 }
 
 // Not only the copies that a pipeline begins with.

@@ -232,6 +232,19 @@ void table_copy_again(Table *table, Lsn durable)
     table->is_dirty = true;
 }
 
+bool table_tell_gap(const Table *table, const Relation *now, bool copies, const Notice *notice)
+{
+    if (table->state != TABLE_READY || table->target == NULL ||
+        !relation_has_gap(table->target, now)) {
+        return false;
+    }
+    notice_tell(notice, "table \"%" STR_FMT ".%" STR_FMT "\" was not published for a while: %s",
+                STR_ARG(now->schema), STR_ARG(now->name),
+                copies ? "it is copied again"
+                       : "what was changed meanwhile is missing, as nothing is copied");
+    return true;
+}
+
 void table_save(Table *table, Checkpoint *changed)
 {
     assert(table->target != NULL);

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/map.h"
+#include "base/notice.h"
 #include "change/position.h"
 #include "change/relation.h"
 #include "pipeline/checkpoint.h"
@@ -76,6 +77,11 @@ void tables_save(Tables *tables, Checkpoint *changed);
 
 /** It is to be copied anew, over what the target has of it, which stands at @durable. */
 void table_copy_again(Table *table, Lsn durable);
+
+/** Whether changes of what the target has were not told before @now was: the table was not
+ * published for a while. If so, @notice is told, and what that means when there are (@copies)
+ * copies. */
+bool table_tell_gap(const Table *table, const Relation *now, bool copies, const Notice *notice);
 
 /** Only @table's entry. */
 void table_save(Table *table, Checkpoint *changed);

@@ -82,6 +82,30 @@ def test_comes_back_between_two_looks(pipeline, at_once):
     pipeline.check([("public", "stays"), ("public", "moves")])
 
 
+@pytest.mark.parametrize("sink", ["sqlite", "file"])
+def test_comes_back_without_copies(pipeline):
+    """What was missed stays missing, and that is said."""
+    pipeline.source.sql(TABLES)
+    pipeline.source.url += "?copy=false&refresh=100ms"
+    pipeline.drain(*OWN)
+    there = "INSERT INTO moves VALUES (20, 'told'); INSERT INTO stays VALUES (20, 'told')"
+    pipeline.source.sql(there)
+    assert BACK not in pipeline.drain(*OWN).err
+    pipeline.source.sql("ALTER PUBLICATION mine DROP TABLE moves; INSERT INTO moves VALUES (11, 'missed')")
+    pipeline.source.sql("ALTER PUBLICATION mine ADD TABLE moves; INSERT INTO moves VALUES (21, 'told')")
+    said = 'table "public.moves" was not published for a while: what was changed meanwhile is missing'
+    err = pipeline.drain(*OWN).err.replace("\\", "")
+    assert said in err and "public.stays" not in err
+    assert pipeline.target.count("public", "moves") == 2
+    assert BACK not in pipeline.drain(*OWN).err
+    process = pipeline.start(*OWN)
+    process.expect("streaming")
+    pipeline.source.sql("ALTER PUBLICATION mine DROP TABLE moves; INSERT INTO moves VALUES (12, 'missed')")
+    pipeline.source.sql("ALTER PUBLICATION mine ADD TABLE moves; INSERT INTO moves VALUES (22, 'told')")
+    process.expect(BACK)
+    assert process.stop().code == 0
+
+
 @everywhere
 def test_goes_and_comes_back_around_a_restart(pipeline):
     """The absence was seen by one run, the return by the next; or everything happens in between."""

@@ -47,7 +47,7 @@ MUTANTS = {
         "runner_threads.c", "        runner->branches[i].wants = true;", "        runner->branches[i].wants = i == 0;"),
     # Copies
     "has_gap is never true": (
-        "route.c", "!relation_has_gap(table->target, now)", "true"),
+        "tables.c", "!relation_has_gap(table->target, now)", "true"),
     "copied_at is ignored": (
         "route.c", "return change->transaction->commit_lsn < table->copied_at ? DROP : DELIVER;", "return DELIVER;"),
     "held changes are dropped": (
