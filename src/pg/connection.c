@@ -1,16 +1,20 @@
 #include "pg/connection.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "config/conninfo.h"
 #include "pg/probe.h"
 
-enum { CONNECT_TIMEOUT_MS = 30000, MAX_KEYWORDS = 64 };
+enum { CONNECT_TIMEOUT_MS = 30000, STOP_PATIENCE_MS = 10000, MAX_KEYWORDS = 64 };
 
 // Set for the session at connect time, so that no later statement can come before them. Rows must
 // come out as text that means the same everywhere, and no timeout of the server may cut a long
@@ -210,39 +214,59 @@ static Status cancelled(Error *err)
     return error_set(err, ERROR_CANCELLED, "interrupted");
 }
 
+static void close_end(int *end)
+{
+    if (*end >= 0) {
+        (void)close(*end);
+        *end = -1;
+    }
+}
+
+/** A request to end a statement, on its way. */
+typedef struct Asking {
+    PGcancel *request;
+    int told; // closed when the server has it; -1: nobody looks
+} Asking;
+
 static void *send_cancel(void *argument)
 {
     char text[256];
-    PGcancel *request = argument;
-    (void)PQcancel(request, text, sizeof(text));
-    PQfreeCancel(request);
+    Asking *asking = argument;
+    (void)PQcancel(asking->request, text, sizeof(text));
+    PQfreeCancel(asking->request);
+    close_end(&asking->told);
+    mem_free(asking);
     return NULL;
 }
 
-// By a thread of its own, which nobody waits for: libpq waits for the server to hang up, and one
+// By a thread of its own, which may be left alone: libpq waits for the server to hang up, and one
 // that is silent never does.
-static void ask_server_to_stop(PGconn *conn)
+static void start_asking(PGconn *conn, int told)
 {
     pthread_t thread;
-    PGcancel *request = PQgetCancel(conn);
-    if (request == NULL) {
+    Asking *asking = mem_alloc_zero(sizeof(*asking));
+    *asking = (Asking){PQgetCancel(conn), told};
+    if (asking->request != NULL && pthread_create(&thread, NULL, send_cancel, asking) == 0) {
+        (void)pthread_detach(thread);
         return;
     }
-    if (pthread_create(&thread, NULL, send_cancel, request) != 0) {
-        PQfreeCancel(request);
-        return;
-    }
-    (void)pthread_detach(thread);
+    PQfreeCancel(asking->request);
+    close_end(&asking->told);
+    mem_free(asking);
 }
 
-// Wait for @events on the connection's socket; STATUS_AGAIN when @until_ms (0: never) has passed.
-static Status wait_socket(PGconn *conn, const PgWait *wait, short events, int64_t until_ms,
-                          Error *err)
+void pg_ask_to_stop(PGconn *conn)
+{
+    start_asking(conn, -1);
+}
+
+// Wait for @events; STATUS_AGAIN when @until_ms (0: never) has passed.
+static Status wait_fd(int fd, const PgWait *wait, short events, int64_t until_ms, Error *err)
 {
     Cancel *cancel = wait == NULL ? NULL : wait->cancel;
     bool ticks = wait != NULL && wait->tick != NULL;
     struct pollfd waits[] = {
-        {.fd = PQsocket(conn), .events = events},
+        {.fd = fd, .events = events},
         {.fd = cancel == NULL ? -1 : cancel->fd, .events = POLLIN},
     };
     for (;;) {
@@ -305,7 +329,7 @@ static Status wait_for_server(PGconn *conn, const PgWait *wait, short events, Er
     int64_t silence_ms = probe == NULL ? patience_ms : probe->after_ms;
     for (int times = 0;;) {
         int64_t until_ms = silence_ms > 0 ? clock_monotonic_ms() + silence_ms : 0;
-        Status status = wait_socket(conn, wait, events, until_ms, err);
+        Status status = wait_fd(PQsocket(conn), wait, events, until_ms, err);
         if (status == STATUS_AGAIN && probe == NULL) {
             return server_is_silent(conn, patience_ms, err);
         }
@@ -344,11 +368,52 @@ static Status wait_result(PGconn *conn, const PgWait *wait, Error *err)
         }
         if (pg_wait(conn, wait, unsent > 0, err) != STATUS_OK) {
             if (wait != NULL && cancel_is_set(wait->cancel)) {
-                ask_server_to_stop(conn);
+                pg_ask_to_stop(conn);
             }
             return STATUS_FAIL;
         }
     }
+}
+
+// Until the server has the request: it must not come to a later statement.
+static Status ask_and_wait(PGconn *conn, const PgWait *wait)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        return STATUS_FAIL;
+    }
+    CLEANUP(close_end) int told = ends[0];
+    start_asking(conn, ends[1]);
+    return wait_fd(told, wait, POLLIN, clock_monotonic_ms() + wait->patience_ms, NULL);
+}
+
+static Status drop_results(PGconn *conn, const PgWait *wait)
+{
+    for (;;) {
+        CLEANUP(pg_result_clear) PGresult *result = NULL;
+        if (wait_result(conn, wait, NULL) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        result = PQgetResult(conn);
+        if (result == NULL) {
+            return STATUS_OK;
+        }
+    }
+}
+
+void pg_stop(PGconn *conn, Cancel *cancel)
+{
+    PgWait wait = {.cancel = cancel, .patience_ms = STOP_PATIENCE_MS};
+    if (PQtransactionStatus(conn) != PQTRANS_ACTIVE) {
+        return;
+    }
+    if (cancel_is_set(cancel)) {
+        pg_ask_to_stop(conn);
+    } else if (ask_and_wait(conn, &wait) == STATUS_OK && drop_results(conn, &wait) == STATUS_OK) {
+        return;
+    }
+    // Whoever uses it next finds that it is lost.
+    (void)shutdown(PQsocket(conn), SHUT_RDWR);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -423,7 +488,7 @@ static Status drive_connect(PGconn *conn, const PgWait *wait, int64_t until_ms, 
             return STATUS_FAIL;
         }
         short events = next == PGRES_POLLING_READING ? POLLIN : POLLOUT;
-        Status status = wait_socket(conn, wait, events, until_ms, err);
+        Status status = wait_fd(PQsocket(conn), wait, events, until_ms, err);
         if (status != STATUS_OK) {
             return status;
         }

@@ -75,6 +75,17 @@ MUST_CHECK Status pg_results(PGconn *conn, const PgWait *wait, PGresult **ret, E
  */
 MUST_CHECK Status pg_next_result(PGconn *conn, const PgWait *wait, PGresult **ret, Error *err);
 
+/** Ask the server to stop what runs, whether it hears it or not. Waits for nothing: @conn is of no
+ *  use behind this but to be closed, as the request may come to a later statement. */
+void pg_ask_to_stop(PGconn *conn);
+
+/**
+ * End the statement that was sent and whose rows nobody wants any more: the server is asked to stop
+ * it, and what still comes is dropped. A server that does not answer for 10 s, or whose answer
+ * @cancel does not wait for, loses the connection: its next use says that it is lost.
+ */
+void pg_stop(PGconn *conn, Cancel *cancel);
+
 /** Run a statement that has to enter the COPY state @expected. */
 MUST_CHECK Status pg_start_copy(PGconn *conn, const PgWait *wait, const char *sql,
                                 ExecStatusType expected, Error *err);

@@ -256,25 +256,16 @@ static Status pg_reader_next(DigestReader *base, DigestRow *ret, Error *err)
     return STATUS_AGAIN;
 }
 
-static void stop_statement(PgReader *reader)
-{
-    char text[256];
-    PGcancel *cancel = PQgetCancel(reader->conn);
-    (void)PQcancel(cancel, text, sizeof(text));
-    PQfreeCancel(cancel);
-    do {
-        pg_result_clear(&reader->row);
-        reader->row = PQgetResult(reader->conn);
-    } while (reader->row != NULL);
-}
-
 static void pg_reader_close(DigestReader *base)
 {
     PgReader *reader = (PgReader *)base;
+    if (!reader->is_done && reader->owns) {
+        pg_ask_to_stop(reader->conn);
+    } else if (!reader->is_done) {
+        pg_stop(reader->conn, reader->cancel);
+    }
     if (reader->owns) {
         pg_close(&reader->conn);
-    } else if (!reader->is_done) {
-        stop_statement(reader);
     }
     pg_result_clear(&reader->row);
     mem_free(reader->values);

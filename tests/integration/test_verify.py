@@ -502,6 +502,26 @@ def test_a_connection_that_is_lost(weir, source, make_database, servers):
     assert ended.code == 1 and " was lost: terminating connection" in ended.err and "not compared" not in ended.out
 
 
+@pytest.mark.parametrize("ends", ["ours", "theirs"])
+def test_stopped_while_an_end_is_silent(weir, source, make_database, servers, make_proxy, ends):
+    """Nobody waits for an answer to what nobody wants to know any more."""
+    target = make_database(on=servers.get(16))
+    source.sql(TWO)
+    near, far = make_proxy(source), make_proxy(target)
+    words = near.url(source.url), far.url(target.url), "--name", "x"
+    weir.drain(*words)
+    with target.server.connect(target.name) as other, other.transaction():
+        other.execute("LOCK TABLE u")
+        process = weir.start("verify", *words)
+        blocked = "FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%%md5%%' AND datname = current_database()"
+        wait_for(lambda: target.one("SELECT count(*) " + blocked) == 1, 30, process.logs)
+        (far if ends == "theirs" else near).silence()
+        began = time.monotonic()
+        ended = process.stop(timeout=60)
+        took = time.monotonic() - began
+    assert ended.code == 1 and "interrupted" in ended.err and took < 15, (took, ended)
+
+
 @pytest.mark.parametrize("sink", ["sqlite"])
 def test_a_publication_that_is_gone(pipeline):
     """It is not made again on the way."""
