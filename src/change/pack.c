@@ -213,13 +213,19 @@ static void put_column(Buf *out, const Column *column)
     }
 }
 
+static uint32_t give_number(Packer *packer, const Relation *relation)
+{
+    uint32_t id = ++packer->count;
+    (void)map_put_u64(&packer->ids, (uintptr_t)relation, (void *)(uintptr_t)id);
+    return id;
+}
+
 bool pack_relation(Packer *packer, const Relation *relation, Buf *out)
 {
     if (packer_has(packer, relation)) {
         return false;
     }
-    uint32_t id = ++packer->count;
-    (void)map_put_u64(&packer->ids, (uintptr_t)relation, (void *)(uintptr_t)id);
+    uint32_t id = give_number(packer, relation);
     buf_char(out, PACK_VERSION);
     put_number(out, id);
     put_number(out, relation->oid);
@@ -255,6 +261,15 @@ void unpacker_done(Unpacker *unpacker)
 void unpacker_begin_segment(Unpacker *unpacker)
 {
     map_reset(&unpacker->by_id);
+}
+
+void pack_share_relation(Packer *packer, Unpacker *unpacker, const Relation *relation)
+{
+    if (!packer_has(packer, relation)) {
+        uint32_t id = give_number(packer, relation);
+        // They are only read: a map does not say so.
+        (void)map_put_u64(&unpacker->by_id, id, (void *)(uintptr_t)relation);
+    }
 }
 
 MUST_CHECK static bool take_column(Reader *in, Column *column)

@@ -67,3 +67,9 @@ MUST_CHECK Status unpack_relation(Unpacker *unpacker, Str record, Error *err);
  * of the changes.
  */
 MUST_CHECK Status unpack_changes(Unpacker *unpacker, Str record, Batch *batch, Error *err);
+
+/**
+ * For records that only this process reads: both sides know @relation, which is itself again there,
+ * without a record of it. It has to live as long as both. One that is known is fine.
+ */
+void pack_share_relation(Packer *packer, Unpacker *unpacker, const Relation *relation);

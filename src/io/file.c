@@ -240,6 +240,27 @@ Status file_open_read(File *file, const char *path, Error *err)
     return STATUS_OK;
 }
 
+// Not every file system can make a file without a name. Then it has one for a moment.
+Status file_open_unnamed(File *file, const char *directory, const char *path, Error *err)
+{
+    *file = FILE_CLOSED;
+    int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC | O_EXCL, 0600);
+    if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
+        Arena scratch = {0};
+        char *name = arena_printf(&scratch, "%s.XXXXXX", path);
+        fd = mkostemp(name, O_CLOEXEC);
+        if (fd >= 0) {
+            (void)unlink(name);
+        }
+        arena_done(&scratch);
+    }
+    if (fd < 0) {
+        return file_error(err, errno, "make", path);
+    }
+    *file = (File){.fd = fd, .path = path};
+    return STATUS_OK;
+}
+
 Status file_remove(const char *path, Error *err)
 {
     if (unlink(path) != 0 && errno != ENOENT) {

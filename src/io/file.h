@@ -41,6 +41,14 @@ MUST_CHECK Status file_open(File *file, const char *path, Error *err);
 /** Open a file that is there for reading only. It is not locked. */
 MUST_CHECK Status file_open_read(File *file, const char *path, Error *err);
 
+/**
+ * Make a file in @directory that has no name, for this File alone: whatever ends the process,
+ * nothing is left of it. @path (borrowed for as long as it is open) is for messages, and what it
+ * may be called for a moment begins with it.
+ */
+MUST_CHECK Status file_open_unnamed(File *file, const char *directory, const char *path,
+                                    Error *err);
+
 /** Remove the file; a power cut does not bring it back. One that is not there is removed already.
  */
 MUST_CHECK Status file_remove(const char *path, Error *err);

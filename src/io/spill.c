@@ -8,10 +8,7 @@
 #include "io/spill.h"
 
 #include <assert.h>
-#include <fcntl.h>
 #include <stdatomic.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
@@ -89,33 +86,14 @@ static void list_push(BlockList *list, uint32_t block)
 // The file
 // ---------------------------------------------------------------------------------------------
 
-// Not every file system can make a file without a name. Then it has one for a moment.
-static int open_unnamed(const char *directory, const char *path)
-{
-    int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC | O_EXCL, 0600);
-    if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL)) {
-        return fd;
-    }
-    Arena scratch = {0};
-    char *name = arena_printf(&scratch, "%s.XXXXXX", path);
-    fd = mkostemp(name, O_CLOEXEC);
-    if (fd >= 0) {
-        (void)unlink(name);
-    }
-    arena_done(&scratch);
-    return fd;
-}
-
 static Status open_file(SpillStore *store, Error *err)
 {
     if (store->file.fd >= 0) {
         return STATUS_OK;
     }
-    int fd = open_unnamed(store->directory, store->path);
-    if (fd < 0) {
-        return file_error(err, errno, "make", store->path);
+    if (file_open_unnamed(&store->file, store->directory, store->path, err) != STATUS_OK) {
+        return STATUS_FAIL;
     }
-    store->file = (File){.fd = fd, .path = store->path};
     store->buffer = mem_alloc(BLOCK_BYTES);
     return STATUS_OK;
 }

@@ -3,8 +3,9 @@
 //
 //   PENDING   its changes are dropped: they were committed before X, so the copy has them
 //   COPYING   beside the stream, by a thread with a sink instance of its own. What was committed
-//             before X is in the copy, and X is not known until the snapshot exists: all changes
-//             are held back, in memory up to HELD_MAX, then the stream waits
+//             before X is in the copy, but X is not known until the snapshot exists. All other
+//             changes are held back (route_side.c), until they are many: then the stream waits
+//             from the next end of a transaction on
 //   READY     those at or behind X are delivered; this and `copied_at` are committed together with
 //             the held changes, so that a crash at any point either copies again or has it all
 //
@@ -19,32 +20,18 @@
 #include "base/crash_point.h"
 #include "base/mem.h"
 #include "pipeline/merge.h"
+#include "pipeline/route_side.h"
 #include "pipeline/shape.h"
 
 enum {
     COMMIT_BYTES = 16 << 20, // commit at the latest when this much is written,
     COMMIT_MS = 500,         // or the oldest uncommitted change is this old
     IDLE_COMMIT_MS = 8000,   // how often a position that moved without changes is stored
-    HELD_MAX = 16 << 20,
     LANE_POLL_MS = 50,
     REST_US_MAX = 50000,
     REST_US_LOG = 10000,      // each commit of a log wakes all of its readers
     REST_US_NOTHING = 250000, // a sink that keeps nothing: only the position is at stake
 };
-
-// The copy of one table beside the stream.
-typedef struct SideCopy {
-    CopyJob job;
-    Sink *sink; // NULL: the thread only gets the snapshot, the rows go through the route's own
-    Table *table;
-    const Relation *relation;
-    pthread_t thread;
-    atomic_bool is_finished;
-    Status status;
-    Error error;
-    Batch *held; // its changes since the copy began
-    const Transaction *held_transaction;
-} SideCopy;
 
 struct Route {
     RouteOptions options;
@@ -400,31 +387,16 @@ static Status reshape(Route *route, Table *table, const Change *change, Error *e
 // Delivery
 // ---------------------------------------------------------------------------------------------
 
-static void hold(SideCopy *side, const Change *change)
-{
-    // By value: the batches of two transactions can be at the same address, one after the other.
-    const Transaction *now = change->transaction;
-    const Transaction *held = side->held_transaction;
-    if (held == NULL || held->commit_lsn != now->commit_lsn || held->xid != now->xid) {
-        Transaction *copy = arena_alloc(&side->held->arena, sizeof(*copy));
-        *copy = *now;
-        copy->origin = str_copy(&side->held->arena, now->origin);
-        side->held_transaction = copy;
-    }
-    batch_add_copy(side->held, change, side->held_transaction);
-}
+typedef enum Verdict { DELIVER, HOLD, DROP } Verdict;
 
-typedef enum Verdict { DELIVER, DROP } Verdict;
-
-static Verdict judge(Route *route, Table *table, const Change *change)
+static Verdict judge(Route *route, const Table *table, const Change *change)
 {
     switch (table->state) {
     case TABLE_PENDING:
         route->has_pending = true;
         return DROP;
     case TABLE_COPYING:
-        hold(route->side, change);
-        return DROP;
+        return HOLD;
     case TABLE_READY:
         break;
     }
@@ -464,11 +436,16 @@ static Status take_one(Route *route, const Change *change, bool *ret_deliver, Er
     if (table->prepared != change->relation) {
         close_gap(route, table, change->relation);
     }
-    if (judge(route, table, change) == DROP) {
+    switch (judge(route, table, change)) {
+    case HOLD:
+        return side_hold(route->side, change, err);
+    case DROP:
         if (table->state == TABLE_PENDING) {
             describe_pending(route, table, change);
         }
         return STATUS_OK;
+    case DELIVER:
+        break;
     }
     if (table->prepared != change->relation) {
         if (reshape(route, table, change, err) != STATUS_OK) {
@@ -752,38 +729,6 @@ int64_t route_patience_ms(const Route *route, int64_t now_ms)
 // Copies while the stream runs
 // ---------------------------------------------------------------------------------------------
 
-static void *side_main(void *argument)
-{
-    SideCopy *side = argument;
-    CopyJob *job = &side->job;
-    side->status = job->source->ops->snapshot_open(job->source, &job->snapshot, &job->snapshot_lsn,
-                                                   &side->error);
-    if (side->status == STATUS_OK && side->sink != NULL) {
-        side->status = copy_table(job, side->sink, side->table, side->relation, &side->error);
-    }
-    if (side->status == STATUS_OK && side->sink != NULL) {
-        Checkpoint nothing = {0};
-        side->status = copy_commit(job, side->sink, &nothing, &side->error);
-        CRASH_POINT("side-rows-committed");
-        checkpoint_done(&nothing);
-    }
-    atomic_store(&side->is_finished, true);
-    return NULL;
-}
-
-static void side_free(SideCopy *side)
-{
-    if (side == NULL) {
-        return;
-    }
-    sink_free(side->sink);
-    if (side->job.snapshot != NULL) {
-        side->job.source->ops->snapshot_close(side->job.snapshot);
-    }
-    batch_unref(side->held);
-    mem_free(side);
-}
-
 static Status side_begin(Route *route, Table *table, const Relation *relation, Error *err)
 {
     Checkpoint changed = {0};
@@ -796,24 +741,9 @@ static Status side_begin(Route *route, Table *table, const Relation *relation, E
     if (status != STATUS_OK) {
         return STATUS_FAIL;
     }
-    SideCopy *side = mem_alloc_zero(sizeof(*side));
-    side->job = route->job;
-    side->table = table;
-    side->relation = relation;
-    side->held = batch_new();
     bool is_apart = route->sink->ops->is_parallel && !copy_is_whole(route->sink, relation);
-    if (is_apart && sink_open_lane(&route->options.sink, &side->sink, err) != STATUS_OK) {
-        side_free(side);
-        return STATUS_FAIL;
-    }
-    table->state = TABLE_COPYING;
-    int code = pthread_create(&side->thread, NULL, side_main, side);
-    if (code != 0) {
-        side_free(side);
-        return error_set_errno(err, ERROR_TRANSIENT, code, "start a thread");
-    }
-    route->side = side;
-    return STATUS_OK;
+    return side_start(&route->job, is_apart ? &route->options.sink : NULL, table, relation,
+                      &route->side, err);
 }
 
 static Status commit_all(Route *route, Error *err)
@@ -822,16 +752,15 @@ static Status commit_all(Route *route, Error *err)
     return route->has_changes || is_behind ? commit(route, err) : STATUS_OK;
 }
 
-// Wait for the thread: then the snapshot is there, and the rows, unless they go through our sink.
-static Status side_join(SideCopy *side, Sink *sink, Error *err)
+static Status deliver_held(Route *route, Held *held, Error *err)
 {
-    (void)pthread_join(side->thread, NULL);
-    if (side->status != STATUS_OK) {
-        *err = side->error;
-        return STATUS_FAIL;
+    Batch *batch;
+    Status status = held_next(held, &batch, err);
+    while (status == STATUS_OK &&
+           deliver_changes(route, batch->changes, batch->count, err) == STATUS_OK) {
+        status = held_next(held, &batch, err);
     }
-    return side->sink != NULL ? STATUS_OK
-                              : copy_table(&side->job, sink, side->table, side->relation, err);
+    return status == STATUS_AGAIN ? STATUS_OK : STATUS_FAIL;
 }
 
 static Status side_end(Route *route, Error *err)
@@ -864,7 +793,7 @@ static Status side_end(Route *route, Error *err)
     Position resumed = route->resumed;
     route->resumed = (Position){0};
     CRASH_POINT("side-rows-are-there");
-    status = deliver_changes(route, side->held->changes, side->held->count, err);
+    status = deliver_held(route, side->held, err);
     CRASH_POINT("side-held-delivered");
     route->resumed = resumed;
     side_free(side);
@@ -888,8 +817,7 @@ static Table *next_pending(const Route *route)
 static Status end_side_copy(Route *route, bool must_finish, Error *err)
 {
     const SideCopy *side = route->side;
-    bool is_over = side != NULL && (must_finish || atomic_load(&side->is_finished) ||
-                                    side->held->bytes >= HELD_MAX);
+    bool is_over = side != NULL && (must_finish || side_is_due(side));
     return is_over ? side_end(route, err) : STATUS_OK;
 }
 
@@ -983,9 +911,7 @@ void route_close(Route *route)
         return;
     }
     if (route->side != NULL) {
-        cancel_set(route->options.cancel);
-        (void)pthread_join(route->side->thread, NULL);
-        side_free(route->side);
+        side_abandon(route->side);
     }
     sink_free(route->sink);
     checkpoint_done(&route->checkpoint);

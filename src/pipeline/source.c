@@ -1,6 +1,7 @@
 #include "pipeline/source.h"
 
 #include <assert.h>
+#include <stdlib.h>
 
 #include "base/mem.h"
 
@@ -62,4 +63,16 @@ void source_free(Source *source)
     source->ops->close(source);
     arena_done(&source->options_arena);
     mem_free(source);
+}
+
+const char *source_spill_directory(const Source *source)
+{
+    if (source->spill_directory != NULL) {
+        return source->spill_directory;
+    }
+    if (source->context.directory != NULL) {
+        return source->context.directory;
+    }
+    const char *temporary = getenv("TMPDIR");
+    return temporary != NULL && temporary[0] != '\0' ? temporary : "/var/tmp";
 }

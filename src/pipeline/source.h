@@ -162,6 +162,9 @@ struct Source {
     // Set by open(), until close(): what a sink knows the place by that is read from, so that it
     // does not write there. ptr NULL: nothing.
     Str mark;
+    // Set by open(), until close(): a directory for what waits and is larger than its memory. NULL:
+    // that of the pipeline's state.
+    const char *spill_directory;
 };
 
 /** NULL-terminated: sources/registry.c */
@@ -177,3 +180,6 @@ MUST_CHECK Status source_validate(const SourceOps *ops, Settings *settings, Erro
 
 /** close() and free. Accepts NULL. */
 void source_free(Source *source);
+
+/** Where what waits goes that is larger than its memory; as long as @source is open. */
+const char *source_spill_directory(const Source *source);

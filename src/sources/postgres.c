@@ -69,8 +69,9 @@ static const Option postgres_options[] = {
      .help = "Memory that the process aims at. Running transactions of all its sources have what "
              "the data on its way leaves of it; what is more goes to spill_dir."},
     {"spill_dir", OPTION_STRING(Postgres, spill_dir), .value_name = "DIR",
-     .help = "Directory for running transactions that are larger than the memory. Default: the "
-             "pipeline's state directory."},
+     .help =
+         "Directory for what waits and is larger than the memory: running transactions, changes "
+         "of a table that is being copied. Default: the pipeline's state directory."},
     {0},
 };
 
@@ -174,23 +175,14 @@ static void leave_mark(Postgres *postgres)
     }
 }
 
-static const char *spill_directory(Postgres *postgres)
-{
-    if (postgres->spill_dir.len > 0) {
-        return str_to_cstr(&postgres->arena, postgres->spill_dir);
-    }
-    if (postgres->base.context.directory != NULL) {
-        return postgres->base.context.directory;
-    }
-    const char *temporary = getenv("TMPDIR");
-    return temporary != NULL && temporary[0] != '\0' ? temporary : "/var/tmp";
-}
-
 static Status postgres_open(Source *source, Error *err)
 {
     Postgres *postgres = (Postgres *)source;
-    if (postgres->spill_dir.len > 0 && spill_check(spill_directory(postgres), err) != STATUS_OK) {
-        return error_wrap(err, "spill_dir");
+    if (postgres->spill_dir.len > 0) {
+        source->spill_directory = str_to_cstr(&postgres->arena, postgres->spill_dir);
+        if (spill_check(source->spill_directory, err) != STATUS_OK) {
+            return error_wrap(err, "spill_dir");
+        }
     }
     if (postgres_connect(postgres, false, &postgres->sql, err) != STATUS_OK) {
         return STATUS_FAIL;
@@ -388,7 +380,8 @@ static Status resume_stream(Postgres *postgres, const Checkpoint *checkpoint, Ch
         checkpoint_set(changed, CHECKPOINT_TIMELINE, postgres->timeline);
     }
     int64_t memory = MAX(postgres->memory - DATA_ON_ITS_WAY, (int64_t)0);
-    streamed_init(&postgres->stream.streamed, spill_directory(postgres), (size_t)memory);
+    streamed_init(&postgres->stream.streamed, source_spill_directory(&postgres->base),
+                  (size_t)memory);
     take_told(postgres, checkpoint);
     postgres->stream.end = start;
     postgres->stream.passed = start;

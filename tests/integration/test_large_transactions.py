@@ -2,7 +2,6 @@
 the smallest logical_decoding_work_mem there is, so that almost everything is sent that way."""
 import contextlib
 import json
-import os
 import random
 import time
 
@@ -270,15 +269,6 @@ def test_messages(pipeline, version):
     assert [e["content"] for e in found] == ["at once", "stays 1", "stays 2"]
 
 
-def spill_file(process):
-    """Where the program keeps running transactions: an open file that no directory has."""
-    for link in os.scandir(f"/proc/{process.popen.pid}/fd"):
-        with contextlib.suppress(FileNotFoundError):
-            if "(deleted)" in os.readlink(link.path) and os.stat(link.path).st_size > 0:
-                return os.stat(link.path).st_size
-    return 0
-
-
 # No memory for running transactions: all of them go to disk.
 ON_DISK = "?memory=1MB"
 
@@ -299,9 +289,9 @@ def test_on_disk(pipeline, version, tmp_path):
         with sessions(pipeline.source, 1) as (db,):
             db.execute(FILL, (10000, 35000))
             wait_sent(pipeline.source)
-            wait_for(lambda: spill_file(process) > 2 * MB, 20, lambda: f"{spill_file(process)} bytes are on disk")
+            wait_for(lambda: process.spilled() > 2 * MB, 20, lambda: f"{process.spilled()} bytes are on disk")
             getattr(db, end)()
-        wait_for(lambda: spill_file(process) == 0, 20, lambda: f"{spill_file(process)} bytes are on disk still")
+        wait_for(lambda: process.spilled() == 0, 20, lambda: f"{process.spilled()} bytes are on disk still")
     pipeline.settle(process)
     assert process.stop().code == 0
     pipeline.check()
@@ -350,7 +340,7 @@ class TestKilled:
                 db.commit()
             time.sleep(chance.uniform(0.0, 0.5))
             process.must_live()
-            hits += spill_file(process) > 0
+            hits += process.spilled() > 0
             process.kill()
             process = start_on_disk(pipeline)
             process.expect("streaming")

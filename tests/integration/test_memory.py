@@ -2,6 +2,7 @@
 import pytest
 
 from harness.targets import make_target
+from harness.wait import wait_for
 from harness.weir import RELEASE, Weir
 
 pytestmark = pytest.mark.memory
@@ -87,6 +88,57 @@ def test_copy_of_a_large_table(weir, source, tmp_path):
     peak, ended = process.peak()
     assert ended.code == 0, ended
     assert peak < 64 * MB, f"{peak / MB:.0f} MB"
+
+
+@pytest.fixture
+def late_table(pipeline):
+    """A pipeline that streams, and soon finds the table `big`."""
+    pipeline.source.sql("CREATE TABLE a (id int PRIMARY KEY)")
+    pipeline.source.url += "?refresh=200ms&streaming=false"
+    process = pipeline.start()
+    pipeline.settle(process)
+    return pipeline.source, process
+
+
+LOAD = "INSERT INTO big SELECT g, repeat('x', 1000) FROM generate_series(1, 300000) g"
+
+
+@pytest.mark.parametrize("sink", ["sqlite", "postgres"])
+def test_load_that_a_snapshot_waits_for(pipeline, late_table):
+    """All of it comes while the table is being copied: no snapshot is made before the transaction has ended."""
+    source, process = late_table
+    with source.server.connect(source.name) as db:
+        db.autocommit = False
+        db.execute("INSERT INTO a VALUES (1)")
+        source.sql("CREATE TABLE big (id int PRIMARY KEY, v text)")
+        wait_for(lambda: source.one("SELECT count(*) FROM pg_replication_slots WHERE temporary") == 1, 20)
+        db.execute(LOAD)
+        db.commit()
+    pipeline.settle(process, 120)
+    highest = process.memory()[1]
+    assert process.stop().code == 0
+    pipeline.check()
+    assert highest < 100 * MB, f"{highest / MB:.0f} MB"
+
+
+@pytest.mark.parametrize("sink", ["postgres"])
+def test_load_beside_a_copy(pipeline, late_table):
+    """The copy does not have it: what is held back until the rows are there is as large as a transaction may be."""
+    source, process = late_table
+    target = pipeline.target.database
+    target.sql("CREATE TABLE big (id int PRIMARY KEY, v text)")
+    with target.server.connect(target.name) as lock:
+        lock.autocommit = False
+        lock.execute("LOCK TABLE big IN SHARE MODE")  # to be read, not written
+        source.sql("CREATE TABLE big (id int PRIMARY KEY, v text); INSERT INTO big VALUES (0, 'first')")
+        wait_for(lambda: target.one("SELECT count(*) FROM pg_locks WHERE NOT granted") == 1, 20)
+        source.sql(LOAD)
+        wait_for(lambda: process.spilled() > 250 * MB, 60)
+    pipeline.settle(process, 120)
+    highest = process.memory()[1]
+    assert process.stop().code == 0
+    pipeline.check()
+    assert highest < 100 * MB, f"{highest / MB:.0f} MB"
 
 
 def test_idle(weir, source):

@@ -1,5 +1,6 @@
-// io/file in memory, for the disk buffer's log. What was synced survives a power cut; of what was
-// written since, any part of the tail does. What was written survives a process that only dies.
+// io/file in memory, for the disk buffer's log and for spills. What was synced survives a power
+// cut; of what was written since, any part of the tail does. What was written survives a process
+// that only dies.
 //
 // A sync that fails forgets what it was to keep, as Linux does: it is read as before, for as long
 // as there is memory for it, but the next sync passes it over and succeeds.
@@ -181,6 +182,19 @@ Status file_open_read(File *file, const char *path, Error *err)
     if (disk == NULL) {
         return error_set(err, ERROR_CONFIG, "\"%s\" is not there", path);
     }
+    return open_disk(file, path, disk, false);
+}
+
+// It is gone with whoever has it open.
+Status file_open_unnamed(File *file, const char *directory, const char *path, Error *err)
+{
+    (void)directory;
+    *file = FILE_CLOSED;
+    if (!sim_call_briefly("file make unnamed")) {
+        return sim_error(NULL, "file make", err);
+    }
+    Disk *disk = make(path);
+    disk->exists = false;
     return open_disk(file, path, disk, false);
 }
 

@@ -51,9 +51,18 @@ MUTANTS = {
     "copied_at is ignored": (
         "route.c", "return change->transaction->commit_lsn < table->copied_at ? DROP : DELIVER;", "return DELIVER;"),
     "held changes are dropped": (
-        "route.c", "side->held->changes, side->held->count, err", "side->held->changes, 0, err"),
+        "route.c", "batch->changes, batch->count, err) == STATUS_OK", "batch->changes, 0, err) == STATUS_OK"),
     "changes are not held": (
-        "route.c", "        hold(route->side, change);\n", ""),
+        "route.c", "return side_hold(route->side, change, err);", "return STATUS_OK;"),
+    "what is held in memory hides what is on disk": (
+        "route_held.c", "    if (status == STATUS_OK) {\n        held->given = batch_new",
+        "    if (status == STATUS_OK && held->tail->count == 0) {\n        held->given = batch_new"),
+    "what is held on disk is all there is": (
+        "route_held.c", "status == STATUS_FAIL || held->tail->count == 0", "true"),
+    "what the snapshot does not have is not held": (
+        "route_held.c", "    if (commit < copied_at) {", "    if (copied_at != LSN_NONE) {"),
+    "what was held is dropped when the snapshot is there": (
+        "route_held.c", "held->last_commit < copied_at", "copied_at != LSN_NONE"),
     "rewritten rows are not copied again": (
         "route.c", "route->options.copies && was_rewritten(was, now)", "false"),
     "a copy that begins again does not empty the table": (

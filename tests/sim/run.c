@@ -251,6 +251,7 @@ static void start_life(void)
     heap_reset();
     tasks_reset();
     segments_forget();
+    spills_forget();
     life.arena = (Arena){0};
     life.status = STATUS_OK;
     life.error.message[0] = '\0';
@@ -304,9 +305,7 @@ static void crash(void)
     plan.crash_at = step_number + 1 + sim_below(400);
     targets_crash();
     letters_crash();
-    if (world.has_buffer) {
-        files_crash();
-    }
+    files_crash();
     if (target_count < TARGETS && sim_chance(100)) {
         target_count++; // the pipeline gets another route
     }

@@ -10,7 +10,8 @@
 //   target.c  what targets have, and what must be true of it
 //   sink.c    SinkOps on them; also pipeline/state
 //   letters.c the stores of dead letters, and their user
-//   files.c   io/file in memory, with power cuts; segments.c: the disk buffer's log on it
+//   files.c   io/file in memory, with power cuts; segments.c: the disk buffer's log on it;
+//             spills.c: what is held back on it
 //   run.c     one schedule: what happens when, and what the end must be
 //   main.c    seeds and processes
 #pragma once
@@ -58,6 +59,7 @@ typedef struct Seen {
     uint64_t commits;
     uint64_t copies;      // that a checkpoint says are ready
     uint64_t side_copies; // of them, while the stream ran
+    uint64_t spilled;     // lists of changes that were held on disk meanwhile
     uint64_t redelivered; // to an at-least-once sink
     uint64_t asides;      // tables that had to wait for a row to get their name back
     uint64_t refusals;    // of what a target was to write
@@ -126,6 +128,8 @@ DIR *sim_opendir(const char *path);
 struct dirent *sim_readdir(DIR *directory);
 /** The process died: no log is open. */
 void segments_forget(void);
+/** The process died: no spill takes memory. */
+void spills_forget(void);
 
 // ---------------------------------------------------------------------------------------------
 // The source's history

@@ -1,4 +1,5 @@
 """The program under test."""
+import contextlib
 import json
 import os
 import pathlib
@@ -163,6 +164,15 @@ class Process:
         text = pathlib.Path(f"/proc/{self.popen.pid}/status").read_text()
         found = {m[1]: int(m[2]) * 1024 for m in re.finditer(r"(VmRSS|VmHWM):\s+(\d+) kB", text)}
         return found.get("VmRSS", 0), found.get("VmHWM", 0)
+
+    def spilled(self):
+        """Bytes on disk of what it keeps for a while: open files that no directory has."""
+        size = 0
+        for link in os.scandir(f"/proc/{self.popen.pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                if "(deleted)" in os.readlink(link.path):
+                    size += os.stat(link.path).st_blocks * 512
+        return size
 
     def peak(self, timeout=300):
         """Wait for the end; the highest resident memory."""
