@@ -373,6 +373,17 @@ Status file_truncate(const File *file, uint64_t size, Error *err)
     return STATUS_OK;
 }
 
+Status file_punch(const File *file, uint64_t offset, uint64_t len, Error *err)
+{
+    while (fallocate(file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+                     (off_t)len) != 0) {
+        if (errno != EINTR) {
+            return file_error(err, errno, "make a hole in", file->path);
+        }
+    }
+    return STATUS_OK;
+}
+
 Status file_sync(const File *file, Error *err)
 {
     // It also writes the file's new size, which is needed to read the data back.

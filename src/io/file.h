@@ -73,6 +73,9 @@ MUST_CHECK Status file_read(const File *file, uint64_t offset, char *ret, size_t
 
 MUST_CHECK Status file_truncate(const File *file, uint64_t size, Error *err);
 
+/** @len bytes at @offset are zeros from now on, and take no room. The file keeps its size. */
+MUST_CHECK Status file_punch(const File *file, uint64_t offset, uint64_t len, Error *err);
+
 /**
  * What was written survives a power cut. A failure is ERROR_FATAL: the kernel may have dropped the
  * pages, and a second attempt would succeed without them.

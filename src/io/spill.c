@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
@@ -108,17 +109,46 @@ static uint32_t take_block(SpillStore *store)
     return store->free.count > 0 ? store->free.items[--store->free.count] : store->blocks++;
 }
 
-static void give_back_blocks(SpillStore *store, const BlockList *blocks)
+static int compare_blocks(const void *a, const void *b)
 {
-    for (size_t i = 0; i < blocks->count; i++) {
-        list_push(&store->free, blocks->items[i]);
+    uint32_t left = *(const uint32_t *)a;
+    uint32_t right = *(const uint32_t *)b;
+    return (left > right) - (left < right);
+}
+
+// They lie side by side where the spill was written alone: few holes are made of many blocks.
+static void make_holes(const SpillStore *store, const BlockList *blocks)
+{
+    size_t begin = 0;
+    for (size_t i = 1; i <= blocks->count; i++) {
+        if (i < blocks->count && blocks->items[i] == blocks->items[i - 1] + 1) {
+            continue;
+        }
+        // Only room is lost by a failure: not every file system can do it.
+        Status ignored = file_punch(&store->file, offset_of(blocks->items[begin]),
+                                    offset_of((uint32_t)(i - begin)), NULL);
+        (void)ignored;
+        begin = i;
     }
-    if (store->blocks == 0 || store->free.count < store->blocks) {
+}
+
+// The first ones are taken first again, so that also the next spill's lie side by side.
+static void give_back_blocks(SpillStore *store, BlockList *blocks)
+{
+    if (blocks->count == 0) {
+        return;
+    }
+    qsort(blocks->items, blocks->count, sizeof(*blocks->items), compare_blocks);
+    for (size_t i = blocks->count; i > 0; i--) {
+        list_push(&store->free, blocks->items[i - 1]);
+    }
+    if (store->free.count < store->blocks) {
+        make_holes(store, blocks);
         return;
     }
     store->free.count = 0;
     store->blocks = 0;
-    // Only room is lost by a failure, and only until the next time.
+    // The same: it is tried again when they have all come back once more.
     Status ignored = file_truncate(&store->file, 0, NULL);
     (void)ignored;
 }

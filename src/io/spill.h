@@ -4,7 +4,7 @@
 // A spill begins in memory as long as all spills of the process together are within the budget;
 // from then on it goes to a file. All spills of a store share one file that has no name: whatever
 // ends the process, nothing is left behind. The file is made of blocks; those of a dropped spill go
-// to the next one, and the file is emptied when no spill has any.
+// to the next one, and take no room on disk meanwhile, where the file system can make holes.
 //
 // Thread: one at a time for a store and its spills. Stores of different threads share the budget.
 #pragma once

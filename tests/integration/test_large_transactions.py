@@ -298,6 +298,27 @@ def test_on_disk(pipeline, version, tmp_path):
     assert not [p for p in tmp_path.rglob("*spill*")]
 
 
+@on_sqlite
+def test_room_on_disk(pipeline, own_server):
+    """What was rolled back takes none, although another one goes on."""
+    pipeline.source = own_server(logical_decoding_work_mem="64kB").database()
+    pipeline.source.sql(TABLES)
+    pipeline.drain()
+    process = start_on_disk(pipeline)
+    process.expect("streaming")
+    with sessions(pipeline.source, 2) as (large, small):
+        small.execute(FILL, (10000, 15000))
+        large.execute(FILL, (100000, 300000))
+        wait_sent(pipeline.source)
+        wait_for(lambda: process.spilled() > 20 * MB, 20, lambda: f"{process.spilled()} bytes are on disk")
+        large.rollback()
+        wait_for(lambda: process.spilled() < 3 * MB, 20, lambda: f"{process.spilled()} bytes are on disk still")
+        small.commit()
+    pipeline.settle(process)
+    assert process.stop().code == 0
+    pipeline.check()
+
+
 @pytest.mark.kill
 @pytest.mark.parametrize("sink", ["sqlite", "postgres", "file"])
 class TestKilled:

@@ -270,6 +270,17 @@ Status file_truncate(const File *file, uint64_t size, Error *err)
     return STATUS_OK;
 }
 
+Status file_punch(const File *file, uint64_t offset, uint64_t len, Error *err)
+{
+    Disk *disk = disk_of(file);
+    if (!sim_call_briefly("file punch")) {
+        return sim_error(NULL, "file punch", err);
+    }
+    uint64_t end = MIN(offset + len, (uint64_t)disk->size);
+    memset(disk->bytes + offset, 0, end > offset ? end - offset : 0);
+    return STATUS_OK;
+}
+
 Status file_sync(const File *file, Error *err)
 {
     Disk *disk = disk_of(file);

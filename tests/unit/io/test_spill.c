@@ -1,7 +1,10 @@
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -210,6 +213,96 @@ static void room_is_used_again(void **state)
     mem_free(bytes);
 }
 
+static bool can_make_holes(void)
+{
+    int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    bool can = fd >= 0 && ftruncate(fd, 4096) == 0 &&
+               fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096) == 0;
+    (void)close(fd);
+    return can;
+}
+
+// What our files without a name take in the directory.
+static size_t room_on_disk(void)
+{
+    size_t room = 0;
+    for (int fd = 0; fd < 100; fd++) {
+        char link[64];
+        char path[256] = "";
+        struct stat info;
+        (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+        if (readlink(link, path, sizeof(path) - 1) > 0 &&
+            strncmp(path, directory, strlen(directory)) == 0 && fstat(fd, &info) == 0) {
+            room += (size_t)info.st_blocks * 512;
+        }
+    }
+    return room;
+}
+
+// Nobody has to wait until the last one goes for the room that a large one took.
+static void room_is_given_back(void **state)
+{
+    enum { TURNS = 400, SMALL = 1000, LARGE = 50000, TIMES = 3, ROUND = 1 << 20 };
+    if (!can_make_holes()) {
+        skip();
+    }
+    char *bytes = mem_alloc(LARGE);
+    SpillStore *store = spill_store_new(directory, NOTHING);
+    Spill *small = spill_new(store);
+    for (uint32_t time = 0; time < TIMES; time++) {
+        Spill *large = spill_new(store);
+        for (uint32_t turn = 0; turn < TURNS; turn++) {
+            memset(bytes, (int)(time * TURNS + turn), LARGE);
+            append(large, (Str){bytes, LARGE});
+            append(small, (Str){bytes, SMALL});
+        }
+        assert_in_range(room_on_disk(), TURNS * LARGE - ROUND, TURNS * LARGE + 3 * ROUND);
+        for (uint32_t turn = 0; turn < TURNS; turn++) {
+            memset(bytes, (int)(time * TURNS + turn), LARGE);
+            expect(large, (Str){bytes, LARGE});
+        }
+        spill_free(large);
+        assert_in_range(room_on_disk(), 0, 3 * ROUND);
+    }
+    for (uint32_t turn = 0; turn < TIMES * TURNS; turn++) {
+        memset(bytes, (int)turn, SMALL);
+        expect(small, (Str){bytes, SMALL});
+    }
+    expect_end(small);
+    spill_free(small);
+    assert_int_equal(room_on_disk(), 0);
+    spill_store_free(store);
+    mem_free(bytes);
+}
+
+// Two that took turns: their blocks do not lie side by side.
+static void neighbours_stay(void **state)
+{
+    enum { SPILLS = 7, TURNS = 30, BYTES = 64 << 10 };
+    char *bytes = mem_alloc(BYTES);
+    SpillStore *store = spill_store_new(directory, NOTHING);
+    Spill *spills[SPILLS];
+    for (int s = 0; s < SPILLS; s++) {
+        spills[s] = spill_new(store);
+    }
+    for (int turn = 0; turn < TURNS; turn++) {
+        for (int s = 0; s < SPILLS; s++) {
+            memset(bytes, turn * SPILLS + s, BYTES);
+            append(spills[s], (Str){bytes, BYTES});
+        }
+    }
+    static const int order[SPILLS] = {3, 4, 0, 6, 1, 5, 2};
+    for (int i = 0; i < SPILLS; i++) {
+        for (int turn = 0; turn < TURNS; turn++) {
+            memset(bytes, turn * SPILLS + order[i], BYTES);
+            expect(spills[order[i]], (Str){bytes, BYTES});
+        }
+        spill_free(spills[order[i]]);
+    }
+    spill_store_free(store);
+    mem_free(bytes);
+}
+
 static void a_full_disk_is_an_error(void **state)
 {
     enum { BYTES = 100000 };
@@ -274,6 +367,8 @@ int main(void)
         cmocka_unit_test(many_take_turns),
         cmocka_unit_test(the_order_is_kept),
         cmocka_unit_test(room_is_used_again),
+        cmocka_unit_test(room_is_given_back),
+        cmocka_unit_test(neighbours_stay),
         cmocka_unit_test(a_full_disk_is_an_error),
         cmocka_unit_test(a_directory_that_is_not_there),
     };
