@@ -244,8 +244,8 @@ def test_what_was_missed_is_listed(hub):
     assert post(hub.url(), before)[0] == 200
     for event in random.Random(1).sample(hub.api.events, 30):
         assert post(hub.url(), event)[0] == 200
-    assert process.stop().code == 0
     hub.expect(("prod_0", "before the first start", None, None), ("prod_1", "n249", None, None), ("prod_2", "two", None, None))
+    assert process.stop().code == 0
     assert hub.written() == 253
 
 

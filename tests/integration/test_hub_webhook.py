@@ -323,5 +323,7 @@ def test_nothing_can_be_pushed(make):
 
 
 def test_check_and_runs_that_end(hub):
-    assert "orders" in hub.check(code=0).out
+    for options in ((), ("--no-connect",), ("--format", "json"), ("--dot",)):
+        ended = hub.check(*options, code=0)
+        assert "orders" in ended.out and SECRET not in ended.text and SECRET[6:] not in ended.text
     hub.weir.run("run", hub.folder, "--until", "now", SHOP=hub.shop.url)
