@@ -271,11 +271,13 @@ static void add_changed_key(PushedRow *row, const Object *object, Arena *arena)
     }
 }
 
+// One that is null is one that the row did not have, or not yet: the others say which it is.
 static Status missing_search_key(const PushedRow *row, const Object *object, Error *err)
 {
     for (size_t i = 0; i < row->rule->count; i++) {
         const MixerField *field = &row->rule->fields[i];
-        if (field->is_search_key && !is_found_by(field, cell_value(field, object))) {
+        bool is_missing = row->search_key_count == 0 || cell_value(field, object) == NULL;
+        if (field->is_search_key && is_missing) {
             return error_set(err, ERROR_DATA,
                              "%" STR_FMT ": what is to be deleted in \"%" STR_FMT
                              "\" cannot be found: its \"%" STR_FMT "\" is not known",

@@ -370,7 +370,10 @@ static void a_delete_has_all_search_keys(void **context)
                         "s.yml:20: what is to be deleted in \"public.products\" cannot be found: "
                         "its \"stripe_id\" is not known");
     assert_int_equal(err.kind, ERROR_DATA);
+    // One that the row did not have says nothing, unless there is no other.
     object = object_of(OBJECT_DELETE, "{\"id\":null,\"stripe_id\":\"p_1\"}");
+    assert_string_equal(pushed_text(db, object), "stripe_id=\"p_1\" ");
+    object = object_of(OBJECT_DELETE, "{\"id\":null,\"stripe_id\":null}");
     assert_non_null(strstr(pushed_text(db, object), "its \"id\" is not known"));
 }
 
