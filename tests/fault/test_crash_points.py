@@ -44,7 +44,8 @@ def sinks_of(name):
 BUFFER = [name for name in PLACES if name.startswith("buffer-")]
 START = [name for name in PLACES if name.startswith(("slot-", "publication-", "start-", "copy-"))]
 HUB = [name for name, path in PLACES.items() if path.startswith("hub/")]  # integration/test_hub_stripe_push.py comes to them
-STREAM = [name for name in PLACES if name not in BUFFER + START + HUB]
+HTTP = [name for name, path in PLACES.items() if path.startswith("sinks/http")]  # integration/test_http.py does
+STREAM = [name for name in PLACES if name not in BUFFER + START + HUB + HTTP]
 
 TABLES = """
     CREATE TABLE t (id int PRIMARY KEY, n int, v text);

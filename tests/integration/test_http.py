@@ -336,6 +336,16 @@ def test_kills(pipe, receiver, seed, batch, pause, most, good):
     assert places and len(places) == len(set(places))
 
 
+@pytest.mark.parametrize("place, repeats", [("http-asks", 0), ("http-has-asked", 1)])
+def test_killed_around_a_request(pipe, receiver, place, repeats):
+    pipe.drain()
+    pipe.source.sql("INSERT INTO t SELECT g, 'x' FROM generate_series(10, 19) g")
+    pipe.drain(code=-9, WEIR_CRASH_POINT=f"{place}:2")
+    pipe.drain()
+    assert receiver.repeats >= repeats
+    pipe.check()
+
+
 def test_a_key_is_never_for_something_else(pipe, receiver):
     """Killed in the midst of a transaction, and started with batches of another size."""
     name = ["--name", "shop"]  # the default has what is in the URL
