@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +20,56 @@ static void assert_error(const Error *err, ErrorKind kind, const char *part)
     if (strstr(err->message, part) == NULL) {
         fail_msg("%s", err->message);
     }
+}
+
+// What was synced last: this stands before libc's.
+static struct stat synced;
+static int syncs;
+
+int fsync(int fd)
+{
+    syncs++;
+    assert_int_equal(fstat(fd, &synced), 0);
+    return (int)syscall(SYS_fsync, fd);
+}
+
+// A name is there, or is gone, behind a power cut only when its directory was synced.
+static void assert_synced(const char *of)
+{
+    struct stat info;
+    assert_int_equal(stat(of, &info), 0);
+    assert_true(S_ISDIR(info.st_mode));
+    assert_true(syncs > 0 && synced.st_ino == info.st_ino && synced.st_dev == info.st_dev);
+    syncs = 0;
+}
+
+static void test_names_survive_a_power_cut(void **state)
+{
+    char made[128];
+    char other[160];
+    File file;
+    Error err = {0};
+    (void)snprintf(made, sizeof(made), "%s/names", directory);
+    syncs = 0;
+    assert_int_equal(file_make_directory(made, &err), STATUS_OK);
+    assert_synced(directory);
+    (void)snprintf(other, sizeof(other), "%s/file", made);
+    assert_int_equal(file_open(&file, other, &err), STATUS_OK);
+    assert_synced(made);
+    file_close(&file);
+    // Made by a process that ended before it had synced the directory.
+    assert_int_equal(file_open(&file, other, &err), STATUS_OK);
+    assert_synced(made);
+    file_close(&file);
+    char whole[160];
+    (void)snprintf(whole, sizeof(whole), "%s/whole", made);
+    assert_int_equal(file_put_in_place(other, whole, &err), STATUS_OK);
+    assert_synced(made);
+    assert_int_equal(file_remove(whole, &err), STATUS_OK);
+    assert_synced(made);
+    assert_int_equal(file_remove(whole, &err), STATUS_OK); // one that removed it may have ended
+    assert_synced(made);
+    assert_int_equal(rmdir(made), 0);
 }
 
 static void test_writes_reads_and_truncates(void **state)
@@ -380,6 +431,11 @@ static void test_makes_directories(void **state)
     assert_int_equal(file_make_directory(file, &err), STATUS_FAIL);
     assert_int_equal(err.kind, ERROR_CONFIG);
     assert_non_null(strstr(err.message, "make directory"));
+    static const char *const names[] = {"a/b/c/f", "a/b/c", "a/b", "a"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        (void)snprintf(file, sizeof(file), "%s/%s", directory, names[i]);
+        assert_int_equal(remove(file), 0);
+    }
 }
 
 int main(void)
@@ -388,6 +444,7 @@ int main(void)
         cmocka_unit_test(test_writes_reads_and_truncates),
         cmocka_unit_test(test_reads_beside_the_writer_and_removes),
         cmocka_unit_test(test_gets_its_name_when_it_is_whole),
+        cmocka_unit_test(test_names_survive_a_power_cut),
         cmocka_unit_test(test_is_locked),
         cmocka_unit_test(test_notices_that_it_was_replaced),
         cmocka_unit_test(test_wrong_paths),
