@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "base/clock.h"
+#include "base/crash_point.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -237,6 +238,7 @@ Status dead_committed(Dead *dead, Error *err)
         }
     }
     forget_done(dead);
+    CRASH_POINT("dead-remove-begins");
     return dead_store_save(dead->store, err);
 }
 

@@ -3,6 +3,7 @@
 #include <sqlite3.h>
 #include <unistd.h>
 
+#include "base/crash_point.h"
 #include "base/mem.h"
 #include "io/sqlite_error.h"
 
@@ -329,9 +330,11 @@ Status dead_store_save(DeadStore *store, Error *err)
         return STATUS_OK;
     }
     store->in_transaction = false;
+    CRASH_POINT("dead-save-begins");
     if (execute(store, "COMMIT", err) != STATUS_OK) {
         (void)sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
         return STATUS_FAIL;
     }
+    CRASH_POINT("dead-saved");
     return STATUS_OK;
 }

@@ -3,6 +3,7 @@
 // is the next one's. A table without a key is left to the copy that any run makes.
 #include <assert.h>
 
+#include "base/crash_point.h"
 #include "base/mem.h"
 #include "pipeline/verify_inner.h"
 
@@ -131,7 +132,9 @@ static Status write_round(Round *round, Error *err)
         }
     }
     Checkpoint nothing = {0}; // the position stays where it is
+    CRASH_POINT("repair-begins");
     Status status = sink->ops->commit(sink, &nothing, err);
+    CRASH_POINT("repair-committed");
     checkpoint_done(&nothing);
     return status;
 }
@@ -199,7 +202,9 @@ static Status mark_for_copy(const VerifyPair *pair, Error *err)
     Checkpoint changed = {0};
     table_copy_again(table, target->verify->lsn);
     table_save(table, &changed);
+    CRASH_POINT("repair-mark-begins");
     Status status = target->sink->ops->commit(target->sink, &changed, err);
+    CRASH_POINT("repair-marked");
     checkpoint_done(&changed);
     return status == STATUS_OK ? STATUS_OK : error_wrap(err, "repair");
 }
@@ -221,6 +226,9 @@ Status verify_void_letters(const VerifyPair *pair, VerifyTable *table, Error *er
         voided += was_there ? 1 : 0;
     }
     table->voided = voided;
+    if (voided > 0) {
+        CRASH_POINT("repair-letters-begin");
+    }
     return voided == 0 ? STATUS_OK : dead_store_save(target->dead_store, err);
 }
 

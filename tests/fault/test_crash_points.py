@@ -15,6 +15,7 @@ from harness.targets import SINKS
 from harness.wait import wait_for
 from harness.weir import PROGRAM
 from test_basics import SHOP
+from test_dead_letters import Letters
 from test_disk_buffer import fill
 
 PLACES = {name: path.relative_to(ROOT / "src").as_posix()
@@ -45,7 +46,9 @@ BUFFER = [name for name in PLACES if name.startswith("buffer-")]
 START = [name for name in PLACES if name.startswith(("slot-", "publication-", "start-", "copy-"))]
 HUB = [name for name, path in PLACES.items() if path.startswith("hub/")]  # integration/test_hub_stripe_push.py comes to them
 HTTP = [name for name, path in PLACES.items() if path.startswith("sinks/http")]  # integration/test_http.py does
-STREAM = [name for name in PLACES if name not in BUFFER + START + HUB + HTTP]
+DEAD = [name for name in PLACES if name.startswith("dead-")]
+REPAIR = [name for name in PLACES if name.startswith("repair-")]
+STREAM = [name for name in PLACES if name not in BUFFER + START + HUB + HTTP + DEAD + REPAIR]
 
 TABLES = """
     CREATE TABLE t (id int PRIMARY KEY, n int, v text);
@@ -163,6 +166,52 @@ def test_in_the_buffer(make_hub):
         killed(process, name, meanwhile=every(lambda _: fill(source, 2), 0.3))
     hub.drain()
     hub.check()
+
+
+@pytest.mark.parametrize("sink", ["sqlite", "postgres"])
+def test_of_dead_letters(pipeline):
+    """As they are set aside, and as they are written and go: each once, and none is left."""
+    letters = Letters(pipeline)
+    words = "--name", "shop", "--on-error", "dead-letter"
+    for n, name in enumerate(DEAD):
+        if name != "dead-remove-begins":  # it comes to the others as it sets aside
+            letters.sql(f"INSERT INTO t VALUES ({100 + n}, 'a'); UPDATE t SET w = {n} WHERE id = {100 + n}")
+            killed(pipeline.start(*words, WEIR_CRASH_POINT=name), name)
+            letters.drain()
+            assert letters.states() == ["refused", "waits"]
+        else:
+            letters.set_aside(f"INSERT INTO t VALUES ({100 + n}, 'a')")
+        letters.refuse(False)
+        letters.dead("retry", "shop", "--all")
+        letters.sql("INSERT INTO u VALUES (%d, 'a commit')" % n)
+        killed(pipeline.start(*words, WEIR_CRASH_POINT=name), name)
+        letters.drain()
+        assert letters.list() == []
+        pipeline.check()
+        letters.sql(f"DELETE FROM t WHERE id = {100 + n}")
+        letters.drain()
+        letters.refuse(True)
+
+
+@pytest.mark.parametrize("sink", ["sqlite", "postgres"])
+def test_in_a_repair(pipeline):
+    """Repaired again, all is equal, and the letters of rows that were mended are gone."""
+    pipeline.source.sql("CREATE TABLE keyless (n int, v text); INSERT INTO keyless SELECT g % 9, 'same' FROM generate_series(1, 90) g")
+    letters = Letters(pipeline)
+    letters.refuse(False)
+    for n, name in enumerate(REPAIR):
+        letters.refuse(True)
+        letters.set_aside(f"INSERT INTO t VALUES ({10 + n}, 'a')")
+        letters.refuse(False)
+        pipeline.target.execute("DELETE FROM t WHERE id = 1", "UPDATE t SET w = -1 WHERE id = 2", "DELETE FROM keyless WHERE n = 3")
+        ends = "--name", "shop", pipeline.source.url, pipeline.target.url()
+        killed(pipeline.weir.start("verify", "--repair", *ends, WEIR_CRASH_POINT=name), name)
+        pipeline.weir.run("verify", "--repair", *ends)
+        pipeline.weir.run("verify", *ends)
+        assert letters.list() == []
+        pipeline.check()
+        letters.sql(f"DELETE FROM t WHERE id = {10 + n}")
+        letters.drain()
 
 
 def test_every_place_has_a_name_of_its_own():
