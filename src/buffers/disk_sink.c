@@ -5,7 +5,6 @@
 //   commit   one more record with the position and what is to be remembered, and one sync
 #include <assert.h>
 #include <inttypes.h>
-#include <poll.h>
 
 #include "base/clock.h"
 #include "base/limits.h"
@@ -283,8 +282,7 @@ static Status wait_for_readers(DiskSink *sink, Error *err)
             *err = full;
             return STATUS_FAIL;
         }
-        struct pollfd fd = {.fd = cancel == NULL ? -1 : cancel->fd, .events = POLLIN};
-        (void)poll(&fd, 1, WAIT_STEP_MS);
+        cancel_wait(cancel, WAIT_STEP_MS);
     }
 }
 

@@ -411,8 +411,7 @@ static Status wait_for_beginning(const DiskSource *source, SegmentLogRange *ret,
         if (cancel_is_set(cancel)) {
             return error_set(err, ERROR_CANCELLED, "cancelled");
         }
-        struct pollfd fd = {.fd = cancel == NULL ? -1 : cancel->fd, .events = POLLIN};
-        (void)poll(&fd, 1, BEGINNING_MS);
+        cancel_wait(cancel, BEGINNING_MS);
     }
 }
 
@@ -576,7 +575,7 @@ static void wait(const DiskSource *source, bool reading, int wake_fd, int timeou
     struct pollfd fds[] = {
         {.fd = reading ? segment_log_reader_wake(source->reader)->fd : -1, .events = POLLIN},
         {.fd = wake_fd, .events = POLLIN},
-        {.fd = cancel == NULL ? -1 : cancel->fd, .events = POLLIN},
+        {.fd = cancel_fd(cancel), .events = POLLIN},
     };
     (void)poll(fds, ARRAY_LEN(fds), timeout_ms);
 }

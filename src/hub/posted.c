@@ -195,7 +195,7 @@ void posted_wait(const Posted *posted, int wake_fd, int other_fd, int timeout_ms
         {.fd = posted->is_open ? inbox_fd(posted->end->inbox) : -1, .events = POLLIN},
         {.fd = other_fd, .events = POLLIN},
         {.fd = wake_fd, .events = POLLIN},
-        {.fd = cancel == NULL ? -1 : cancel->fd, .events = POLLIN},
+        {.fd = cancel_fd(cancel), .events = POLLIN},
     };
     (void)poll(fds, ARRAY_LEN(fds), timeout_ms);
 }

@@ -212,7 +212,7 @@ static Status wait_for_end(Child *child, const Cancel *cancel, int *ret_status, 
             return error_set(err, ERROR_TRANSIENT, "the Stripe CLI does not say its secret");
         }
         struct pollfd fds[] = {{.fd = child->fd, .events = POLLIN},
-                               {.fd = cancel == NULL ? -1 : cancel->fd, .events = POLLIN}};
+                               {.fd = cancel_fd(cancel), .events = POLLIN}};
         (void)poll(fds, ARRAY_LEN(fds), STEP_MS);
         listen_to(child);
     }

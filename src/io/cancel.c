@@ -1,5 +1,6 @@
 #include "io/cancel.h"
 
+#include <poll.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -29,6 +30,12 @@ void cancel_set(Cancel *cancel)
     // A full counter is as readable as it needs to be.
     ssize_t wrote = write(cancel->fd, &one, sizeof(one));
     (void)wrote;
+}
+
+void cancel_wait(const Cancel *cancel, int timeout_ms)
+{
+    struct pollfd wait = {.fd = cancel_fd(cancel), .events = POLLIN};
+    (void)poll(&wait, 1, timeout_ms);
 }
 
 void cancel_reset(Cancel *cancel)

@@ -23,6 +23,15 @@ void cancel_set(Cancel *cancel);
  */
 void cancel_reset(Cancel *cancel);
 
+/** What to poll for POLLIN beside one's own: -1, which poll() passes over, when @cancel is NULL. */
+static inline int cancel_fd(const Cancel *cancel)
+{
+    return cancel == NULL ? -1 : cancel->fd;
+}
+
+/** Until it is set, or @timeout_ms have passed; NULL never is. Thread: any. */
+void cancel_wait(const Cancel *cancel, int timeout_ms);
+
 static inline bool cancel_is_set(const Cancel *cancel)
 {
     return cancel != NULL && atomic_load_explicit(&cancel->is_set, memory_order_relaxed);

@@ -411,7 +411,7 @@ static Status wait_writable(int fd, const char *name, Cancel *cancel, Error *err
 {
     struct pollfd wait[2] = {
         {.fd = fd, .events = POLLOUT},
-        {.fd = cancel == NULL ? -1 : cancel->fd, .events = POLLIN},
+        {.fd = cancel_fd(cancel), .events = POLLIN},
     };
     while (poll(wait, 2, -1) < 0) {
         if (errno != EINTR && errno != EAGAIN) {

@@ -141,7 +141,7 @@ static bool is_finished(HttpClient *client, CURLcode *ret)
 static CURLcode transfer(HttpClient *client)
 {
     const Cancel *cancel = client->options.cancel;
-    struct curl_waitfd fd = {.fd = cancel == NULL ? -1 : cancel->fd, .events = CURL_WAIT_POLLIN};
+    struct curl_waitfd fd = {.fd = cancel_fd(cancel), .events = CURL_WAIT_POLLIN};
     CURLcode code = CURLE_OK;
     if (curl_multi_add_handle(client->multi, client->easy) != CURLM_OK) {
         return CURLE_FAILED_INIT;

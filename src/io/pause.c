@@ -1,15 +1,12 @@
 #include "io/pause.h"
 
-#include <poll.h>
-
 #include "base/clock.h"
 
 enum { STEP_US = 10000000 }; // somebody may wonder
 
 static Status step(const Pause *pause, int64_t us, Error *err)
 {
-    struct pollfd fd = {.fd = pause->cancel == NULL ? -1 : pause->cancel->fd, .events = POLLIN};
-    (void)poll(&fd, 1, (int)((us + 999) / 1000));
+    cancel_wait(pause->cancel, (int)((us + 999) / 1000));
     if (cancel_is_set(pause->cancel)) {
         return error_set(err, ERROR_CANCELLED, "interrupted");
     }

@@ -267,7 +267,7 @@ static Status wait_fd(int fd, const PgWait *wait, short events, int64_t until_ms
     bool ticks = wait != NULL && wait->tick != NULL;
     struct pollfd waits[] = {
         {.fd = fd, .events = events},
-        {.fd = cancel == NULL ? -1 : cancel->fd, .events = POLLIN},
+        {.fd = cancel_fd(cancel), .events = POLLIN},
     };
     for (;;) {
         int timeout_ms = ticks ? wait->tick_ms : 1000;

@@ -1,5 +1,4 @@
 // Opening an attempt: both ends, copies, where the stream and each route continue.
-#include <poll.h>
 
 #include "base/crash_point.h"
 #include "pipeline/merge.h"
@@ -54,8 +53,7 @@ static Status wait_for_look(const Runner *runner, const PipelineParts *parts, Er
         if (cancel_is_set(cancel)) {
             return error_set(err, ERROR_CANCELLED, "cancelled");
         }
-        struct pollfd fd = {.fd = cancel->fd, .events = POLLIN};
-        (void)poll(&fd, 1, LOOK_POLL_MS);
+        cancel_wait(cancel, LOOK_POLL_MS);
     }
     return STATUS_OK;
 }

@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <limits.h>
-#include <poll.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -147,8 +146,7 @@ static int wait_for_lock(void *context, int attempts)
     if (cancel_is_set(db->cancel) || now - db->busy_since_ms >= db->busy_timeout_ms) {
         return 0;
     }
-    struct pollfd wait = {.fd = db->cancel == NULL ? -1 : db->cancel->fd, .events = POLLIN};
-    (void)poll(&wait, 1, BUSY_POLL_MS);
+    cancel_wait(db->cancel, BUSY_POLL_MS);
     return 1;
 }
 

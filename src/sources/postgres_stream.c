@@ -1,6 +1,5 @@
 // The stream: frames are taken in until nothing more has arrived or a batch is full.
 #include <assert.h>
-#include <poll.h>
 
 #include "base/clock.h"
 #include "pipeline/advice.h"
@@ -201,8 +200,8 @@ static Status start_again(Postgres *postgres, Error *err)
             *err = failure;
             return STATUS_FAIL;
         }
-        struct pollfd wait = {.fd = cancel == NULL ? -1 : cancel->fd, .events = POLLIN};
-        if (poll(&wait, 1, 50) > 0) {
+        cancel_wait(cancel, 50);
+        if (cancel_is_set(cancel)) {
             return error_set(err, ERROR_CANCELLED, "cancelled while the slot was in use");
         }
     }

@@ -3,7 +3,6 @@
 // a thread of its own, so that it goes on while the stream is held up, and never holds it up.
 //
 // Nothing depends on it. When it fails again and again it is said once, and tried on.
-#include <poll.h>
 
 #include "base/clock.h"
 #include "sources/postgres.h"
@@ -96,8 +95,7 @@ static Status beat(PostgresWatch *watch, int64_t now_ms, Error *err)
 
 static void rest(PostgresWatch *watch, int64_t ms)
 {
-    struct pollfd fd = {.fd = watch->cancel.fd, .events = POLLIN};
-    (void)poll(&fd, 1, (int)ms);
+    cancel_wait(&watch->cancel, (int)ms);
 }
 
 static int64_t pause_ms(const PostgresWatch *watch)
