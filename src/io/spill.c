@@ -74,6 +74,11 @@ size_t spill_memory_used(void)
     return atomic_load(&memory_used);
 }
 
+void spill_memory_change(size_t was, size_t now)
+{
+    atomic_fetch_add(&memory_used, now - was); // modulo the size of the type
+}
+
 static void list_push(BlockList *list, uint32_t block)
 {
     if (list->count == list->capacity) {

@@ -32,8 +32,14 @@ void spill_store_free(SpillStore *store);
 /** ERROR_CONFIG when the file could not be made. Makes nothing. */
 MUST_CHECK Status spill_check(const char *directory, Error *err);
 
-/** Bytes that all spills of the process have in memory. Thread: any. */
+/** Bytes that all spills of the process, and what goes with them, have in memory. Thread: any. */
 size_t spill_memory_used(void);
+
+/**
+ * What goes with the spills has @now bytes of memory instead of @was: it is taken from the same
+ * budget, although it is never refused. Thread: any.
+ */
+void spill_memory_change(size_t was, size_t now);
 
 /** An empty spill. */
 RETURNS_NONNULL Spill *spill_new(SpillStore *store);

@@ -54,14 +54,28 @@ static void list_sort(XidList *list)
     list->count = kept;
 }
 
+// It counts as memory of the spills: a transaction may have millions of subtransactions.
+static void list_resize(XidList *list, size_t capacity)
+{
+    size_t size = sizeof(*list->items);
+    spill_memory_change(list->capacity * size, capacity * size);
+    list->capacity = capacity;
+    list->items = mem_resize(list->items, capacity * size);
+}
+
+static void list_free(XidList *list)
+{
+    spill_memory_change(list->capacity * sizeof(*list->items), 0);
+    mem_free(list->items);
+}
+
 // Doubles are thrown out before more memory is taken: two that take turns need no more than two.
 static void list_add(XidList *list, uint32_t xid)
 {
     if (list->count == list->capacity) {
         list_sort(list);
         if (list->count >= list->capacity / 2) {
-            list->capacity = MAX(list->capacity * 2, (size_t)16);
-            list->items = mem_resize(list->items, list->capacity * sizeof(*list->items));
+            list_resize(list, MAX(list->capacity * 2, (size_t)16));
         }
     }
     list->items[list->count++] = xid;
@@ -86,8 +100,8 @@ void streamed_free(StreamedTransaction *transaction)
 {
     if (transaction != NULL) {
         spill_free(transaction->spill);
-        mem_free(transaction->seen.items);
-        mem_free(transaction->aborted.items);
+        list_free(&transaction->seen);
+        list_free(&transaction->aborted);
         mem_free(transaction);
     }
 }

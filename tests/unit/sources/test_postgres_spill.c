@@ -168,6 +168,29 @@ static void to_roll_back_takes_no_time(void **state)
     assert_changes(f, "");
 }
 
+// Whatever is known of a transaction counts, not only its messages.
+static void subtransactions_take_of_the_budget(void **state)
+{
+    enum { COUNT = 50000 };
+    Fixture *f = *state;
+    streamed_done(&f->postgres.stream.streamed);
+    streamed_init(&f->postgres.stream.streamed, "/tmp", 0);
+    segment(f, 7, true);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        send_insert(f, 100 + i, "1");
+    }
+    assert_int_equal(send_stop(f), STATUS_OK);
+    size_t seen = spill_memory_used();
+    assert_in_range(seen, COUNT * sizeof(uint32_t), COUNT * sizeof(uint32_t) * 4);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        send_abort(f, 7, 100 + i);
+    }
+    assert_in_range(spill_memory_used() - seen, COUNT * sizeof(uint32_t),
+                    COUNT * sizeof(uint32_t) * 4);
+    send_abort(f, 7, 7);
+    assert_int_equal(spill_memory_used(), 0);
+}
+
 static void they_may_take_turns(void **state)
 {
     Fixture *f = *state;
@@ -291,6 +314,7 @@ int main(void)
         spill_test(one_comes_out_at_its_commit),
         spill_test(what_was_rolled_back_does_not_count),
         spill_test(to_roll_back_takes_no_time),
+        spill_test(subtransactions_take_of_the_budget),
         spill_test(they_may_take_turns),
         spill_test(an_origin_is_the_transactions),
         spill_test(the_server_can_be_asked_for_the_others),
