@@ -24,3 +24,12 @@ void mem_free(void *ptr);
  * they are freed. The C library would keep them for later, each thread its own.
  */
 void mem_return_large(void);
+
+/**
+ * What of @bytes one of @sharers (0: there is one) may take, but at least @least: a process with
+ * many pipelines is to take little more memory than one with a single pipeline.
+ */
+static inline size_t mem_part(size_t bytes, size_t sharers, size_t least)
+{
+    return MAX(bytes / MAX(sharers, (size_t)1), least);
+}

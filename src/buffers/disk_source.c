@@ -14,7 +14,7 @@
 #include "pipeline/advice.h"
 #include "pipeline/tables.h"
 
-enum { BATCH_BYTES = 2 << 20, BEGINNING_MS = 100 };
+enum { BEGINNING_MS = 100 };
 
 typedef struct DiskSource {
     Source base;
@@ -550,7 +550,7 @@ static Status fill(DiskSource *source, Error *err)
         if (!is_kept && batch->count == 0) {
             arena_reset(&batch->arena); // what is skipped may be much
         }
-        if (batch->bytes >= BATCH_BYTES) {
+        if (batch->bytes >= source_batch_bytes(&source->base)) {
             return STATUS_OK;
         }
         if (cancel_is_set(source->base.context.cancel)) {

@@ -255,6 +255,13 @@ static Status crew_make(Crew *crew, const Pipeline *pipelines, size_t count, Are
             return STATUS_FAIL;
         }
     }
+    size_t routes = 0;
+    for (size_t i = 0; i < crew->count; i++) {
+        routes += crew->watched[i].pipeline->route_count;
+    }
+    for (size_t i = 0; i < crew->count; i++) {
+        runner_share(crew->runners[i], routes);
+    }
     return STATUS_OK;
 }
 

@@ -530,6 +530,11 @@ static void say_how_long(const Core *core, Error *err)
                    "--patience says how long it tries, 0: for ever.");
 }
 
+void runner_share(Runner *runner, size_t sharers)
+{
+    runner->sharers = sharers;
+}
+
 Status runner_run(Runner *runner, Error *err)
 {
     run_loop(runner);

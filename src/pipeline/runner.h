@@ -195,6 +195,10 @@ typedef struct Runner Runner;
 MUST_CHECK Status runner_new(const Pipeline *pipeline, const LogScope *scope, Runner **ret,
                              Error *err);
 
+/** Its routes share the process's memory: there are @sharers of them in all. Before runner_run().
+ */
+void runner_share(Runner *runner, size_t sharers);
+
 /** Run to the end. STATUS_OK: `until` was reached, or a drain was asked for and is complete. */
 MUST_CHECK Status runner_run(Runner *runner, Error *err);
 

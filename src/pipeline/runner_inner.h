@@ -53,6 +53,7 @@ struct Runner {
     Source *source;
     Branch *branches;
     size_t branch_count;
+    size_t sharers; // see runner_share()
     pthread_t source_thread;
     bool threads_run;
     atomic_bool has_states;

@@ -7,6 +7,7 @@ enum {
     QUEUE_BYTES = 8 << 20,
     GATHER_MAX = 256,
     GATHER_BYTES = 4 << 20,
+    LEAST_BYTES = 256 << 10, // of either, where many share the memory
     POLL_MS = 200,
 };
 
@@ -100,11 +101,11 @@ static void *source_main(void *argument)
 
 // Everything that has gathered while the sink was busy goes to it at once: the further it is
 // behind, the larger its runs, without any setting.
-static size_t gather(Queue *queue, Batch **batches, int64_t patience_ms)
+static size_t gather(Queue *queue, size_t most, Batch **batches, int64_t patience_ms)
 {
     size_t count = 0;
     size_t bytes = 0;
-    while (count < GATHER_MAX && bytes < GATHER_BYTES) {
+    while (count < GATHER_MAX && bytes < most) {
         Batch *batch = queue_pop(queue, count == 0 ? patience_ms : 0);
         if (batch == NULL) {
             break;
@@ -121,7 +122,9 @@ static Status branch_step(Branch *branch, Error *err)
     Route *route = branch->route;
     Batch *batches[GATHER_MAX];
     Position before = route_durable(route);
-    size_t count = gather(&branch->queue, batches, route_patience_ms(route, clock_monotonic_ms()));
+    size_t most = mem_part(GATHER_BYTES, runner->sharers, LEAST_BYTES);
+    size_t count =
+        gather(&branch->queue, most, batches, route_patience_ms(route, clock_monotonic_ms()));
     Status status = count == 0 ? STATUS_OK : route_deliver(route, batches, count, err);
     for (size_t i = 0; i < count; i++) {
         batch_unref(batches[i]);
@@ -185,9 +188,10 @@ static void empty_queues(Runner *runner)
 
 Status runner_start_threads(Runner *runner, Error *err)
 {
+    size_t queue_bytes = mem_part(QUEUE_BYTES, runner->sharers, LEAST_BYTES);
     runner->is_whole = true;
     for (size_t i = 0; i < runner->branch_count; i++) {
-        queue_init(&runner->branches[i].queue, QUEUE_BYTES, &runner->source_bell);
+        queue_init(&runner->branches[i].queue, queue_bytes, &runner->source_bell);
     }
     int code = 0;
     size_t started = 0;

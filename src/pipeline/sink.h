@@ -36,6 +36,7 @@ typedef enum SinkGuarantee {
 typedef struct SinkContext {
     const char *pipeline; // its name: the key under which checkpoints are stored
     Cancel *cancel;
+    size_t sharers;  // routes of the process, which share its memory; 0: there is one
     bool is_lane;    // a second instance for copying a table beside the first
     Str source_mark; // the source's, see Source.mark
     // What whoever made the pipeline hands to its connector beside the options; it outlives it.

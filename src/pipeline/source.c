@@ -5,6 +5,8 @@
 
 #include "base/mem.h"
 
+enum { BATCH_BYTES = 2 << 20, LEAST_BYTES = 256 << 10 };
+
 const SourceOps *source_find(Str name)
 {
     for (const SourceOps *const *ops = source_registry; *ops != NULL; ops++) {
@@ -75,4 +77,9 @@ const char *source_spill_directory(const Source *source)
     }
     const char *temporary = getenv("TMPDIR");
     return temporary != NULL && temporary[0] != '\0' ? temporary : "/var/tmp";
+}
+
+size_t source_batch_bytes(const Source *source)
+{
+    return mem_part(BATCH_BYTES, source->context.sharers, LEAST_BYTES);
 }

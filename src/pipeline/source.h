@@ -60,6 +60,7 @@ typedef struct SourceContext {
     bool keeps_tables;     // resume() and poll() neither make nor alter what is published
     bool narrows_tables;   // tables() gives only those that the settings name
     Lsn until;             // where the run is to end; LSN_NONE: nowhere, or it is asked by now()
+    size_t sharers;        // routes of the process, which share its memory; 0: there is one
     const char *directory; // of the pipeline's state, for files of one's own; NULL: there is none
     const void *subject;   // see SinkContext
     const char *called;    // in front of errors of copies
@@ -183,3 +184,6 @@ void source_free(Source *source);
 
 /** Where what waits goes that is larger than its memory; as long as @source is open. */
 const char *source_spill_directory(const Source *source);
+
+/** A batch of the stream is sealed at the next chance when it is this large. */
+size_t source_batch_bytes(const Source *source);

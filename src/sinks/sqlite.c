@@ -19,6 +19,8 @@
 enum {
     STATEMENT_MAX = 64 << 20,
     CANCEL_CHECK_CHANGES = 1024,
+    CACHE_BYTES = 16 << 20,
+    CACHE_BYTES_LEAST = 2 << 20, // as SQLite itself has it
 };
 
 const SqlTable sqlite_checkpoint_table = {
@@ -139,9 +141,11 @@ static Status sqlite_open(Sink *base, Error *err)
     bool exists;
     sink->sql = (Buf){.max = STATEMENT_MAX};
     sink->message = (Buf){.max = STATEMENT_MAX};
-    sink->db = (SqliteDb){.path = str_to_cstr(&sink->arena, sink->path),
-                          .cancel = base->context.cancel,
-                          .busy_timeout_ms = sink->busy_timeout_ms};
+    sink->db =
+        (SqliteDb){.path = str_to_cstr(&sink->arena, sink->path),
+                   .cancel = base->context.cancel,
+                   .cache_bytes = mem_part(CACHE_BYTES, base->context.sharers, CACHE_BYTES_LEAST),
+                   .busy_timeout_ms = sink->busy_timeout_ms};
     if (sqlite_db_exists(&sink->db, &exists, err) != STATUS_OK) {
         return STATUS_FAIL;
     }

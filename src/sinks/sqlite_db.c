@@ -166,11 +166,13 @@ static Status configure(SqliteDb *db, Error *err)
     const char *settings = "PRAGMA synchronous = FULL;"
                            "PRAGMA wal_autocheckpoint = 4000;"
                            "PRAGMA journal_size_limit = 67108864;"
-                           "PRAGMA cache_size = -16384;"
                            "PRAGMA foreign_keys = OFF;"
                            "PRAGMA recursive_triggers = OFF;"
                            "SELECT 1 FROM sqlite_schema";
-    return sqlite_db_exec(db, settings, err);
+    char cache[64];
+    (void)snprintf(cache, sizeof(cache), "PRAGMA cache_size = -%zu", db->cache_bytes / 1024);
+    return sqlite_db_exec(db, settings, err) == STATUS_OK ? sqlite_db_exec(db, cache, err)
+                                                          : STATUS_FAIL;
 }
 
 // A file system without shared memory refuses WAL without an error: then SQLite keeps its rollback

@@ -13,6 +13,7 @@ typedef struct SqliteDb {
     const char *path; // as the user wrote it; borrowed
     const Cancel *cancel;
     int64_t busy_timeout_ms;
+    size_t cache_bytes;    // of pages
     int64_t busy_since_ms; // when the wait for another process began
     bool in_transaction;
 } SqliteDb;

@@ -66,8 +66,9 @@ static const Option postgres_options[] = {
          "it is off, the server keeps them."},
     {"memory", OPTION_SIZE(Postgres, memory), .fallback = "64MB", .min = 1 << 20,
      .max = INT64_C(1) << 40,
-     .help = "Memory that the process aims at. Running transactions of all its sources have what "
-             "the data on its way leaves of it; what is more goes to spill_dir."},
+     .help = "Memory that the process aims at, with all its pipelines. Running transactions "
+             "of all its sources have what the data on its way leaves of it; what is more goes to "
+             "spill_dir."},
     {"spill_dir", OPTION_STRING(Postgres, spill_dir), .value_name = "DIR",
      .help =
          "Directory for what waits and is larger than the memory: running transactions, changes "

@@ -6,11 +6,10 @@
 #include "sources/postgres.h"
 
 enum {
-    BATCH_BYTES = 2 << 20, // a batch is sealed at the next chance when it is this large
-    XIDS_AT_ONCE = 10000,  // subtransactions in one question
-    REPLAY_TURN = 4096,    // messages of a transaction that are read back in a turn
-    FREE_SLOT_MS = 10000,  // the server may take so long to see that a connection was closed
-    IDLE_SEAL_MS = 100,    // how often a position that moved without changes is passed on
+    XIDS_AT_ONCE = 10000, // subtransactions in one question
+    REPLAY_TURN = 4096,   // messages of a transaction that are read back in a turn
+    FREE_SLOT_MS = 10000, // the server may take so long to see that a connection was closed
+    IDLE_SEAL_MS = 100,   // how often a position that moved without changes is passed on
 };
 
 void postgres_stream_done(Postgres *postgres)
@@ -367,7 +366,7 @@ static Status take_frames(Postgres *postgres, Batch **ret, Error *err)
         if (status != STATUS_OK) {
             return status;
         }
-        if (stream->batch != NULL && stream->batch->bytes >= BATCH_BYTES) {
+        if (stream->batch != NULL && stream->batch->bytes >= source_batch_bytes(&postgres->base)) {
             tell_news_in_time(postgres);
             if (stream->replayed != NULL && answer(postgres, err) != STATUS_OK) {
                 return STATUS_FAIL;

@@ -1,4 +1,7 @@
 """Memory is bounded by configuration, not by what the database does."""
+import contextlib
+import sqlite3
+
 import pytest
 
 from harness.targets import make_target
@@ -88,6 +91,26 @@ def test_copy_of_a_large_table(weir, source, tmp_path):
     peak, ended = process.peak()
     assert ended.code == 0, ended
     assert peak < 64 * MB, f"{peak / MB:.0f} MB"
+
+
+@pytest.mark.parametrize("count", [1, 8])
+def test_many_pipelines(weir, source, tmp_path, count):
+    """They share what one has."""
+    source.sql("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    path = tmp_path / "weir.yml"
+    names = [f"p{i}" for i in range(count)]
+    path.write_text(f"connections:\n  a: {{ type: postgres, url: '{source.url}' }}\n"
+                    + "".join(f"  {n}: {{ type: sqlite, path: '{tmp_path}/{n}.db' }}\n" for n in names) + "pipelines:\n"
+                    + "".join(f"  {n}: {{ from: {{ connection: a }}, to: {{ connection: {n} }} }}\n" for n in names))
+    weir.run("run", path, "--until", "now")
+    source.sql("INSERT INTO t SELECT g, repeat('x', 300) FROM generate_series(1, 300000) g")
+    peak, ended = weir.start("run", path, "--until", "now").peak(240)
+    assert ended.code == 0, ended
+    for name in names:
+        with contextlib.closing(sqlite3.connect(tmp_path / f"{name}.db")) as db:
+            assert db.execute("SELECT count(*), sum(id), sum(length(v)) FROM t").fetchall() == [
+                (300000, 45000150000, 90000000)]
+    assert peak < 100 * MB, f"{peak / MB:.0f} MB"
 
 
 @pytest.fixture
