@@ -68,7 +68,7 @@ static Status create(const char *directory, const struct stat *info, SegmentLog 
     log->device = info->st_dev;
     log->inode = info->st_ino;
     buf_init(&log->out, RECORD_BYTES_MAX + ((size_t)64 << 20));
-    if (file_open(&log->lock, log->lock_path, err) != STATUS_OK ||
+    if (file_open_private(&log->lock, log->lock_path, err) != STATUS_OK ||
         segment_recover(log, err) != STATUS_OK || segment_cut_back(log, err) != STATUS_OK) {
         destroy(log);
         return error_wrap(err, "open the buffer \"%s\"", directory);

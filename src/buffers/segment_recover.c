@@ -406,7 +406,8 @@ static Status write_again(const Recovery *recovery, Error *err)
     LogPlace end = recovery->log->durable;
     Arena scratch = {0};
     File file;
-    Status status = file_open(&file, segment_path(recovery->log, end.sequence, &scratch), err);
+    Status status =
+        file_open_private(&file, segment_path(recovery->log, end.sequence, &scratch), err);
     char *bytes = arena_alloc_bytes(&scratch, COPY_BYTES);
     uint64_t at = mark.sequence == end.sequence ? mark.offset : 0;
     while (status == STATUS_OK && at < end.offset) {

@@ -72,7 +72,7 @@ static Status open_file(SegmentLog *log, uint64_t sequence, Error *err)
     file_close(&log->file);
     arena_reset(&log->path_arena);
     log->path = segment_path(log, sequence, &log->path_arena);
-    return file_open(&log->file, log->path, err);
+    return file_open_private(&log->file, log->path, err);
 }
 
 // ---------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 #include <sqlite3.h>
 
 #include "base/mem.h"
+#include "io/file.h"
 #include "io/sqlite_error.h"
 
 enum {
@@ -79,6 +80,9 @@ static Status forget(EventsTold *told, Lsn end, int64_t since_s, int64_t now_s, 
 
 static Status open_database(EventsTold *told, Error *err)
 {
+    if (file_make_private(told->path, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
     int code = sqlite3_open(told->path, &told->db);
     if (code != SQLITE_OK) {
         return failed(told, code, err);

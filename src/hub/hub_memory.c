@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "io/file.h"
 #include "io/sqlite_error.h"
 
 enum { CLEAN_EVERY_MS = 60000 };
@@ -105,6 +106,9 @@ static Status open_file(HubMemory *memory, Error *err)
 {
     if (memory->db != NULL) {
         return STATUS_OK;
+    }
+    if (file_make_private(memory->path, err) != STATUS_OK) {
+        return STATUS_FAIL;
     }
     int code = sqlite3_open(memory->path, &memory->db);
     Status status =

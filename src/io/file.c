@@ -201,7 +201,7 @@ static Status lock(const File *file, Error *err)
     return error_hint(err, "Stop it, or name another file.");
 }
 
-Status file_open(File *file, const char *path, Error *err)
+static Status open_with(mode_t mode, File *file, const char *path, Error *err)
 {
     bool exists;
     *file = FILE_CLOSED;
@@ -209,7 +209,7 @@ Status file_open(File *file, const char *path, Error *err)
         return STATUS_FAIL;
     }
     File opened = {.path = path};
-    opened.fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
+    opened.fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, mode);
     if (opened.fd < 0) {
         return file_error(err, errno, exists ? "open" : "make", path);
     }
@@ -227,6 +227,23 @@ Status file_open(File *file, const char *path, Error *err)
     }
     *file = opened;
     return STATUS_OK;
+}
+
+Status file_open(File *file, const char *path, Error *err)
+{
+    return open_with(0666, file, path, err);
+}
+
+Status file_open_private(File *file, const char *path, Error *err)
+{
+    return open_with(0600, file, path, err);
+}
+
+Status file_make_private(const char *path, Error *err)
+{
+    return mknod(path, S_IFREG | 0600, 0) == 0 || errno == EEXIST
+               ? STATUS_OK
+               : file_error(err, errno, "make", path);
 }
 
 Status file_open_read(File *file, const char *path, Error *err)

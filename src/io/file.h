@@ -38,6 +38,17 @@ MUST_CHECK Status file_make_directory(const char *path, Error *err);
  */
 MUST_CHECK Status file_open(File *file, const char *path, Error *err);
 
+/** The same; one that it makes is readable for its owner only. One that is there keeps its rights.
+ */
+MUST_CHECK Status file_open_private(File *file, const char *path, Error *err);
+
+/**
+ * Make an empty file that is readable for its owner only, before somebody else opens it; one that
+ * is there stays as it is. No descriptor is opened: closing one would end the locks that SQLite has
+ * on the file in this process. Its name need not survive a power cut.
+ */
+MUST_CHECK Status file_make_private(const char *path, Error *err);
+
 /** Open a file that is there for reading only. It is not locked. */
 MUST_CHECK Status file_open_read(File *file, const char *path, Error *err);
 

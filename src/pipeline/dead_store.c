@@ -5,6 +5,7 @@
 
 #include "base/crash_point.h"
 #include "base/mem.h"
+#include "io/file.h"
 #include "io/sqlite_error.h"
 
 // Another process holds the database for as long as a commit takes.
@@ -48,6 +49,9 @@ static Status execute(DeadStore *store, const char *sql, Error *err)
 
 static Status open_database(DeadStore *store, Error *err)
 {
+    if (file_make_private(store->path, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
     int code = sqlite3_open(store->path, &store->db);
     if (code != SQLITE_OK) {
         return failed(store, code, "open", err);

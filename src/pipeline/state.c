@@ -96,6 +96,9 @@ static Status execute(State *state, const char *sql, Error *err)
 static Status open_database(State *state, Error *err)
 {
     const char *path = arena_printf(&state->arena, "%s/state.db", state->path);
+    if (file_make_private(path, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
     int code = sqlite3_open(path, &state->db);
     if (code != SQLITE_OK) {
         return sqlite_failed(state, code, "open the database", err);

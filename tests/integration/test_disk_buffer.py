@@ -1,6 +1,7 @@
 """`buffer: disk`: one log between the source and its routes."""
 import functools
 import json
+import os
 import random
 import re
 import shutil
@@ -406,6 +407,26 @@ def test_a_buffer_comes_to_a_pipeline_that_has_none(hub):
     ended = hub.drain()
     assert "copy" not in ended.err
     hub.check()
+
+
+@pytest.mark.parametrize("sink", ["sqlite"])
+def test_files_are_for_their_owner_only(pipeline):
+    """Whatever the umask and the directory say: segments, the state, letters, and what SQLite puts beside them."""
+    words = ["--name", "shop", "--on-error", "dead-letter", "--buffer", "disk"]
+    pipeline.source.sql("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a')")
+    was = os.umask(0o022)
+    try:
+        pipeline.drain(*words)
+        pipeline.target.execute("CREATE UNIQUE INDEX only_here ON t (v)")
+        pipeline.source.sql("INSERT INTO t VALUES (2, 'a')")
+        process = pipeline.start(*words)
+        wait_for(lambda: "is set aside" in process.logs(), 30, process.logs)
+        files = [path for path in pipeline.weir.state.rglob("*") if path.is_file()]
+        assert {"state.db", "state.db-wal", "dead.db", "lock", "0000000000000001.log"} <= {path.name for path in files}
+        assert [path for path in files if path.stat().st_mode & 0o077] == []
+        assert process.stop().code == 0
+    finally:
+        os.umask(was)
 
 
 @pytest.mark.parametrize("sink", ["sqlite"])

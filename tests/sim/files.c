@@ -160,7 +160,7 @@ static Status open_disk(File *file, const char *path, Disk *disk, bool locks)
     return STATUS_OK;
 }
 
-Status file_open(File *file, const char *path, Error *err)
+Status file_open_private(File *file, const char *path, Error *err)
 {
     *file = FILE_CLOSED;
     if (!sim_call_briefly("file open")) {

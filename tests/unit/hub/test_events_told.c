@@ -1,6 +1,7 @@
 // Which events were told: when that counts, and what a crash makes of it.
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "hub/events_told.h"
@@ -176,6 +177,15 @@ static void a_list_begins_before_the_last_event(void **context)
     assert_int_equal(since(), NOW + 2 * DAY - 3600);
 }
 
+static void its_file_is_for_its_owner_only(void **context)
+{
+    (void)context;
+    struct stat info;
+    (void)snprintf(path, sizeof(path), "%s/events.db", directory);
+    assert_int_equal(stat(path, &info), 0);
+    assert_int_equal(info.st_mode & 0777, 0600);
+}
+
 int main(void)
 {
     if (mkdtemp(directory) == NULL) {
@@ -187,6 +197,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_not_durable_was_not_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(objects_are_told_apart, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_nobody_asks_for_goes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(its_file_is_for_its_owner_only, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_list_begins_before_the_last_event, set_up, tear_down),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

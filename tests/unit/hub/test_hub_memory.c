@@ -1,6 +1,7 @@
 // What a hub remembers: when it holds, and what a crash makes of it.
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "arena_fixture.h"
@@ -180,6 +181,17 @@ static void it_is_forgotten_after_a_while(void **context)
     assert_known(receiver, "name", NULL);
 }
 
+static void its_file_is_for_its_owner_only(void **context)
+{
+    (void)context;
+    struct stat info;
+    mode_t was = umask(022);
+    assert_int_equal(hub_recall_begin(receiver, 1, &err), STATUS_OK);
+    (void)umask(was);
+    assert_int_equal(stat(path, &info), 0);
+    assert_int_equal(info.st_mode & 0777, 0600);
+}
+
 static void a_file_that_cannot_be_is_an_error(void **context)
 {
     (void)context;
@@ -214,6 +226,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_not_received_is_not_remembered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_was_pushed_is_remembered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(it_is_forgotten_after_a_while, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(its_file_is_for_its_owner_only, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_file_that_cannot_be_is_an_error, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);

@@ -248,6 +248,40 @@ static int try_forbidden(void)
                : 1;
 }
 
+static mode_t rights(void)
+{
+    struct stat info;
+    assert_int_equal(stat(path, &info), 0);
+    return info.st_mode & 0777;
+}
+
+static void test_is_for_its_owner_only(void **state)
+{
+    File file;
+    Error err = {0};
+    mode_t was = umask(022);
+    (void)unlink(path);
+    assert_int_equal(file_open_private(&file, path, &err), STATUS_OK);
+    assert_int_equal(rights(), 0600);
+    file_close(&file);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(file_make_private(path, &err), STATUS_OK);
+    assert_int_equal(rights(), 0600);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(file_open(&file, path, &err), STATUS_OK);
+    assert_int_equal(rights(), 0644); // as the user's umask says
+    assert_int_equal(file_write(&file, 0, STR("kept"), &err), STATUS_OK);
+    file_close(&file);
+    assert_int_equal(file_make_private(path, &err), STATUS_OK);
+    assert_int_equal(rights(), 0644); // somebody may want it so
+    assert_int_equal(file_open_private(&file, path, &err), STATUS_OK);
+    assert_int_equal(rights(), 0644);
+    file_close(&file);
+    (void)umask(was);
+    assert_int_equal(file_make_private("/nowhere/at/all", &err), STATUS_FAIL);
+    assert_error(&err, ERROR_CONFIG, "make \"/nowhere/at/all\"");
+}
+
 static void test_permissions(void **state)
 {
     char name[128];
@@ -449,6 +483,7 @@ int main(void)
         cmocka_unit_test(test_notices_that_it_was_replaced),
         cmocka_unit_test(test_wrong_paths),
         cmocka_unit_test(test_check_makes_nothing),
+        cmocka_unit_test(test_is_for_its_owner_only),
         cmocka_unit_test(test_permissions),
         cmocka_unit_test(test_too_large),
         cmocka_unit_test(test_error_kinds),
