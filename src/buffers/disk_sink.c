@@ -16,8 +16,8 @@ enum {
     RECORD_BYTES = 1 << 20,
     // A reader that has never told how far it is may only be starting.
     STARTING_US = 60 * 1000000,
-    // Longer than that a write does not wait for readers, so that a request to stop is followed.
-    WAIT_MS = 1000,
+    // A write that waits longer than that for readers says so.
+    SAID_MS = 1000,
     WAIT_STEP_MS = 50,
 };
 
@@ -218,23 +218,23 @@ static void tell_caught_up(DiskSink *sink, Str name)
                 STR_ARG(name));
 }
 
-// Without figures, so that it is the same message each time it is tried again.
-static Status is_full(const DiskSink *sink, Str name, Error *err)
+// Without figures, so that it is the same message each time.
+static void is_full(const DiskSink *sink, Str name, Error *err)
 {
     error_set(err, ERROR_TRANSIENT,
               "the buffer waits for \"%" STR_FMT "\", which is behind by more than it may be",
               STR_ARG(name));
-    return sink->full == FULL_DROP_ROUTE
-               ? error_hint(err, "It is given up if it does not catch up soon (patience).")
-               : error_hint(err, "Nothing is taken from the source meanwhile, whose WAL grows. Get "
-                                 "the target to work, allow more (max_size, max_age), or give it "
-                                 "up (full: drop-route).");
+    error_hint(err, sink->full == FULL_DROP_ROUTE
+                        ? "It is given up if it does not catch up soon (patience)."
+                        : "Nothing is taken from the source meanwhile, whose WAL grows. Get the "
+                          "target to work, allow more (max_size, max_age), or give it up (full: "
+                          "drop-route).");
 }
 
-// *ret_waits: for one of them it is too early to say.
-static Status look_at_readers(DiskSink *sink, bool *ret_waits, Error *err)
+// Whether to wait for one of them, and @ret_why.
+static bool look_at_readers(DiskSink *sink, Error *ret_why)
 {
-    *ret_waits = false;
+    bool waits = false;
     for (size_t i = 0; i < sink->readers.count; i++) {
         Str name = sink->readers.items[i];
         SegmentLogBacklog backlog;
@@ -253,37 +253,53 @@ static Status look_at_readers(DiskSink *sink, bool *ret_waits, Error *err)
             sink->is_given_up[i] = true;
             tell_given_up(sink, name, &backlog);
         } else if (verdict != VERDICT_FINE) {
-            (void)is_full(sink, name, err);
-            *ret_waits = true;
-            if (verdict == VERDICT_TOO_FAR) {
-                return STATUS_FAIL;
-            }
+            is_full(sink, name, ret_why);
+            waits = true;
         }
     }
-    return STATUS_OK;
+    return waits;
 }
 
-// Between two transactions.
+static void say_wait(const DiskSink *sink, const Error *why)
+{
+    const SinkContext *context = &sink->base.context;
+    if (context->waits != NULL) {
+        context->waits(context->waits_context, why);
+    }
+}
+
+// Between two transactions. The attempt goes on meanwhile: whoever has caught up is not kept
+// waiting by the delay of another one, and the source's thread keeps its connection alive.
 static Status wait_for_readers(DiskSink *sink, Error *err)
 {
-    const Cancel *cancel = sink->base.context.cancel;
-    int64_t deadline_ms = clock_monotonic_ms() + WAIT_MS;
-    for (;;) {
-        bool waits;
-        Error full = {0};
-        Status status = look_at_readers(sink, &waits, &full);
-        if (status == STATUS_OK && !waits) {
-            return STATUS_OK;
-        }
-        if (cancel_is_set(cancel)) {
-            return error_set(err, ERROR_CANCELLED, "cancelled");
-        }
-        if (status != STATUS_OK || clock_monotonic_ms() >= deadline_ms) {
+    const SinkContext *context = &sink->base.context;
+    int64_t most_ms = context->waits == NULL ? SAID_MS : context->wait_ms;
+    int64_t began_ms = clock_monotonic_ms();
+    bool is_said = false;
+    Status status = STATUS_OK;
+    Error full = {0};
+    while (status == STATUS_OK && look_at_readers(sink, &full)) {
+        int64_t waited_ms = clock_monotonic_ms() - began_ms;
+        if (cancel_is_set(context->cancel)) {
+            status = error_set(err, ERROR_CANCELLED, "cancelled");
+        } else if (most_ms > 0 && waited_ms >= most_ms) {
             *err = full;
-            return STATUS_FAIL;
+            status = STATUS_FAIL;
+        } else {
+            if (waited_ms >= SAID_MS && !is_said) {
+                say_wait(sink, &full);
+                is_said = true;
+            }
+            cancel_wait(context->cancel, WAIT_STEP_MS);
         }
-        cancel_wait(cancel, WAIT_STEP_MS);
     }
+    if (is_said) {
+        say_wait(sink, NULL);
+        if (status == STATUS_OK) {
+            notice_tell(&context->notice, "the buffer has room again");
+        }
+    }
+    return status;
 }
 
 // ---------------------------------------------------------------------------------------------

@@ -307,27 +307,48 @@ static void on_waiting(Runner *runner, const Core *core)
 }
 
 // A drain delivers what was received. While the route waits for a copy it delivers nothing, perhaps
-// for hours: everything before the copy is committed, and the copy starts again the next time.
+// for hours: everything before the copy is committed, and the copy starts again the next time. The
+// same goes for a sink that waits for somebody else.
 static void on_running(Runner *runner, const Core *core)
 {
     bool is_copying = false;
+    bool is_waiting = false;
     for (size_t i = 0; i < runner->branch_count; i++) {
         is_copying = is_copying || route_is_copying(runner->branches[i].route);
+        is_waiting = is_waiting || atomic_load(&runner->branches[i].is_waiting);
     }
-    if ((core->stop == CORE_STOP_DRAIN || core->is_cut_short) && is_copying) {
+    bool is_draining = core->stop == CORE_STOP_DRAIN || core->is_cut_short;
+    if (is_draining && is_copying) {
         log_info(&runner->scope, "the copy that is under way starts again next time");
+    }
+    if (is_draining && (is_copying || is_waiting)) {
         runner_post(runner, (CoreEvent){.kind = CORE_GIVE_UP});
     } else {
         wake_wait(&runner->bell, 1000);
     }
 }
 
-static void note_failure(Runner *runner)
+static void note_failure(Runner *runner, const Error *failure)
 {
     (void)pthread_mutex_lock(&runner->lock);
-    (void)snprintf(runner->last_error, sizeof(runner->last_error), "%.500s",
-                   runner->failure.message);
+    (void)snprintf(runner->last_error, sizeof(runner->last_error), "%.500s", failure->message);
     (void)pthread_mutex_unlock(&runner->lock);
+}
+
+// To whoever looks it is trouble like that which is tried again. A drain stays one.
+void runner_note_wait(void *context, const Error *why)
+{
+    Branch *branch = context;
+    Runner *runner = branch->runner;
+    int was = why != NULL ? PHASE_STREAMING : PHASE_RETRYING;
+    int now = why != NULL ? PHASE_RETRYING : PHASE_STREAMING;
+    if (why != NULL) {
+        note_failure(runner, why);
+        log_failure(LOG_WARN, &branch->scope, "waiting", why);
+    }
+    atomic_store(&branch->is_waiting, why != NULL);
+    (void)atomic_compare_exchange_strong(&runner->phase, &was, now);
+    wake_set(&runner->bell);
 }
 
 static void log_retry(Runner *runner)
@@ -336,7 +357,7 @@ static void log_retry(Runner *runner)
     if (core.state != CORE_WAITING || runner->failure.kind == ERROR_AGAIN) {
         return;
     }
-    note_failure(runner);
+    note_failure(runner, &runner->failure);
     int64_t times;
     if (!log_repeat_is_due(&runner->retry_line, str_from(runner->failure.message),
                            clock_monotonic_ms(), &times)) {
@@ -548,7 +569,7 @@ Status runner_run(Runner *runner, Error *err)
     if (runner->core.gave_up_after_ms > 0) {
         say_how_long(&runner->core, &runner->failure);
     }
-    note_failure(runner);
+    note_failure(runner, &runner->failure);
     say_what_stays(runner, &runner->failure);
     if (err != NULL) {
         *err = runner->failure;

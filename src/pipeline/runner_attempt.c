@@ -4,7 +4,11 @@
 #include "pipeline/merge.h"
 #include "pipeline/runner_inner.h"
 
-enum { LOOK_POLL_MS = 50 };
+enum {
+    LOOK_POLL_MS = 50,
+    // Where patience has an end, so has a wait: whether others get on is seen between attempts.
+    WAITS_IN_PATIENCE = 4,
+};
 
 static Status find_now(Runner *runner, Error *err)
 {
@@ -211,7 +215,10 @@ static Status open_branch(Branch *branch, Error *err)
                             .notice = {log_notice, &branch->scope},
                             .at_work = meter_note_work,
                             .moves = meter_note_move,
-                            .at_work_context = &branch->meter},
+                            .at_work_context = &branch->meter,
+                            .waits = runner_note_wait,
+                            .waits_context = branch,
+                            .wait_ms = runner->core.options.patience_ms / WAITS_IN_PATIENCE},
             },
         .state = copy_only ? NULL : branch->state,
         .dead = branch->dead,

@@ -26,8 +26,9 @@ typedef struct Branch {
     Route *route;
     Queue queue;
     pthread_t thread;
-    bool has_warned; // of letters from before
-    bool wants;      // of the source thread: the pending batch is still to go into this queue
+    bool has_warned;        // of letters from before
+    atomic_bool is_waiting; // its sink, for somebody else
+    bool wants; // of the source thread: the pending batch is still to go into this queue
     Position start;
     Status status; // of its copies
     Error error;
@@ -94,6 +95,9 @@ void runner_post(Runner *runner, CoreEvent event);
 bool runner_post_failure(Runner *runner, const Error *err);
 CoreView runner_view(Runner *runner);
 void runner_set_phase(Runner *runner, RunnerPhase phase);
+
+/** SinkContext.waits of the Branch @context. */
+void runner_note_wait(void *context, const Error *why);
 
 // Thread: the runner's.
 

@@ -50,6 +50,13 @@ typedef struct SinkContext {
     // The same, and it has got on: more was delivered. Seen at work it may also be while it waits.
     void (*moves)(void *at_work_context);
     void *at_work_context;
+    // Tell that a call waits for somebody else than the target, and why; @why NULL: not any more.
+    // It fails with ERROR_CANCELLED as soon as `cancel` is set, and with that other error after
+    // `wait_ms`, if that is not 0. Without this function it may wait for a moment only. Thread: the
+    // sink's.
+    void (*waits)(void *waits_context, const Error *why);
+    void *waits_context;
+    int64_t wait_ms;
 } SinkContext;
 
 typedef struct SinkOps {

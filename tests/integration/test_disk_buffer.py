@@ -29,12 +29,12 @@ def fill(source, rounds=1):
                    "(SELECT max(id) AS m FROM customers) c")
 
 
-def fill_until(source, process, text):
+def fill_until(source, process, text, times=1):
     """How much goes into one commit is chance; the one after too much finds that it is."""
     def said():
         process.must_live()
         fill(source)
-        return text in process.logs()
+        return process.logs().count(text) >= times
     wait_for(said, 30, lambda: f"it says {text!r}\n{process.logs()[-3000:]}")
 
 
@@ -170,6 +170,39 @@ def test_a_full_buffer_pauses(hub, limit):
     hub.check()
     # By whole files, and a large transaction is one group.
     assert sum(f.stat().st_size for f in hub.segments()) < 1 << 20, "what all have is dropped"
+
+
+def test_a_full_buffer_goes_on_at_once(hub):
+    """As soon as the route has caught up, however long that took; asked to stop before, it does."""
+    hub = hub("sqlite", "postgres", segment="64kB", max_size="300kB", patience="1s")
+    hub.source.sql(SHOP)
+    process = hub.start()
+    hub.settled(process, "sqlite", "postgres")
+    target = hub.targets["postgres"].database
+    with target.server.connect(target.name) as busy:
+        with busy.transaction():
+            busy.execute("LOCK TABLE customers IN ACCESS EXCLUSIVE MODE")
+            fill_until(hub.source, process, 'the buffer waits for \\"postgres\\"')
+            row, = [row for row in json.loads(hub.weir.run("status", hub.file, "--format", "json").out) if row["route"] == "buffer"]
+            assert row["state"] == "retrying" and "the buffer waits for" in row["last_error"]
+            fill(hub.source, 20)  # what it has still to take, however it is cut
+            time.sleep(6)  # by then an attempt a time would be at eight seconds between two
+            lsn = hub.source.lsn()
+            assert not hub.source.confirmed(lsn)
+            assert process.logs().count('the buffer waits for \\"postgres\\"') == 1, "said once"
+        began = time.monotonic()
+        hub.source.wait_confirmed(lsn)
+        assert time.monotonic() - began < 4
+        process.expect("the buffer has room again")
+        hub.settled(process, "sqlite", "postgres")
+        with busy.transaction():
+            busy.execute("LOCK TABLE customers IN ACCESS EXCLUSIVE MODE")
+            fill_until(hub.source, process, "waiting pipeline", times=2)
+            process.signal(signal.SIGTERM)
+            time.sleep(1)
+    assert process.wait().code == 0
+    hub.drain()
+    hub.check()
 
 
 KEEPS_NOTHING = 'the buffer keeps nothing more for "postgres"'

@@ -11,6 +11,13 @@ void log_write(LogLevel level, const LogScope *scope, const char *message, const
     sim_trace("log: %s", message);
 }
 
+void log_failure(LogLevel level, const LogScope *scope, const char *message, const Error *err)
+{
+    (void)level;
+    (void)scope;
+    sim_trace("log: %s: %s", message, err->message);
+}
+
 bool log_repeat_is_due(LogRepeat *repeat, Str text, int64_t now_ms, int64_t *ret_times)
 {
     (void)repeat;

@@ -134,6 +134,7 @@ static const Relation *other_table;
 static const char *sink_max_size;
 static const char *sink_full;
 static const char *sink_patience;
+static void (*sink_waits)(void *context, const Error *why); // NULL: it may wait for a moment
 
 static inline void notice(void *context, const char *message)
 {
@@ -148,6 +149,7 @@ static inline int setup(void **state)
     sink_max_size = "0";
     sink_full = "pause";
     sink_patience = "0";
+    sink_waits = NULL;
     fake_opened = 0;
     fake_is_down = false;
     table = relation_of(&arena, 1, "public", "t", "a", columns, 2);
@@ -178,7 +180,8 @@ static inline Status try_sink(const char *pipeline, Sink **ret, Checkpoint *chec
         {.key = STR("patience"), .value = str_from(sink_patience)},
     };
     Settings settings = {.items = items, .count = ARRAY_LEN(items)};
-    SinkContext context = {.pipeline = pipeline, .cancel = &cancel, .notice = {notice, NULL}};
+    SinkContext context = {
+        .pipeline = pipeline, .cancel = &cancel, .notice = {notice, NULL}, .waits = sink_waits};
     assert_int_equal(sink_new(&disk_sink, &settings, &context, ret, err), STATUS_OK);
     return (*ret)->ops->open(*ret, err) == STATUS_OK ? (*ret)->ops->resume(*ret, checkpoint, err)
                                                      : STATUS_FAIL;

@@ -1,6 +1,7 @@
 // The disk buffer when its readers are behind.
 #include <pthread.h>
 
+#include "base/clock.h"
 #include "disk_fixture.h"
 
 static Status fill_up(Sink *sink, uint64_t first, uint64_t last, uint64_t *ret_next, Error *err)
@@ -119,6 +120,74 @@ static void test_full_buffer_has_patience(void **state)
     checkpoint_done(&stored);
 }
 
+static int waits_begun;
+static int waits_ended;
+static char waits_why[256];
+
+static void note_wait(void *context, const Error *why)
+{
+    (void)context;
+    waits_begun += why != NULL;
+    waits_ended += why == NULL;
+    if (why != NULL) {
+        (void)snprintf(waits_why, sizeof(waits_why), "%.200s", why->message);
+    }
+}
+
+static void *catch_up_late(void *argument)
+{
+    (void)usleep(2500000);
+    return catch_up(argument);
+}
+
+static void *cancel_late(void *argument)
+{
+    (void)usleep(1500000);
+    cancel_set(&cancel);
+    return argument;
+}
+
+// However long it takes: said once, and over as soon as the reader has caught up.
+static void test_full_buffer_goes_on_at_once(void **state)
+{
+    Checkpoint stored = {0};
+    SegmentLog *log;
+    uint64_t next = 1;
+    pthread_t thread;
+    sink_max_size = "200kB";
+    sink_waits = note_wait;
+    Sink *sink = open_sink(&stored);
+    OK(segment_log_open(log_directory, &log, err));
+    commit(sink, (Position){10, 0});
+    segment_log_passed(log, STR("r"), (Position){10, 0});
+    sink->context.wait_ms = 1; // so that it is full
+    FAILS(fill_up(sink, 1, 10000, &next, err), ERROR_TRANSIENT, "the buffer waits for \"r\"");
+    sink->context.wait_ms = 0;
+    assert_int_equal(pthread_create(&thread, NULL, catch_up_late, log), 0);
+    int64_t began_ms = clock_monotonic_ms();
+    OK(fill_up(sink, next, next + 10, &next, err));
+    int64_t took_ms = clock_monotonic_ms() - began_ms;
+    (void)pthread_join(thread, NULL);
+    assert_true(took_ms >= 2800 && took_ms < 2800 + 900);
+    assert_int_equal(waits_begun, 1);
+    assert_int_equal(waits_ended, 1);
+    assert_non_null(strstr(waits_why, "the buffer waits for \"r\""));
+    assert_non_null(strstr(noticed, "has room again"));
+    sink->context.wait_ms = 1;
+    FAILS(fill_up(sink, next, 10000, &next, err), ERROR_TRANSIENT, "the buffer waits for \"r\"");
+    sink->context.wait_ms = 0;
+    assert_int_equal(pthread_create(&thread, NULL, cancel_late, NULL), 0);
+    began_ms = clock_monotonic_ms();
+    FAILS(fill_up(sink, next, 10000, &next, err), ERROR_CANCELLED, "cancelled");
+    took_ms = clock_monotonic_ms() - began_ms;
+    (void)pthread_join(thread, NULL);
+    assert_true(took_ms >= 1500 && took_ms < 1500 + 900);
+    assert_int_equal(waits_ended, 2);
+    segment_log_close(log);
+    sink_free(sink);
+    checkpoint_done(&stored);
+}
+
 // How far it was is known after a restart, when it is down; nothing else than that is held.
 static void test_cursors_are_remembered(void **state)
 {
@@ -163,9 +232,8 @@ static void test_cursors_are_remembered(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_full_buffer_pauses),
-        TEST(test_full_buffer_drops_a_route),
-        TEST(test_full_buffer_has_patience),
+        TEST(test_full_buffer_pauses),       TEST(test_full_buffer_drops_a_route),
+        TEST(test_full_buffer_has_patience), TEST(test_full_buffer_goes_on_at_once),
         TEST(test_cursors_are_remembered),
     };
     return cmocka_run_group_tests_name("disk_full", tests, NULL, NULL);
