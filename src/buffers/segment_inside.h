@@ -49,7 +49,9 @@ struct SegmentLog {
     Segment *segments;     // oldest first
     size_t count;
     size_t capacity;
-    LogPlace durable; // readers go up to here; sequence 0: nothing is committed
+    uint64_t oldest_file; // the first that is there: those before the list are to be removed
+    bool is_removing;     // somebody is at that
+    LogPlace durable;     // readers go up to here; sequence 0: nothing is committed
     Position position;
     Checkpoint entries;
     SegmentLogReader *readers;

@@ -74,6 +74,7 @@ static Status create(const char *directory, const struct stat *info, SegmentLog 
         return error_wrap(err, "open the buffer \"%s\"", directory);
     }
     segment_mark(log);
+    log->oldest_file = log->count == 0 ? 1 : log->segments[0].sequence;
     load_cursors(log);
     log->opened_us = clock_monotonic_us();
     *ret = log;
@@ -325,21 +326,24 @@ static uint64_t keep_from(const SegmentLog *log)
 }
 
 // How many. Files go one after the other, oldest first, so that neither a crash nor one that cannot
-// be removed leaves a gap. That one stays on the list, to be tried again: it only takes up room.
+// be removed leaves a gap.
 static size_t remove_files(const SegmentLog *log, uint64_t from, uint64_t to)
 {
     Arena scratch = {.chunk_size = 1024};
     uint64_t sequence = from;
-    while (sequence < to && file_remove(segment_path(log, sequence, &scratch), NULL) == STATUS_OK) {
+    while (sequence < to && file_unlink(segment_path(log, sequence, &scratch), NULL) == STATUS_OK) {
         CRASH_POINT("buffer-segment-removed");
         sequence++;
         arena_reset(&scratch);
     }
+    // One that a power cut brings back is dropped once more.
+    Status ignored = sequence > from ? file_sync_directory_of(log->lock_path, NULL) : STATUS_OK;
+    (void)ignored;
     arena_done(&scratch);
     return (size_t)(sequence - from);
 }
 
-// The mutex is held, also while files are removed: two threads must not take turns at it.
+// Off the list with what nobody needs. The mutex is held.
 static void drop_old(SegmentLog *log)
 {
     if (!log->is_expecting || log->durable.sequence == 0) {
@@ -350,10 +354,29 @@ static void drop_old(SegmentLog *log)
     if (keep <= first) {
         return;
     }
-    assert(keep - first < log->count);
-    size_t count = remove_files(log, first, keep);
+    size_t count = (size_t)(keep - first);
+    assert(count < log->count);
     log->count -= count;
     memmove(log->segments, log->segments + count, log->count * sizeof(Segment));
+}
+
+// Remove the files that are off the list, by one thread at a time: it also takes what another one
+// drops meanwhile. A file that cannot be removed is tried again the next time; it only takes up
+// room. The mutex is held, but not while files are removed, which may take long.
+static void remove_dropped(SegmentLog *log)
+{
+    bool works = !log->is_removing;
+    while (works && log->count > 0 && log->oldest_file < log->segments[0].sequence) {
+        uint64_t from = log->oldest_file;
+        uint64_t to = log->segments[0].sequence;
+        log->is_removing = true;
+        (void)pthread_mutex_unlock(&log->mutex);
+        size_t count = remove_files(log, from, to);
+        (void)pthread_mutex_lock(&log->mutex);
+        log->oldest_file += count;
+        log->is_removing = false;
+        works = count == to - from;
+    }
 }
 
 static Cursor *find_cursor(const SegmentLog *log, Str name)
@@ -410,6 +433,7 @@ void segment_log_expect(SegmentLog *log, const Str *names, size_t count, uint64_
     log->keep_bytes = keep_bytes;
     log->is_expecting = true;
     drop_old(log);
+    remove_dropped(log);
     (void)pthread_mutex_unlock(&log->mutex);
 }
 
@@ -425,6 +449,7 @@ void segment_log_passed(SegmentLog *log, Str name, Position position)
         set_mark(log, cursor);
     }
     drop_old(log);
+    remove_dropped(log);
     (void)pthread_mutex_unlock(&log->mutex);
 }
 
@@ -540,5 +565,6 @@ void segment_log_give_up(SegmentLog *log, Str name)
     (void)pthread_mutex_lock(&log->mutex);
     get_cursor(log, name)->is_given_up = true;
     drop_old(log);
+    remove_dropped(log);
     (void)pthread_mutex_unlock(&log->mutex);
 }

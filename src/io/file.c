@@ -150,7 +150,7 @@ Str file_identity(const char *path, Arena *arena)
 
 // A file whose directory was not synced can be gone after a power cut, with all that was synced
 // into it. Some file systems cannot sync directories (EINVAL), and then need not.
-static Status sync_directory(const char *path, Error *err)
+Status file_sync_directory_of(const char *path, Error *err)
 {
     char copy[PATH_MAX];
     const char *directory = directory_of(path, copy);
@@ -179,7 +179,7 @@ Status file_make_directory(const char *path, Error *err)
         }
         (void)snprintf(part, sizeof(part), "%.*s", (int)i, path);
         if (mkdir(part, 0700) == 0) {
-            if (sync_directory(part, err) != STATUS_OK) {
+            if (file_sync_directory_of(part, err) != STATUS_OK) {
                 return STATUS_FAIL;
             }
         } else if (errno != EEXIST) {
@@ -221,7 +221,7 @@ static Status open_with(mode_t mode, File *file, const char *path, Error *err)
         status = not_regular(path, info.st_mode, err);
     }
     if (status != STATUS_OK || lock(&opened, err) != STATUS_OK ||
-        sync_directory(path, err) != STATUS_OK) {
+        file_sync_directory_of(path, err) != STATUS_OK) {
         file_close(&opened);
         return STATUS_FAIL;
     }
@@ -278,12 +278,15 @@ Status file_open_unnamed(File *file, const char *directory, const char *path, Er
     return STATUS_OK;
 }
 
+Status file_unlink(const char *path, Error *err)
+{
+    return unlink(path) == 0 || errno == ENOENT ? STATUS_OK
+                                                : file_error(err, errno, "remove", path);
+}
+
 Status file_remove(const char *path, Error *err)
 {
-    if (unlink(path) != 0 && errno != ENOENT) {
-        return file_error(err, errno, "remove", path);
-    }
-    return sync_directory(path, err);
+    return file_unlink(path, err) == STATUS_OK ? file_sync_directory_of(path, err) : STATUS_FAIL;
 }
 
 Status file_put_in_place(const char *from, const char *to, Error *err)
@@ -304,7 +307,7 @@ Status file_put_in_place(const char *from, const char *to, Error *err)
     if (failed != 0) {
         return file_error(err, errno, "make", to);
     }
-    return sync_directory(to, err);
+    return file_sync_directory_of(to, err);
 }
 
 void file_close(File *file)

@@ -64,6 +64,13 @@ MUST_CHECK Status file_open_unnamed(File *file, const char *directory, const cha
  */
 MUST_CHECK Status file_remove(const char *path, Error *err);
 
+/** The same of one of several: a power cut may bring it back until file_sync_directory_of(). A file
+ *  system with a journal then brings back none that was removed before one that stays away. */
+MUST_CHECK Status file_unlink(const char *path, Error *err);
+
+/** What was made in and removed from the directory that @path is in survives a power cut. */
+MUST_CHECK Status file_sync_directory_of(const char *path, Error *err);
+
 /**
  * Give the file @from, which is whole, the name @to in the same directory: after a crash or a power
  * cut there is all of it or nothing. It replaces nothing: ERROR_TRANSIENT when something has that

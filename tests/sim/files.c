@@ -23,7 +23,8 @@ typedef struct Disk {
     char path[PATH_SIZE];
     bool exists;
     bool is_locked;
-    uint32_t opens; // one that is removed can still be read by whoever has it open
+    uint32_t removed_at; // in which order: a power cut may undo that; 0: it may not
+    uint32_t opens;      // one that is removed can still be read by whoever has it open
     uint32_t size;
     uint32_t synced_size;
     Range dirty; // written since the last sync
@@ -33,11 +34,13 @@ typedef struct Disk {
 } Disk;
 
 static Disk disks[FILES];
+static uint32_t removals;
 static uint32_t disk_count; // that were ever used in this schedule
 
 void files_init(void)
 {
     disk_count = 0;
+    removals = 0;
 }
 
 // What is behind the end of what was synced, and was never on the disk, is zeros there.
@@ -82,9 +85,31 @@ static void cut_power(Disk *disk)
     }
 }
 
+// The directory is synced.
+static void keep_removals(void)
+{
+    removals = 0;
+    for (uint32_t i = 0; i < disk_count; i++) {
+        disks[i].removed_at = 0;
+    }
+}
+
+// Of what was removed since it was synced, the last ones come back.
+static void undo_removals(void)
+{
+    uint32_t kept = sim_below(removals + 1);
+    for (uint32_t i = 0; i < disk_count; i++) {
+        disks[i].exists = disks[i].exists || disks[i].removed_at > kept;
+    }
+    keep_removals();
+}
+
 void files_crash(void)
 {
     bool power_is_cut = sim_chance(500);
+    if (power_is_cut && removals > 0) {
+        undo_removals();
+    }
     for (uint32_t i = 0; i < disk_count; i++) {
         disks[i].opens = 0;
         disks[i].is_locked = false;
@@ -127,7 +152,8 @@ static Disk *find(const char *path)
 static Disk *make(const char *path)
 {
     uint32_t at = 0;
-    while (at < disk_count && (disks[at].exists || disks[at].opens > 0)) {
+    while (at < disk_count &&
+           (disks[at].exists || disks[at].opens > 0 || disks[at].removed_at > 0)) {
         at++;
     }
     assert(at < FILES);
@@ -135,6 +161,7 @@ static Disk *make(const char *path)
     Disk *disk = &disks[at];
     disk->exists = true;
     disk->is_locked = false;
+    disk->removed_at = 0;
     disk->opens = 0;
     disk->size = disk->synced_size = 0;
     disk->dirty = disk->lost = (Range){0};
@@ -168,6 +195,7 @@ Status file_open_private(File *file, const char *path, Error *err)
     }
     Disk *disk = find(path);
     disk = disk == NULL ? make(path) : disk;
+    keep_removals(); // it syncs the directory
     sim_check(!disk->is_locked, "\"%s\" is written by two", path);
     return open_disk(file, path, disk, true);
 }
@@ -208,7 +236,7 @@ void file_close(File *file)
     }
 }
 
-Status file_remove(const char *path, Error *err)
+Status file_unlink(const char *path, Error *err)
 {
     if (!sim_call_briefly("file remove")) {
         return sim_error(NULL, "file remove", err);
@@ -216,8 +244,24 @@ Status file_remove(const char *path, Error *err)
     Disk *disk = find(path);
     if (disk != NULL) {
         disk->exists = false;
+        disk->removed_at = ++removals;
     }
     return STATUS_OK;
+}
+
+Status file_sync_directory_of(const char *path, Error *err)
+{
+    (void)path;
+    if (!sim_call_briefly("directory sync")) {
+        return sim_error(NULL, "directory sync", err);
+    }
+    keep_removals();
+    return STATUS_OK;
+}
+
+Status file_remove(const char *path, Error *err)
+{
+    return file_unlink(path, err) == STATUS_OK ? file_sync_directory_of(path, err) : STATUS_FAIL;
 }
 
 // ---------------------------------------------------------------------------------------------
