@@ -82,6 +82,7 @@ static PipelineRoute *log_route(const Pipeline *pipeline, Str directory, Arena *
     PipelineRoute *route = ARENA_ARRAY(arena, PipelineRoute, 1);
     *route = (PipelineRoute){
         .name = DISK_BUFFER_ROUTE,
+        .called = "buffer",
         .sink = &disk_sink,
         .settings = settings,
         .id = BUFFER_ID,
@@ -104,6 +105,7 @@ static Pipeline taking(const Pipeline *pipeline, PipelineRoute *route, Str direc
 {
     Pipeline made = *pipeline;
     made.source = &disk_source;
+    made.source_called = "buffer";
     made.source_settings = ARENA_ARRAY(arena, Settings, 1);
     disk_source_settings(directory, reader_name(route), pipeline->source, pipeline->source_settings,
                          arena, made.source_settings);

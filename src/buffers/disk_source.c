@@ -327,8 +327,9 @@ static Status disk_source_open(Source *base, Error *err)
     source->is_opened = true;
     if (source->origin.count > 0) {
         if (make_other(source, err) != STATUS_OK) {
-            return STATUS_FAIL;
+            return error_wrap(err, "source");
         }
+        base->context.called = "source"; // what copies read
         base->copies = source->other->copies;
     }
     return segment_log_open(str_to_cstr(&source->arena, source->directory), &source->log, err);
@@ -475,12 +476,18 @@ static void drop_news(DiskSource *source, const Change *changes, size_t count)
     }
 }
 
+// Its checksum was right: it was not written by a program that writes as this one reads.
+static Status is_unreadable(const DiskSource *source, const Record *record, Error *err)
+{
+    return error_wrap(err, "\"%s\" at byte %" PRIu64, segment_log_reader_path(source->reader),
+                      record->offset);
+}
+
 static Status take_changes(DiskSource *source, const Record *record, Error *err)
 {
     size_t before = source->batch->count;
     if (unpack_changes(&source->unpacker, record->payload, source->batch, err) != STATUS_OK) {
-        return error_wrap(err, "the buffer \"%" STR_FMT "\", at byte %" PRIu64 " of a segment",
-                          STR_ARG(source->directory), record->offset);
+        return is_unreadable(source, record, err);
     }
     const Batch *batch = source->batch;
     drop_news(source, batch->changes + before, batch->count - before);
@@ -499,7 +506,9 @@ static Status take(DiskSource *source, const Record *record, bool *ret_kept, Err
         unpacker_begin_segment(&source->unpacker);
         return STATUS_OK;
     case RECORD_RELATION:
-        return unpack_relation(&source->unpacker, record->payload, err);
+        return unpack_relation(&source->unpacker, record->payload, err) == STATUS_OK
+                   ? STATUS_OK
+                   : is_unreadable(source, record, err);
     case RECORD_CHANGES:
         *ret_kept = !is_old;
         return is_old ? STATUS_OK : take_changes(source, record, err);
@@ -589,7 +598,7 @@ static Status disk_source_poll(Source *base, int timeout_ms, int wake_fd, Batch 
         wake_clear(segment_log_reader_wake(source->reader));
         Status status = fill(source, err);
         if (status == STATUS_FAIL) {
-            return STATUS_FAIL;
+            return error_wrap(err, "read the buffer \"%" STR_FMT "\"", STR_ARG(source->directory));
         }
         bool moved = position_compare(source->end, source->passed) > 0;
         if (status == STATUS_OK || moved || source->batch->count > 0) {

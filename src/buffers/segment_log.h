@@ -100,6 +100,9 @@ void segment_log_reader_close(SegmentLogReader *reader);
  */
 MUST_CHECK Status segment_log_next(SegmentLogReader *reader, Arena *arena, Record *ret, Error *err);
 
+/** The file that the last record came from; until the next one is asked for. */
+RETURNS_NONNULL const char *segment_log_reader_path(const SegmentLogReader *reader);
+
 /** Readable when more has become durable since it was last cleared. */
 Wake *segment_log_reader_wake(SegmentLogReader *reader);
 

@@ -91,6 +91,12 @@ void segment_log_reader_close(SegmentLogReader *reader)
     mem_free(reader);
 }
 
+const char *segment_log_reader_path(const SegmentLogReader *reader)
+{
+    assert(reader->is_open);
+    return reader->segment.path;
+}
+
 Wake *segment_log_reader_wake(SegmentLogReader *reader)
 {
     return &reader->wake;

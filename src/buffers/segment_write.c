@@ -34,9 +34,11 @@ static void forget_buffer(SegmentLog *log)
 static Status is_usable(const SegmentLog *log, Error *err)
 {
     if (log->is_failed) {
-        return error_set(err, ERROR_FATAL,
-                         "the buffer \"%s\" could not be synced: what it has is not known",
-                         log->directory);
+        error_set(err, ERROR_FATAL,
+                  "the buffer \"%s\" could not be synced: what it has is not known",
+                  log->directory);
+        return error_hint(err, "Look into the system's log for errors of the disk, mend it, and "
+                               "start again: what is not on the disk comes again.");
     }
     return STATUS_OK;
 }
@@ -96,7 +98,11 @@ static Status end_record(SegmentLog *log, RecordKind kind, Position end, Error *
     size_t len = log->out.len - log->record_at;
     if (log->out.overflowed || len - RECORD_HEADER_SIZE > RECORD_BYTES_MAX) {
         log->is_torn = true;
-        return error_set(err, ERROR_DATA, "a change is too large for the buffer");
+        error_set(err, ERROR_DATA, "a change is too large for the buffer \"%s\"", log->directory);
+        return error_hint(err,
+                          "Both rows of one change may have 3 GB there. Leave the large column "
+                          "out of what is published (a publication's column list), or give "
+                          "the table a replica identity that does not send the old row.");
     }
     LogPlace at = {log->sequence, log->written + log->record_at};
     record_seal(log->id, at, kind, end, log->out.ptr + log->record_at, len);

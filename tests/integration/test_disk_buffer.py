@@ -274,7 +274,7 @@ def test_damage_is_named(hub):
     process.expect("failed pipeline=hub route=postgres")
     hub.settled(process, "sqlite")
     ended = process.stop()
-    said = re.search(r'\\"([^"\\]+)\\" is damaged at byte (\d+)', ended.err)
+    said = re.search(r'error="buffer: read the buffer \\"[^"\\]+\\": \\"([^"\\]+)\\" is damaged at byte (\d+)', ended.err)
     assert ended.code == 1 and said[1] == str(first) and int(said[2]) <= at
     # At the end, which is read when the log is opened. A crash cannot have done this.
     first.write_bytes(whole)
@@ -282,7 +282,7 @@ def test_damage_is_named(hub):
     last.write_bytes(whole[:-200] + bytes(200))
     ended = hub.weir.run("run", hub.file, "--until", "now", code=1)
     assert ended.err.count("failed pipeline=hub") == 1
-    assert f'{last}\\" is damaged at byte' in ended.err
+    assert f'open the buffer \\"{hub.log}\\": \\"{last}\\" is damaged at byte' in ended.err
     last.write_bytes(whole)
     hub.drain()
     hub.check()

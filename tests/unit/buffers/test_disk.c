@@ -562,9 +562,40 @@ static void test_killed_at_random(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+// A record whose checksum is right and which is none: file and place are named.
+static void test_names_what_it_cannot_read(void **state)
+{
+    const RecordKind kinds[] = {RECORD_RELATION, RECORD_CHANGES};
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        SegmentLog *log;
+        uint64_t segment;
+        Batch *batch;
+        Checkpoint stored = {0};
+        Sink *sink = open_sink(&stored);
+        commit(sink, (Position){10, 0});
+        OK(segment_log_open(log_directory, &log, err));
+        OK(segment_log_begin(log, 1 << 20, &segment, err));
+        buf_str(segment_log_record(log), STR("\x01garbage"));
+        OK(segment_log_end(log, kinds[i], (Position){20, 1}, err));
+        commit(sink, (Position){20, 0});
+        Source *source = open_source("0/A:0");
+        Error error = {0};
+        assert_int_equal(source->ops->poll(source, 0, -1, &batch, &error), STATUS_FAIL);
+        assert_int_equal(error.kind, ERROR_FATAL);
+        assert_non_null(strstr(error.message, "read the buffer \""));
+        assert_non_null(strstr(error.message, "/0000000000000001.log\" at byte "));
+        source_free(source);
+        segment_log_close(log);
+        sink_free(sink);
+        checkpoint_done(&stored);
+        fixture_empty_directory();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(test_names_what_it_cannot_read),
         TEST(test_from_end_to_end),
         TEST(test_sink_resumes),
         TEST(test_source_resumes_anywhere),

@@ -1,11 +1,8 @@
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"
@@ -544,85 +541,6 @@ static void test_retention(void **state)
     segment_log_close(log);
 }
 
-// In the place of the C library's: removing takes long, and what syncs a directory is counted.
-static atomic_int unlink_delay_us;
-static atomic_int unlinks;
-static atomic_bool unlink_fails;
-static atomic_int syncs;
-
-int unlink(const char *path)
-{
-    (void)usleep((useconds_t)atomic_load(&unlink_delay_us));
-    if (atomic_load(&unlink_fails)) {
-        errno = EBUSY;
-        return -1;
-    }
-    (void)atomic_fetch_add(&unlinks, 1);
-    return (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
-}
-
-int fsync(int fd)
-{
-    (void)atomic_fetch_add(&syncs, 1);
-    return (int)syscall(SYS_fsync, fd);
-}
-
-static void *has_all(void *argument)
-{
-    segment_log_passed(argument, STR("late"), (Position){40 * GROUP_LSN, 0});
-    return NULL;
-}
-
-// One that was away for long frees many files. Nobody waits for that meanwhile but itself, and what
-// another one frees is taken along.
-static void test_many_are_removed_beside_the_others(void **state)
-{
-    enum { DELAY_US = 20000, DELAY_MS = DELAY_US / 1000 };
-    const Str names[] = {STR("late")};
-    pthread_t thread;
-    SegmentLog *log = open_log();
-    for (uint64_t group = 1; group <= 40; group++) {
-        OK(group_add(log, group, 20, SMALL, err));
-    }
-    segment_log_expect(log, names, 1, 0);
-    char path[128];
-    fixture_segment(1, path);
-    atomic_store(&unlink_fails, true); // it is tried again, and nothing behind it goes before
-    segment_log_passed(log, names[0], (Position){10 * GROUP_LSN, 0});
-    atomic_store(&unlink_fails, false);
-    assert_int_equal(access(path, F_OK), 0);
-    atomic_store(&unlinks, 0);
-    atomic_store(&syncs, 0);
-    atomic_store(&unlink_delay_us, DELAY_US);
-    int64_t began_ms = clock_monotonic_ms();
-    assert_int_equal(pthread_create(&thread, NULL, has_all, log), 0);
-    while (atomic_load(&unlinks) < 2) {
-        (void)usleep(1000);
-    }
-    int64_t asked_ms = clock_monotonic_ms();
-    (void)segment_log_range(log);
-    OK(group_add(log, 41, 1, LARGE, err));
-    int64_t answered_ms = clock_monotonic_ms();
-    int before = atomic_load(&unlinks);
-    segment_log_passed(log, names[0], (Position){41 * GROUP_LSN, 0});
-    assert_int_equal(pthread_join(thread, NULL), 0);
-    int64_t took_ms = clock_monotonic_ms() - began_ms;
-    atomic_store(&unlink_delay_us, 0);
-    int all = atomic_load(&unlinks);
-    assert_true(all >= 10 && took_ms >= (int64_t)all * DELAY_MS);
-    assert_true(before < all && answered_ms - asked_ms < took_ms / 2);
-    assert_int_equal(atomic_load(&syncs), 1);
-    assert_int_not_equal(access(path, F_OK), 0);
-    fixture_segment((uint64_t)all, path);
-    assert_int_not_equal(access(path, F_OK), 0);
-    fixture_segment((uint64_t)all + 1, path);
-    assert_int_equal(access(path, F_OK), 0);
-    segment_log_close(log);
-    log = open_log();
-    check_groups(log, 41, 41, 1);
-    segment_log_close(log);
-}
-
 // A group over many segments that everybody has read is not kept because the last one is.
 static void test_retention_of_a_large_group(void **state)
 {
@@ -961,7 +879,6 @@ int main(void)
         TEST(test_full_disk),
         TEST(test_retention),
         TEST(test_backlog_and_giving_up),
-        TEST(test_many_are_removed_beside_the_others),
         TEST(test_retention_of_a_large_group),
         TEST(test_retention_beside_readers_that_wait),
         TEST(test_retention_keeps_for_replays_and_drops_a_route),
