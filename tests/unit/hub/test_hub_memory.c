@@ -166,8 +166,8 @@ static void it_is_forgotten_after_a_while(void **context)
                    &(HubFact){.what = STR("link"), .value = STR("prod_1"), .stays = true});
     save(receiver, 1);
     stop();
-    start(20);
-    (void)usleep(30000);
+    start(500);
+    (void)usleep(700000);
     assert_known(receiver, "name", NULL);
     assert_known(receiver, "link", "prod_1");
     put(receiver, "name", "b");
