@@ -3,9 +3,11 @@
 #include "base/limits.h"
 #include "base/utf8.h"
 #include "cli/command.h"
+#include "cli/pipeline_options.h"
 #include "cli/state_directories.h"
 #include "cli/table.h"
 #include "codec/codec.h"
+#include "io/file.h"
 #include "pipeline/dead_letter.h"
 #include "pipeline/dead_store.h"
 
@@ -341,6 +343,68 @@ static Status run_action(const Action *action, const Invocation *invocation, Err
     return status;
 }
 
+// ---------------------------------------------------------------------------------------------
+// reset
+// ---------------------------------------------------------------------------------------------
+
+// Of one route. One that is not there is made: the whole state directory may be lost.
+static Status find_directory(Str state, Str pipeline, Arena *arena, const char **ret, Error *err)
+{
+    StateDirectories found;
+    if (pipeline_check_name(pipeline, err) != STATUS_OK ||
+        state_directories(state, pipeline, arena, &found, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    bool is_one = found.count == 0;
+    for (size_t i = 0; i < found.count; i++) {
+        is_one = is_one || str_equal(found.names[i], pipeline);
+    }
+    if (!is_one) {
+        error_set(err, ERROR_CONFIG,
+                  "\"%" STR_FMT "\" has routes, of which each has its own letters",
+                  STR_ARG(pipeline));
+        return error_hint(err, "Say which, as the error of the start names it: %" STR_FMT,
+                          STR_ARG(found.names[0]));
+    }
+    *ret = arena_printf(arena, "%s/%" STR_FMT, found.root, STR_ARG(pipeline));
+    return file_make_directory(*ret, err);
+}
+
+static Status reset_store(const char *directory, int64_t *ret_letters, Error *err)
+{
+    DeadStore *store;
+    if (dead_store_open(directory, true, &store, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    Status status = dead_store_reset(store, ret_letters, err);
+    if (status == STATUS_OK) {
+        status = dead_store_save(store, err);
+    }
+    dead_store_close(store);
+    return status;
+}
+
+static Status reset(const Invocation *invocation, Error *err)
+{
+    const StrList *arguments = &invocation->arguments;
+    const DeadOptions *options = invocation->options;
+    const char *directory;
+    int64_t letters;
+    if (arguments->count != 2 || options->all) {
+        error_set(err, ERROR_CONFIG, "\"weir dead reset\" takes the name of one pipeline");
+        return error_hint(err, "For example: weir dead reset shop");
+    }
+    if (find_directory(options->state, arguments->items[1], invocation->arena, &directory, err) !=
+            STATUS_OK ||
+        reset_store(directory, &letters, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    printf("a new store in \"%s/dead.db\", %lld letter%s thrown away: the next start goes on with "
+           "it\n",
+           directory, (long long)letters, letters == 1 ? "" : "s");
+    return STATUS_OK;
+}
+
 static const char *const examples[] = {
     "weir dead list",
     "weir dead show shop 17",
@@ -350,7 +414,7 @@ static const char *const examples[] = {
 
 static Status unknown_action(Str word, Error *err)
 {
-    static const char *const names[] = {"list", "show", "retry", "drop", NULL};
+    static const char *const names[] = {"list", "show", "retry", "drop", "reset", NULL};
     error_set(err, ERROR_CONFIG, "\"weir dead\" has no \"%" STR_FMT "\"", STR_ARG(word));
     return suggest_nearest(word, names, "weir dead ", err)
                ? STATUS_FAIL
@@ -393,6 +457,9 @@ static int dead_run(Invocation *invocation)
     if (str_is(word, "list")) {
         return list_arguments(invocation, &err) == STATUS_OK ? EXIT_DONE : report_error(&err);
     }
+    if (str_is(word, "reset")) {
+        return reset(invocation, &err) == STATUS_OK ? EXIT_DONE : report_error(&err);
+    }
     for (size_t i = 0; i < ARRAY_LEN(actions); i++) {
         if (str_is(word, actions[i].name)) {
             return action_arguments(&actions[i], invocation, &err) == STATUS_OK
@@ -407,7 +474,8 @@ static int dead_run(Invocation *invocation)
 const Command dead_command = {
     .name = "dead",
     .arguments =
-        "list [PIPELINE] | show PIPELINE ID... | retry PIPELINE ID... | drop PIPELINE ID...",
+        "list [PIPELINE] | show PIPELINE ID... | retry PIPELINE ID... | drop PIPELINE ID... | "
+        "reset PIPELINE",
     .arguments_min = 1,
     .arguments_max = 1000,
     .summary = "see, retry and drop changes that a target refused",
@@ -416,9 +484,10 @@ const Command dead_command = {
         "refuses is set aside with the reason, and so are later changes of the same row behind it, "
         "in their order; everything else goes on. retry has them tried again: at once when the "
         "pipeline runs, otherwise with its next start. drop throws a change away for good; what "
-        "waited behind it is tried then. PIPELINE is the name that the pipeline logs, or one of "
-        "its "
-        "routes (shop.lake).",
+        "waited behind it is tried then. A start is refused when the letters are lost, or are not "
+        "those that the target was written with; reset goes on without them, for good: weir verify "
+        "--repair then makes the rows right. PIPELINE is the name that the pipeline logs, or one "
+        "of its routes (shop.lake).",
     .examples = examples,
     .options = dead_options,
     .options_size = sizeof(DeadOptions),

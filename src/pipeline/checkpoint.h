@@ -25,6 +25,8 @@
 // what the first was called, for who is told that it is another one now.
 #define CHECKPOINT_PUBLICATION      STR("publication")
 #define CHECKPOINT_PUBLICATION_NAME STR("publication_name")
+// The store that they are in, as it was before that commit (dead_mark.h).
+#define CHECKPOINT_DEAD_STORE STR("dead_store")
 // Of several routes' checkpoints merged (merge.h): the furthest position. Nobody stores it.
 #define CHECKPOINT_FURTHEST STR("furthest")
 

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "pipeline/dead_letter.h"
+#include "pipeline/dead_mark.h"
 #include "pipeline/row_key.h"
 
 enum {
@@ -22,10 +23,11 @@ struct Dead {
     const char *directory;
     bool sets_aside;
     bool stands_alone; // SinkOps.changes_stand_alone
-    DeadStore *store;  // NULL: there is none yet
-    Arena arena;       // of what is known of the letters, all of it below
-    RowSet rows;       // for which letters
-    Map positions;     // position -> what is not NULL
+    Notice notice;
+    DeadStore *store; // NULL: there is none yet
+    Arena arena;      // of what is known of the letters, all of it below
+    RowSet rows;      // for which letters
+    Map positions;    // position -> what is not NULL
     int64_t count;
     int64_t uncommitted; // of them: set aside since the last commit
     Arena scratch;       // of one question
@@ -34,6 +36,8 @@ struct Dead {
     size_t done_capacity;
     Map is_done;     // id -> what is not NULL
     bool lists_done; // the checkpoint does, as it is stored
+    DeadSaid said;   // what that says of the store
+    DeadSaid next;   // what the commit that is being made says
     LogRepeat told;  // what was set aside
     bool is_due;
     Position due_at; // it is, when the target has everything up to there; 0: none
@@ -52,11 +56,12 @@ struct Dead {
     Position written;     // of the last change
 };
 
-Dead *dead_new(const char *directory, bool sets_aside, const SinkOps *ops)
+Dead *dead_new(const char *directory, bool sets_aside, const SinkOps *ops, Notice notice)
 {
     Dead *dead = mem_alloc_zero(sizeof(*dead));
     dead->directory = directory;
     dead->sets_aside = sets_aside;
+    dead->notice = notice;
     dead->stands_alone = ops->changes_stand_alone;
     return dead;
 }
@@ -182,12 +187,75 @@ static Status remove_stored(Dead *dead, Str ids, Error *err)
     return dead_store_save(dead->store, err);
 }
 
+// ---------------------------------------------------------------------------------------------
+// Which store it is
+// ---------------------------------------------------------------------------------------------
+
+// A store that takes the place of another is the same, and newer: so is one that was made when the
+// last had no letters, and lost them all to a user. Whoever puts the old one back has an older one.
+static Status name_store(Dead *dead, Error *err)
+{
+    return dead_store_name(dead->store, dead->said.identity, dead->said.changes + 1, err);
+}
+
+static Status make_store(Dead *dead, Error *err)
+{
+    DeadMark mark;
+    if (dead_store_open(dead->directory, true, &dead->store, err) != STATUS_OK ||
+        dead_store_mark(dead->store, &mark, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return mark.identity == 0 ? name_store(dead, err) : STATUS_OK;
+}
+
+static Status check_store(Dead *dead, const Checkpoint *stored, Error *err)
+{
+    DeadMark mark = {0};
+    if (dead_said_read(stored, &dead->said, err) != STATUS_OK ||
+        (dead->store != NULL && dead_store_mark(dead->store, &mark, err) != STATUS_OK) ||
+        dead_said_check(&dead->said, dead->directory, dead->store == NULL ? NULL : &mark, err) !=
+            STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (dead->store == NULL || mark.identity != 0) {
+        return STATUS_OK;
+    }
+    if (mark.is_reset && dead->said.letters > 0) {
+        notice_tell(&dead->notice,
+                    "%" PRId64 " dead letters are gone: their store was reset; the target lacks "
+                    "what they had until weir verify --repair",
+                    dead->said.letters);
+    }
+    return name_store(dead, err) == STATUS_OK ? dead_store_save(dead->store, err) : STATUS_FAIL;
+}
+
+// Behind what is saved: the store is never older than what the target says of it. It may have been
+// reset while the pipeline runs.
+static Status say_store(Dead *dead, Checkpoint *changed, Error *err)
+{
+    DeadMark mark;
+    if (dead_store_mark(dead->store, &mark, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (mark.identity == 0 &&
+        (name_store(dead, err) != STATUS_OK || dead_store_save(dead->store, err) != STATUS_OK ||
+         dead_store_mark(dead->store, &mark, err) != STATUS_OK)) {
+        return STATUS_FAIL;
+    }
+    dead->next = (DeadSaid){mark.identity, mark.changes, dead_count(dead)};
+    if (!dead_said_is_same(&dead->next, &dead->said)) {
+        dead_said_write(&dead->next, changed);
+    }
+    return STATUS_OK;
+}
+
 // A transaction that failed may be open in the store, and so may what it knows be wrong.
 Status dead_begin(Dead *dead, const Checkpoint *stored, Error *err)
 {
     dead_store_close(dead->store);
     forget_done(dead);
-    if (dead_store_open(dead->directory, false, &dead->store, err) != STATUS_OK) {
+    if (dead_store_open(dead->directory, false, &dead->store, err) != STATUS_OK ||
+        check_store(dead, stored, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     const CheckpointEntry *entry = stored == NULL ? NULL : checkpoint_get(stored, CHECKPOINT_DEAD);
@@ -218,7 +286,11 @@ Status dead_prepare_commit(Dead *dead, Checkpoint *changed, Error *err)
         assert(!ids.overflowed);
         checkpoint_set(changed, CHECKPOINT_DEAD, buf_view(&ids));
     }
-    return dead->store == NULL ? STATUS_OK : dead_store_save(dead->store, err);
+    if (dead->store == NULL) {
+        return STATUS_OK;
+    }
+    return dead_store_save(dead->store, err) == STATUS_OK ? say_store(dead, changed, err)
+                                                          : STATUS_FAIL;
 }
 
 Status dead_committed(Dead *dead, Error *err)
@@ -229,6 +301,7 @@ Status dead_committed(Dead *dead, Error *err)
     dead->open_lsn = LSN_NONE;
     dead->uncommitted = 0;
     dead->lists_done = dead->done_count > 0;
+    dead->said = dead->store == NULL ? dead->said : dead->next;
     if (dead->done_count == 0) {
         return STATUS_OK;
     }
@@ -373,8 +446,7 @@ static Status check_room(const Dead *dead, const Change *change, const Error *wh
 static Status set_aside(Dead *dead, Sink *sink, const Change *change, const Error *why, Error *err)
 {
     if (check_room(dead, change, why, err) != STATUS_OK ||
-        (dead->store == NULL &&
-         dead_store_open(dead->directory, true, &dead->store, err) != STATUS_OK)) {
+        (dead->store == NULL && make_store(dead, err) != STATUS_OK)) {
         return STATUS_FAIL;
     }
     Arena scratch = {0};

@@ -24,13 +24,18 @@
 typedef struct Dead Dead;
 
 /** In @directory, borrowed. @sets_aside: what the target refuses; otherwise that is the error that
- * it is, and only letters from before are taken care of. */
-RETURNS_NONNULL Dead *dead_new(const char *directory, bool sets_aside, const SinkOps *ops);
+ * it is, and only letters from before are taken care of. @notice hears of letters that were given
+ * up, when an attempt begins. */
+RETURNS_NONNULL Dead *dead_new(const char *directory, bool sets_aside, const SinkOps *ops,
+                               Notice notice);
 
 /** Accepts NULL. */
 void dead_free(Dead *dead);
 
-/** A new attempt. @stored: what the sink has; NULL: nothing. */
+/**
+ * A new attempt. @stored: what the sink has; NULL: nothing. ERROR_CONFIG when the store cannot be
+ * the one that it was written with (dead_mark.h).
+ */
 MUST_CHECK Status dead_begin(Dead *dead, const Checkpoint *stored, Error *err);
 
 /**
@@ -67,7 +72,8 @@ void dead_recheck(Dead *dead);
 MUST_CHECK Status dead_retry(Dead *dead, Sink *sink, const Tables *tables, Position durable,
                              bool *ret_wrote, Error *err);
 
-/** Before a commit: letters are durable, and @changed says which ones it has. */
+/** Before a commit: letters are durable, and @changed says which ones it has, and which store it
+ *  was. */
 MUST_CHECK Status dead_prepare_commit(Dead *dead, Checkpoint *changed, Error *err);
 
 /** Behind it. */

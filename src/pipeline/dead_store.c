@@ -27,7 +27,9 @@ static const char setup[] =
     " is_refused INTEGER NOT NULL, wants_retry INTEGER NOT NULL DEFAULT 0,"
     " happened_us INTEGER NOT NULL, kept_us INTEGER NOT NULL, tried_us INTEGER NOT NULL,"
     " tries INTEGER NOT NULL, error TEXT NOT NULL, old_key BLOB NOT NULL, new_key BLOB NOT NULL,"
-    " record BLOB NOT NULL, UNIQUE (lsn, ordinal));";
+    " record BLOB NOT NULL, UNIQUE (lsn, ordinal));"
+    "CREATE TABLE IF NOT EXISTS mark (id INTEGER PRIMARY KEY CHECK (id = 1),"
+    " identity INTEGER NOT NULL, changes INTEGER NOT NULL, is_reset INTEGER NOT NULL);";
 
 // In the order of read_letter().
 #define COLUMNS                                                                      \
@@ -125,6 +127,12 @@ static Str column_bytes(sqlite3_stmt *statement, int column, Arena *arena)
                : str_copy(arena, (Str){bytes, (size_t)sqlite3_column_bytes(statement, column)});
 }
 
+static void roll_back(DeadStore *store)
+{
+    store->in_transaction = false;
+    (void)sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+}
+
 static Status begin(DeadStore *store, Error *err)
 {
     if (store->in_transaction) {
@@ -134,6 +142,10 @@ static Status begin(DeadStore *store, Error *err)
         return STATUS_FAIL;
     }
     store->in_transaction = true;
+    if (execute(store, "UPDATE mark SET changes = changes + 1", err) != STATUS_OK) {
+        roll_back(store);
+        return STATUS_FAIL;
+    }
     return STATUS_OK;
 }
 
@@ -238,6 +250,71 @@ Status dead_store_get(DeadStore *store, int64_t id, Arena *arena, DeadLetter *re
     return code == SQLITE_ROW || code == SQLITE_DONE ? STATUS_OK : failed(store, code, "read", err);
 }
 
+// One that was made by a version before has no mark.
+Status dead_store_mark(DeadStore *store, DeadMark *ret, Error *err)
+{
+    sqlite3_stmt *statement = NULL;
+    if (prepare(store,
+                "SELECT coalesce(max(identity), 0), coalesce(max(changes), 0),"
+                " coalesce(max(is_reset), 0), EXISTS (SELECT 1 FROM letter) FROM mark",
+                &statement, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    int code = sqlite3_step(statement);
+    *ret = code != SQLITE_ROW ? (DeadMark){0}
+                              : (DeadMark){(uint64_t)sqlite3_column_int64(statement, 0),
+                                           sqlite3_column_int64(statement, 1),
+                                           sqlite3_column_int64(statement, 2) != 0,
+                                           sqlite3_column_int64(statement, 3) != 0};
+    (void)sqlite3_finalize(statement);
+    return code == SQLITE_ROW ? STATUS_OK : failed(store, code, "read", err);
+}
+
+static Status has_table(DeadStore *store, const char *name, bool *ret, Error *err)
+{
+    int code =
+        sqlite3_table_column_metadata(store->db, NULL, name, "id", NULL, NULL, NULL, NULL, NULL);
+    *ret = code == SQLITE_OK;
+    return code == SQLITE_OK || code == SQLITE_ERROR ? STATUS_OK : failed(store, code, "read", err);
+}
+
+// Its tables are made when it is opened to be used.
+static Status look(DeadStore *store, DeadMark *ret, Error *err)
+{
+    int code = sqlite3_open_v2(store->path, &store->db, SQLITE_OPEN_READWRITE, NULL);
+    if (code != SQLITE_OK) {
+        return failed(store, code, "open", err);
+    }
+    (void)sqlite3_busy_timeout(store->db, PATIENCE_MS);
+    bool has_letters;
+    bool has_mark;
+    if (has_table(store, "letter", &has_letters, err) != STATUS_OK ||
+        has_table(store, "mark", &has_mark, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (has_letters && has_mark) {
+        return dead_store_mark(store, ret, err);
+    }
+    size_t count = 0;
+    Status status = has_letters ? count_letters(store, &count, err) : STATUS_OK;
+    ret->has_letters = count > 0;
+    return status;
+}
+
+Status dead_store_look(const char *directory, bool *ret_is_there, DeadMark *ret, Error *err)
+{
+    *ret = (DeadMark){0};
+    *ret_is_there = dead_store_is_there(directory);
+    if (!*ret_is_there) {
+        return STATUS_OK;
+    }
+    DeadStore *store = mem_alloc_zero(sizeof(*store));
+    store->path = path_in(directory, &store->arena);
+    Status status = look(store, ret, err);
+    dead_store_close(store);
+    return status;
+}
+
 // https://www.sqlite.org/pragma.html#pragma_data_version
 Status dead_store_has_changed(DeadStore *store, bool *ret, Error *err)
 {
@@ -328,17 +405,53 @@ Status dead_store_remove(DeadStore *store, int64_t id, bool *ret_found, Error *e
     return change_one(store, "DELETE FROM letter WHERE id = ?1", id, ret_found, err);
 }
 
+static Status put_mark(DeadStore *store, const DeadMark *mark, Error *err)
+{
+    sqlite3_stmt *statement = NULL;
+    if (begin(store, err) != STATUS_OK ||
+        prepare(store, "INSERT OR REPLACE INTO mark VALUES (1, ?1, ?2, ?3)", &statement, err) !=
+            STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    (void)sqlite3_bind_int64(statement, 1, (int64_t)mark->identity);
+    (void)sqlite3_bind_int64(statement, 2, mark->changes);
+    (void)sqlite3_bind_int64(statement, 3, mark->is_reset);
+    bool is_put;
+    return run(store, statement, &is_put, err);
+}
+
+Status dead_store_name(DeadStore *store, uint64_t identity, int64_t changes, Error *err)
+{
+    DeadMark mark = {.identity = identity, .changes = changes};
+    while (mark.identity == 0) {
+        sqlite3_randomness(sizeof(mark.identity), &mark.identity);
+    }
+    return put_mark(store, &mark, err);
+}
+
+Status dead_store_reset(DeadStore *store, int64_t *ret_letters, Error *err)
+{
+    size_t count;
+    const DeadMark mark = {.is_reset = true};
+    if (begin(store, err) != STATUS_OK || count_letters(store, &count, err) != STATUS_OK ||
+        execute(store, "DELETE FROM letter", err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret_letters = (int64_t)count;
+    return put_mark(store, &mark, err);
+}
+
 Status dead_store_save(DeadStore *store, Error *err)
 {
     if (!store->in_transaction) {
         return STATUS_OK;
     }
-    store->in_transaction = false;
     CRASH_POINT("dead-save-begins");
     if (execute(store, "COMMIT", err) != STATUS_OK) {
-        (void)sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+        roll_back(store);
         return STATUS_FAIL;
     }
+    store->in_transaction = false;
     CRASH_POINT("dead-saved");
     return STATUS_OK;
 }

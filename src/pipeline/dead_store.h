@@ -32,6 +32,14 @@ typedef struct DeadLetters {
     size_t count;
 } DeadLetters;
 
+/** Which store it is, and how far it has come: a target's checkpoint says so, too (dead_mark.h). */
+typedef struct DeadMark {
+    uint64_t identity; // random; 0: it has none yet
+    int64_t changes;   // grows with each transaction that writes to the store
+    bool is_reset;     // by hand: it takes the place of whichever was there
+    bool has_letters;
+} DeadMark;
+
 /** Whether @directory has a store. */
 bool dead_store_is_there(const char *directory);
 
@@ -40,6 +48,18 @@ bool dead_store_is_there(const char *directory);
  * processes may have it open. ERROR_CONFIG when it is damaged or not to be written.
  */
 MUST_CHECK Status dead_store_open(const char *directory, bool make, DeadStore **ret, Error *err);
+
+/** Its mark, without making or changing anything. *ret_is_there false: there is no store. */
+MUST_CHECK Status dead_store_look(const char *directory, bool *ret_is_there, DeadMark *ret,
+                                  Error *err);
+
+MUST_CHECK Status dead_store_mark(DeadStore *store, DeadMark *ret, Error *err);
+
+/** Give it @identity, which is @changes old; 0: a random one. Durable with dead_store_save(). */
+MUST_CHECK Status dead_store_name(DeadStore *store, uint64_t identity, int64_t changes, Error *err);
+
+/** Throw all letters away, and be new: DeadMark.is_reset. Durable with dead_store_save(). */
+MUST_CHECK Status dead_store_reset(DeadStore *store, int64_t *ret_letters, Error *err);
 
 /** All letters, without their records. In @arena. */
 MUST_CHECK Status dead_store_list(DeadStore *store, Arena *arena, DeadLetters *ret, Error *err);

@@ -155,9 +155,9 @@ static Status open_states(Runner *runner, Error *err)
             return STATUS_FAIL;
         }
         if (branch->dead == NULL && branch->target->sink->try_write != NULL) {
-            branch->dead =
-                dead_new(state_path(branch->state),
-                         runner->pipeline->on_error == ON_ERROR_DEAD_LETTER, branch->target->sink);
+            branch->dead = dead_new(state_path(branch->state),
+                                    runner->pipeline->on_error == ON_ERROR_DEAD_LETTER,
+                                    branch->target->sink, (Notice){log_notice, &branch->scope});
         }
     }
     runner->was_lent = false;

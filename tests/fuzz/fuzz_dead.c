@@ -305,7 +305,7 @@ static Status retry(Dead *dead, Error *err)
 static void try_all(int64_t count)
 {
     Error err = {0};
-    Dead *dead = dead_new(directory, true, &ops);
+    Dead *dead = dead_new(directory, true, &ops, (Notice){0});
     written = 0;
     Status status = dead_begin(dead, NULL, &err);
     if (status == STATUS_OK) {

@@ -4,6 +4,7 @@ import contextlib
 import json
 import random
 import re
+import shutil
 import socket
 import sqlite3
 import time
@@ -299,6 +300,187 @@ def test_many_in_a_large_transaction(letters):
     assert letters.states() == ["refused"] * 2 + ["waits"]
     assert letters.pipeline.target.count("public", "t") == 3 + 2101 - 2
     letters.heal()
+
+
+# ---------------------------------------------------------------------------------------------
+# The store and the target
+# ---------------------------------------------------------------------------------------------
+
+class Place:
+    """Where the letters lie, and how a start and weir check find it."""
+
+    def __init__(self, letters):
+        self.letters = letters
+        self.path, = letters.pipeline.weir.state.glob("weir/shop")
+        self.copy = self.path.parent.parent / "copy"
+        self.store = self.path / "dead.db"
+
+    def keep(self):
+        shutil.rmtree(self.copy, ignore_errors=True)
+        shutil.copytree(self.path, self.copy, ignore=shutil.ignore_patterns("*.sock"))
+
+    def put_back(self):
+        shutil.rmtree(self.path)
+        self.copy.rename(self.path)
+
+    def is_refused(self, why):
+        """By a start, and by weir check in the same words; and nothing is written."""
+        pipeline = self.letters.pipeline
+        before = self.letters.ids()
+        for ended in (self.letters.drain(code=2), self.letters.drain("stop", code=2)):
+            assert why in ended.err and f"weir dead reset shop --state {self.path.parent}" in ended.err, ended
+        words = pipeline.source.url, pipeline.target.url(), "--name", "shop"
+        assert why in pipeline.weir.run("check", *words, code=2).out
+        assert self.letters.ids() == before
+
+    def reset(self, letters):
+        """The way on for somebody whose letters are lost for good."""
+        pipeline = self.letters.pipeline
+        self.letters.dead("reset", "shop")
+        gone = f"{letters} dead letters are gone" if letters else "are gone"
+        assert gone in self.letters.drain().err or not letters
+        assert "are gone" not in self.letters.drain().err and self.letters.list() == []
+        pipeline.verify("--name", "shop", "--repair")
+        pipeline.check()
+
+    def sql(self, *statements):
+        with contextlib.closing(sqlite3.connect(self.store)) as db, db:
+            for statement in statements:
+                db.execute(statement)
+
+
+@pytest.mark.parametrize("lost", ["the store", "an empty one is there", "the whole state"])
+def test_letters_that_are_lost(letters, lost):
+    letters.set_aside("INSERT INTO t VALUES (10, 'a'), (11, 'free')")
+    letters.sql("UPDATE t SET w = 7 WHERE id = 10")
+    letters.drain()
+    place = Place(letters)
+    if lost == "the whole state":
+        shutil.rmtree(place.path)
+    else:
+        place.store.unlink()
+    if lost == "an empty one is there":
+        place.store.touch()
+    letters.sql("INSERT INTO u VALUES (1, 'later')")
+    place.is_refused("dead letters are lost: when the target was last written there were 2")
+    assert letters.pipeline.target.count("public", "u") == 0
+    letters.refuse(False)
+    place.reset(2)
+
+
+def test_an_old_store_is_put_back(letters):
+    """Its letters were written since, and their rows changed."""
+    letters.set_aside("INSERT INTO t VALUES (10, 'a')")
+    letters.set_aside("INSERT INTO t VALUES (11, 'b')")
+    place = Place(letters)
+    place.keep()
+    letters.refuse(False)
+    letters.dead("retry", "shop", "--all")
+    letters.drain()
+    assert letters.list() == [] and letters.ids() == [1, 2, 3, 10, 11]
+    letters.sql("UPDATE t SET w = 5 WHERE id = 10", "DELETE FROM t WHERE id = 11")
+    place.put_back()
+    place.is_refused("are older than the target")
+    place.reset(0)
+
+
+def test_what_waits_is_written_from_an_old_store(letters):
+    """Nobody has asked since it was copied: only the target's commit has changed the store."""
+    letters.set_aside("INSERT INTO t VALUES (10, 'a')")
+    letters.sql("INSERT INTO u VALUES (1, 'one')", "UPDATE t SET v = 'b' WHERE id = 10")
+    letters.drain()
+    letters.refuse(False)
+    letters.sql("DELETE FROM t WHERE id = 10", "INSERT INTO t VALUES (10, 'z')")
+    letters.drain()
+    letters.dead("drop", "shop", "1", "2", "3")
+    place = Place(letters)
+    place.keep()
+    letters.drain()
+    assert letters.list() == [] and 10 in letters.ids()
+    letters.sql("UPDATE t SET w = 5 WHERE id = 10")
+    letters.drain()
+    place.put_back()
+    place.is_refused("are older than the target")
+    place.reset(0)
+
+
+def test_another_store(letters):
+    letters.set_aside("INSERT INTO t VALUES (10, 'a')")
+    place = Place(letters)
+    place.keep()
+    place.sql("UPDATE mark SET identity = identity + 1")
+    place.is_refused("are not this target's")
+    place.put_back()
+    letters.drain()
+    place.keep()
+    place.sql("DROP TABLE mark")  # of a version that had none
+    place.is_refused("are not this target's")
+    place.put_back()
+    letters.heal()
+
+
+def test_what_others_write_is_no_mismatch(letters):
+    """Letters that are dropped, asked for, and repaired; a store without letters that is lost."""
+    letters.set_aside("INSERT INTO t VALUES (10, 'a')")
+    letters.set_aside("INSERT INTO t VALUES (11, 'b')")
+    place = Place(letters)
+    letters.dead("retry", "shop", "1")
+    letters.dead("drop", "shop", "2")
+    letters.drain()
+    assert letters.states() == ["refused"]
+    letters.dead("drop", "shop", "--all")
+    letters.sql("INSERT INTO u VALUES (1, 'x')")
+    letters.drain()
+    place.keep()
+    place.store.unlink()
+    letters.sql("INSERT INTO u VALUES (2, 'x')")
+    letters.drain()
+    letters.set_aside("INSERT INTO t VALUES (12, 'c')")
+    assert letters.states() == ["refused"]
+    letters.drain()
+    place.put_back()  # it takes the place of that one, and is newer
+    place.is_refused("are older than the target")
+    letters.refuse(False)
+    place.reset(1)
+
+
+def test_a_reset_while_it_runs(letters):
+    process = letters.pipeline.start("--name", "shop", "--on-error", "dead-letter")
+    letters.sql("INSERT INTO t VALUES (10, 'a')")
+    process.expect("is set aside")
+    letters.pipeline.settle(process)
+    assert "1 letter thrown away" in letters.dead("reset", "shop").out
+    letters.sql("INSERT INTO u VALUES (1, 'x')")
+    letters.pipeline.settle(process)
+    process.kill()
+    letters.sql("INSERT INTO t VALUES (11, 'b')")
+    letters.drain()
+    assert letters.states() == ["refused"]
+    letters.dead("drop", "shop", "--all")
+
+
+def test_letters_of_a_version_before(letters):
+    """Neither the target nor the store says which store it is."""
+    letters.set_aside("INSERT INTO t VALUES (10, 'a')")
+    place = Place(letters)
+    schema, table = letters.pipeline.target.checkpoint_table
+    named = table if schema == "public" else f"{schema}.{table}"
+    letters.pipeline.target.execute(f"DELETE FROM {named} WHERE key = 'dead_store'")
+    place.sql("DROP TABLE mark")
+    letters.set_aside("INSERT INTO t VALUES (11, 'b')")
+    assert letters.states() == ["refused", "refused"]
+    place.keep()
+    place.store.unlink()
+    place.is_refused("dead letters are lost: when the target was last written there were 2")
+    place.put_back()
+    letters.heal()
+
+
+def test_words_of_a_reset(letters):
+    for words, says in ((("reset",), "takes the name of one"), (("reset", "shop", "1"), "takes the name of one"),
+                        (("reset", "shop", "--all"), "takes the name of one"), (("reset", "../shop"), "not a valid pipeline name"),
+                        (("rest", "shop"), 'Did you mean "weir dead reset"')):
+        assert says in letters.dead(*words, code=2).err
 
 
 @pytest.mark.kill

@@ -27,9 +27,17 @@ typedef struct Letter {
     char record[RECORD_SIZE];
 } Letter;
 
+// Which store it is.
+typedef struct Mark {
+    uint64_t identity;
+    int64_t changes;
+} Mark;
+
 typedef struct Letters {
     bool exists;
     bool in_transaction;
+    Mark now;
+    Mark saved;
     int64_t last_id;
     int64_t version; // grows with each commit of others
     uint32_t count;
@@ -47,6 +55,7 @@ void letters_init(void)
 {
     for (uint32_t i = 0; i < TARGETS; i++) {
         stores[i].exists = stores[i].in_transaction = false;
+        stores[i].now = stores[i].saved = (Mark){0};
         stores[i].last_id = 0;
         stores[i].version = 1;
         stores[i].count = 0;
@@ -56,9 +65,16 @@ void letters_init(void)
 static void roll_back(Letters *letters)
 {
     letters->in_transaction = false;
+    letters->now = letters->saved;
     for (uint32_t i = 0; i < letters->count; i++) {
         letters->items[i].now = letters->items[i].saved;
     }
+}
+
+static void begin(Letters *letters)
+{
+    letters->now.changes += letters->in_transaction ? 0 : 1;
+    letters->in_transaction = true;
 }
 
 void letters_crash(void)
@@ -122,6 +138,25 @@ bool letters_next(const Target *target, uint32_t *at, SavedLetter *ret)
     return false;
 }
 
+void letters_check_mark(const Target *target)
+{
+    const Mark *saved = &stores[target - targets].saved;
+    for (uint32_t i = 0; i < target->store.count; i++) {
+        const Entry *entry = &target->store.entries[i];
+        Str text = {entry->value, entry->len};
+        Str identity;
+        Str changes;
+        uint64_t which = 0;
+        int64_t state = 0;
+        if (strcmp(entry->key, "dead_store") == 0) {
+            bool is_read = str_split(&text, ':', &identity) && str_split(&text, ':', &changes) &&
+                           str_to_uint64(identity, &which) && str_to_int64(changes, &state);
+            sim_check(is_read && saved->identity == which && saved->changes >= state,
+                      "the target says more of the store of letters than what is saved");
+        }
+    }
+}
+
 bool letters_are_left(const Target *target)
 {
     const Letters *letters = &stores[target - targets];
@@ -177,6 +212,8 @@ void letters_ask(uint32_t target, uint32_t retry_permille, uint32_t drop_permill
         }
     }
     letters->version += has_written;
+    letters->saved.changes += has_written;
+    letters->now = letters->saved;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -212,6 +249,27 @@ void dead_store_close(DeadStore *store)
         roll_back(store->letters);
         mem_free(store);
     }
+}
+
+Status dead_store_mark(DeadStore *store, DeadMark *ret, Error *err)
+{
+    const Letters *letters = store->letters;
+    *ret = (DeadMark){.identity = letters->now.identity, .changes = letters->now.changes};
+    for (uint32_t i = 0; i < letters->count; i++) {
+        ret->has_letters = ret->has_letters || letters->items[i].now.is_there;
+    }
+    return call("letters mark", err);
+}
+
+Status dead_store_name(DeadStore *store, uint64_t identity, int64_t changes, Error *err)
+{
+    Letters *letters = store->letters;
+    if (call("letters name", err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    begin(letters);
+    letters->now = (Mark){identity == 0 ? 1 + sim_below(1000000) : identity, changes};
+    return STATUS_OK;
 }
 
 static void tell(const Letter *letter, Arena *arena, DeadLetter *ret)
@@ -311,7 +369,7 @@ Status dead_store_add(DeadStore *store, DeadLetter *letter, Error *err)
     sim_check(!letter->is_refused ||
                   position_compare(letter->position, target->refusals.refused) == 0,
               "a change is set aside that was not refused by itself");
-    letters->in_transaction = true;
+    begin(letters);
     letter->id = ++letters->last_id;
     Letter *to = make_place(letters);
     to->told = *letter;
@@ -334,7 +392,7 @@ Status dead_store_refused(DeadStore *store, int64_t id, Str why, int64_t now_us,
     if (call("letter refused", err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    store->letters->in_transaction = true;
+    begin(store->letters);
     Letter *letter = find(store, id);
     if (letter != NULL) {
         sim_trace("  letter %" PRId64 " is refused", id);
@@ -350,7 +408,7 @@ Status dead_store_remove(DeadStore *store, int64_t id, bool *ret_found, Error *e
     if (call("letter remove", err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    store->letters->in_transaction = true;
+    begin(store->letters);
     Letter *letter = find(store, id);
     *ret_found = letter != NULL;
     if (letter != NULL) {
@@ -372,6 +430,7 @@ Status dead_store_save(DeadStore *store, Error *err)
         return STATUS_FAIL;
     }
     letters->in_transaction = false;
+    letters->saved = letters->now;
     for (uint32_t i = 0; i < letters->count; i++) {
         letters->items[i].saved = letters->items[i].now;
     }

@@ -128,8 +128,9 @@ MUTANTS = {
     "a commit ends at a message that is to come": (
         "dead.c", "bool begins = changes[i].ordinal > 0 &&\n                      (before", "bool begins = (before"),
     "a letter is not saved before the commit": (
-        "dead.c", "buf_view(&ids));\n    }\n    return dead->store == NULL ? STATUS_OK : dead_store_save(dead->store, err);",
-        "buf_view(&ids));\n    }\n    return STATUS_OK;"),
+        "dead.c", "dead_store_save(dead->store, err) == STATUS_OK ? say_store(dead, changed, err)", "true ? say_store(dead, changed, err)"),
+    "the target says more of the store than there is": (
+        "dead.c", "(DeadSaid){mark.identity, mark.changes,", "(DeadSaid){mark.identity, mark.changes + 1,"),
     "a letter that was written is not listed in the commit": (
         "dead.c", "        checkpoint_set(changed, CHECKPOINT_DEAD, buf_view(&ids));\n", ""),
     "listed letters are not removed after a crash": (

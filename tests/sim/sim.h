@@ -395,6 +395,8 @@ bool letters_rest(const Target *target, Position position);
 bool letters_keep(const Target *target, Position position);
 /** One after the other, from *at 0 on. */
 bool letters_next(const Target *target, uint32_t *at, SavedLetter *ret);
+/** A start is refused where the store is older than what the target says of it. */
+void letters_check_mark(const Target *target);
 /** Some are left that should not be, at the end. */
 bool letters_are_left(const Target *target);
 /** The user asks for some letters of a target, and drops some, if nobody is writing. */

@@ -849,6 +849,7 @@ static void check_aside(const Target *target, uint32_t at)
 static void check_commit(const Target *target)
 {
     if (target->refusals.has_letters) {
+        letters_check_mark(target);
         check_letters(target);
         for (uint32_t at = 0; at < world.table_count; at++) {
             check_aside(target, at);
