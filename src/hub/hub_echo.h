@@ -1,5 +1,8 @@
-// Echoes: what a system was told comes back from it, and is known by its contents. For systems that
-// do not say where a change came from, as Postgres does by replication origins.
+// Echoes: what a system was told comes back from it. For systems that do not say where a change
+// came from, as Postgres does by replication origins.
+//
+// Where the system says by which request of ours something came about, what that request said is no
+// news, however late it comes back. All else is known by its contents.
 //
 // Of each object that is pushed to the system, the last value of each property is remembered,
 // whether it was told or has told it. An object all of whose properties are what is remembered says
@@ -8,6 +11,9 @@
 //
 // Also remembered, and for ever: which id the system gave an object, by each other property that
 // finds it somewhere. So who does not know the id yet changes the object, and makes no second one.
+// And which ids are gone, as no id is given twice: who still has one means another object, or a new
+// one. Both follow the log: what its reader has come by is what holds, also of what came from the
+// system itself.
 #pragma once
 
 #include "hub/hub_memory.h"
@@ -20,22 +26,74 @@ typedef struct HubEcho {
     HubRecall *recall;
 } HubEcho;
 
-/** @object, received: *ret_is_echo, or it is what is known of it from hub_recall_save() on. */
-MUST_CHECK Status hub_echo_receive(const HubEcho *echo, const Object *object, bool *ret_is_echo,
-                                   Error *err);
+/**
+ * @object, received: *ret_is_echo, or it is what is known of it from hub_recall_save() on.
+ * @request: the key of the request by which it came about; empty: none is known. What that said is
+ * taken out of @object, but for keys; in @arena.
+ */
+MUST_CHECK Status hub_echo_receive(const HubEcho *echo, Object *object, Str request, Arena *arena,
+                                   bool *ret_is_echo, Error *err);
 
-/** @object is about to be pushed, or has just been: what of it is pushed is known from now on, and
- *  the id, if it has one, by its other keys. Durable. */
-MUST_CHECK Status hub_echo_push(const HubEcho *echo, const Object *object, Error *err);
+/**
+ * @object is about to be pushed, or has just been: what of it is pushed is known from now on, and
+ * the id, if it has one, by its other keys; of a delete, that it was asked for. Durable. @request:
+ * the key of the request that says it; empty: it has none.
+ */
+MUST_CHECK Status hub_echo_push(const HubEcho *echo, const Object *object, Str request, Error *err);
 
-/** A delete was done: the other keys of @object, which may come again, say no id any more. Durable
- *  with the next hub_recall_save(). */
-void hub_echo_deleted(const HubEcho *echo, const Object *object);
+/** All of @object has been pushed; one that was deleted is gone, and its other keys, which may come
+ *  again, say no id any more. @at_s: by the system's clock, or a little
+ *  later. Known from hub_recall_save() on. */
+MUST_CHECK Status hub_echo_pushed(const HubEcho *echo, const Object *object, int64_t at_s,
+                                  Error *err);
+
+/**
+ * The reader of the log comes by @object, which the system itself said, made at @made_s by its
+ * clock. *ret_is_over: something older may have been pushed over it since, or it is gone there:
+ * then the log is right. Known from hub_recall_save() on.
+ */
+MUST_CHECK Status hub_echo_pass(const HubEcho *echo, const Object *object, int64_t made_s,
+                                bool *ret_is_over, Error *err);
+
+/** The system has said that @object is gone, and the log has that further on. */
+MUST_CHECK Status hub_echo_will_go(const HubEcho *echo, const Object *object, Arena *arena,
+                                   bool *ret, Error *err);
+
+/** Take ids out of @object that are gone, in @arena; *ret: there are some. */
+MUST_CHECK Status hub_echo_drop_gone(const HubEcho *echo, Object *object, Arena *arena, bool *ret,
+                                     Error *err);
+
+/** Something that was said by its other keys is passed over, as @object will go. Known from
+ *  hub_recall_save() on. */
+void hub_echo_put_unheard(const HubEcho *echo, const Object *object, Arena *arena);
+
+/** Whether there was such a thing, once. */
+MUST_CHECK Status hub_echo_take_unheard(const HubEcho *echo, const Object *object, Arena *arena,
+                                        bool *ret, Error *err);
+
+/** The log is told of @object's keys at @lsn. Known from hub_recall_save() on. */
+void hub_echo_tell(const HubEcho *echo, const Object *object, Lsn lsn, Arena *arena);
+
+/** Whether it was told of them behind @since. */
+MUST_CHECK Status hub_echo_is_told(const HubEcho *echo, const Object *object, Lsn since,
+                                   Arena *arena, bool *ret, Error *err);
+
+/** The log is told that @object is deleted. Known from hub_recall_save() on, until
+ *  hub_echo_pass(). */
+void hub_echo_tell_delete(const HubEcho *echo, const Object *object, Arena *arena);
+
+/** Whether that was told of one that has one of @object's other keys. */
+MUST_CHECK Status hub_echo_is_told_deleted(const HubEcho *echo, const Object *object, Arena *arena,
+                                           bool *ret, Error *err);
+
+/** Whether they count as the same. NULL is null. */
+bool hub_echo_is_same(const JsonValue *a, const JsonValue *b);
 
 /** The system has refused it: what it has is not known. Durable. */
 MUST_CHECK Status hub_echo_refused(const HubEcho *echo, const Object *object, Error *err);
 
-/** Give @object the ids that it lacks and that are known by its other keys, in @arena. */
+/** Give @object the ids that it lacks and that are known by its other keys, or by those that it had
+ *  before, in @arena. */
 MUST_CHECK Status hub_echo_complete(const HubEcho *echo, Object *object, Arena *arena, Error *err);
 
 /** @property has @value in @object from now on; in @arena. */

@@ -6,7 +6,7 @@
 #include "base/limits.h"
 #include "codec/json_read.h"
 
-enum { COLUMN_ID, COLUMN_TYPE, COLUMN_CREATED, COLUMN_OBJECT, COLUMN_COUNT };
+enum { COLUMN_ID, COLUMN_TYPE, COLUMN_CREATED, COLUMN_OBJECT, COLUMN_REQUEST, COLUMN_COUNT };
 
 int hub_event_rank(ChangeOp op)
 {
@@ -39,6 +39,7 @@ static Column columns[] = {
     COLUMN("type", 2, OID_TEXT, "text", TYPE_TEXT),
     COLUMN("created", 3, OID_INT8, "bigint", TYPE_INT8),
     COLUMN("object", 4, OID_JSON, "json", TYPE_JSON),
+    COLUMN("request", 5, OID_TEXT, "text", TYPE_TEXT),
 };
 
 #define RELATION(number, named)                                                         \
@@ -87,6 +88,7 @@ void hub_event_put(Batch *batch, const Relation *relation, const HubEvent *event
     row[COLUMN_TYPE] = put(batch, event->type);
     row[COLUMN_CREATED] = put(batch, str_from(created));
     row[COLUMN_OBJECT] = put(batch, buf_view(&json));
+    row[COLUMN_REQUEST] = put(batch, event->request);
     Change *change = batch_add(batch);
     change->op = event->op;
     change->relation = relation;
@@ -99,20 +101,21 @@ void hub_event_put(Batch *batch, const Relation *relation, const HubEvent *event
     }
 }
 
-Status hub_event_object(const Change *change, Arena *arena, JsonValue *ret, Str *ret_location,
-                        Error *err)
+Status hub_event_take(const Change *change, Arena *arena, HubTelling *ret, Error *err)
 {
     const Value *row = change->op == CHANGE_DELETE ? change->old_row : change->new_row;
     if (row == NULL || change->relation->column_count != COLUMN_COUNT ||
-        !value_is_data(row[COLUMN_OBJECT]) || !value_is_data(row[COLUMN_TYPE])) {
+        !value_is_data(row[COLUMN_OBJECT]) || !value_is_data(row[COLUMN_TYPE]) ||
+        !value_is_data(row[COLUMN_REQUEST])) {
         return error_set(err, ERROR_DATA, "the change is no event");
     }
-    if (json_read(arena, value_str(row[COLUMN_OBJECT]), ret, err) != STATUS_OK) {
+    if (json_read(arena, value_str(row[COLUMN_OBJECT]), &ret->object, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    const JsonValue *object = json_member(ret, STR("object"));
+    const JsonValue *object = json_member(&ret->object, STR("object"));
     bool is_stripe = str_equal(change->relation->schema, stripe_relation.schema);
     Str said = json_is(object, JSON_STRING) ? object->text : STR("");
-    *ret_location = is_stripe ? said : value_str(row[COLUMN_TYPE]);
+    ret->location = is_stripe ? said : value_str(row[COLUMN_TYPE]);
+    ret->request = value_str(row[COLUMN_REQUEST]);
     return STATUS_OK;
 }

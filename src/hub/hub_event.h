@@ -9,6 +9,7 @@ typedef struct HubEvent {
     Str type;      // of Stripe "product.updated", of others the location
     Str location;  // what the object is: "product"
     Str object_id; // "prod_1"; empty: it has none
+    Str request;   // of Stripe the idempotency key of what was asked for; empty: none is known
     const JsonValue *object;
     int64_t created_s; // since 1970, to the second
     ChangeOp op;       // insert, update or delete
@@ -27,7 +28,8 @@ int hub_event_rank(ChangeOp op);
 /** Whether @event tells older news of its object than one of @created_s and @rank. */
 bool hub_event_is_older(const HubEvent *event, int64_t created_s, int rank);
 
-/** The relations of changes that are events: their columns are id, type, created and object. */
+/** The relations of changes that are events: their columns are id, type, created, object and
+ *  request. */
 extern const Relation stripe_relation;
 extern const Relation webhook_relation;
 
@@ -35,6 +37,12 @@ extern const Relation webhook_relation;
 void hub_event_put(Batch *batch, const Relation *relation, const HubEvent *event,
                    const Transaction *transaction, uint64_t ordinal);
 
-/** The object of a change that hub_event_put() made, in @arena, and its location. */
-MUST_CHECK Status hub_event_object(const Change *change, Arena *arena, JsonValue *ret,
-                                   Str *ret_location, Error *err);
+/** What a change tells that hub_event_put() made. */
+typedef struct HubTelling {
+    JsonValue object;
+    Str location;
+    Str request; // as of the event
+} HubTelling;
+
+/** Read it, in @arena. It borrows from @change. */
+MUST_CHECK Status hub_event_take(const Change *change, Arena *arena, HubTelling *ret, Error *err);

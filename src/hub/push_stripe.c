@@ -14,6 +14,8 @@
 #include "model/convert.h"
 #include "model/object.h"
 
+enum { SECOND_US = 1000000 };
+
 typedef struct StripeSink {
     Sink base;
     const HubEnd *end;
@@ -26,6 +28,16 @@ typedef struct StripeSink {
     Position refused_at; // since the last commit, and why: it comes again until it is found
     Error refused;
 } StripeSink;
+
+// A change that is pushed.
+typedef struct Push {
+    const Change *change;
+    const MixerGroup *group;
+    Object *object;
+    int64_t at_s;   // by Stripe's clock, when it answered last
+    bool is_own;    // Stripe has said it itself
+    bool lacked_id; // whoever said it did not know one, or one that is gone
+} Push;
 
 static const Option options[] = {{0}};
 
@@ -86,7 +98,7 @@ static void add_member(Object *object, int property, const JsonValue *value, Are
 }
 
 // That what was pushed is done is known as soon as the log has what is told of it, and not before.
-static Status tell(StripeSink *sink, const Object *object, Batch *batch, Error *err)
+static Status tell_by(StripeSink *sink, const Object *object, Batch *batch, Error *err)
 {
     Transaction transaction = {.commit_time_us = clock_wall_us(),
                                .origin = sink->end->system->name};
@@ -96,34 +108,74 @@ static Status tell(StripeSink *sink, const Object *object, Batch *batch, Error *
         return STATUS_FAIL;
     }
     made->transaction = &transaction;
-    return hub_log_begin(&sink->writer, &transaction.commit_lsn, err) == STATUS_OK &&
-                   hub_recall_save(sink->echo.recall, transaction.commit_lsn, err) == STATUS_OK &&
+    if (hub_log_begin(&sink->writer, &transaction.commit_lsn, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (object->op == OBJECT_UPSERT) {
+        hub_echo_tell(&sink->echo, object, transaction.commit_lsn, &sink->scratch);
+    }
+    return hub_recall_save(sink->echo.recall, transaction.commit_lsn, err) == STATUS_OK &&
                    hub_log_write(&sink->writer, batch->changes, batch->count, err) == STATUS_OK
                ? hub_log_commit(&sink->writer, &nothing, err)
                : STATUS_FAIL;
 }
 
-// All by which somebody finds @object, and nothing else: the rest may have changed since. At once,
-// as what was pushed does not come again.
-static Status tell_ids(StripeSink *sink, const Object *object, Error *err)
+// All by which somebody finds @object.
+static Object keys_of(StripeSink *sink, const Object *object, ObjectOp op)
 {
     const Model *model = object->model;
-    Object told = {.model = model, .op = OBJECT_UPSERT, .is_partial = true};
-    told.value = (JsonValue){.kind = JSON_OBJECT};
+    Object keys = {.model = model, .op = op, .is_partial = true};
+    keys.value = (JsonValue){.kind = JSON_OBJECT};
     for (int i = 0; i < (int)model->property_count; i++) {
         if (hub_echo_is_key(sink->end->hub, model, i)) {
-            add_member(&told, i, json_member(&object->value, model->properties[i].name),
+            add_member(&keys, i, json_member(&object->value, model->properties[i].name),
                        &sink->scratch);
         }
     }
-    if (told.value.count < 2) {
-        return STATUS_OK; // nobody could find it by anything but the id
-    }
+    return keys;
+}
+
+static Status tell(StripeSink *sink, const Object *object, Error *err)
+{
     Batch *batch = batch_new();
-    Status status = tell(sink, &told, batch, err);
+    Status status = tell_by(sink, object, batch, err);
     batch_unref(batch);
     CRASH_POINT("stripe-id-told");
     return status;
+}
+
+// At once, as what was pushed does not come again. Only keys: the rest may have changed since. But
+// where a delete was told that the log has behind @object, there is no row any more.
+static Status tell_ids(StripeSink *sink, const Push *push, Error *err)
+{
+    const Object keys = keys_of(sink, push->object, OBJECT_UPSERT);
+    bool was_deleted;
+    bool is_told;
+    if (hub_echo_is_told_deleted(&sink->echo, push->object, &sink->scratch, &was_deleted, err) !=
+            STATUS_OK ||
+        hub_echo_is_told(&sink->echo, push->object, change_position(push->change).lsn,
+                         &sink->scratch, &is_told, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (was_deleted) {
+        return tell(sink, push->object, err);
+    }
+    // With fewer, nobody could find it by anything but the id.
+    return is_told || keys.value.count < 2 ? STATUS_OK : tell(sink, &keys, err);
+}
+
+static Status tell_delete(StripeSink *sink, const Object *object, Error *err)
+{
+    const Object keys = keys_of(sink, object, OBJECT_DELETE);
+    bool is_told;
+    if (hub_echo_will_go(&sink->echo, object, &sink->scratch, &is_told, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (is_told || keys.value.count < 2) {
+        return STATUS_OK;
+    }
+    hub_echo_tell_delete(&sink->echo, object, &sink->scratch);
+    return tell(sink, &keys, err);
 }
 
 // Stripe's id as one of the types that the model's property may have.
@@ -170,9 +222,19 @@ static bool is_remembered(const HttpAnswer *answer)
     return str_is(http_answer_header(answer, "Idempotent-Replayed"), "true");
 }
 
-static Status ask(StripeSink *sink, const Change *change, const StripeRequest *request,
+// What is asked for is known when it comes back before it is asked for.
+static Status ask_by_key(StripeSink *sink, const Push *push, const StripeQuestion *question,
+                         HttpAnswer *ret, Error *err)
+{
+    return hub_echo_push(&sink->echo, push->object, question->key, err) == STATUS_OK
+               ? stripe_api_ask(sink->api, question, ret, err)
+               : STATUS_FAIL;
+}
+
+static Status ask(StripeSink *sink, const Push *push, const StripeRequest *request,
                   StripeQuestion *question, HttpAnswer *ret, Error *err)
 {
+    const Change *change = push->change;
     bool is_delete = request->body.ptr == NULL;
     *question = (StripeQuestion){
         .method = request->method,
@@ -180,7 +242,7 @@ static Status ask(StripeSink *sink, const Change *change, const StripeRequest *r
         .body = request->body,
         .key = is_delete ? STR("") : key_of(sink, change, request, ""),
     };
-    if (stripe_api_ask(sink->api, question, ret, err) != STATUS_OK) {
+    if (ask_by_key(sink, push, question, ret, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     // Stripe keeps what it refused by a key. Nothing was done, and by now it may be another matter.
@@ -188,14 +250,63 @@ static Status ask(StripeSink *sink, const Change *change, const StripeRequest *r
         char salt[32];
         (void)snprintf(salt, sizeof(salt), "%lld", (long long)clock_wall_us());
         question->key = key_of(sink, change, request, salt);
-        return stripe_api_ask(sink->api, question, ret, err);
+        return ask_by_key(sink, push, question, ret, err);
     }
     return STATUS_OK;
 }
 
-static Status push_row(StripeSink *sink, const Change *change, const PushedRow *row, Object *object,
-                       Error *err)
+// Of what Stripe itself has said, it may still have everything: to ask costs less than an event
+// that tells nothing, and undoes nothing.
+static Status has_it(StripeSink *sink, const PushedRow *row, const StripeRequest *request,
+                     bool *ret, Error *err)
 {
+    const StripeQuestion question = {.method = "GET", .path = request->path};
+    HttpAnswer answer;
+    JsonValue said;
+    if (stripe_api_ask(sink->api, &question, &answer, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = answer.status == 404; // that it is gone is still to come
+    if (*ret) {
+        return STATUS_OK;
+    }
+    if (stripe_api_read(&question, &answer, &sink->scratch, &said, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = true;
+    for (size_t i = row->search_key_count; i < row->count && *ret; i++) {
+        const PushedCell *cell = &row->cells[i];
+        *ret = hub_echo_is_same(path_find(&cell->field->path, 0, &said), &cell->value);
+    }
+    return STATUS_OK;
+}
+
+// Of objects of @model Stripe says when they are deleted.
+static bool tells_deletes(const HubSystem *system, const Model *model)
+{
+    for (size_t i = 0; i < system->receive_count; i++) {
+        const MixerGroup *group = &system->receive[i];
+        for (size_t r = 0; r < group->count; r++) {
+            if (group->rules[r].model == model && group->rules[r].is_owner) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+// There is no such object. A delete is done; all else is nothing where its delete is still to come
+// in the log.
+static void is_not_there(StripeSink *sink, const Push *push)
+{
+    if (push->object->op == OBJECT_UPSERT && push->lacked_id) {
+        hub_echo_put_unheard(&sink->echo, push->object, &sink->scratch);
+    }
+}
+
+static Status push_row(StripeSink *sink, Push *push, const PushedRow *row, Error *err)
+{
+    Object *object = push->object;
     StripeRequest request;
     StripeQuestion question;
     HttpAnswer answer;
@@ -204,24 +315,38 @@ static Status push_row(StripeSink *sink, const Change *change, const PushedRow *
     if (stripe_request(row, &sink->scratch, &request, &is_empty, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (is_empty) {
-        return STATUS_OK;
-    }
-    if (ask(sink, change, &request, &question, &answer, err) != STATUS_OK) {
+    bool is_there = is_empty;
+    if (!is_there && push->is_own && request.id.len > 0 &&
+        has_it(sink, row, &request, &is_there, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
+    if (is_there) {
+        return STATUS_OK;
+    }
+    if (ask(sink, push, &request, &question, &answer, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    push->at_s = answer.date_s >= 0 ? answer.date_s : clock_wall_us() / SECOND_US;
     CRASH_POINT("stripe-asked");
-    if (row->op == OBJECT_DELETE && answer.status == 404) {
-        return STATUS_OK; // it is gone already
+    if (answer.status == 404 && request.id.len > 0 &&
+        (row->op == OBJECT_DELETE || tells_deletes(sink->end->system, object->model))) {
+        is_not_there(sink, push);
+        return STATUS_OK;
     }
     if (stripe_api_read(&question, &answer, &sink->scratch, &said, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (request.id.len > 0) {
-        return STATUS_OK;
+    if (row->op == OBJECT_DELETE) {
+        return STATUS_OK; // it is gone when all of its rows are
     }
-    if (take_id(sink, row->rule, &said, object, err) != STATUS_OK ||
-        hub_echo_push(&sink->echo, object, err) != STATUS_OK) {
+    if (request.id.len > 0) {
+        return hub_echo_pushed(&sink->echo, object, push->at_s, err);
+    }
+    if (take_id(sink, row->rule, &said, object, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (hub_echo_pushed(&sink->echo, object, push->at_s, err) != STATUS_OK ||
+        hub_echo_push(&sink->echo, object, STR(""), err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     CRASH_POINT("stripe-id-kept");
@@ -244,14 +369,14 @@ static bool knows_ids(const MixerGroup *group, const Object *object)
     return true;
 }
 
-static Status push_rows(StripeSink *sink, const Change *change, const MixerGroup *group,
-                        Object *object, Error *err)
+static Status push_rows(StripeSink *sink, Push *push, Error *err)
 {
     bool has_token = false;
-    for (size_t i = 0; i < group->count; i++) {
+    for (size_t i = 0; i < push->group->count; i++) {
         PushedRow row;
         // An id that an earlier rule brought is the object's from here on.
-        if (mixer_push(&group->rules[i], object, &sink->scratch, &row, err) != STATUS_OK) {
+        if (mixer_push(&push->group->rules[i], push->object, &sink->scratch, &row, err) !=
+            STATUS_OK) {
             return STATUS_FAIL;
         }
         if (row.count == 0) {
@@ -261,24 +386,65 @@ static Status push_rows(StripeSink *sink, const Change *change, const MixerGroup
             return STATUS_FAIL;
         }
         has_token = true;
-        if (push_row(sink, change, &row, object, err) != STATUS_OK) {
+        if (push_row(sink, push, &row, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
     }
     return STATUS_OK;
 }
 
-static Status push_object(StripeSink *sink, const Change *change, const MixerGroup *group,
-                          Object *object, Str done, Error *err)
+// Until this is saved the same request would come again, which Stripe knows by its key.
+static void is_done(StripeSink *sink, Str done)
 {
-    // Whoever said this does not know the id, or not yet.
-    bool tells = object->op == OBJECT_UPSERT && !knows_ids(group, object);
+    hub_recall_put(sink->echo.recall, &(HubFact){.what = done, .value = STR("")});
+}
+
+// Gives the object the id that it has there. *ret_is_there: there is something to do; otherwise it
+// is gone, or goes further on in the log, as Stripe itself has deleted it since.
+static Status find_object(StripeSink *sink, const Push *push, bool had_gone, bool *ret_is_there,
+                          Error *err)
+{
+    Object *object = push->object;
+    bool goes;
     if (hub_echo_complete(&sink->echo, object, &sink->scratch, err) != STATUS_OK ||
-        hub_echo_push(&sink->echo, object, err) != STATUS_OK) {
+        hub_echo_will_go(&sink->echo, object, &sink->scratch, &goes, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
+    if (object->op == OBJECT_DELETE) {
+        *ret_is_there = !had_gone || knows_ids(push->group, object);
+        return STATUS_OK;
+    }
+    *ret_is_there = !goes;
+    if (goes && push->lacked_id) {
+        hub_echo_put_unheard(&sink->echo, object, &sink->scratch);
+    }
+    return STATUS_OK;
+}
+
+static Status push_object(StripeSink *sink, Push *push, Str done, Error *err)
+{
+    Object *object = push->object;
+    bool goes;
+    bool had_gone;
+    bool is_there;
+    if (hub_echo_will_go(&sink->echo, object, &sink->scratch, &goes, err) != STATUS_OK ||
+        hub_echo_drop_gone(&sink->echo, object, &sink->scratch, &had_gone, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    // Whoever said this does not know the id, or not yet. A row with an id that is gone is not
+    // found by the one that the object has now, when it is deleted.
+    bool is_delete = object->op == OBJECT_DELETE;
+    push->lacked_id = !knows_ids(push->group, object);
+    bool tells = is_delete ? had_gone : push->lacked_id;
+    if (find_object(sink, push, had_gone, &is_there, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (!is_there || (goes && !is_delete)) {
+        is_done(sink, done);
+        return STATUS_OK;
+    }
     Error failure;
-    if (push_rows(sink, change, group, object, &failure) != STATUS_OK) {
+    if (push_rows(sink, push, &failure) != STATUS_OK) {
         *err = failure;
         Error second;
         if (failure.kind == ERROR_DATA &&
@@ -287,12 +453,87 @@ static Status push_object(StripeSink *sink, const Change *change, const MixerGro
         }
         return STATUS_FAIL;
     }
-    if (object->op == OBJECT_DELETE) {
-        hub_echo_deleted(&sink->echo, object);
+    // Until then each of its rows has to be found, however often that is asked for.
+    if (is_delete && hub_echo_pushed(&sink->echo, object, push->at_s, err) != STATUS_OK) {
+        return STATUS_FAIL;
     }
-    // Until this is saved the same request would come again, which Stripe knows by its key.
-    hub_recall_put(sink->echo.recall, &(HubFact){.what = done, .value = STR("")});
-    return tells && knows_ids(group, object) ? tell_ids(sink, object, err) : STATUS_OK;
+    is_done(sink, done);
+    if (!tells || !knows_ids(push->group, object)) {
+        return STATUS_OK;
+    }
+    return is_delete ? tell_delete(sink, object, err) : tell_ids(sink, push, err);
+}
+
+// ---------------------------------------------------------------------------------------------
+// What Stripe has said itself
+// ---------------------------------------------------------------------------------------------
+
+static bool has_only_keys(const StripeSink *sink, const Object *object)
+{
+    for (uint32_t i = 0; i < object->value.count; i++) {
+        int property = model_find_property(object->model, object->value.members[i].name);
+        if (!hub_echo_is_key(sink->end->hub, object->model, property)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// Its id is gone, and nothing else is known by its keys.
+static Status is_gone(StripeSink *sink, const Push *push, bool *ret, Error *err)
+{
+    Object now = *push->object;
+    if (hub_echo_drop_gone(&sink->echo, &now, &sink->scratch, ret, err) != STATUS_OK ||
+        hub_echo_complete(&sink->echo, &now, &sink->scratch, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = *ret && !knows_ids(push->group, &now);
+    return STATUS_OK;
+}
+
+// What tell_ids() told. By now the object may be gone: who has got its id since does not know that.
+static Status pass_told(StripeSink *sink, const Push *push, Str done, Error *err)
+{
+    bool gone;
+    if (is_gone(sink, push, &gone, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    is_done(sink, done);
+    return gone ? tell_delete(sink, push->object, err) : STATUS_OK;
+}
+
+// A row that had not heard of the id is not found by it. It is told, and that it is gone when that
+// comes by.
+static Status pass_delete(StripeSink *sink, const Push *push, Error *err)
+{
+    bool is_unheard;
+    bool gone;
+    if (is_gone(sink, push, &gone, err) != STATUS_OK ||
+        hub_echo_take_unheard(&sink->echo, push->object, &sink->scratch, &is_unheard, err) !=
+            STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return gone && is_unheard ? tell_ids(sink, push, err) : STATUS_OK;
+}
+
+// Pushed back, it could only undo what has happened there since; but that is what it has to do
+// where something older was pushed over it.
+static Status pass(StripeSink *sink, Push *push, Str done, Error *err)
+{
+    bool is_over;
+    if (push->object->op == OBJECT_UPSERT && has_only_keys(sink, push->object)) {
+        return pass_told(sink, push, done, err);
+    }
+    if (hub_echo_pass(&sink->echo, push->object,
+                      push->change->transaction->commit_time_us / SECOND_US, &is_over,
+                      err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (is_over) {
+        return push_object(sink, push, done, err);
+    }
+    is_done(sink, done);
+    return push->object->op == OBJECT_DELETE ? pass_delete(sink, push, err) : STATUS_OK;
 }
 
 // By which it is remembered that @change was pushed: a run that is refused comes again in parts,
@@ -307,24 +548,23 @@ static Str done_name(StripeSink *sink, const Change *change)
 
 static Status push_new(StripeSink *sink, const Change *change, Str done, Error *err)
 {
-    const MixerGroup *group;
     Object object;
-    if (hub_push_take(sink->end, change, &sink->scratch, &object, &group, err) != STATUS_OK) {
+    Push push = {.change = change,
+                 .object = &object,
+                 .is_own = str_equal(change->transaction->origin, sink->end->system->name)};
+    if (hub_push_take(sink->end, change, &sink->scratch, &object, &push.group, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    return group == NULL ? STATUS_OK : push_object(sink, change, group, &object, done, err);
-}
-
-// It came from there: pushed back, it could only undo what has happened there since.
-static bool passes_over(const StripeSink *sink, const Change *change)
-{
-    return str_equal(change->transaction->origin, sink->end->system->name);
+    if (push.group == NULL) {
+        return STATUS_OK;
+    }
+    return push.is_own ? pass(sink, &push, done, err) : push_object(sink, &push, done, err);
 }
 
 static Status push_change(StripeSink *sink, const Change *change, Error *err)
 {
-    if (change->op == CHANGE_SCHEMA || passes_over(sink, change)) {
-        return STATUS_OK; // the former has the place of the change behind it
+    if (change->op == CHANGE_SCHEMA) {
+        return STATUS_OK; // it has the place of the change behind it
     }
     if (sink->refused.message[0] != '\0' &&
         position_compare(sink->refused_at, change_position(change)) == 0) {

@@ -135,12 +135,13 @@ static const Transaction *transaction_of(ReceiveSink *sink, const Change *change
 }
 
 // Nothing is made of what the system only repeats.
-static Status take_object(ReceiveSink *sink, const Change *change, const Object *object, Error *err)
+static Status take_object(ReceiveSink *sink, const Change *change, Str request, Object *object,
+                          Error *err)
 {
     bool is_echo = false;
     Change *made;
-    if (sink->echo.recall != NULL &&
-        hub_echo_receive(&sink->echo, object, &is_echo, err) != STATUS_OK) {
+    if (sink->echo.recall != NULL && hub_echo_receive(&sink->echo, object, request, &sink->scratch,
+                                                      &is_echo, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (is_echo) {
@@ -164,32 +165,34 @@ static Status mix_row(ReceiveSink *sink, const Change *change, ReceivedList *ret
                         err);
 }
 
-static Status mix_event(ReceiveSink *sink, const Change *change, ReceivedList *ret, Error *err)
+static Status mix_event(ReceiveSink *sink, const Change *change, ReceivedList *ret,
+                        Str *ret_request, Error *err)
 {
-    JsonValue *object = ARENA_ARRAY(&sink->scratch, JsonValue, 1);
-    Str location;
-    if (hub_event_object(change, &sink->scratch, object, &location, err) != STATUS_OK) {
+    HubTelling *told = ARENA_ARRAY(&sink->scratch, HubTelling, 1);
+    if (hub_event_take(change, &sink->scratch, told, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    *ret = receiver_json(sink->receiver, location, change->op, object);
+    *ret_request = told->request;
+    *ret = receiver_json(sink->receiver, told->location, change->op, &told->object);
     return STATUS_OK;
 }
 
 static Status take_row(ReceiveSink *sink, const Change *change, Error *err)
 {
     ReceivedList outcomes;
+    Str request = {0};
     bool is_table = sink->end->system->type == SYSTEM_POSTGRESQL;
     arena_reset(&sink->scratch);
     if ((is_table ? mix_row(sink, change, &outcomes, err)
-                  : mix_event(sink, change, &outcomes, err)) != STATUS_OK) {
+                  : mix_event(sink, change, &outcomes, &request, err)) != STATUS_OK) {
         return STATUS_FAIL;
     }
     for (size_t i = 0; i < outcomes.count; i++) {
-        const Received *outcome = &outcomes.items[i];
+        Received *outcome = &outcomes.items[i];
         if (!outcome->is_valid) {
             return is_invalid(change, outcome, err);
         }
-        if (take_object(sink, change, &outcome->object, err) != STATUS_OK) {
+        if (take_object(sink, change, request, &outcome->object, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
     }

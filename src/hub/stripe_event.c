@@ -22,8 +22,10 @@ static ChangeOp op_of(Str type)
 Status stripe_event_read(const JsonValue *value, HubEvent *ret, Error *err)
 {
     const JsonValue *created = json_member(value, STR("created"));
+    const JsonValue *request = json_member(value, STR("request"));
     *ret = (HubEvent){.id = text_of(value, STR("id")),
                       .type = text_of(value, STR("type")),
+                      .request = text_of(request, STR("idempotency_key")),
                       .object = json_member(json_member(value, STR("data")), STR("object"))};
     ret->location = text_of(ret->object, STR("object"));
     ret->object_id = text_of(ret->object, STR("id"));

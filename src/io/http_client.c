@@ -206,6 +206,17 @@ static int64_t retry_after(const HttpAnswer *answer)
     return (int64_t)MIN(seconds, (uint64_t)RETRY_AFTER_MAX_S) * 1000;
 }
 
+static int64_t date(const HttpAnswer *answer)
+{
+    char text[64];
+    Str value = http_answer_header(answer, "Date");
+    if (value.ptr == NULL || value.len >= sizeof(text)) {
+        return -1;
+    }
+    (void)snprintf(text, sizeof(text), "%" STR_FMT, STR_ARG(value));
+    return curl_getdate(text, NULL);
+}
+
 Status http_client_ask(HttpClient *client, const HttpRequest *request, HttpAnswer *ret, Error *err)
 {
     buf_reset(&client->body);
@@ -224,6 +235,7 @@ Status http_client_ask(HttpClient *client, const HttpRequest *request, HttpAnswe
                         .body = buf_view(&client->body),
                         .headers = buf_view(&client->headers)};
     ret->retry_after_ms = retry_after(ret);
+    ret->date_s = date(ret);
     return STATUS_OK;
 }
 

@@ -39,12 +39,13 @@ static void check_change(const HubEvent *event, Arena *arena)
 {
     static const Transaction transaction = {.commit_lsn = 1};
     Batch *batch = batch_new();
-    JsonValue object;
-    Str location;
+    HubTelling told;
     Error err = {0};
     hub_event_put(batch, &stripe_relation, event, &transaction, 1);
-    FUZZ_CHECK(hub_event_object(&batch->changes[0], arena, &object, &location, &err) == STATUS_OK);
-    FUZZ_CHECK(json_equal(&object, event->object) && str_equal(location, event->location));
+    FUZZ_CHECK(hub_event_take(&batch->changes[0], arena, &told, &err) == STATUS_OK);
+    FUZZ_CHECK(json_equal(&told.object, event->object) &&
+               str_equal(told.location, event->location) &&
+               str_equal(told.request, event->request));
     batch_unref(batch);
 }
 

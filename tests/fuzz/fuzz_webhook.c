@@ -31,12 +31,12 @@ static void check_change(const HubEvent *event, uint64_t ordinal, Arena *arena)
 {
     static const Transaction transaction = {.commit_lsn = 1};
     Batch *batch = batch_new();
-    JsonValue object;
-    Str location;
+    HubTelling told;
     Error err = {0};
     hub_event_put(batch, &webhook_relation, event, &transaction, ordinal);
-    FUZZ_CHECK(hub_event_object(&batch->changes[0], arena, &object, &location, &err) == STATUS_OK);
-    FUZZ_CHECK(json_equal(&object, event->object) && str_equal(location, event->location));
+    FUZZ_CHECK(hub_event_take(&batch->changes[0], arena, &told, &err) == STATUS_OK);
+    FUZZ_CHECK(json_equal(&told.object, event->object) &&
+               str_equal(told.location, event->location) && told.request.len == 0);
     batch_unref(batch);
 }
 

@@ -317,6 +317,7 @@ def test_an_echo_is_known_whatever_its_types_and_an_equal_change_passes_later(sh
     wait_for(lambda: shop.database.sql("SELECT stripe_id FROM things") == [("prod_1",)], 60, "its id")
     assert written() == 2
     assert products(shop) == [("prod_1", "Mug", None, {"id": "1", "size": "3.50"})]
+    time.sleep(1.1)  # what is told in the second of a push is asked for, and the stand-in does not have what is told here
     mug = {"object": "product", "id": "prod_1", "name": "Mug", "description": None}
     for size in ("3.50", "3.5", 3.5):
         assert shop.tell("product.updated", mug | {"metadata": {"id": "1", "size": size}}) == 200

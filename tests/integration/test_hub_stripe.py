@@ -133,3 +133,53 @@ def test_deletes_have_no_echo(both):
     assert both.rows() == []
     assert both.posts() == ["/v1/products"] * 2 + ["/v1/products/prod_1"]
     assert process.stop().code == 0
+
+
+def test_a_change_that_is_later_in_the_log_wins(both):
+    """Also where an older one was pushed over it in between."""
+    process = both.run()
+    both.database.sql("INSERT INTO products (product_name) VALUES ('a')")
+    both.in_step(process)
+    both.stripe.fail(503, times=3)
+    both.database.sql("UPDATE products SET product_name = 'here'")
+    wait_for(lambda: len(both.stripe.faults) < 3, 30, "it is asked for")
+    both.stripe.objects.of["products"]["prod_1"]["name"] = "there"
+    both.tell_all()
+    wait_for(lambda: len(both.posts()) >= 5, 30, "what was pushed over is pushed back")
+    both.in_step(process)
+    assert both.rows() == [(1, "prod_1", "there")]
+    assert [asked.form["name"] for asked in both.stripe.posts()] == ["a"] + ["here"] * 4 + ["there"]
+    assert process.stop().code == 0
+
+
+def test_an_echo_that_comes_late(both):
+    """Stripe says by which request a change came: an old one is known, also when another one was pushed since."""
+    process = both.run()
+    both.database.sql("INSERT INTO products (product_name) VALUES ('a')")
+    both.in_step(process)
+    both.database.sql("UPDATE products SET product_name = 'b'")
+    both.in_step(process)
+    old = both.event("product.updated", both.stripe.all("products")[0])
+    old["request"] = {"id": "req_1", "idempotency_key": both.stripe.posts()[-1].key}
+    both.database.sql("UPDATE products SET product_name = 'c'")
+    both.in_step(process)
+    written, end = both.written(), both.event("product.created", {"object": "product", "id": "prod_9", "name": "end"})
+    for event in (old, old, end):
+        assert post(f"http://127.0.0.1:{both.port}/payment-gateway", event)[0] == 200
+    wait_for(lambda: both.database.one("SELECT count(*) FROM products WHERE stripe_id = 'prod_9'") == 1, 30, "the end")
+    assert both.rows()[0] == (1, "prod_1", "c") and both.written() == written + 1
+    assert process.stop().code == 0
+
+
+def test_an_object_that_is_gone_is_made_again(both):
+    """Whoever changes it behind its delete does not change what is gone."""
+    process = both.run()
+    both.database.sql("INSERT INTO products (product_name) VALUES ('a')")
+    both.in_step(process)
+    both.database.sql("DELETE FROM products")
+    both.in_step(process)
+    both.database.sql("INSERT INTO products (id, stripe_id, product_name) VALUES (1, 'prod_1', 'again')")
+    both.in_step(process)
+    assert both.rows() == [(1, "prod_2", "again")]
+    assert both.posts() == ["/v1/products", "/v1/products/prod_1", "/v1/products"]
+    assert process.stop().code == 0

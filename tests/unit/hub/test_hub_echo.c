@@ -68,14 +68,15 @@ static Object object_of(ObjectOp op, const char *json)
 static void push(const char *json)
 {
     Object object = object_of(OBJECT_UPSERT, json);
-    assert_int_equal(hub_echo_push(&pushed, &object, &err), STATUS_OK);
+    assert_int_equal(hub_echo_push(&pushed, &object, STR(""), &err), STATUS_OK);
 }
 
 static bool is_echo_of(ObjectOp op, const char *json)
 {
     Object object = object_of(op, json);
     bool is_echo;
-    assert_int_equal(hub_echo_receive(&received, &object, &is_echo, &err), STATUS_OK);
+    assert_int_equal(hub_echo_receive(&received, &object, STR(""), &arena, &is_echo, &err),
+                     STATUS_OK);
     return is_echo;
 }
 
@@ -160,7 +161,7 @@ static void deletes_have_echoes(void **context)
     assert_false(is_echo_of(OBJECT_DELETE, "{\"stripe_id\":\"prod_1\"}"));
     hub_recall_undo(received.recall, 0);
     Object object = object_of(OBJECT_DELETE, "{\"stripe_id\":\"prod_1\"}");
-    assert_int_equal(hub_echo_push(&pushed, &object, &err), STATUS_OK);
+    assert_int_equal(hub_echo_push(&pushed, &object, STR(""), &err), STATUS_OK);
     assert_true(is_echo_of(OBJECT_DELETE, "{\"stripe_id\":\"prod_1\",\"name\":\"a\"}"));
     assert_false(is_echo("{\"stripe_id\":\"prod_1\",\"name\":\"a\"}")); // it is there again
 }
@@ -186,6 +187,93 @@ static void assert_completed(ObjectOp op, const char *json, const char *id)
     }
 }
 
+// Whether the log is right, and not the system.
+static bool passes_over(ObjectOp op, const char *json, int64_t made_s)
+{
+    Object object = object_of(op, json);
+    bool is_over;
+    assert_int_equal(hub_echo_pass(&pushed, &object, made_s, &is_over, &err), STATUS_OK);
+    return is_over;
+}
+
+static bool will_go(const char *json)
+{
+    Object object = object_of(OBJECT_UPSERT, json);
+    bool goes;
+    assert_int_equal(hub_echo_will_go(&pushed, &object, &arena, &goes, &err), STATUS_OK);
+    return goes;
+}
+
+static void a_request_is_known_when_it_comes_back_late(void **context)
+{
+    (void)context;
+    Object first = object_of(OBJECT_UPSERT, "{\"stripe_id\":\"p\",\"name\":\"a\",\"data\":1}");
+    Object second = object_of(OBJECT_UPSERT, "{\"stripe_id\":\"p\",\"name\":\"b\",\"data\":1}");
+    assert_int_equal(hub_echo_push(&pushed, &first, STR("key 1"), &err), STATUS_OK);
+    assert_int_equal(hub_echo_push(&pushed, &second, STR("key 2"), &err), STATUS_OK);
+    bool is_echo;
+    Object late = object_of(OBJECT_UPSERT, "{\"stripe_id\":\"p\",\"name\":\"a\",\"data\":\"1\"}");
+    assert_int_equal(hub_echo_receive(&received, &late, STR("key 1"), &arena, &is_echo, &err),
+                     STATUS_OK);
+    assert_true(is_echo);
+    // What the system has made of it is news, and nothing else of it is.
+    Object other = object_of(OBJECT_UPSERT, "{\"stripe_id\":\"p\",\"name\":\"a\",\"data\":2}");
+    assert_int_equal(hub_echo_receive(&received, &other, STR("key 1"), &arena, &is_echo, &err),
+                     STATUS_OK);
+    assert_false(is_echo);
+    assert_null(json_member(&other.value, STR("name")));
+    assert_non_null(json_member(&other.value, STR("data")));
+    assert_non_null(json_member(&other.value, STR("stripe_id")));
+}
+
+static void what_was_pushed_over_is_pushed_back(void **context)
+{
+    (void)context;
+    const char *json = "{\"stripe_id\":\"p\",\"name\":\"a\"}";
+    Object object = object_of(OBJECT_UPSERT, json);
+    assert_false(passes_over(OBJECT_UPSERT, json, 100));
+    assert_int_equal(hub_echo_pushed(&pushed, &object, 100, &err), STATUS_OK);
+    assert_false(passes_over(OBJECT_UPSERT, json, 101));
+    assert_true(passes_over(OBJECT_UPSERT, json, 100)); // in doubt
+    assert_true(passes_over(OBJECT_UPSERT, json, 99));
+    assert_false(passes_over(OBJECT_DELETE, json, 99));
+    assert_true(passes_over(OBJECT_UPSERT, json, 101)); // it is gone
+}
+
+static void what_goes_is_known(void **context)
+{
+    (void)context;
+    const char *json = "{\"id\":1,\"stripe_id\":\"p\"}";
+    push(json);
+    assert_false(will_go(json));
+    assert_false(is_echo_of(OBJECT_DELETE, json));
+    assert_int_equal(hub_recall_save(received.recall, 1, &err), STATUS_OK);
+    assert_true(will_go(json));
+    assert_completed(OBJECT_UPSERT, "{\"id\":1}", "p");
+    // The reader of the log comes by that.
+    assert_false(passes_over(OBJECT_DELETE, json, 1));
+    assert_false(will_go(json));
+    assert_completed(OBJECT_UPSERT, "{\"id\":1}", NULL);
+    Object object = object_of(OBJECT_UPSERT, json);
+    bool gone;
+    assert_int_equal(hub_echo_drop_gone(&pushed, &object, &arena, &gone, &err), STATUS_OK);
+    assert_true(gone);
+    assert_true(json_is(json_member(&object.value, STR("stripe_id")), JSON_NULL));
+}
+
+static void a_key_that_changes_brings_its_id(void **context)
+{
+    (void)context;
+    push("{\"id\":1,\"stripe_id\":\"p\"}");
+    Object object = object_of(OBJECT_UPSERT, "{\"id\":2}");
+    assert_int_equal(json_read(&arena, STR("{\"id\":1}"), &object.before, &err), STATUS_OK);
+    assert_int_equal(hub_echo_complete(&pushed, &object, &arena, &err), STATUS_OK);
+    assert_true(str_is(json_member(&object.value, STR("stripe_id"))->text, "p"));
+    assert_int_equal(hub_echo_push(&pushed, &object, STR(""), &err), STATUS_OK);
+    assert_completed(OBJECT_UPSERT, "{\"id\":1}", NULL);
+    assert_completed(OBJECT_UPSERT, "{\"id\":2}", "p");
+}
+
 static void ids_are_known_by_other_keys(void **context)
 {
     (void)context;
@@ -197,13 +285,17 @@ static void ids_are_known_by_other_keys(void **context)
     assert_completed(OBJECT_UPSERT, "{\"id\":2}", NULL);
     assert_completed(OBJECT_UPSERT, "{\"name\":\"a\"}", NULL); // by which nobody finds anything
     assert_completed(OBJECT_UPSERT, "{\"id\":1,\"stripe_id\":\"prod_7\"}", "prod_7");
-    assert_false(is_echo("{\"id\":2,\"stripe_id\":\"prod_2\"}")); // received, it is known, too
+    // What is received is known when the reader of the log comes by.
+    assert_false(is_echo("{\"id\":2,\"stripe_id\":\"prod_2\"}"));
     assert_int_equal(hub_recall_save(received.recall, 1, &err), STATUS_OK);
+    assert_completed(OBJECT_UPSERT, "{\"id\":2}", NULL);
+    assert_false(passes_over(OBJECT_UPSERT, "{\"id\":2,\"stripe_id\":\"prod_2\"}", 1));
     assert_completed(OBJECT_UPSERT, "{\"id\":2}", "prod_2");
+    // It is found until it is gone.
     Object object = object_of(OBJECT_DELETE, "{\"id\":1,\"stripe_id\":\"prod_1\"}");
-    assert_int_equal(hub_echo_push(&pushed, &object, &err), STATUS_OK);
+    assert_int_equal(hub_echo_push(&pushed, &object, STR(""), &err), STATUS_OK);
     assert_completed(OBJECT_DELETE, "{\"id\":1}", "prod_1"); // it may have to be asked again
-    hub_echo_deleted(&pushed, &object);
+    assert_int_equal(hub_echo_pushed(&pushed, &object, 1, &err), STATUS_OK);
     assert_completed(OBJECT_UPSERT, "{\"id\":1}", NULL);
 }
 
@@ -230,6 +322,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(deletes_have_echoes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_without_an_id_is_none, set_up, tear_down),
         cmocka_unit_test_setup_teardown(ids_are_known_by_other_keys, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_request_is_known_when_it_comes_back_late, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(what_was_pushed_over_is_pushed_back, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_goes_is_known, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_key_that_changes_brings_its_id, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

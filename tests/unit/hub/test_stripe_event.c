@@ -82,18 +82,19 @@ static void a_change_has_the_object(void **state)
     HubEvent event;
     Batch *batch = batch_new();
     assert_int_equal(read_text("{\"id\":\"e\",\"type\":\"price.deleted\",\"created\":1,\"data\":"
-                               "{\"object\":{\"object\":\"price\",\"n\":1.50,\"t\":\"\\u00fc\"}}}",
+                               "{\"object\":{\"object\":\"price\",\"n\":1.50,\"t\":\"\\u00fc\"}},"
+                               "\"request\":{\"id\":\"req_1\",\"idempotency_key\":\"k\"}}",
                                &event),
                      STATUS_OK);
     hub_event_put(batch, &stripe_relation, &event, &transaction, 1);
     const Change *change = &batch->changes[0];
-    JsonValue object;
-    Str location;
+    HubTelling told;
     assert_null(change->new_row);
-    assert_int_equal(hub_event_object(change, &arena, &object, &location, &err), STATUS_OK);
-    assert_true(json_equal(&object, event.object));
-    assert_true(str_is(location, "price"));
-    assert_true(str_is(json_member(&object, STR("n"))->text, "1.50"));
+    assert_int_equal(hub_event_take(change, &arena, &told, &err), STATUS_OK);
+    assert_true(json_equal(&told.object, event.object));
+    assert_true(str_is(told.location, "price"));
+    assert_true(str_is(told.request, "k"));
+    assert_true(str_is(json_member(&told.object, STR("n"))->text, "1.50"));
     batch_unref(batch);
 }
 
