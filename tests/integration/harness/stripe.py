@@ -11,6 +11,8 @@ import urllib.parse
 # Collections, and what their objects are called.
 KINDS = {"products": "product", "prices": "price", "customers": "customer"}
 PREFIX = {"products": "prod", "prices": "price", "customers": "cus"}
+# What is there when nobody has said anything of it.
+NULLS = {"products": ("description",), "prices": ("nickname",), "customers": ("name", "email", "description", "address")}
 
 
 def form(body):
@@ -38,18 +40,17 @@ class Objects:
         self.of = {kind: {} for kind in KINDS}
         self.number = itertools.count(1)
 
-    def merge(self, target, changes):
+    def merge(self, target, changes, is_metadata=False):
+        """What is unset is null; of the metadata, it is gone."""
         for name, value in changes.items():
             if isinstance(value, dict):
                 if not isinstance(target.get(name), dict):
                     target[name] = {}
-                self.merge(target[name], value)
-            elif value == "" and name in target:
-                target[name] = None
+                self.merge(target[name], value, name == "metadata")
+            elif value == "" and is_metadata:
+                target.pop(name, None)
             else:
-                target[name] = int(value) if name == "unit_amount" else value
-        for name in [n for n, v in target.items() if v is None and n not in ("name", "description", "unit_amount")]:
-            del target[name]
+                target[name] = None if value == "" else int(value) if name == "unit_amount" else value
 
     def find(self, kind, identity):
         if identity not in self.of[kind]:
@@ -73,11 +74,11 @@ class Objects:
         if len(parts) == 1:
             if kind == "products" and not said.get("name"):
                 raise Refused(400, "Missing required param: name.", param="name")
-            made = {"id": f"{PREFIX[kind]}_{next(self.number)}", "object": KINDS[kind], "metadata": {}}
+            made = {"id": f"{PREFIX[kind]}_{next(self.number)}", "object": KINDS[kind], **dict.fromkeys(NULLS[kind]), "metadata": {}}
             self.merge(made, said)
             self.of[kind][made["id"]] = made
             return made
-        if "name" in said and said["name"] == "":
+        if kind == "products" and said.get("name") == "":
             raise Refused(400, "You passed an empty string for 'name'.", param="name")
         self.merge(self.find(kind, parts[1]), said)
         return self.of[kind][parts[1]]
