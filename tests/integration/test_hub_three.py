@@ -365,7 +365,9 @@ def run_edits(three, seed, edits, kills, known, pause):
         goal = (killed + 1) * edits / (kills + 1)
         done = edits - sum(editor.left for editor in editors)
         if killed < kills and done >= goal:
-            time.sleep(dice.random() * 0.2)
+            if killed % 2 == 0 and not three.account.wait_for_new():
+                continue  # nobody makes anything at the moment
+            time.sleep(dice.random() * (0.02 if killed % 2 == 0 else 0.2))
             process.must_live()
             process.kill()
             process = three.start()

@@ -33,7 +33,7 @@ class Account(Stripe):
                  "created": int(time.time()), "data": {"object": copy.deepcopy(thing)},
                  "request": {"id": f"req_{len(self.events) + 1}", "idempotency_key": asked.key if asked else None}}
         self.events.append(event)
-        late = self.dice.random() * (VERY_LATE_S if self.dice.random() < 0.03 else LATE_S)
+        late = self.dice.random() * (VERY_LATE_S if self.dice.random() < 0.1 else LATE_S)
         self.waiting.append((time.monotonic() + late, event, False))
 
     def ask(self, asked):
@@ -118,6 +118,19 @@ class Account(Stripe):
     def all_told(self):
         with self.lock:
             return not self.waiting and not self.on_the_way
+
+    def wait_for_new(self, seconds=1.0):
+        """Until somebody asks for a new object, who gets the answer a little later."""
+        asked = threading.Event()
+
+        def look(what):
+            if what.method == "POST" and what.path.count("/") == 2 and not asked.is_set():
+                asked.set()
+                time.sleep(0.03)
+        self.on_ask = look
+        found = asked.wait(seconds)
+        self.on_ask = None
+        return found
 
     def close(self):
         self.is_open = False
