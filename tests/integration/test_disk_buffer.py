@@ -114,7 +114,7 @@ def test_what_was_read_but_not_delivered_is_kept(hub):
         process.kill()
         holder.rollback()
     process = hub.start()
-    hub.settled(process, "postgres")
+    hub.settled(process, "postgres", "sqlite")
     wait_for(lambda: len(hub.segments()) <= 3, 30, "what all have is dropped")
     assert process.stop().code == 0
     hub.check()
