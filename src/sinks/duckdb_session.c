@@ -489,16 +489,25 @@ void duck_session_return_memory(const DuckSession *session)
     }
 }
 
-Status duck_session_make_room(DuckSession *session, uint16_t column_count, Error *err)
+static Status raise_limit(DuckSession *session, uint64_t limit, Error *err)
 {
-    session->column_count += column_count;
-    uint64_t limit = MIN(room_for(session), session->memory_most);
     if (limit <= session->memory_limit) {
         return STATUS_OK;
     }
     session->memory_limit = limit;
     buf_printf(&session->sql, "SET GLOBAL memory_limit = '%" PRIu64 "B'", limit);
     return duck_run(session, NULL, err);
+}
+
+Status duck_session_take_all_memory(DuckSession *session, Error *err)
+{
+    return raise_limit(session, session->memory_most, err);
+}
+
+Status duck_session_make_room(DuckSession *session, uint16_t column_count, Error *err)
+{
+    session->column_count += column_count;
+    return raise_limit(session, MIN(room_for(session), session->memory_most), err);
 }
 
 // Runs beside the session until it is closed. An interrupt that comes between two statements is

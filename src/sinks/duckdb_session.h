@@ -53,6 +53,9 @@ MUST_CHECK Status duck_session_open(DuckSession *session, const DuckSettings *se
  *  while: a third of what a large transaction takes. */
 void duck_session_return_memory(const DuckSession *session);
 
+/** Raise DuckDB's memory limit to the user's: for what is not begun again when it runs short. */
+MUST_CHECK Status duck_session_take_all_memory(DuckSession *session, Error *err);
+
 /** Raise DuckDB's memory limit, up to the user's, to what a transaction takes that writes to so
  * many columns more. */
 MUST_CHECK Status duck_session_make_room(DuckSession *session, uint16_t column_count, Error *err);

@@ -359,6 +359,9 @@ static Status execute(DuckReader *reader, Error *err)
 Status duck_digest_open(Sink *base, const DigestQuery *query, DigestReader **ret, Error *err)
 {
     DuckSink *sink = self(base);
+    if (duck_session_take_all_memory(&sink->session, err) != STATUS_OK) {
+        return STATUS_FAIL; // rows may be of any size
+    }
     DuckReader *reader = mem_alloc_zero(sizeof(*reader));
     reader->base = (DigestReader){reader_next, reader_close};
     reader->sink = sink;

@@ -116,6 +116,15 @@ def test_names_what_differs(pipeline):
                 {key[0] for key in kinds["extra"] + kinds["different"]}
 
 
+@pytest.mark.parametrize("sink", ["duckdb"])
+def test_large_rows(pipeline):
+    """More at once than what a stream leaves DuckDB of its memory_limit."""
+    pipeline.source.sql("CREATE TABLE docs (id int PRIMARY KEY, v jsonb);"
+                        "INSERT INTO docs SELECT g, jsonb_build_object('a', repeat(md5(g::text), 62500)) FROM generate_series(1, 40) g")
+    pipeline.drain()
+    assert pipeline.verify()["docs"]["result"] == "equal"
+
+
 @pytest.mark.parametrize("sink", SQL_SINKS)
 def test_repairs(pipeline, sink):
     """What differs is mended, and nothing else is touched; the pipeline goes on from where it was."""
