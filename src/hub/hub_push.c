@@ -53,8 +53,9 @@ static Str names_of(const Model *model, const Change *change, bool is_before, Ar
     return str_copy(arena, buf_view(&names));
 }
 
-void hub_push_row_key(const HubEnd *end, const Change *change, Arena *arena, RowKey *ret)
+void hub_push_row_key(Sink *sink, const Change *change, Arena *arena, RowKey *ret)
 {
+    const HubEnd *end = sink->context.subject;
     const Model *model = hub_find_model(end->hub, change->relation->name);
     *ret = (RowKey){0};
     if (model == NULL) {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "hub/hub_end.h"
-#include "pipeline/row_key.h"
+#include "pipeline/sink.h"
 
 /**
  * The object that @change is, in @arena, which it may borrow from the change, and what @end's
@@ -12,7 +12,6 @@
 MUST_CHECK Status hub_push_take(const HubEnd *end, const Change *change, Arena *arena, Object *ret,
                                 const MixerGroup **ret_group, Error *err);
 
-/** What names the object that @change is: a name for each property by which some system finds it.
- * In
- *  @arena. */
-void hub_push_row_key(const HubEnd *end, const Change *change, Arena *arena, RowKey *ret);
+/** SinkOps.row_key of a push sink: a name for each property by which some system finds the object
+ *  that @change is. */
+void hub_push_row_key(Sink *sink, const Change *change, Arena *arena, RowKey *ret);

@@ -372,11 +372,6 @@ static void push_close(Sink *base)
     arena_done(&sink->arena);
 }
 
-static void push_row_key(Sink *base, const Change *change, Arena *arena, RowKey *ret)
-{
-    hub_push_row_key(base->context.subject, change, arena, ret);
-}
-
 const SinkOps hub_push_postgres = {
     .name = "hub-postgresql",
     .summary = "Rows that objects of a hub become.",
@@ -390,7 +385,7 @@ const SinkOps hub_push_postgres = {
     .prepare = push_prepare,
     .write = push_write,
     .try_write = push_try_write,
-    .row_key = push_row_key,
+    .row_key = hub_push_row_key,
     .commit = push_commit,
     .close = push_close,
     .look = push_look,

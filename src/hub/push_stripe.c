@@ -627,11 +627,6 @@ static void push_close(Sink *base)
     arena_done(&sink->scratch);
 }
 
-static void push_row_key(Sink *base, const Change *change, Arena *arena, RowKey *ret)
-{
-    hub_push_row_key(self(base)->end, change, arena, ret);
-}
-
 const SinkOps hub_push_stripe = {
     .name = "hub-stripe",
     .summary = "Requests to Stripe's API that objects of a hub become.",
@@ -644,7 +639,7 @@ const SinkOps hub_push_stripe = {
     .prepare = push_prepare,
     .write = push_write,
     .try_write = push_try_write,
-    .row_key = push_row_key,
+    .row_key = hub_push_row_key,
     .commit = push_commit,
     .close = push_close,
 };

@@ -582,27 +582,30 @@ static Status after_run(Dead *dead, Sink *sink, const Change *changes, size_t co
 // Writing
 // ---------------------------------------------------------------------------------------------
 
-// The changes in front that no letter concerns: at most @max, but no part of several truncates,
-// which a target may only be able to do at once.
+typedef struct FreeRun {
+    size_t count; // changes in front that no letter concerns
+    Concern next; // where there are none: of the first
+} FreeRun;
+
+// At most @max, but no part of several truncates, which a target may only be able to do at once.
 static Status free_run(Dead *dead, Sink *sink, const Change *changes, size_t count, size_t max,
-                       size_t *ret, Error *err)
+                       FreeRun *ret, Error *err)
 {
     size_t run = 0;
     size_t end = 0; // where it may end
     for (; run < count; run++) {
-        Concern what;
         bool may_end = run == 0 || changes[run - 1].op != CHANGE_TRUNCATE ||
                        changes[run].op != CHANGE_TRUNCATE;
-        if (concern(dead, sink, &changes[run], &what, err) != STATUS_OK) {
+        if (concern(dead, sink, &changes[run], &ret->next, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
         end = may_end ? run : end;
-        if (what != CONCERN_NONE || (run >= max && end > 0)) {
+        if (ret->next != CONCERN_NONE || (run >= max && end > 0)) {
             run = end;
             break;
         }
     }
-    *ret = run;
+    ret->count = run;
     return STATUS_OK;
 }
 
@@ -740,15 +743,6 @@ static Status write_free(Dead *dead, Sink *sink, const Change *changes, size_t c
     return failure.kind == ERROR_DATA && had_company(dead) ? try_apart(dead, err) : STATUS_FAIL;
 }
 
-static Status wait_behind(Dead *dead, Sink *sink, const Change *change, Error *err)
-{
-    Concern what;
-    if (concern(dead, sink, change, &what, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    return what == CONCERN_KNOWN ? STATUS_OK : set_aside(dead, sink, change, NULL, err);
-}
-
 // A run that is refused is halved until the change is found; behind it runs grow again.
 Status dead_write(Dead *dead, Sink *sink, const Change *changes, size_t count, Error *err)
 {
@@ -759,12 +753,14 @@ Status dead_write(Dead *dead, Sink *sink, const Change *changes, size_t count, E
     for (size_t at = 0; at < count;) {
         size_t left = count - at;
         size_t longest = MIN(max, longest_run(dead, &changes[at], left));
-        size_t run;
-        if (free_run(dead, sink, &changes[at], left, longest, &run, err) != STATUS_OK) {
+        FreeRun front;
+        if (free_run(dead, sink, &changes[at], left, longest, &front, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
+        size_t run = front.count;
         if (run == 0) {
-            if (wait_behind(dead, sink, &changes[at], err) != STATUS_OK) {
+            if (front.next == CONCERN_WAITS &&
+                set_aside(dead, sink, &changes[at], NULL, err) != STATUS_OK) {
                 return STATUS_FAIL;
             }
             at++;

@@ -93,6 +93,25 @@ static inline void fixture_write(const char *path, Str bytes)
         }                                                                                          \
     } while (0)
 
+static inline int fixture_setup(void **state)
+{
+    fixture_make_directory();
+    return 0;
+}
+
+static inline int fixture_teardown(void **state)
+{
+    fixture_remove_directory();
+    return 0;
+}
+
+static inline SegmentLog *fixture_open_log(void)
+{
+    SegmentLog *log;
+    OK(segment_log_open(log_directory, &log, err));
+    return log;
+}
+
 // Groups: number g has (g % 4) records of sizes that vary, and commits at LSN g * 10.
 
 enum { GROUP_LSN = 10 };

@@ -10,25 +10,6 @@
 
 enum { LARGE = 64 << 20, SMALL = 4096 };
 
-static int setup(void **state)
-{
-    fixture_make_directory();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture_remove_directory();
-    return 0;
-}
-
-static SegmentLog *open_log(void)
-{
-    SegmentLog *log;
-    OK(segment_log_open(log_directory, &log, err));
-    return log;
-}
-
 // In the place of the C library's: removing takes long, and what syncs a directory is counted.
 static atomic_int unlink_delay_us;
 static atomic_int unlinks;
@@ -69,7 +50,7 @@ int fdatasync(int fd)
 static void test_failed_sync(void **state)
 {
     Error error = {0};
-    SegmentLog *log = open_log();
+    SegmentLog *log = fixture_open_log();
     OK(group_add(log, 1, 1, LARGE, err));
     atomic_store(&sync_fails, true);
     FAILS(group_add(log, 2, 1, LARGE, err), ERROR_FATAL, "sync \"");
@@ -84,12 +65,12 @@ static void test_failed_sync(void **state)
     FAILS(segment_log_open(log_directory, &log, err), ERROR_FATAL, "sync \"");
     atomic_store(&sync_fails, false);
     atomic_store(&data_syncs, 0);
-    log = open_log();
+    log = fixture_open_log();
     assert_int_equal(atomic_load(&data_syncs), 2); // written again, and what is cut off
     check_groups(log, 1, 2, 1);
     segment_log_close(log);
     atomic_store(&data_syncs, 0);
-    log = open_log();
+    log = fixture_open_log();
     assert_int_equal(atomic_load(&data_syncs), 1);
     segment_log_close(log);
 }
@@ -98,7 +79,7 @@ static void test_too_large_a_change(void **state)
 {
     Error error = {0};
     uint64_t segment;
-    SegmentLog *log = open_log();
+    SegmentLog *log = fixture_open_log();
     OK(group_add(log, 1, 1, LARGE, err));
     OK(segment_log_begin(log, LARGE, &segment, err));
     Buf *out = segment_log_record(log);
@@ -126,7 +107,7 @@ static void test_many_are_removed_beside_the_others(void **state)
     enum { DELAY_US = 20000, DELAY_MS = DELAY_US / 1000 };
     const Str names[] = {STR("late")};
     pthread_t thread;
-    SegmentLog *log = open_log();
+    SegmentLog *log = fixture_open_log();
     for (uint64_t group = 1; group <= 40; group++) {
         OK(group_add(log, group, 20, SMALL, err));
     }
@@ -164,12 +145,12 @@ static void test_many_are_removed_beside_the_others(void **state)
     fixture_segment((uint64_t)all + 1, path);
     assert_int_equal(access(path, F_OK), 0);
     segment_log_close(log);
-    log = open_log();
+    log = fixture_open_log();
     check_groups(log, 41, 41, 1);
     segment_log_close(log);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
 {

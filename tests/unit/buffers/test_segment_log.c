@@ -10,25 +10,6 @@
 
 enum { LARGE = 64 << 20, SMALL = 4096 };
 
-static int setup(void **state)
-{
-    fixture_make_directory();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture_remove_directory();
-    return 0;
-}
-
-static SegmentLog *open_log(void)
-{
-    SegmentLog *log;
-    OK(segment_log_open(log_directory, &log, err));
-    return log;
-}
-
 static bool is_readable(int fd)
 {
     struct pollfd wait = {.fd = fd, .events = POLLIN};
@@ -39,7 +20,7 @@ static bool is_readable(int fd)
 
 static void test_writes_and_reads(void **state)
 {
-    SegmentLog *log = open_log();
+    SegmentLog *log = fixture_open_log();
     SegmentLogReader *reader;
     assert_true(segment_log_range(log).is_empty);
     OK(segment_log_reader_open(log, (Position){0}, &reader, err));
@@ -59,7 +40,7 @@ static void test_writes_and_reads(void **state)
     check_groups(log, 13, 20, 1);
     segment_log_close(log);
 
-    log = open_log();
+    log = fixture_open_log();
     assert_int_equal(segment_log_cut(log), 0);
     check_groups(log, 1, 20, 1);
     OK(group_add(log, 21, 1, LARGE, err));
@@ -70,7 +51,7 @@ static void test_writes_and_reads(void **state)
 static void test_begins_with_the_first_commit(void **state)
 {
     Checkpoint changed = {0};
-    SegmentLog *log = open_log();
+    SegmentLog *log = fixture_open_log();
     SegmentLogReader *reader;
     checkpoint_set(&changed, STR("source"), STR("here"));
     OK(segment_log_commit(log, (Position){500, 0}, &changed, err));
@@ -94,7 +75,7 @@ static void test_remembers(void **state)
 {
     Checkpoint changed = {0};
     Checkpoint found = {0};
-    SegmentLog *log = open_log();
+    SegmentLog *log = fixture_open_log();
     checkpoint_set(&changed, STR("kept"), STR("a\0b"));
     checkpoint_set(&changed, STR("removed"), STR("x"));
     checkpoint_set(&changed, STR("empty"), STR(""));
@@ -106,7 +87,7 @@ static void test_remembers(void **state)
         OK(group_add(log, group, 4, SMALL, err));
     }
     segment_log_close(log);
-    log = open_log();
+    log = fixture_open_log();
     segment_log_entries(log, &found);
     assert_int_equal(found.count, 3);
     assert_true(str_equal(checkpoint_get(&found, STR("kept"))->value, STR("a\0b")));
@@ -119,8 +100,8 @@ static void test_remembers(void **state)
 
 static void test_is_one_in_a_process_and_locked_for_others(void **state)
 {
-    SegmentLog *log = open_log();
-    SegmentLog *again = open_log();
+    SegmentLog *log = fixture_open_log();
+    SegmentLog *again = fixture_open_log();
     assert_ptr_equal(log, again);
     segment_log_close(again);
     pid_t child = fork();
@@ -142,7 +123,7 @@ static void test_is_one_in_a_process_and_locked_for_others(void **state)
 
 static void test_rolls_back(void **state)
 {
-    SegmentLog *log = open_log();
+    SegmentLog *log = fixture_open_log();
     SegmentLogReader *reader;
     for (uint64_t group = 1; group <= 3; group++) {
         OK(group_add(log, group, 1, LARGE, err));
@@ -158,7 +139,7 @@ static void test_rolls_back(void **state)
     assert_int_equal(groups_read(reader, 1, 1), 5);
     segment_log_reader_close(reader);
     segment_log_close(log);
-    log = open_log();
+    log = fixture_open_log();
     assert_int_equal(segment_log_cut(log), 0);
     check_groups(log, 1, 5, 1);
     segment_log_close(log);
@@ -167,26 +148,26 @@ static void test_rolls_back(void **state)
 // One transaction over many segments: nothing of it is there before its end, all of it afterwards.
 static void test_group_larger_than_a_segment(void **state)
 {
-    SegmentLog *log = open_log();
+    SegmentLog *log = fixture_open_log();
     OK(group_add(log, 1, 1, SMALL, err));
     for (int i = 0; i < 50; i++) {
         OK(group_write(log, 3, 30, SMALL, err));
     }
     segment_log_close(log);
-    log = open_log();
+    log = fixture_open_log();
     assert_true(segment_log_cut(log) > 50 * 1024);
     assert_int_equal(segment_log_cut(log), 0); // told once
     check_groups(log, 1, 1, 1);
     OK(group_write(log, 2, 90, SMALL, err)); // about two segments a record
     OK(group_write(log, 3, 90, SMALL, err));
     segment_log_close(log);
-    log = open_log();
+    log = fixture_open_log();
     check_groups(log, 1, 1, 1);
     OK(group_add(log, 2, 90, SMALL, err));
     OK(group_add(log, 3, 90, SMALL, err));
     check_groups(log, 2, 3, 90);
     segment_log_close(log);
-    log = open_log();
+    log = fixture_open_log();
     check_groups(log, 2, 3, 90);
     segment_log_close(log);
 }
@@ -257,7 +238,7 @@ static void check_torn(const Saved *before, const Saved *after, uint64_t last, s
             *byte = (char)(*byte ^ (flip == 1 ? 0x10 : 0));
             fixture_write(path, torn);
             *byte = (char)(*byte ^ (flip == 1 ? 0x10 : 0));
-            SegmentLog *log = open_log();
+            SegmentLog *log = fixture_open_log();
             bool whole = flip == 0 && len == tail->len;
             check_groups(log, 1, whole ? last : last - 1, scale);
             assert_int_equal(segment_log_cut(log) > 0, !whole && (len > from || flip == 1));
@@ -266,7 +247,7 @@ static void check_torn(const Saved *before, const Saved *after, uint64_t last, s
             }
             OK(group_add(log, last + 1, scale, SMALL, err));
             segment_log_close(log);
-            log = open_log();
+            log = fixture_open_log();
             assert_int_equal(segment_log_cut(log), 0);
             check_groups(log, 1, last + 1, scale);
             segment_log_close(log);
@@ -278,13 +259,13 @@ static void test_torn_tail(void **state)
 {
     for (uint64_t last = 1; last <= 8; last++) { // the first has begun the log; 4 and 8 are empty
         fixture_empty_directory();
-        SegmentLog *log = open_log();
+        SegmentLog *log = fixture_open_log();
         for (uint64_t group = 1; group < last; group++) {
             OK(group_add(log, group, 1, LARGE, err));
         }
         segment_log_close(log);
         Saved before = save();
-        log = open_log();
+        log = fixture_open_log();
         OK(group_add(log, last, 1, LARGE, err));
         segment_log_close(log);
         Saved after = save();
@@ -297,13 +278,13 @@ static void test_torn_tail(void **state)
 // The last group has begun a new segment.
 static void test_torn_new_segment(void **state)
 {
-    SegmentLog *log = open_log();
+    SegmentLog *log = fixture_open_log();
     OK(group_add(log, 1, 1, SMALL, err));
     OK(group_add(log, 2, 30, SMALL, err));
     OK(group_add(log, 3, 30, SMALL, err));
     segment_log_close(log);
     Saved before = save();
-    log = open_log();
+    log = fixture_open_log();
     OK(group_write(log, 4, 30, SMALL, err));
     OK(group_commit(log, 4, err));
     OK(group_add(log, 5, 1, 1, err)); // its record is in a segment of its own
@@ -311,7 +292,7 @@ static void test_torn_new_segment(void **state)
     Saved after = save();
     assert_true(after.count > before.count);
     // Each byte of the last segment, with the mark of the commit before it.
-    log = open_log();
+    log = fixture_open_log();
     segment_log_close(log);
     fixture_empty_directory();
     restore(&after, after.lock);
@@ -321,14 +302,14 @@ static void test_torn_new_segment(void **state)
     for (size_t len = 0; len < tail.len; len++) {
         restore(&after, before.lock);
         fixture_write(path, (Str){tail.ptr, len});
-        log = open_log();
+        log = fixture_open_log();
         Checkpoint entries = {0};
         segment_log_entries(log, &entries);
         assert_true(str_is(checkpoint_get(&entries, STR("group"))->value, "4"));
         checkpoint_done(&entries);
         OK(group_add(log, 5, 1, LARGE, err));
         segment_log_close(log);
-        log = open_log();
+        log = fixture_open_log();
         assert_true(segment_log_range(log).last.lsn == 50);
         segment_log_close(log);
     }
@@ -339,7 +320,7 @@ static void test_torn_new_segment(void **state)
 // What is marked as durable is never cut off: each byte of it, cut or flipped, is named.
 static void test_damage_is_named(void **state)
 {
-    SegmentLog *log = open_log();
+    SegmentLog *log = fixture_open_log();
     for (uint64_t group = 1; group <= 6; group++) {
         OK(group_add(log, group, 1, LARGE, err));
     }
@@ -363,7 +344,7 @@ static void test_damage_is_named(void **state)
     }
     // Nothing was changed by the failures.
     restore(&saved, saved.lock);
-    log = open_log();
+    log = fixture_open_log();
     check_groups(log, 1, 6, 1);
     segment_log_close(log);
     discard(&saved);
@@ -372,7 +353,7 @@ static void test_damage_is_named(void **state)
 // In segments that are not read at the start: found when they are.
 static void test_damage_of_older_segments(void **state)
 {
-    SegmentLog *log = open_log();
+    SegmentLog *log = fixture_open_log();
     for (uint64_t group = 1; group <= 13; group++) {
         OK(group_add(log, group, 20, SMALL, err));
     }
@@ -417,7 +398,7 @@ static void test_damage_of_older_segments(void **state)
 static void test_missing_segments(void **state)
 {
     char path[128];
-    SegmentLog *log = open_log();
+    SegmentLog *log = fixture_open_log();
     for (uint64_t group = 1; group <= 13; group++) {
         OK(group_add(log, group, 20, SMALL, err));
     }
@@ -437,7 +418,7 @@ static void test_missing_segments(void **state)
     FAILS(segment_log_open(log_directory, &log, err), ERROR_FATAL, "is missing");
     // Of another log.
     fixture_empty_directory();
-    log = open_log();
+    log = fixture_open_log();
     for (uint64_t group = 1; group <= 13; group++) {
         OK(group_add(log, group, 20, SMALL, err));
     }
@@ -453,7 +434,7 @@ static void test_moved_records(void **state)
 {
     char path[128];
     uint64_t ends[3];
-    SegmentLog *log = open_log();
+    SegmentLog *log = fixture_open_log();
     OK(group_commit(log, 1, err));
     for (uint64_t i = 0; i < 3; i++) {
         ends[i] = segment_log_range(log).bytes;
@@ -473,7 +454,7 @@ static void test_moved_records(void **state)
 
 static void test_full_disk(void **state)
 {
-    SegmentLog *log = open_log();
+    SegmentLog *log = fixture_open_log();
     struct rlimit limit;
     (void)signal(SIGXFSZ, SIG_IGN);
     OK(group_add(log, 1, 1, LARGE, err));
@@ -490,7 +471,7 @@ static void test_full_disk(void **state)
     OK(group_add(log, 3, 1, LARGE, err));
     check_groups(log, 1, 3, 1);
     segment_log_close(log);
-    log = open_log();
+    log = fixture_open_log();
     assert_int_equal(segment_log_cut(log), 0);
     check_groups(log, 1, 3, 1);
     segment_log_close(log);
@@ -505,7 +486,7 @@ static void test_retention(void **state)
     const Str names[] = {STR("fast"), STR("slow")};
     SegmentLogBacklog backlog;
     SegmentLogReader *reader;
-    SegmentLog *log = open_log();
+    SegmentLog *log = fixture_open_log();
     for (uint64_t group = 1; group <= 40; group++) {
         OK(group_add(log, group, 20, SMALL, err));
     }
@@ -535,7 +516,7 @@ static void test_retention(void **state)
     FAILS(segment_log_reader_open(log, (Position){10, 0}, &reader, err), ERROR_CONFIG, "begins at");
     segment_log_close(log);
 
-    log = open_log();
+    log = fixture_open_log();
     check_groups(log, 41, 40, 20);
     assert_int_equal(segment_log_range(log).bytes, bytes);
     segment_log_close(log);
@@ -546,7 +527,7 @@ static void test_retention_of_a_large_group(void **state)
 {
     const Str names[] = {STR("a")};
     SegmentLogReader *reader;
-    SegmentLog *log = open_log();
+    SegmentLog *log = fixture_open_log();
     OK(group_add(log, 1, 1, SMALL, err));
     OK(group_write(log, 2, 90, SMALL, err));
     OK(group_add(log, 3, 90, SMALL, err)); // one commit for both
@@ -562,7 +543,7 @@ static void test_retention_of_a_large_group(void **state)
     OK(group_add(log, 5, 1, SMALL, err));
     check_groups(log, 4, 5, 1);
     segment_log_close(log);
-    log = open_log();
+    log = fixture_open_log();
     check_groups(log, 4, 5, 1);
     assert_true(segment_log_range(log).first.lsn == 5 * GROUP_LSN ||
                 segment_log_range(log).first.lsn <= 4 * GROUP_LSN);
@@ -573,7 +554,7 @@ static void test_backlog_and_giving_up(void **state)
 {
     const Str names[] = {STR("slow")};
     SegmentLogBacklog backlog;
-    SegmentLog *log = open_log();
+    SegmentLog *log = fixture_open_log();
     // Who tells how far it is before it is expected is not forgotten.
     OK(group_add(log, 1, 20, SMALL, err));
     segment_log_passed(log, names[0], (Position){GROUP_LSN, 0});
@@ -627,7 +608,7 @@ static void check_waiting_readers(uint64_t last)
     SegmentLogReader *begun;
     SegmentLogReader *waiting;
     fixture_empty_directory();
-    SegmentLog *log = open_log();
+    SegmentLog *log = fixture_open_log();
     segment_log_expect(log, names, 1, 0);
     for (uint64_t group = 1; group <= last; group++) {
         OK(group_add(log, group, 20, SMALL, err));
@@ -663,7 +644,7 @@ static void test_retention_keeps_for_replays_and_drops_a_route(void **state)
     SegmentLogReader *reader;
     Arena arena = {0};
     Record record;
-    SegmentLog *log = open_log();
+    SegmentLog *log = fixture_open_log();
     for (uint64_t group = 1; group <= 40; group++) {
         OK(group_add(log, group, 20, SMALL, err));
     }
@@ -711,7 +692,7 @@ static const Str model_names[] = {{"a", 1}, {"b", 1}, {"c", 1}};
 
 static void model_open(Model *model)
 {
-    model->log = open_log();
+    model->log = fixture_open_log();
     assert_int_equal(segment_log_cut(model->log) == 0 || model->last > 0, true);
     segment_log_expect(model->log, model_names, 3, 0);
     for (size_t i = 0; i < 3; i++) {
@@ -801,7 +782,7 @@ static void test_readers_beside_the_writer(void **state)
 {
     const Str names[] = {STR("a"), STR("b")};
     pthread_t threads[3];
-    SegmentLog *log = open_log();
+    SegmentLog *log = fixture_open_log();
     segment_log_expect(log, names, 2, 0); // "b" keeps all
     for (size_t i = 0; i < ARRAY_LEN(threads); i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, read_all, log), 0);
@@ -842,7 +823,7 @@ static void test_killed_at_random(void **state)
     for (int i = 0; i < KILLS; i++) {
         uint64_t last = run_and_kill(write_until_killed, (unsigned)(next_random(&seed) % 6000));
         told = MAX(told, last);
-        SegmentLog *log = open_log();
+        SegmentLog *log = fixture_open_log();
         torn += segment_log_cut(log) > 0;
         uint64_t found = segment_log_range(log).last.lsn / GROUP_LSN;
         assert_true(found >= told);
@@ -859,7 +840,7 @@ static void test_killed_at_random(void **state)
     assert_true((told > 100 && torn > 0) || getenv("WEIR_WRAPPER") != NULL);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
 {
