@@ -42,8 +42,8 @@ MUST_CHECK Status hub_echo_receive(const HubEcho *echo, Object *object, Str requ
 MUST_CHECK Status hub_echo_push(const HubEcho *echo, const Object *object, Str request, Error *err);
 
 /** All of @object has been pushed; one that was deleted is gone, and its other keys, which may come
- *  again, say no id any more. @at_s: by the system's clock, or a little
- *  later. Known from hub_recall_save() on. */
+ *  again, say no id any more. @at_s: by the system's clock, or a little later. Known from
+ * hub_recall_save() on. */
 MUST_CHECK Status hub_echo_pushed(const HubEcho *echo, const Object *object, int64_t at_s,
                                   Error *err);
 

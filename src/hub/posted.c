@@ -200,6 +200,22 @@ void posted_wait(const Posted *posted, int wake_fd, int other_fd, int timeout_ms
     (void)poll(fds, ARRAY_LEN(fds), timeout_ms);
 }
 
+Status posted_tables(Source *source, const SourceTables **ret, Error *err)
+{
+    static const SourceTables none = {0};
+    (void)source;
+    (void)err;
+    *ret = &none;
+    return STATUS_OK;
+}
+
+Status posted_rest(int wake_fd, int timeout_ms)
+{
+    struct pollfd fd = {.fd = wake_fd, .events = POLLIN};
+    (void)poll(&fd, 1, timeout_ms);
+    return STATUS_AGAIN;
+}
+
 void posted_confirm(Posted *posted, Position position)
 {
     if (posted->told == NULL || position.lsn <= posted->confirmed) {

@@ -64,6 +64,12 @@ MUST_CHECK Status posted_seal(Posted *posted, bool is_complete, Batch **ret, Err
 /** Wait for requests, for @wake_fd, for @other_fd (-1: nothing), or to be cancelled. */
 void posted_wait(const Posted *posted, int wake_fd, int other_fd, int timeout_ms);
 
+/** SourceOps.tables: there are none. */
+Status posted_tables(Source *source, const SourceTables **ret, Error *err);
+
+/** SourceOps.poll() that takes nothing in: STATUS_AGAIN. */
+Status posted_rest(int wake_fd, int timeout_ms);
+
 /** SourceOps.confirm: answer what is durable. */
 void posted_confirm(Posted *posted, Position position);
 

@@ -297,20 +297,51 @@ static bool tells_deletes(const HubSystem *system, const Model *model)
 
 // There is no such object. A delete is done; all else is nothing where its delete is still to come
 // in the log.
-static void is_not_there(StripeSink *sink, const Push *push)
+static void note_not_there(StripeSink *sink, const Push *push)
 {
     if (push->object->op == OBJECT_UPSERT && push->lacked_id) {
         hub_echo_put_unheard(&sink->echo, push->object, &sink->scratch);
     }
 }
 
-static Status push_row(StripeSink *sink, Push *push, const PushedRow *row, Error *err)
+static Status take_answer(StripeSink *sink, Push *push, const PushedRow *row,
+                          const StripeRequest *request, const StripeQuestion *question,
+                          const HttpAnswer *answer, Error *err)
 {
     Object *object = push->object;
+    JsonValue said;
+    push->at_s = answer->date_s >= 0 ? answer->date_s : clock_wall_us() / SECOND_US;
+    CRASH_POINT("stripe-asked");
+    if (answer->status == 404 && request->id.len > 0 &&
+        (row->op == OBJECT_DELETE || tells_deletes(sink->end->system, object->model))) {
+        note_not_there(sink, push);
+        return STATUS_OK;
+    }
+    if (stripe_api_read(question, answer, &sink->scratch, &said, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (row->op == OBJECT_DELETE) {
+        return STATUS_OK; // it is gone when all of its rows are
+    }
+    if (request->id.len > 0) {
+        return hub_echo_pushed(&sink->echo, object, push->at_s, err);
+    }
+    if (take_id(sink, row->rule, &said, object, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (hub_echo_pushed(&sink->echo, object, push->at_s, err) != STATUS_OK ||
+        hub_echo_push(&sink->echo, object, STR(""), err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    CRASH_POINT("stripe-id-kept");
+    return STATUS_OK;
+}
+
+static Status push_row(StripeSink *sink, Push *push, const PushedRow *row, Error *err)
+{
     StripeRequest request;
     StripeQuestion question;
     HttpAnswer answer;
-    JsonValue said;
     bool is_empty;
     if (stripe_request(row, &sink->scratch, &request, &is_empty, err) != STATUS_OK) {
         return STATUS_FAIL;
@@ -326,31 +357,7 @@ static Status push_row(StripeSink *sink, Push *push, const PushedRow *row, Error
     if (ask(sink, push, &request, &question, &answer, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    push->at_s = answer.date_s >= 0 ? answer.date_s : clock_wall_us() / SECOND_US;
-    CRASH_POINT("stripe-asked");
-    if (answer.status == 404 && request.id.len > 0 &&
-        (row->op == OBJECT_DELETE || tells_deletes(sink->end->system, object->model))) {
-        is_not_there(sink, push);
-        return STATUS_OK;
-    }
-    if (stripe_api_read(&question, &answer, &sink->scratch, &said, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    if (row->op == OBJECT_DELETE) {
-        return STATUS_OK; // it is gone when all of its rows are
-    }
-    if (request.id.len > 0) {
-        return hub_echo_pushed(&sink->echo, object, push->at_s, err);
-    }
-    if (take_id(sink, row->rule, &said, object, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    if (hub_echo_pushed(&sink->echo, object, push->at_s, err) != STATUS_OK ||
-        hub_echo_push(&sink->echo, object, STR(""), err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    CRASH_POINT("stripe-id-kept");
-    return STATUS_OK;
+    return take_answer(sink, push, row, &request, &question, &answer, err);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -394,7 +401,7 @@ static Status push_rows(StripeSink *sink, Push *push, Error *err)
 }
 
 // Until this is saved the same request would come again, which Stripe knows by its key.
-static void is_done(StripeSink *sink, Str done)
+static void note_done(StripeSink *sink, Str done)
 {
     hub_recall_put(sink->echo.recall, &(HubFact){.what = done, .value = STR("")});
 }
@@ -440,7 +447,7 @@ static Status push_object(StripeSink *sink, Push *push, Str done, Error *err)
         return STATUS_FAIL;
     }
     if (!is_there || (goes && !is_delete)) {
-        is_done(sink, done);
+        note_done(sink, done);
         return STATUS_OK;
     }
     Error failure;
@@ -457,7 +464,7 @@ static Status push_object(StripeSink *sink, Push *push, Str done, Error *err)
     if (is_delete && hub_echo_pushed(&sink->echo, object, push->at_s, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    is_done(sink, done);
+    note_done(sink, done);
     if (!tells || !knows_ids(push->group, object)) {
         return STATUS_OK;
     }
@@ -498,7 +505,7 @@ static Status pass_told(StripeSink *sink, const Push *push, Str done, Error *err
     if (is_gone(sink, push, &gone, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    is_done(sink, done);
+    note_done(sink, done);
     return gone ? tell_delete(sink, push->object, err) : STATUS_OK;
 }
 
@@ -532,7 +539,7 @@ static Status pass(StripeSink *sink, Push *push, Str done, Error *err)
     if (is_over) {
         return push_object(sink, push, done, err);
     }
-    is_done(sink, done);
+    note_done(sink, done);
     return push->object->op == OBJECT_DELETE ? pass_delete(sink, push, err) : STATUS_OK;
 }
 

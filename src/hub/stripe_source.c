@@ -1,7 +1,5 @@
 #include "hub/stripe_source.h"
 
-#include <poll.h>
-
 #include "base/clock.h"
 #include "codec/json_read.h"
 #include "hub/posted.h"
@@ -100,15 +98,6 @@ static Status stripe_resume(Source *base, const Checkpoint *checkpoint, Checkpoi
 }
 
 // Tables are what nobody has here.
-static Status stripe_tables(Source *base, const SourceTables **ret, Error *err)
-{
-    static const SourceTables none = {0};
-    (void)base;
-    (void)err;
-    *ret = &none;
-    return STATUS_OK;
-}
-
 // ---------------------------------------------------------------------------------------------
 // Events
 // ---------------------------------------------------------------------------------------------
@@ -234,9 +223,7 @@ static Status stripe_poll(Source *base, int timeout_ms, int wake_fd, Batch **ret
 {
     StripeSource *source = self(base);
     if (ret == NULL) {
-        struct pollfd fd = {.fd = wake_fd, .events = POLLIN};
-        (void)poll(&fd, 1, timeout_ms);
-        return STATUS_AGAIN;
+        return posted_rest(wake_fd, timeout_ms);
     }
     if (fill(source, err) != STATUS_OK) {
         return STATUS_FAIL;
@@ -282,7 +269,7 @@ const SourceOps hub_stripe_source = {
     .instance_size = sizeof(StripeSource),
     .open = stripe_open,
     .resume = stripe_resume,
-    .tables = stripe_tables,
+    .tables = posted_tables,
     .poll = stripe_poll,
     .confirm = stripe_confirm,
     .now = stripe_now,

@@ -1,7 +1,5 @@
 #include "hub/webhook_source.h"
 
-#include <poll.h>
-
 #include "base/clock.h"
 #include "codec/json_read.h"
 #include "hub/posted.h"
@@ -74,15 +72,6 @@ static Status webhook_resume(Source *base, const Checkpoint *checkpoint, Checkpo
                                            : STATUS_OK;
 }
 
-static Status webhook_tables(Source *base, const SourceTables **ret, Error *err)
-{
-    static const SourceTables none = {0};
-    (void)base;
-    (void)err;
-    *ret = &none;
-    return STATUS_OK;
-}
-
 static Status read_post(void *context, HttpPost *post, Arena *arena, HubEvents *ret, Error *err)
 {
     JsonValue *body = ARENA_ARRAY(arena, JsonValue, 1);
@@ -97,9 +86,7 @@ static Status webhook_poll(Source *base, int timeout_ms, int wake_fd, Batch **re
 {
     WebhookSource *source = self(base);
     if (ret == NULL) {
-        struct pollfd fd = {.fd = wake_fd, .events = POLLIN};
-        (void)poll(&fd, 1, timeout_ms);
-        return STATUS_AGAIN;
+        return posted_rest(wake_fd, timeout_ms);
     }
     if (posted_take(&source->posted, read_post, source, err) != STATUS_OK) {
         return STATUS_FAIL;
@@ -142,7 +129,7 @@ const SourceOps hub_webhook_source = {
     .instance_size = sizeof(WebhookSource),
     .open = webhook_open,
     .resume = webhook_resume,
-    .tables = webhook_tables,
+    .tables = posted_tables,
     .poll = webhook_poll,
     .confirm = webhook_confirm,
     .now = webhook_now,
