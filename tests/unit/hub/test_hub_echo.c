@@ -1,9 +1,6 @@
 // What counts as an echo, and which ids are known.
-#include <stdio.h>
-#include <stdlib.h>
-
-#include "arena_fixture.h"
 #include "codec/json_read.h"
+#include "folder_fixture.h"
 #include "hub/hub_echo.h"
 
 #define MODEL                                                                                     \
@@ -20,7 +17,6 @@ static const char systems[] = "gateway:\n  type: stripe\n  api_key: k\n  push_mi
                               "        id: { field: id, search_key: true }\n"
                               "        price: { field: price }\n";
 
-static char directory[] = "/tmp/weir-test-echo-XXXXXX";
 static Hub *hub;
 static HubMemory *memory;
 static HubEcho received;
@@ -30,7 +26,6 @@ static Error err;
 static int set_up(void **context)
 {
     (void)context;
-    static int number;
     char path[64];
     HubFile model = {STR("p"), STR("models/p.json"), STR(MODEL)};
     HubFile file = {STR("s.yml"), STR("s.yml"), str_from(systems)};
@@ -39,7 +34,7 @@ static int set_up(void **context)
     if (hub_compile(&files, &hub, &err) != STATUS_OK) {
         fail_msg("%s", err.message);
     }
-    (void)snprintf(path, sizeof(path), "%s/%d", directory, number++);
+    new_path(path);
     memory = hub_memory_new(str_from(path), 3600000);
     received = (HubEcho){hub, hub_find_system(hub, STR("gateway")),
                          hub_recall_new(memory, STR("gateway"), STR("from"))};
@@ -299,19 +294,6 @@ static void ids_are_known_by_other_keys(void **context)
     assert_completed(OBJECT_UPSERT, "{\"id\":1}", NULL);
 }
 
-static int make_directory(void **context)
-{
-    (void)context;
-    return mkdtemp(directory) == NULL;
-}
-
-static int remove_directory(void **context)
-{
-    char command[128];
-    (void)snprintf(command, sizeof(command), "rm -rf %s", directory);
-    return system(command) == 0 ? free_arena(context) : 1;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -328,5 +310,5 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_goes_is_known, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_key_that_changes_brings_its_id, set_up, tear_down),
     };
-    return cmocka_run_group_tests(tests, make_directory, remove_directory);
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -1,13 +1,10 @@
 // What a hub remembers: when it holds, and what a crash makes of it.
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "arena_fixture.h"
+#include "folder_fixture.h"
 #include "hub/hub_memory.h"
 
-static char directory[] = "/tmp/weir-test-memory-XXXXXX";
 static char path[64];
 static HubMemory *memory;
 static HubRecall *receiver;
@@ -40,8 +37,7 @@ static void crash(Lsn end)
 static int set_up(void **context)
 {
     (void)context;
-    static int number;
-    (void)snprintf(path, sizeof(path), "%s/%d", directory, number++);
+    new_path(path);
     start(3600000);
     return 0;
 }
@@ -204,19 +200,6 @@ static void a_file_that_cannot_be_is_an_error(void **context)
     hub_memory_free(none);
 }
 
-static int make_directory(void **context)
-{
-    (void)context;
-    return mkdtemp(directory) == NULL;
-}
-
-static int remove_directory(void **context)
-{
-    char command[128];
-    (void)snprintf(command, sizeof(command), "rm -rf %s", directory);
-    return system(command) == 0 ? free_arena(context) : 1;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -229,5 +212,5 @@ int main(void)
         cmocka_unit_test_setup_teardown(its_file_is_for_its_owner_only, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_file_that_cannot_be_is_an_error, set_up, tear_down),
     };
-    return cmocka_run_group_tests(tests, make_directory, remove_directory);
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
