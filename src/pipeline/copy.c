@@ -206,23 +206,34 @@ static Status name_table(const Relation *relation, Error *err)
                       STR_ARG(relation->name));
 }
 
+Status copy_was_rewritten(const Relation *relation, Error *err)
+{
+    error_set(err, ERROR_TRANSIENT, "it was truncated or rewritten before its rows could be read");
+    return name_table(relation, err);
+}
+
 Status copy_table(const CopyJob *job, Sink *sink, Table *table, const Relation *relation,
                   Error *err)
 {
     assert(table->target != NULL);
     meter_set_table(job->meter, relation->schema, relation->name);
-    if (start_table(job, sink, table, relation, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    CRASH_POINT("copy-table-begins");
-    table->copy_begun = true;
     CopyReader *reader = NULL;
     Status status = job->source->ops->copy_open(job->source, job->snapshot, relation, job->cancel,
                                                 &reader, err);
-    if (status == STATUS_OK) {
-        status = read_rows(job, sink, reader, relation, err);
-        job->source->ops->copy_close(reader);
+    if (status == STATUS_AGAIN) {
+        return STATUS_AGAIN;
     }
+    if (status != STATUS_OK) {
+        error_wrap(err, "%s", job->source->context.called);
+        return name_table(relation, err);
+    }
+    status = start_table(job, sink, table, relation, err);
+    CRASH_POINT("copy-table-begins");
+    if (status == STATUS_OK) {
+        table->copy_begun = true;
+        status = read_rows(job, sink, reader, relation, err);
+    }
+    job->source->ops->copy_close(reader);
     CRASH_POINT("copy-table-read");
     if (status == STATUS_OK && sink->ops->end_copy != NULL) {
         atomic_fetch_add(&job->meter->copies_ending, 1);
@@ -240,8 +251,9 @@ Status copy_table(const CopyJob *job, Sink *sink, Table *table, const Relation *
 static Status copy_whole_table(const CopyJob *job, Sink *sink, Table *table,
                                const Relation *relation, Error *err)
 {
-    if (copy_table(job, sink, table, relation, err) != STATUS_OK) {
-        return STATUS_FAIL;
+    Status status = copy_table(job, sink, table, relation, err);
+    if (status != STATUS_OK) {
+        return status;
     }
     table->state = TABLE_READY;
     table->copied_at = job->snapshot_lsn;
@@ -250,7 +262,7 @@ static Status copy_whole_table(const CopyJob *job, Sink *sink, Table *table,
     if (job->persistent) {
         table_save(table, &changed);
     }
-    Status status = copy_commit(job, sink, &changed, err);
+    status = copy_commit(job, sink, &changed, err);
     CRASH_POINT("copy-table-committed");
     checkpoint_done(&changed);
     return status == STATUS_OK ? STATUS_OK : name_table(relation, err);
@@ -285,7 +297,7 @@ static void *lane_main(void *argument)
         const Relation *relation = all->tables[at].relation;
         Table *table = tables_find(all->job->tables, relation->oid);
         Error error = {0};
-        if (copy_whole_table(all->job, lane->sink, table, relation, &error) == STATUS_OK) {
+        if (copy_whole_table(all->job, lane->sink, table, relation, &error) != STATUS_FAIL) {
             continue;
         }
         (void)pthread_mutex_lock(&all->lock);
@@ -383,7 +395,7 @@ Status copy_tables(const CopyJob *job, Sink *sink, const SinkRecipe *recipe,
     }
     for (size_t i = 0; i < count; i++) {
         Table *table = tables_find(job->tables, tables[i].relation->oid);
-        if (copy_whole_table(job, sink, table, tables[i].relation, err) != STATUS_OK) {
+        if (copy_whole_table(job, sink, table, tables[i].relation, err) == STATUS_FAIL) {
             return STATUS_FAIL;
         }
     }

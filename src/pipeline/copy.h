@@ -35,7 +35,8 @@ MUST_CHECK Status copy_prepare(const CopyJob *job, Sink *sink, Table *table,
 
 /**
  * Copy the rows of one table that copy_prepare() was called for. The last ones are not committed
- * yet: the caller does that, with whatever else is to be true from then on.
+ * yet: the caller does that, with whatever else is to be true from then on. STATUS_AGAIN: the table
+ * was rewritten since the snapshot was taken, and nothing was done.
  */
 MUST_CHECK Status copy_table(const CopyJob *job, Sink *sink, Table *table, const Relation *relation,
                              Error *err);
@@ -46,7 +47,13 @@ bool copy_is_whole(Sink *sink, const Relation *relation);
 /** Store @changed with the data: commit at the sink, and in the local state if need be. */
 MUST_CHECK Status copy_commit(const CopyJob *job, Sink *sink, Checkpoint *changed, Error *err);
 
-/** Prepare and copy @count tables, up to @lanes at a time where the sink can. */
+/** ERROR_TRANSIENT: what STATUS_AGAIN of copy_table() says. */
+MUST_CHECK Status copy_was_rewritten(const Relation *relation, Error *err);
+
+/**
+ * Prepare and copy @count tables, up to @lanes at a time where the sink can. One that was rewritten
+ * since the snapshot was taken is passed over: it stays TABLE_PENDING.
+ */
 MUST_CHECK Status copy_tables(const CopyJob *job, Sink *sink, const SinkRecipe *recipe,
                               const SourceTable *tables, size_t count, size_t lanes, Error *err);
 

@@ -28,6 +28,8 @@ enum {
     COMMIT_MS = 500,         // or the oldest uncommitted change is this old
     IDLE_COMMIT_MS = 8000,   // how often a position that moved without changes is stored
     LANE_POLL_MS = 50,
+    COPY_REST_MS = 100, // when a table was rewritten before its rows were read, doubled
+    COPY_RESTS = 6,     // up to so often
     REST_US_MAX = 50000,
     REST_US_LOG = 10000,      // each commit of a log wakes all of its readers
     REST_US_NOTHING = 250000, // a sink that keeps nothing: only the position is at stake
@@ -207,6 +209,24 @@ static void copy_later(Route *route, Table *table, const Relation *relation)
     route->has_pending = true;
 }
 
+// Whoever truncates a table all the time may do so between any snapshot and the look into it.
+static void copy_once_more(Route *route, Table *table, const Relation *relation)
+{
+    int64_t rest_ms = (int64_t)COPY_REST_MS << MIN(table->vain_copies, (uint32_t)COPY_RESTS);
+    table->vain_copies++;
+    table->copy_not_before_ms = clock_monotonic_ms() + rest_ms;
+    table->state = TABLE_PENDING;
+    route->has_pending = true;
+    atomic_fetch_sub(&route->options.meter->tables_total, 1); // counted when it begins
+    if (table->vain_copies == 1) {
+        notice_tell(&route->sink->context.notice,
+                    "table \"%" STR_FMT ".%" STR_FMT
+                    "\" was truncated or rewritten before its rows "
+                    "could be read: it is tried again, beside the stream",
+                    STR_ARG(relation->schema), STR_ARG(relation->name));
+    }
+}
+
 static SourceTables missing_tables(Route *route, const SourceTables *tables, Arena *arena)
 {
     SourceTables missing = {.items = ARENA_ARRAY(arena, SourceTable, tables->count)};
@@ -277,6 +297,26 @@ static Status in_snapshot(Route *route, const SourceTable *tables, size_t count,
     return status;
 }
 
+// The tables that were passed over need another snapshot, and the others need not wait for it. A
+// run that ends takes it with its next attempt.
+static Status copy_rest_later(Route *route, const SourceTables *tables, Error *err)
+{
+    bool can_wait = route->options.persistent && route->options.until.lsn == LSN_NONE;
+    for (size_t i = 0; i < tables->count; i++) {
+        const Relation *relation = tables->items[i].relation;
+        Table *table = tables_find(&route->tables, relation->oid);
+        if (table->state == TABLE_READY) {
+            continue;
+        }
+        if (!can_wait) {
+            return copy_was_rewritten(relation, err);
+        }
+        copy_later(route, table, relation);
+        copy_once_more(route, table, relation);
+    }
+    return STATUS_OK;
+}
+
 Status route_copy(Route *route, const SourceTables *tables, Error *err)
 {
     if (route->sink->ops->takes_all) {
@@ -286,6 +326,9 @@ Status route_copy(Route *route, const SourceTables *tables, Error *err)
     SourceTables missing = missing_tables(route, tables, &scratch);
     Status status =
         missing.count == 0 ? STATUS_OK : in_snapshot(route, missing.items, missing.count, err);
+    if (status == STATUS_OK) {
+        status = copy_rest_later(route, &missing, err);
+    }
     arena_done(&scratch);
     return status;
 }
@@ -775,17 +818,25 @@ static Status side_end(Route *route, Error *err)
     atomic_store(&route->options.meter->is_copying, true);
     Status status = side_join(side, route->sink, err);
     atomic_store(&route->options.meter->is_copying, false);
-    if (status != STATUS_OK) {
-        side_free(side);
-        return STATUS_FAIL;
-    }
     Table *table = side->table;
+    if (status == STATUS_AGAIN && route->options.until.lsn == LSN_NONE) {
+        // What was held was committed before the next snapshot will be taken.
+        copy_once_more(route, table, side->relation);
+        side_free(side);
+        return STATUS_OK;
+    }
+    if (status != STATUS_OK) {
+        status = status == STATUS_AGAIN ? copy_was_rewritten(side->relation, err) : STATUS_FAIL;
+        side_free(side);
+        return status;
+    }
     if (route->options.dead != NULL) {
         dead_recheck(route->options.dead);
     }
     table->state = TABLE_READY;
     table->copied_at = side->job.snapshot_lsn;
     table->copy_begun = false;
+    table->vain_copies = 0;
     table->is_dirty = true;
     table->prepared = NULL;
     route->has_changes = true;
@@ -801,14 +852,19 @@ static Status side_end(Route *route, Error *err)
     return status == STATUS_OK ? commit(route, err) : STATUS_FAIL;
 }
 
-static Table *next_pending(const Route *route)
+// Of those that are due. NULL: there is none, and *ret_left says whether there is another one.
+static Table *next_pending(const Route *route, int64_t now_ms, bool *ret_left)
 {
     size_t cursor = 0;
     void *value;
+    *ret_left = false;
     while (map_next(&route->tables.by_oid, &cursor, &value)) {
         Table *table = value;
         if (table->state == TABLE_PENDING && table->prepared != NULL) {
-            return table;
+            if (table->copy_not_before_ms <= now_ms) {
+                return table;
+            }
+            *ret_left = true;
         }
     }
     return NULL;
@@ -823,11 +879,11 @@ static Status end_side_copy(Route *route, bool must_finish, Error *err)
 
 static Status begin_next_copy(Route *route, Error *err)
 {
-    Table *table = next_pending(route);
+    Table *table = next_pending(route, clock_monotonic_ms(), &route->has_pending);
     if (table == NULL) {
-        route->has_pending = false;
         return STATUS_OK;
     }
+    route->has_pending = true;
     // A commit first: the copy commits by itself, and must not do so for half of what was written.
     // Also of a position alone: if this copy fails, what led to it must not come again.
     if (commit_all(route, err) != STATUS_OK) {

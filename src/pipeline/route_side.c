@@ -72,9 +72,11 @@ bool side_is_due(const SideCopy *side)
 Status side_join(SideCopy *side, Sink *sink, Error *err)
 {
     (void)pthread_join(side->thread, NULL);
-    if (side->status != STATUS_OK) {
+    if (side->status == STATUS_FAIL) {
         *err = side->error;
-        return STATUS_FAIL;
+    }
+    if (side->status != STATUS_OK) {
+        return side->status;
     }
     return side->sink != NULL ? STATUS_OK
                               : copy_table(&side->job, sink, side->table, side->relation, err);

@@ -37,7 +37,8 @@ MUST_CHECK Status side_hold(SideCopy *side, const Change *change, Error *err);
 /** The thread has ended, or so much is held that the stream has to wait for it. */
 bool side_is_due(const SideCopy *side);
 
-/** Wait for the thread: then the rows are there, through @sink when the thread had none. */
+/** Wait for the thread: then the rows are there, through @sink when the thread had none. Status as
+ *  of copy_table(). */
 MUST_CHECK Status side_join(SideCopy *side, Sink *sink, Error *err);
 
 /** Give up: the thread is waited for, and what it has done is dropped. Its cancel token is set. */

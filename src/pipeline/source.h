@@ -110,7 +110,11 @@ typedef struct SourceOps {
     Status (*snapshot_open)(Source *source, Snapshot **ret, Lsn *ret_at, Error *err);
     void (*snapshot_close)(Snapshot *snapshot);
 
-    /** Read a table in @snapshot. Thread: any. @cancel: of the caller's thread. */
+    /**
+     * Read a table in @snapshot. Thread: any. @cancel: of the caller's thread. STATUS_AGAIN when it
+     * cannot be read there any more, because it was truncated or rewritten since: in another one it
+     * can.
+     */
     Status (*copy_open)(Source *source, Snapshot *snapshot, const Relation *relation,
                         Cancel *cancel, CopyReader **ret, Error *err);
 

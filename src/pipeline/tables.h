@@ -25,8 +25,10 @@ typedef struct Table {
     const Relation *target;   // shape that prepare() last gave the target; NULL: none
     const Relation *prepared; // the relation version prepared since open(), by pointer; or NULL
     Position described_at;    // where the stream told `prepared`
-    Str place;                // the target's key in Tables.by_place
-    bool is_dirty;            // differs from the stored checkpoint
+    uint32_t vain_copies;     // snapshots in a row that it was rewritten behind
+    int64_t copy_not_before_ms;
+    Str place;     // the target's key in Tables.by_place
+    bool is_dirty; // differs from the stored checkpoint
 } Table;
 
 /** Owns its tables. A Table belongs to the thread that copies it or, otherwise, to the route. */

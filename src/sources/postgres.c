@@ -25,8 +25,6 @@
 #include "pipeline/advice.h"
 #include "pipeline/merge.h"
 
-enum { LOCK_TIMEOUT_MS = 2000 };
-
 // What the batches that are filled, queued and written take at the most, with the program itself.
 #define DATA_ON_ITS_WAY ((int64_t)40 << 20)
 
@@ -176,6 +174,16 @@ static void leave_mark(Postgres *postgres)
     }
 }
 
+// A look at the catalogs may have to wait for somebody's ALTER TABLE, and a lock is no silence.
+Status postgres_limit_locks(Postgres *postgres, int64_t limit_ms, Error *err)
+{
+    PgWait wait = postgres_wait(postgres);
+    char sql[64];
+    (void)snprintf(sql, sizeof(sql), "SET lock_timeout = %d",
+                   (int)MIN(postgres->receive_timeout_ms / 2, limit_ms));
+    return pg_run(postgres->sql, &wait, sql, err);
+}
+
 static Status postgres_open(Source *source, Error *err)
 {
     Postgres *postgres = (Postgres *)source;
@@ -195,13 +203,8 @@ static Status postgres_open(Source *source, Error *err)
         return error_hint(err, "PostgreSQL 14 or later is needed.");
     }
     postgres_choose_names(postgres);
-    // A look at the catalogs may have to wait for somebody's ALTER TABLE. The stream must not, and
-    // a lock is no silence.
-    PgWait wait = postgres_wait(postgres);
-    char sql[64];
-    (void)snprintf(sql, sizeof(sql), "SET lock_timeout = %d",
-                   (int)MIN(postgres->receive_timeout_ms / 2, (int64_t)LOCK_TIMEOUT_MS));
-    if (pg_run(postgres->sql, &wait, sql, err) != STATUS_OK) {
+    // Where a table is truncated all the time it may take a while until it is our turn.
+    if (postgres_limit_locks(postgres, postgres->receive_timeout_ms, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     leave_mark(postgres);

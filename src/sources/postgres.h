@@ -119,6 +119,9 @@ typedef struct Postgres {
  *  that does not answer is lost. Not for what may have to wait for others. */
 PgWait postgres_wait(Postgres *postgres);
 
+/** How long `sql` waits for a lock, at most half of receive_timeout. */
+MUST_CHECK Status postgres_limit_locks(Postgres *postgres, int64_t limit_ms, Error *err);
+
 Catalog postgres_catalog(Postgres *postgres);
 
 /** Where the server's WAL ends, as a position that the stream will come to even when it is idle. */
@@ -321,6 +324,7 @@ typedef struct TableReading {
     Buf filter;          // the publication's; empty: none
     bool is_partitioned; // read through its root
     bool has_generated;  // columns
+    bool was_rewritten;  // since the snapshot, which sees none of its rows now: the error says so
 } TableReading;
 
 /** ERROR_TRANSIENT when the table has changed between @relation and the snapshot. */

@@ -23,8 +23,9 @@ struct Snapshot {
 struct CopyReader {
     Postgres *postgres;
     const Snapshot *snapshot;
-    TableReading reading; // without a connection: nothing has been read yet
+    TableReading reading;
     Cancel *cancel;
+    bool is_started; // in `form`
     CopyForm form;
     bool has_header; // of COPY BINARY: it has been taken off
     Buf rows;        // of copy_read_rows()
@@ -278,6 +279,7 @@ static Status look_at_table(TableReading *reading, const PgWait *wait, Error *er
     // The catalog is read as of the snapshot, the function speaks of now: rows of a table that was
     // rewritten or truncated in between cannot be seen by the snapshot any more.
     if (pg_value(result, 0, 2)[0] != 't') {
+        reading->was_rewritten = true;
         return changed_meanwhile("the table was rewritten while it waited", err);
     }
     if (check_columns(reading, wait, oid, err) != STATUS_OK) {
@@ -404,15 +406,12 @@ static Status start_copy(CopyReader *reader, Error *err)
 
 static Status start_reader(CopyReader *reader, CopyForm form, Error *err)
 {
-    if (reader->reading.conn != NULL) {
+    if (reader->is_started) {
         assert(reader->form == form);
         return STATUS_OK;
     }
+    reader->is_started = true;
     reader->form = form;
-    if (postgres_begin_reading(reader->postgres, reader->snapshot, reader->relation, reader->cancel,
-                               &reader->reading, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
     if (start_copy(reader, err) != STATUS_OK) {
         settle_kind(err);
         return STATUS_FAIL;
@@ -423,7 +422,6 @@ static Status start_reader(CopyReader *reader, CopyForm form, Error *err)
 Status postgres_copy_open(Source *source, Snapshot *snapshot, const Relation *relation,
                           Cancel *cancel, CopyReader **ret, Error *err)
 {
-    (void)err;
     CopyReader *reader = mem_alloc_zero(sizeof(*reader));
     reader->postgres = (Postgres *)source;
     reader->snapshot = snapshot;
@@ -431,8 +429,21 @@ Status postgres_copy_open(Source *source, Snapshot *snapshot, const Relation *re
     reader->cancel = cancel;
     reader->transaction = (Transaction){.commit_lsn = snapshot->lsn};
     buf_init(&reader->rows, LIMIT_TEXT_BYTES);
-    *ret = reader;
-    return STATUS_OK;
+    Error error = {0};
+    if (postgres_begin_reading(reader->postgres, snapshot, relation, cancel, &reader->reading,
+                               &error) == STATUS_OK) {
+        *ret = reader;
+        return STATUS_OK;
+    }
+    bool may_be_read_again = reader->reading.was_rewritten;
+    postgres_copy_close(reader);
+    if (may_be_read_again) {
+        return STATUS_AGAIN;
+    }
+    if (err != NULL) {
+        *err = error;
+    }
+    return STATUS_FAIL;
 }
 
 static Status add_row(CopyReader *reader, Batch *batch, const Transaction *transaction, char *line,

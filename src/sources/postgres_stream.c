@@ -10,6 +10,7 @@ enum {
     REPLAY_TURN = 4096,   // messages of a transaction that are read back in a turn
     FREE_SLOT_MS = 10000, // the server may take so long to see that a connection was closed
     IDLE_SEAL_MS = 100,   // how often a position that moved without changes is passed on
+    STREAM_LOCK_MS = 2000,
 };
 
 void postgres_stream_done(Postgres *postgres)
@@ -77,7 +78,8 @@ static Status start_stream(Postgres *postgres, Error *err)
     stream->is_started = true;
     postgres->fresh_snapshot = (Str){NULL, 0}; // the walsender's next command ended it
     stream->refreshed_ms = clock_monotonic_ms();
-    return STATUS_OK;
+    // From here on nothing is read while somebody is waited for.
+    return postgres_limit_locks(postgres, STREAM_LOCK_MS, err);
 }
 
 static Batch *seal(PostgresStream *stream, Position end, bool ends_transaction)

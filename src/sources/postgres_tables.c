@@ -285,7 +285,7 @@ static Status read_published(Postgres *postgres, Arena *arena, Published *ret, E
         if (err != NULL && postgres_is_passing(err)) {
             err->kind = ERROR_TRANSIENT;
         }
-        return STATUS_FAIL;
+        return error_wrap(err, "look up what is published");
     }
     size_t rows = (size_t)PQntuples(result);
     *ret = (Published){

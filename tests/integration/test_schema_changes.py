@@ -1,6 +1,7 @@
 """Tables that change their shape while they are streamed, and while weir is away."""
 import pytest
 
+from harness.load import Writer
 from harness.targets import SINKS
 from harness.wait import wait_for
 
@@ -170,6 +171,7 @@ def test_live_rename_of_a_table(pipeline):
         pipeline.source.sql(statement)
         pipeline.settle(process)
     assert process.stop().code == 0
+    pipeline.drain()
     pipeline.check()
 
 
@@ -318,3 +320,30 @@ def wait_for_tables(pipeline, process, tables):
         return all(pipeline.target.count("public", t) > 0 for t in tables)
     if pipeline.target.live:
         wait_for(copied, 30, lambda: f"rows of {tables} are in the target:\n{process.logs()[-3000:]}")
+
+
+@everywhere
+def test_truncated_all_the_time(pipeline):
+    """Who truncates a table between every snapshot and the look into it holds up the copy of that table alone."""
+    source = pipeline.source
+    stages = [f"stage{n}" for n in range(5)]  # one of them will be met
+    source.sql("".join(f"CREATE TABLE {stage} (id int PRIMARY KEY, v text);" for stage in stages) +
+               "CREATE TABLE zebra AS SELECT g AS id, 'copied' AS v FROM generate_series(1, 500) g;"
+               "ALTER TABLE zebra ADD PRIMARY KEY (id)")
+
+    def fill_anew(connection, n):
+        for stage in stages:
+            connection.execute(f"TRUNCATE {stage}; INSERT INTO {stage} SELECT g, 'round {n}' FROM generate_series(1, 5) g")
+    with Writer(source, fill_anew) as writer:
+        wait_for(lambda: writer.rounds > 3, 10, "the tables are being truncated")
+        process = pipeline.start()
+        process.expect("it is tried again, beside the stream")
+        source.sql("INSERT INTO zebra VALUES (501, 'streamed')")
+        pipeline.settle(process)
+        assert "retrying" not in process.logs(), process.logs()
+    wait_for_tables(pipeline, process, stages)
+    source.sql("INSERT INTO zebra VALUES (502, 'streamed')")
+    pipeline.settle(process)
+    assert process.stop().code == 0
+    pipeline.drain()
+    pipeline.check()

@@ -48,6 +48,12 @@ MUTANTS = {
     # Copies
     "has_gap is never true": (
         "tables.c", "!relation_has_gap(table->target, now)", "true"),
+    "a table that was passed over is ready": (
+        "copy.c", "    if (status != STATUS_OK) {\n        return status;", "    if (status == STATUS_FAIL) {\n        return status;"),
+    "what was held for a copy in vain is delivered": (
+        "route.c", "        copy_once_more(route, table, side->relation);\n        side_free(side);",
+        "        status = deliver_held(route, side->held, err);\n        copy_once_more(route, table, side->relation);\n"
+        "        side_free(side);"),
     "copied_at is ignored": (
         "route.c", "return change->transaction->commit_lsn < table->copied_at ? DROP : DELIVER;", "return DELIVER;"),
     "held changes are dropped": (

@@ -59,6 +59,7 @@ typedef struct Seen {
     uint64_t commits;
     uint64_t copies;      // that a checkpoint says are ready
     uint64_t side_copies; // of them, while the stream ran
+    uint64_t vain_copies; // not begun: the table was rewritten since the snapshot
     uint64_t spilled;     // lists of changes that were held on disk meanwhile
     uint64_t redelivered; // to an at-least-once sink
     uint64_t asides;      // tables that had to wait for a row to get their name back

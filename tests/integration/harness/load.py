@@ -165,7 +165,8 @@ def kill_at_random(pipeline, times, longest, seed, *options, goes_on=0, **more):
             def moved():
                 process.must_live()
                 return [s[2] for s in pipeline.source.slots()] != [s[2] for s in before]
-            wait_for(moved, 30, lambda: f"the slot has moved from {before}\n{process.logs()}")
+            wait_for(moved, 30, lambda: f"the slot has moved from {before}\n{process.logs()}\n"
+                     f"{pipeline.source.sessions()}")
         # The moment is what is random here: this is no waiting for something.
         time.sleep(chance.uniform(0.02, longest))
         process.must_live()

@@ -349,6 +349,13 @@ class Database:
         wait_for(lambda: self.confirmed(lsn), timeout,
                  lambda: f"a slot confirms {lsn}; slots: {self.slots()}")
 
+    def sessions(self):
+        """Who does what and waits for whom, for the message of a test that fails."""
+        rows = self.sql("SELECT pid, pg_blocking_pids(pid), application_name, backend_type, state, wait_event_type, "
+                        "wait_event, clock_timestamp() - xact_start, left(query, 200) FROM pg_stat_activity "
+                        "WHERE datname = current_database() AND pid <> pg_backend_pid() ORDER BY xact_start")
+        return "\n".join(" | ".join(map(str, row)) for row in rows)
+
     def close(self):
         if self._connection is not None:
             self._connection.close()
