@@ -2,7 +2,10 @@
 
 #include <assert.h>
 
-enum { VAIN_ATTEMPTS_MIN = 3 };
+enum {
+    VAIN_ATTEMPTS_MIN = 3,
+    AT_ONCE_MAX = 100, // each may have found one more change that the target refuses
+};
 
 void core_init(Core *core, const CoreOptions *options)
 {
@@ -186,7 +189,11 @@ static void on_closed(Core *core, const CoreEvent *event)
         return;
     }
     core->retries = core->progressed ? 0 : core->retries;
+    core->at_once = core->progressed || core->error != ERROR_AGAIN ? 0 : core->at_once + 1;
     core->retry_at_ms = event->now_ms;
+    if (core->at_once > AT_ONCE_MAX) {
+        core->retry_at_ms += core->options.retry_ms_min; // it may go round in a circle
+    }
     if (core->error == ERROR_TRANSIENT) {
         note_attempt(core, event);
         if (is_out_of_patience(core, event->now_ms)) {

@@ -89,6 +89,7 @@ typedef struct Core {
     bool progressed;     // something became durable since the last (re)start
     int64_t retries;     // in a row, without progress
     int64_t restarts;    // in all
+    int64_t at_once;     // of ERROR_AGAIN, in a row, without progress
     int64_t retry_at_ms;
     // Attempts that got nowhere, since one did: nothing became durable, no table was copied whole,
     // no copy came further than before, and there is nobody to be waited for who gets on.

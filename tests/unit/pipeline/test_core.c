@@ -173,6 +173,26 @@ static void transient_errors_are_retried_with_growing_pauses(void **context)
     }
 }
 
+// Begin again at once; after so many times that it may be for ever, not so fast.
+static void what_begins_again_for_ever_does_not_race(void **context)
+{
+    (void)context;
+    start(1, 0);
+    for (int64_t i = 1; i < 120; i++) {
+        failed(ERROR_AGAIN);
+        closed(1000 * i);
+        assert_int_equal(core.retry_at_ms, 1000 * i + (i <= 100 ? 0 : 100));
+        send((CoreEvent){.kind = CORE_TICK, .now_ms = core.retry_at_ms});
+        assert_int_equal(core.state, CORE_OPENING);
+    }
+    opened(10);
+    sealed(20, 0, true);
+    durable(0, 20);
+    failed(ERROR_AGAIN);
+    closed(1000000);
+    assert_int_equal(core.retry_at_ms, 1000000);
+}
+
 static void progress_makes_the_next_pause_short(void **context)
 {
     (void)context;
@@ -653,6 +673,7 @@ int main(void)
         cmocka_unit_test(drain_waits_for_whole_transactions),
         cmocka_unit_test(drain_before_until_is_no_success),
         cmocka_unit_test(transient_errors_are_retried_with_growing_pauses),
+        cmocka_unit_test(what_begins_again_for_ever_does_not_race),
         cmocka_unit_test(progress_makes_the_next_pause_short),
         cmocka_unit_test(other_errors_stop),
         cmocka_unit_test(the_first_error_counts),
