@@ -13,7 +13,8 @@
 static const char column_query[] =
     "WITH RECURSIVE col AS ("
     "  SELECT attrelid, attnum, attname, atttypid, atttypmod, attnotnull,"
-    "         attgenerated <> '' AS generated, atthasdef OR attidentity <> '' AS has_default,"
+    "         attgenerated <> '' AS generated, attgenerated = 'v' AS virtual,"
+    "         atthasdef OR attidentity <> '' AS has_default,"
     "         CASE WHEN atthasmissing THEN (attmissingval::text::text[])[1] END AS missing,"
     "         pg_attribute.xmin::text AS version, relfilenode AS file, relnatts,"
     "         EXISTS (SELECT FROM pg_publication_rel r WHERE r.prrelid = attrelid"
@@ -33,7 +34,7 @@ static const char column_query[] =
     "              AND t.typsubscript = 'pg_catalog.array_subscript_handler'::regproc"
     "             THEN 'a' ELSE t.typtype END,"
     "        col.attnotnull, col.generated, col.has_default, col.missing, col.version, col.file,"
-    "        col.relnatts, col.has_list"
+    "        col.relnatts, col.has_list, col.virtual"
     "   FROM col JOIN base USING (attrelid, attnum) JOIN pg_type t ON t.oid = base.oid"
     "  ORDER BY col.attrelid, col.attnum, base.depth DESC";
 
@@ -209,6 +210,7 @@ static CatalogColumn read_column(const PGresult *result, int row, Arena *arena)
                 .missing_value = field_copy(result, row, 13, arena),
             },
         .is_generated = field_bool(result, row, 11),
+        .is_virtual = field_bool(result, row, 18),
     };
 }
 

@@ -13,6 +13,7 @@
 typedef struct CatalogColumn {
     Column column; // is_identity is not set here
     bool is_generated;
+    bool is_virtual; // generated when it is read (since Postgres 18): it is never published
 } CatalogColumn;
 
 typedef struct CatalogTable {

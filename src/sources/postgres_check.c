@@ -348,6 +348,17 @@ static Status would_publish(Postgres *postgres, Error *err)
                               &postgres->published, err);
 }
 
+// "{1,2}"
+static void published_oids(const Postgres *postgres, Buf *ret)
+{
+    buf_init(ret, (size_t)LIMIT_TABLES * 12 + 2);
+    buf_char(ret, '{');
+    for (size_t i = 0; i < postgres->published.count; i++) {
+        buf_printf(ret, "%s%u", i == 0 ? "" : ",", postgres->published.items[i].relation->oid);
+    }
+    buf_char(ret, '}');
+}
+
 // Tables with policies that may hide rows from this user. A leaf is read by itself where the leaves
 // are what is published, and through its root otherwise, by the root's policies.
 static const char policies_query[] =
@@ -364,12 +375,7 @@ static const char policies_query[] =
 static Status query_policies(Postgres *postgres, PGresult **ret, Error *err)
 {
     CLEANUP(buf_done) Buf oids;
-    buf_init(&oids, (size_t)LIMIT_TABLES * 12 + 2);
-    buf_char(&oids, '{');
-    for (size_t i = 0; i < postgres->published.count; i++) {
-        buf_printf(&oids, "%s%u", i == 0 ? "" : ",", postgres->published.items[i].relation->oid);
-    }
-    buf_char(&oids, '}');
+    published_oids(postgres, &oids);
     const char *parameters[] = {buf_cstring(&oids),
                                 postgres->partitions == PARTITIONS_LEAF ? "true" : "false"};
     PgWait wait = postgres_wait(postgres);
@@ -403,6 +409,127 @@ static Status check_policies(Postgres *postgres, const Checkpoint *checkpoint, R
     return STATUS_OK;
 }
 
+// Generated columns, but for those of a table that a given publication has with a list of columns:
+// what such a list leaves out is left out on purpose.
+static const char generated_query[] =
+    "SELECT a.attrelid, a.attname, format('%I.%I', n.nspname, c.relname), a.attgenerated"
+    "  FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
+    "  JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped"
+    "   AND a.attgenerated <> ''"
+    "   AND NOT EXISTS (SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid"
+    "                    WHERE p.pubname = $2 AND to_jsonb(r) ->> 'prattrs' IS NOT NULL" // none in
+                                                                                         // 14
+    "                      AND (r.prrelid = c.oid OR"
+    "                           r.prrelid IN (SELECT relid FROM pg_partition_ancestors(c.oid))))"
+    " ORDER BY n.nspname, c.relname, a.attnum";
+
+// public.orders (total, tax), public.lines (price) and 7 more.
+typedef struct LeftOut {
+    Buf text;
+    size_t count; // columns
+    size_t shown;
+    uint64_t table; // the last one that was added, by its oid
+} LeftOut;
+
+enum { LEFT_OUT_SHOWN = 30 };
+
+static void leave_out(LeftOut *list, uint64_t oid, const char *table, const char *column)
+{
+    if (list->count++ >= LEFT_OUT_SHOWN) {
+        return;
+    }
+    if (oid == list->table) {
+        buf_printf(&list->text, ", %s", column);
+    } else {
+        buf_printf(&list->text, "%s%s (%s", list->shown == 0 ? "" : "), ", table, column);
+    }
+    list->shown++;
+    list->table = oid;
+}
+
+// For the end of a sentence.
+static const char *left_out_text(LeftOut *list)
+{
+    buf_char(&list->text, ')');
+    if (list->count > list->shown) {
+        buf_printf(&list->text, " and %zu more", list->count - list->shown);
+    }
+    return buf_cstring(&list->text);
+}
+
+static const Relation *published_relation(const Postgres *postgres, uint64_t oid)
+{
+    for (size_t i = 0; i < postgres->published.count; i++) {
+        if (postgres->published.items[i].relation->oid == oid) {
+            return postgres->published.items[i].relation;
+        }
+    }
+    return NULL;
+}
+
+static void report_generated(const Postgres *postgres, LeftOut *stored, LeftOut *virtual,
+                             Report *report)
+{
+    bool may_be = postgres->server_version >= 180000;
+    CLEANUP(buf_done) Buf mend;
+    buf_init(&mend, LIMIT_NAME_BYTES * 4);
+    buf_cstr(&mend, "ALTER PUBLICATION ");
+    pg_identifier(&mend, postgres->publication_name);
+    buf_cstr(&mend, " SET (publish_generated_columns = stored);");
+    if (stored->count > 0 && may_be) {
+        report_problem(report, PROBLEM_NOTE, buf_cstring(&mend),
+                       "publication \"%" STR_FMT "\" does not publish generated columns, so they "
+                       "are left out: %s",
+                       STR_ARG(postgres->publication_name), left_out_text(stored));
+    } else if (stored->count > 0) {
+        report_problem(report, PROBLEM_NOTE, NULL,
+                       "Postgres before 18 does not publish generated columns, so they are left "
+                       "out: %s",
+                       left_out_text(stored));
+    }
+    if (virtual->count > 0) {
+        report_problem(report, PROBLEM_NOTE, NULL,
+                       "Postgres does not publish virtual generated columns, so they are left out: "
+                       "%s",
+                       left_out_text(virtual));
+    }
+}
+
+static Status check_generated(Postgres *postgres, Report *report, Error *err)
+{
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    CLEANUP(buf_done) Buf oids;
+    published_oids(postgres, &oids);
+    Arena scratch = {0};
+    const char *parameters[] = {
+        buf_cstring(&oids),
+        postgres->owns_publication ? NULL : str_to_cstr(&scratch, postgres->publication_name)};
+    PgWait wait = postgres_wait(postgres);
+    Status status = pg_query(postgres->sql, &wait, generated_query, 2, parameters, &result, err);
+    arena_done(&scratch);
+    if (status != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    LeftOut stored = {.text = {.max = 1 << 20}};
+    LeftOut virtual = {.text = {.max = 1 << 20}};
+    for (int i = 0; i < PQntuples(result); i++) {
+        uint64_t oid;
+        const char *column = pg_value(result, i, 1);
+        const Relation *relation = str_to_uint64(str_from(pg_value(result, i, 0)), &oid)
+                                       ? published_relation(postgres, oid)
+                                       : NULL;
+        if (relation != NULL && relation_find_column(relation, str_from(column)) < 0) {
+            bool is_virtual = pg_value(result, i, 3)[0] == 'v';
+            leave_out(is_virtual ? &virtual : &stored, oid, pg_value(result, i, 2), column);
+        }
+    }
+    report_generated(postgres, &stored, &virtual, report);
+    buf_done(&stored.text);
+    buf_done(&virtual.text);
+    return STATUS_OK;
+}
+
 Status postgres_check(Source *source, const Checkpoint *checkpoint, Report *report,
                       const SourceTables **ret, Error *err)
 {
@@ -411,7 +538,8 @@ Status postgres_check(Source *source, const Checkpoint *checkpoint, Report *repo
     if (check_publication(postgres, report, &streams, err) != STATUS_OK ||
         check_slot(postgres, checkpoint, streams, report, err) != STATUS_OK ||
         would_publish(postgres, err) != STATUS_OK ||
-        check_policies(postgres, checkpoint, report, err) != STATUS_OK) {
+        check_policies(postgres, checkpoint, report, err) != STATUS_OK ||
+        check_generated(postgres, report, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     *ret = &postgres->published;

@@ -102,7 +102,9 @@ static Status load_wanted(Postgres *postgres, const CatalogTables *all, Arena *a
 static bool has_columns(const Postgres *postgres, const CatalogTable *table)
 {
     for (uint16_t i = 0; i < table->column_count; i++) {
-        if (!table->columns[i].is_generated || postgres->server_version >= 180000) {
+        const CatalogColumn *column = &table->columns[i];
+        bool may_be_published = postgres->server_version >= 180000 && !column->is_virtual;
+        if (!column->is_generated || may_be_published) {
             return true;
         }
     }
@@ -304,11 +306,43 @@ static Status read_published(Postgres *postgres, Arena *arena, Published *ret, E
     return STATUS_OK;
 }
 
+// What a publication of ours publishes: one that was there before the server was upgraded to 18 has
+// no stored generated columns.
+static Status publishes_generated(Postgres *postgres, Arena *arena, bool *ret, Error *err)
+{
+    *ret = postgres->server_version >= 180000;
+    if (!*ret) {
+        return STATUS_OK;
+    }
+    const char *parameters[2];
+    postgres_publication_names(postgres, arena, parameters);
+    PgWait wait = postgres_wait(postgres);
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (pg_query(postgres->sql, &wait, "SELECT pubgencols FROM pg_publication WHERE pubname = $1",
+                 1, parameters, &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = PQntuples(result) == 0 || pg_value(result, 0, 0)[0] == 's';
+    return STATUS_OK;
+}
+
+static void stored_columns(const CatalogTable *table, Arena *arena, PublishedTable *ret)
+{
+    ret->columns = ARENA_ARRAY(arena, Str, table->column_count);
+    for (uint16_t i = 0; i < table->column_count; i++) {
+        if (!table->columns[i].is_virtual) {
+            ret->columns[ret->column_count++] = table->columns[i].column.name;
+        }
+    }
+}
+
 // `weir copy` needs no publication: what the patterns want is what is copied.
 static Status wanted_as_published(Postgres *postgres, Arena *arena, Published *ret, Error *err)
 {
     WantedTables wanted;
-    if (postgres_wanted(postgres, arena, &wanted, err) != STATUS_OK) {
+    bool has_generated;
+    if (postgres_wanted(postgres, arena, &wanted, err) != STATUS_OK ||
+        publishes_generated(postgres, arena, &has_generated, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     *ret = (Published){
@@ -318,6 +352,9 @@ static Status wanted_as_published(Postgres *postgres, Arena *arena, Published *r
     };
     for (size_t i = 0; i < wanted.count; i++) {
         ret->oids[i] = wanted.items[i].table->oid;
+        if (has_generated) {
+            stored_columns(wanted.items[i].table, arena, &ret->items[i]);
+        }
     }
     return STATUS_OK;
 }

@@ -318,6 +318,94 @@ def test_row_security_of_the_target(weir, source, target, role):
 
 
 # ---------------------------------------------------------------------------------------------
+# Generated columns
+# ---------------------------------------------------------------------------------------------
+
+GENERATED = """CREATE TABLE g (id int PRIMARY KEY, a int, twice int GENERATED ALWAYS AS (a * 2) STORED,
+                               thrice int GENERATED ALWAYS AS (a * 3) STORED);
+               CREATE TABLE "H" (id int PRIMARY KEY, more text GENERATED ALWAYS AS ('x') STORED);
+               INSERT INTO g VALUES (1, 2); INSERT INTO "H" VALUES (1);"""
+
+
+def checked(weir, *words):
+    """What the JSON form says of the columns and of the generated ones, which the text form says, too."""
+    report = json.loads(weir.run("check", *words, "--format", "json").out)["pipelines"][0]
+    said = ready(weir, *words)
+    notes = {f["what"]: f["mend"] for f in report["findings"] if "generated" in f["what"]}
+    assert all(f"note  {what}\n" in said and (mend or "") in said for what, mend in notes.items()), said
+    return {t["name"]: {c["name"]: c["type"] for c in t["columns"]} for t in report["tables"]}, notes
+
+
+def streamed(weir, source, path, *options):
+    """The columns that come, of a row that is copied and of one that is streamed."""
+    source.sql("TRUNCATE g; INSERT INTO g VALUES (2, 3)")
+    weir.drain(source.url, f"file:{path}", *options)
+    source.sql("INSERT INTO g VALUES (3, 4)")
+    weir.drain(source.url, f"file:{path}", *options)
+    rows = [json.loads(line).get("new") for line in path.read_text().splitlines() if '"table":"g"' in line]
+    rows = [set(row) for row in rows if row]
+    assert len(rows) == 2 and rows[0] == rows[1], path.read_text()
+    return rows[0]
+
+
+@pytest.mark.parametrize("version", [14, 15], indirect=True)
+def test_generated_columns_before_18(weir, source, tmp_path):
+    source.sql(GENERATED)
+    columns, notes = checked(weir, source.url, "null:")
+    assert columns == {"g": {"id": "integer", "a": "integer"}, "H": {"id": "integer"}}
+    assert notes == {"Postgres before 18 does not publish generated columns, so they are left out: "
+                     'public."H" (more), public.g (twice, thrice)': None}
+    assert streamed(weir, source, tmp_path / "out") == set(columns["g"])
+    source.sql("CREATE PUBLICATION given FOR ALL TABLES")
+    assert checked(weir, source.url, "null:", "--publication", "given") == (columns, notes)
+    if source.server.version >= 15:
+        source.sql("CREATE PUBLICATION listed FOR TABLE g (id)")
+        assert checked(weir, source.url, "null:", "--publication", "listed") == ({"g": {"id": "integer"}}, {})
+    wide = ", ".join(f"c{n} int GENERATED ALWAYS AS (id + {n}) STORED" for n in range(40))
+    source.sql(f"CREATE TABLE wide (id int PRIMARY KEY, {wide})")
+    (note,) = checked(weir, source.url, "null:")[1]
+    assert note.endswith("c25, c26) and 13 more") and "(more), public.g (twice, thrice), public.wide (c0, c1," in note
+
+
+@pytest.mark.parametrize("version", [18], indirect=True)
+def test_generated_columns(weir, source, tmp_path):
+    """Stored ones are published by a publication of ours; virtual ones never are."""
+    source.sql(GENERATED + "ALTER TABLE g ADD unseen bigint GENERATED ALWAYS AS (a * 4) VIRTUAL")
+    all_of_g = {"id": "integer", "a": "integer", "twice": "integer", "thrice": "integer"}
+    unseen = {"Postgres does not publish virtual generated columns, so they are left out: public.g (unseen)": None}
+    columns, notes = checked(weir, source.url, "null:")
+    assert columns == {"g": all_of_g, "H": {"id": "integer", "more": "text"}} and notes == unseen
+    assert streamed(weir, source, tmp_path / "out", "--name", "own") == set(all_of_g)
+    weir.run("copy", source.url, f"file:{tmp_path}/copied", "--table", "g")
+    row = json.loads((tmp_path / "copied").read_text().splitlines()[1])["new"]
+    assert set(row) == set(all_of_g), "weir copy has what is streamed"
+    source.sql("CREATE PUBLICATION given FOR TABLE g")
+    columns, notes = checked(weir, source.url, "null:", "--publication", "given")
+    assert columns == {"g": {"id": "integer", "a": "integer"}}
+    assert notes == unseen | {
+        'publication "given" does not publish generated columns, so they are left out: public.g (twice, thrice)':
+        'ALTER PUBLICATION "given" SET (publish_generated_columns = stored);'}
+    assert streamed(weir, source, tmp_path / "given", "--publication", "given", "--name", "p") == set(columns["g"])
+    source.sql('ALTER PUBLICATION "given" SET (publish_generated_columns = stored)')
+    assert checked(weir, source.url, "null:", "--publication", "given") == ({"g": all_of_g}, unseen)
+    source.sql("CREATE PUBLICATION listed FOR TABLE g (id, thrice)")
+    assert checked(weir, source.url, "null:", "--publication", "listed") == (
+        {"g": {"id": "integer", "thrice": "integer"}}, {}), "a list of columns leaves out on purpose"
+
+
+@pytest.mark.parametrize("version", [18], indirect=True)
+def test_generated_columns_after_an_upgrade(weir, source):
+    """pg_upgrade keeps publications as they were: of 17, without generated columns."""
+    source.sql(GENERATED)
+    weir.drain(source.url, "null:", "--name", "p")
+    wait_for(lambda: not source.slots()[0][1], 20, "the slot is free")
+    source.sql("ALTER PUBLICATION weir_p SET (publish_generated_columns = none)")
+    columns, notes = checked(weir, source.url, "null:", "--name", "p")
+    assert columns["H"] == {"id": "integer"} and list(notes.values()) == [
+        'ALTER PUBLICATION "weir_p" SET (publish_generated_columns = stored);']
+
+
+# ---------------------------------------------------------------------------------------------
 # Two that fill one table
 # ---------------------------------------------------------------------------------------------
 
