@@ -1,7 +1,6 @@
 // weir dead: changes that a target refused, and what becomes of them.
 #include "base/clock.h"
 #include "base/limits.h"
-#include "base/utf8.h"
 #include "cli/command.h"
 #include "cli/pipeline_options.h"
 #include "cli/state_directories.h"
@@ -10,8 +9,6 @@
 #include "io/file.h"
 #include "pipeline/dead_letter.h"
 #include "pipeline/dead_store.h"
-
-enum { REASON_MAX = 72 };
 
 typedef struct DeadOptions {
     Str state;
@@ -95,18 +92,16 @@ static Str position_text(Position position, Arena *arena)
     return str_copy(arena, str_from(text));
 }
 
-// One line, and no character cut in two.
-static Str short_reason(Str reason, Arena *arena)
+// All of it, since what is wrong often comes last; on one line, and nothing in it that a terminal
+// would obey.
+static Str reason_text(Str reason, Arena *arena)
 {
-    size_t len = 0;
-    while (len < reason.len && reason.ptr[len] != '\n') {
-        len++;
+    char *text = arena_alloc_bytes(arena, reason.len + 1);
+    for (size_t i = 0; i < reason.len; i++) {
+        unsigned char c = (unsigned char)reason.ptr[i];
+        text[i] = c < ' ' || c == 0x7f ? ' ' : reason.ptr[i];
     }
-    if (len <= REASON_MAX) {
-        return (Str){reason.ptr, len};
-    }
-    len = utf8_cut(reason, REASON_MAX);
-    return str_from(arena_printf(arena, "%.*s…", (int)len, reason.ptr));
+    return (Str){text, reason.len};
 }
 
 static void add_rows(TextTable *table, Str name, const DeadLetters *letters, Arena *arena)
@@ -122,7 +117,7 @@ static void add_rows(TextTable *table, Str name, const DeadLetters *letters, Are
             position_text(letter->position, arena),
             time_text(letter->kept_us, arena),
             str_from(state_name(letter)),
-            short_reason(letter->error, arena),
+            reason_text(letter->error, arena),
         };
         text_table_row(table, cells, ARRAY_LEN(cells));
     }

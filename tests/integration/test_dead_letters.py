@@ -228,6 +228,18 @@ def test_what_is_shown(letters):
         assert says in letters.dead(*words, code=2).err
 
 
+def test_reason_is_whole(letters):
+    """On one line, whatever is in it: what is wrong often comes last."""
+    reason = "insert into \"public\".\"t\": " + "long " * 60 + "and\nthe\x1b[31mend"
+    letters.sql("INSERT INTO t VALUES (10, 'a')")
+    letters.drain()
+    path, = letters.pipeline.weir.state.glob("weir/*/dead.db")
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE letter SET error = ?", (reason,))
+    lines = letters.dead("list").out.splitlines()
+    assert len(lines) == 2 and lines[1].endswith(reason.replace("\n", " ").replace("\x1b", " ")), lines
+
+
 def test_truncated_behind_them(letters):
     letters.sql("INSERT INTO t VALUES (10, 'a')", "TRUNCATE t", "INSERT INTO t VALUES (10, 'e')")
     ended = letters.drain()
