@@ -277,6 +277,7 @@ static void ask(const Places *places, size_t at, Arena *arena, Answer *answers)
     if (status != STATUS_OK) {
         answers[at] = (Answer){true, row_of_place(place, STR("no answer"))};
         answers[at].row.values[STATUS_LAST_ERROR] = str_copy(arena, str_from(failure.message));
+        answers[at].row.values[STATUS_FAILING] = STR("1");
         return;
     }
     for (size_t i = 0; i < told.count; i++) {

@@ -101,6 +101,15 @@ typedef struct Columns {
     bool buffer;
 } Columns;
 
+// "failed, dropped"
+static Str state(const StatusRow *row, Arena *arena)
+{
+    Str name = text(row, STATUS_STATE);
+    return has(row, STATUS_BUFFER_DROPPED)
+               ? str_from(arena_printf(arena, "%" STR_FMT ", dropped", STR_ARG(name)))
+               : name;
+}
+
 static size_t cells_of(const Columns *columns, const StatusRow *row, Arena *arena,
                        Str cells[static TEXT_TABLE_COLUMNS])
 {
@@ -109,7 +118,7 @@ static size_t cells_of(const Columns *columns, const StatusRow *row, Arena *aren
     if (columns->route) {
         cells[n++] = text(row, STATUS_ROUTE);
     }
-    cells[n++] = text(row, STATUS_STATE);
+    cells[n++] = state(row, arena);
     cells[n++] = lag(row, STATUS_SENT_LSN, arena);
     cells[n++] = lag(row, STATUS_RECEIVED_LSN, arena);
     if (columns->buffer) {
@@ -182,7 +191,7 @@ static void note_error(const StatusRow *row, Arena *arena)
 {
     bool is_well = str_is(row->values[STATUS_STATE], "streaming") ||
                    str_is(row->values[STATUS_STATE], "copying");
-    if (!has(row, STATUS_LAST_ERROR) || is_well) {
+    if (!has(row, STATUS_LAST_ERROR) || !has(row, STATUS_FAILING) || is_well) {
         return;
     }
     begin_note(row);
@@ -215,6 +224,15 @@ static void note_buffer(const StatusRow *row, Arena *arena)
         printf("the buffer keeps %" STR_FMT " for it, some of it for %" STR_FMT "\n",
                STR_ARG(bytes(row, STATUS_BACKLOG_BYTES, arena)),
                STR_ARG(duration(number(row, STATUS_BACKLOG_SECONDS), arena)));
+    }
+}
+
+static void note_dropped(const StatusRow *row)
+{
+    if (has(row, STATUS_BUFFER_DROPPED)) {
+        begin_note(row);
+        printf("dropped, being too far behind (full: drop-route): the buffer keeps nothing for it "
+               "any more\n");
     }
 }
 
@@ -305,6 +323,7 @@ void status_table_print(const StatusRows *rows)
         note_end(row);
         note_loan(row);
         note_error(row, &arena);
+        note_dropped(row);
         note_stall(row, &arena);
         note_slot(row, &arena);
         note_dead_letters(row, &arena);

@@ -56,10 +56,12 @@ static const struct {
     [STATUS_RETRIES] = {"retries", false},
     [STATUS_RETRY_IN_SECONDS] = {"retry_in_seconds", false},
     [STATUS_LAST_ERROR] = {"last_error", true},
+    [STATUS_FAILING] = {"failing", false},
     [STATUS_DEAD_LETTERS] = {"dead_letters", false},
     [STATUS_BUFFER_BYTES] = {"buffer_bytes", false},
     [STATUS_BACKLOG_BYTES] = {"backlog_bytes", false},
     [STATUS_BACKLOG_SECONDS] = {"backlog_seconds", false},
+    [STATUS_BUFFER_DROPPED] = {"buffer_dropped", false},
     [STATUS_STALLED] = {"stalled", true},
     [STATUS_STALLED_SECONDS] = {"stalled_seconds", false},
     [STATUS_SLOT] = {"slot", true},
@@ -162,6 +164,9 @@ static void put_runner(const Maker *maker, const RunnerStats *stats)
     if (stats->last_error[0] != '\0') {
         put_text(maker, STATUS_LAST_ERROR, str_from(stats->last_error));
     }
+    if (stats->is_failing) {
+        put_number(maker, STATUS_FAILING, 1);
+    }
 }
 
 static void put_buffer(const Maker *maker, const Watched *watched)
@@ -171,9 +176,14 @@ static void put_buffer(const Maker *maker, const Watched *watched)
     }
     put_number(maker, STATUS_BUFFER_BYTES, (int64_t)segment_log_range(watched->log).bytes);
     SegmentLogBacklog backlog;
-    if (watched->reader.len > 0 && segment_log_backlog(watched->log, watched->reader, &backlog)) {
+    if (watched->reader.len == 0) {
+        return;
+    }
+    if (segment_log_backlog(watched->log, watched->reader, &backlog)) {
         put_number(maker, STATUS_BACKLOG_BYTES, (int64_t)backlog.bytes);
         put_seconds(maker, STATUS_BACKLOG_SECONDS, backlog.age_us);
+    } else if (backlog.is_given_up) {
+        put_number(maker, STATUS_BUFFER_DROPPED, 1);
     }
 }
 

@@ -51,11 +51,13 @@ typedef enum StatusField {
     STATUS_RETRIES,
     STATUS_RETRY_IN_SECONDS,
     STATUS_LAST_ERROR,
+    STATUS_FAILING, // 1: the last error is not over
     STATUS_DEAD_LETTERS,
     STATUS_BUFFER_BYTES,
     STATUS_BACKLOG_BYTES,
     STATUS_BACKLOG_SECONDS,
-    STATUS_STALLED, // a stage; none: nothing stands still
+    STATUS_BUFFER_DROPPED, // 1: the buffer keeps nothing for it any more
+    STATUS_STALLED,        // a stage; none: nothing stands still
     STATUS_STALLED_SECONDS,
     STATUS_SLOT,
     STATUS_SLOT_HELD_BYTES,

@@ -28,6 +28,9 @@ const char *runner_phase_name(RunnerPhase phase)
 void runner_set_phase(Runner *runner, RunnerPhase phase)
 {
     atomic_store(&runner->phase, (int)phase);
+    if (phase == PHASE_STREAMING) {
+        atomic_store(&runner->is_failing, false);
+    }
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -333,6 +336,7 @@ static void note_failure(Runner *runner, const Error *failure)
     (void)pthread_mutex_lock(&runner->lock);
     (void)snprintf(runner->last_error, sizeof(runner->last_error), "%.500s", failure->message);
     (void)pthread_mutex_unlock(&runner->lock);
+    atomic_store(&runner->is_failing, true);
 }
 
 // To whoever looks it is trouble like that which is tried again. A drain stays one.
@@ -347,6 +351,7 @@ void runner_note_wait(void *context, const Error *why)
         log_failure(LOG_WARN, &branch->scope, "waiting", why);
     }
     atomic_store(&branch->is_waiting, why != NULL);
+    atomic_store(&runner->is_failing, why != NULL);
     (void)atomic_compare_exchange_strong(&runner->phase, &was, now);
     wake_set(&runner->bell);
 }
@@ -698,6 +703,7 @@ void runner_stats(Runner *runner, RunnerStats *ret)
         .phase = (RunnerPhase)atomic_load(&runner->phase),
         .received = atomic_load(&runner->received),
         .is_full = atomic_load(&runner->is_full),
+        .is_failing = atomic_load(&runner->is_failing),
     };
     for (size_t i = 0; i < runner->branch_count; i++) {
         RouteStats route;

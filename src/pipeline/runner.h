@@ -139,6 +139,7 @@ typedef struct RunnerStats {
     int64_t lent_to;     // the process that has them lent, or has them held for it; 0: none
     int64_t lent_at_us;  // since when, microseconds since 1970
     bool has_failed;     // in PHASE_DONE: `last_error` says why
+    bool is_failing;     // `last_error` is not over: nothing has been streamed since
     bool is_full;        // what was received waits for room in front of a route
     char last_error[512];
 } RunnerStats;

@@ -45,6 +45,7 @@ struct Runner {
     Core core;
     Error failure; // of the current attempt, the first one
     char last_error[512];
+    atomic_bool is_failing; // nothing has gone well since `last_error`
     Wake bell;              // for the runner thread
     Wake source_bell;       // for the source thread: room in a queue, something to confirm
     Cancel cancel;          // of the current attempt

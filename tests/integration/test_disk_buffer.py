@@ -238,6 +238,9 @@ def test_a_route_that_is_too_far_behind_is_dropped(hub, limit):
         fill_until(hub.source, process, KEEPS_NOTHING)
         hub.settled(process, "sqlite")
         hub.source.wait_confirmed()
+        said = hub.weir.run("status", hub.file).out
+        assert re.search(r"^hub +postgres +\w+, dropped ", said, re.M) and said.count("dropped") == 2, said
+        assert "hub.postgres: dropped, being too far behind (full: drop-route)" in said
     process.expect("failed pipeline=hub route=postgres")  # as soon as it is there again
     hub.source.sql(CHANGES.replace("201, 260", "900201, 900260"))
     hub.settled(process, "sqlite")
@@ -246,6 +249,9 @@ def test_a_route_that_is_too_far_behind_is_dropped(hub, limit):
     assert len(hub.segments()) < 6, "nothing is kept for it"
     ended = hub.weir.run("run", hub.file, "--until", "now", code=2)
     assert "failed pipeline=hub route=postgres" in ended.err
+    dropped = {row["route"]: row["buffer_dropped"] for row in json.loads(
+        hub.weir.run("status", hub.file, "--format", "json").out)}
+    assert dropped == {"sqlite": None, "postgres": 1, "buffer": None}
     hub.check("sqlite")
     text = hub.file.read_text().replace("connection: postgres }", "connection: postgres, name: again, existing: truncate }")
     hub.file.write_text(text)

@@ -118,12 +118,19 @@ def test_trouble(pipeline):
         row = only(weir, "shop")
         assert row["retries"] >= 1 and row["last_error"]
         wait_for(lambda: any(note.startswith("shop: again in ") for note in table(weir, "shop")[1]), 30, "it says so")
+        assert row["failing"] == 1
         admin.execute(f'ALTER DATABASE "{database.name}" ALLOW_CONNECTIONS true')
+    wait_for(lambda: only(weir, "shop")["state"] == "streaming", 60, "it goes on")
+    assert process.stop().code == 0
+    row, (_, notes) = only(weir, "shop"), table(weir, "shop")
+    assert row["last_error"] and row["failing"] is None, "which is over, also when nothing runs"
+    assert [note for note in notes if not note.startswith("shop: not running since")] == []
+    process = pipeline.start("--name", "shop")
     wait_for(lambda: only(weir, "shop")["state"] == "streaming", 60, "it goes on")
     pipeline.target.database.sql("DELETE FROM customers WHERE id = 2")
     pipeline.source.sql("UPDATE customers SET note = 'gone' WHERE id = 2")
     assert process.wait().code == 1
-    assert "row is missing" in only(weir, "shop")["last_error"]
+    assert "row is missing" in only(weir, "shop")["last_error"] and only(weir, "shop")["failing"] == 1
     assert any("row is missing" in note for note in table(weir, "shop")[1])
 
 
