@@ -147,10 +147,22 @@ bool config_is_replaced(const YamlNode *scalar)
            memmem(scalar->scalar.ptr, scalar->scalar.len, "${", 2) != NULL;
 }
 
+// A word that YAML takes for no value at all, such as the name of the null sink.
+static Status missing_value(const ConfigFile *file, const YamlNode *node, size_t line,
+                            const char *what, Str name)
+{
+    (void)config_complain(file, line, what, name);
+    if (node->kind == YAML_SCALAR && str_is(node->scalar, "null")) {
+        return error_hint(file->err, "Without quotes, YAML reads null as no value. The word is "
+                                     "written \"null\", with its quotes.");
+    }
+    return STATUS_FAIL;
+}
+
 Status config_scalar(const ConfigFile *file, const YamlPair *pair, Str *ret)
 {
     if (pair->value->kind != YAML_SCALAR || pair->value->is_null) {
-        return config_complain(file, pair->line, "one value is expected for", pair->key);
+        return missing_value(file, pair->value, pair->line, "one value is expected for", pair->key);
     }
     return config_expand(file, pair->value, ret);
 }
@@ -169,7 +181,8 @@ static Status list_setting(const ConfigFile *file, const YamlPair *pair, Setting
     for (size_t i = 0; i < pair->value->count; i++) {
         const YamlNode *item = pair->value->items[i];
         if (item->kind != YAML_SCALAR || item->is_null) {
-            return config_complain(file, item->line, "a list of words is expected for", pair->key);
+            return missing_value(file, item, item->line, "a list of words is expected for",
+                                 pair->key);
         }
         if (config_expand(file, item, &ret->list.items[ret->list.count++]) != STATUS_OK) {
             return STATUS_FAIL;

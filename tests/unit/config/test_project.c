@@ -88,6 +88,12 @@ static void mistakes_are_named_with_their_line(void **context)
         {"connections:\n  a: { type: duckdb, path: '${unclosed' }\npipelines:\n  p: { from: { "
          "connection: a }, to: { connection: a } }\n",
          "without", ""},
+        {"connections:\n  a: { type: null }\npipelines:\n  p: { from: { connection: a }, to: { "
+         "connection: a } }\n",
+         "weir.yml:2: one value is expected for \"type\"", "written \"null\""},
+        {"connections:\n  a: { type: postgres }\npipelines:\n  p: { from: { connection: a, tables: "
+         "[null] }, to: { connection: a } }\n",
+         "weir.yml:4: a list of words is expected for \"tables\"", "written \"null\""},
         {"connections: [\n", "weir.yml:", ""},
         {"connections: {}\npipelines: {}\n---\na: 1\n", "second document", ""},
         {"connections: {}\npipelines:\n  p: { from: { connection: a }, to: { connection: a }, job: "
