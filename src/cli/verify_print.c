@@ -121,10 +121,12 @@ static void print_difference(const VerifyDifference *difference)
         print_value(key_value(difference, i));
     }
     for (size_t i = 0; i < difference->value_count; i++) {
-        printf("%s %" STR_FMT " ", i == 0 ? ":" : ",", STR_ARG(difference->values[i].column));
+        printf("%s %" STR_FMT " (source ", i == 0 ? ":" : ",",
+               STR_ARG(difference->values[i].column));
         print_value(difference->values[i].source);
-        printf(" → ");
+        printf(", target ");
         print_value(difference->values[i].target);
+        printf(")");
     }
     printf("\n");
 }

@@ -588,9 +588,16 @@ def test_a_project(make_hub):
     routes = json.loads(ended.out)["pipelines"]
     assert [route["route"] for route in routes] == ["sqlite", "postgres"]
     assert routes[0]["lsn"] == routes[1]["lsn"]
-    hub.targets["postgres"].execute("DELETE FROM t WHERE id = 2")
+    hub.targets["postgres"].execute("DELETE FROM t WHERE id = 2", "UPDATE t SET v = NULL WHERE id = 1", "INSERT INTO t VALUES (3, 'c')")
     ended = hub.weir.run("verify", hub.file, "--name", "hub", code=1)
-    assert "missing in the target  id = 2" in ended.out and "Of 1 tables, 1 differ." in ended.out
+    found = [line.strip() for line in ended.out.splitlines() if "id = " in line]
+    assert sorted(found) == ["different              id = 1: v (source a, target NULL)", "extra in the target    id = 3",
+                             "missing in the target  id = 2"] and "Of 1 tables, 1 differ." in ended.out
+    report = json.loads(hub.weir.run("verify", hub.file, "--name", "hub", "--format", "json", code=1).out)
+    differences = [d for route in report["pipelines"] for table in route["tables"] for d in table["differences"]]
+    assert {d["kind"]: (d["key"], d["columns"]) for d in differences} == {
+        "missing": ({"id": "2"}, []), "extra": ({"id": "3"}, []),
+        "different": ({"id": "1"}, [{"name": "v", "source": "a", "target": None}])}
     hub.weir.run("verify", hub.file, "--repair")
     hub.check()
     ended = hub.weir.run("verify", hub.file, "--name", "other", code=2)
