@@ -1,4 +1,6 @@
 // Where a pipeline that writes into Postgres keeps its checkpoint, and who may.
+#include "base/clock.h"
+#include "io/cancel.h"
 #include "pipeline/advice.h"
 #include "sinks/postgres_session.h"
 
@@ -8,15 +10,36 @@ const SqlTable postgres_checkpoint_table = {.schema = {"weir", 4}, .name = {"che
 // Locks
 // ---------------------------------------------------------------------------------------------
 
-static Status try_lock(PgSession *session, const char *sql, Error *err)
+// A process that was killed leaves its connection behind, until the server notices: usually within
+// this time, so that nothing need be said of it.
+enum { LOCK_PATIENCE_MS = 5000, LOCK_PAUSE_MS = 100 };
+
+static Status try_lock(PgSession *session, const char *sql, bool *ret, Error *err)
 {
     const char *parameters[] = {session->pipeline};
     CLEANUP(pg_result_clear) PGresult *result = NULL;
     if (postgres_session_query(session, sql, 1, parameters, &result, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (pg_value(result, 0, 0)[0] == 't') {
-        return STATUS_OK;
+    *ret = pg_value(result, 0, 0)[0] == 't';
+    return STATUS_OK;
+}
+
+static Status take_lock(PgSession *session, const char *sql, Error *err)
+{
+    int64_t began_ms = clock_monotonic_ms();
+    for (;;) {
+        bool is_ours;
+        if (try_lock(session, sql, &is_ours, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        if (is_ours) {
+            return STATUS_OK;
+        }
+        if (clock_monotonic_ms() - began_ms >= LOCK_PATIENCE_MS) {
+            break;
+        }
+        cancel_wait(session->cancel, LOCK_PAUSE_MS);
     }
     error_set(err, ERROR_TRANSIENT, "another session writes to the target as pipeline \"%s\"",
               session->pipeline);
@@ -29,17 +52,17 @@ static Status try_lock(PgSession *session, const char *sql, Error *err)
 // behind: they may be about to commit.
 Status postgres_session_lock(PgSession *session, Error *err)
 {
-    return try_lock(session,
-                    "SELECT CASE WHEN pg_try_advisory_lock(hashtext('weir'), hashtext($1))"
-                    " AND pg_try_advisory_lock(hashtext('weir lane'), hashtext($1))"
-                    " THEN pg_advisory_unlock(hashtext('weir lane'), hashtext($1)) END",
-                    err);
+    return take_lock(session,
+                     "SELECT CASE WHEN pg_try_advisory_lock(hashtext('weir'), hashtext($1))"
+                     " AND pg_try_advisory_lock(hashtext('weir lane'), hashtext($1))"
+                     " THEN pg_advisory_unlock(hashtext('weir lane'), hashtext($1)) END",
+                     err);
 }
 
 Status postgres_session_lock_lane(PgSession *session, Error *err)
 {
-    return try_lock(session,
-                    "SELECT pg_try_advisory_lock_shared(hashtext('weir lane'), hashtext($1))", err);
+    return take_lock(
+        session, "SELECT pg_try_advisory_lock_shared(hashtext('weir lane'), hashtext($1))", err);
 }
 
 // ---------------------------------------------------------------------------------------------

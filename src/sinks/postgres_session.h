@@ -143,7 +143,8 @@ void postgres_statements_done(PgPipeline *pipeline);
 
 // postgres_checkpoint.c
 
-/** Be the one session that writes as this pipeline. ERROR_TRANSIENT: there is another one. */
+/** Be the one session that writes as this pipeline. ERROR_TRANSIENT: there is another one, and has
+ *  been for seconds. */
 MUST_CHECK Status postgres_session_lock(PgSession *session, Error *err);
 /** Be one of those that write beside it. */
 MUST_CHECK Status postgres_session_lock_lane(PgSession *session, Error *err);

@@ -198,3 +198,36 @@ def test_terminated_under_load(pipeline, tmp_path, seed):
             # While it connects there is nothing to deliver, and it says that it was interrupted.
             assert ended.code == 0 or "interrupted before" in ended.err, ended
     settle_and_check(pipeline)
+
+
+@pytest.mark.parametrize("sink", ["postgres"])
+def test_what_a_killed_one_leaves_is_waited_for(pipeline):
+    """Its session of the target goes on until the server notices; only one that stays is spoken of."""
+    source, database = pipeline.source, pipeline.target.database
+    source.sql("CREATE TABLE t (id int PRIMARY KEY)")
+    process = pipeline.start()
+    pipeline.settle(process)
+    with database.server.connect(database.name) as holder:
+        holder.autocommit = False
+        holder.execute("LOCK TABLE t")
+        source.sql("INSERT INTO t VALUES (1)")
+        left = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'weir/%%' AND wait_event_type = 'Lock'"
+        wait_for(lambda: database.sql(left), 20, "it waits for the table")
+        process.kill()
+        again = pipeline.start()
+        time.sleep(2)
+        assert database.sql(left) and "another session" not in again.logs(), again.logs()
+        holder.rollback()
+    pipeline.settle(again)
+    assert "retrying" not in again.logs(), again.logs()
+    name, = database.one("SELECT array_agg(DISTINCT pipeline) FROM weir.checkpoint")
+    assert again.stop().code == 0
+    with database.server.connect(database.name) as holder:
+        holder.execute("SELECT pg_advisory_lock(hashtext('weir'), hashtext(%s))", (name,))
+        began = time.monotonic()
+        last = pipeline.start()
+        last.expect("another session writes to the target")
+        assert time.monotonic() - began > 4
+    pipeline.settle(last)
+    assert last.stop().code == 0
+    pipeline.check()

@@ -147,7 +147,8 @@ static void a_lane_that_is_left_is_waited_for(void **state)
     assert_ok(f, sink_open_another(f, true, &lane));
     assert_ok(f, sink_make(f));
     assert_ok(f, f->sink->ops->open(f->sink, &f->error));
-    assert_fails(f, resume_when_free(f, &checkpoint), ERROR_TRANSIENT, "another session");
+    assert_fails(f, f->sink->ops->resume(f->sink, &checkpoint, &f->error), ERROR_TRANSIENT,
+                 "another session");
     sink_free(lane);
     assert_ok(f, sink_start(f, &checkpoint));
     checkpoint_done(&checkpoint);
