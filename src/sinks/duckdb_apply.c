@@ -62,11 +62,22 @@ Status duck_stage(DuckSink *sink, const DuckWriterColumn *columns, uint16_t coun
     return duck_writer_open(&sink->writer, &sink->session, stage, columns, count, err);
 }
 
+Status duck_about_row(const Relation *relation, const Value *row, Error *err)
+{
+    if (relation->key_count == 0) {
+        return STATUS_FAIL;
+    }
+    CLEANUP(buf_done) Buf text;
+    buf_init(&text, ERROR_MESSAGE_MAX);
+    sql_describe_row(&text, relation, row);
+    return error_wrap(err, "row%" STR_FMT, STR_ARG(buf_view(&text)));
+}
+
 static Status append_row(DuckSink *sink, const DuckTable *table, const Value *row, Error *err)
 {
     for (uint16_t i = 0; i < table->column_count; i++) {
         if (duck_writer_value(&sink->writer, i, row[i], err) != STATUS_OK) {
-            return STATUS_FAIL;
+            return duck_about_row(table->relation, row, err);
         }
     }
     return duck_writer_end_row(&sink->writer, err);
@@ -106,6 +117,7 @@ static DuckWriterColumn stage_column(DuckSink *sink, const DuckTable *table, cha
 {
     uint16_t column = kind == 'k' ? table->relation->key[index] : index;
     return (DuckWriterColumn){.name = stage_name(sink, kind, index),
+                              .called = table->columns[column].name,
                               .type = table->columns[column].type};
 }
 
@@ -189,7 +201,7 @@ static Status delete_rows(DuckSink *sink, DuckTable *table, const CompactedTable
         }
         for (uint16_t k = 0; k < relation->key_count; k++) {
             if (duck_writer_value(&sink->writer, k, row->row[relation->key[k]], err) != STATUS_OK) {
-                return STATUS_FAIL;
+                return duck_about_row(relation, row->row, err);
             }
         }
         if (duck_writer_end_row(&sink->writer, err) != STATUS_OK) {
@@ -265,14 +277,14 @@ static Status stage_partial_row(DuckSink *sink, const Relation *relation, const 
     for (uint16_t i = 0; i < relation->key_count; i++) {
         Value key = partial->from[relation->key[i]];
         if (duck_writer_value(&sink->writer, at++, key, err) != STATUS_OK) {
-            return STATUS_FAIL;
+            return duck_about_row(relation, partial->from, err);
         }
     }
     for (uint16_t i = 0; i < relation->column_count; i++) {
         bool is_known = value_is_known(partial->row[i]);
         Value value = is_known ? partial->row[i] : (Value){.state = VALUE_NULL};
         if (is_staged(rows, i) && duck_writer_value(&sink->writer, at++, value, err) != STATUS_OK) {
-            return STATUS_FAIL;
+            return duck_about_row(relation, partial->from, err);
         }
         if (is_mixed(rows, i)) {
             duck_writer_int64(&sink->writer, at++, is_known ? 1 : 0);

@@ -77,7 +77,7 @@ static Status append_as(DuckSink *sink, const DuckTable *table, ChangeOp op, con
         if (row == NULL || !value_is_known(row[i])) {
             duck_writer_null(&sink->writer, i);
         } else if (duck_writer_value(&sink->writer, i, row[i], err) != STATUS_OK) {
-            return STATUS_FAIL;
+            return duck_about_row(table->relation, row, err);
         }
     }
     write_own_columns(sink, count, op, change);
@@ -261,6 +261,7 @@ static DuckWriterColumn *stage_columns(const History *history, const Value *shap
     uint16_t width = 0;
     for (uint16_t i = 0; i < relation->key_count; i++) {
         columns[width++] = (DuckWriterColumn){.name = str_from(arena_printf(arena, "k%u", i)),
+                                              .called = table->columns[relation->key[i]].name,
                                               .type = table->columns[relation->key[i]].type};
     }
     columns[width++] = (DuckWriterColumn){.name = STR("b_lsn"), .type = {.kind = DUCK_VARCHAR}};
@@ -268,6 +269,7 @@ static DuckWriterColumn *stage_columns(const History *history, const Value *shap
     for (uint16_t i = 0; i < relation->column_count; i++) {
         if (value_is_known(shape[i])) {
             columns[width++] = (DuckWriterColumn){.name = str_from(arena_printf(arena, "c%u", i)),
+                                                  .called = table->columns[i].name,
                                                   .type = table->columns[i].type};
         }
     }
@@ -289,7 +291,7 @@ static Status stage_row(const History *history, const Waiting *waiting, Error *e
     for (; at < relation->key_count; at++) {
         Value key = waiting->lookup.key_row[relation->key[at]];
         if (duck_writer_value(&sink->writer, at, key, err) != STATUS_OK) {
-            return STATUS_FAIL;
+            return duck_about_row(relation, waiting->lookup.key_row, err);
         }
     }
     sql_history_lsn(before->transaction->commit_lsn, lsn);
@@ -298,7 +300,7 @@ static Status stage_row(const History *history, const Waiting *waiting, Error *e
     for (uint16_t i = 0; i < relation->column_count; i++) {
         if (value_is_known(waiting->row[i]) &&
             duck_writer_value(&sink->writer, at++, waiting->row[i], err) != STATUS_OK) {
-            return STATUS_FAIL;
+            return duck_about_row(relation, waiting->lookup.key_row, err);
         }
     }
     write_own_columns(sink, at, waiting->change->op, waiting->change);

@@ -98,6 +98,9 @@ void duck_table_free(DuckTable *table);
 /** Append to @table from here on: to the last one it is flushed. */
 MUST_CHECK Status duck_append_to(DuckSink *sink, const DuckTable *table, Error *err);
 
+/** Say which row the failure @err is about: @row, by its key. Returns STATUS_FAIL. */
+Status duck_about_row(const Relation *relation, const Value *row, Error *err);
+
 /** Everything appended is in its table, which others may now change. */
 MUST_CHECK Status duck_append_end(DuckSink *sink, Error *err);
 

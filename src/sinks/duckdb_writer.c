@@ -144,16 +144,29 @@ void duck_writer_int64(DuckWriter *writer, uint16_t at, int64_t number)
            sizeof(number));
 }
 
-static Status fail_value(const DuckWriter *writer, uint16_t at, DuckParse parsed, Error *err)
+static Str called(const DuckWriterColumn *column)
 {
+    return column->called.ptr != NULL ? column->called : column->name;
+}
+
+// A number or a time that has no place is shown; not what may be anything.
+static Status fail_value(const DuckWriter *writer, uint16_t at, DuckParse parsed, Value value,
+                         Error *err)
+{
+    enum { SHOWN_BYTES_MAX = 60 };
     const DuckWriterColumn *column = &writer->columns[at];
     Buf type = {.max = LIMIT_NAME_BYTES};
     duck_type_name(column->type, &type);
-    error_set(err, ERROR_DATA,
-              parsed == DUCK_PARSE_CANNOT_HOLD
-                  ? "column \"%" STR_FMT "\": DuckDB's type %s cannot hold a value that came"
-                  : "column \"%" STR_FMT "\": a value that came is no %s",
-              STR_ARG(column->name), buf_cstring(&type));
+    if (parsed == DUCK_PARSE_CANNOT_HOLD) {
+        Str shown = {value.ptr, utf8_cut(value_str(value), SHOWN_BYTES_MAX)};
+        error_set(err, ERROR_DATA,
+                  "column \"%" STR_FMT "\": DuckDB's type %s cannot hold %" STR_FMT "%s",
+                  STR_ARG(called(column)), buf_cstring(&type), STR_ARG(shown),
+                  shown.len < value.len ? "…" : "");
+    } else {
+        error_set(err, ERROR_DATA, "column \"%" STR_FMT "\": a value that came is no %s",
+                  STR_ARG(called(column)), buf_cstring(&type));
+    }
     buf_done(&type);
     return duck_hint_exact(column->type, parsed, err);
 }
@@ -162,14 +175,14 @@ static Status write_blob(DuckWriter *writer, uint16_t at, Value value, Error *er
 {
     size_t size;
     if (!value_bytea_size(value, &size)) {
-        return fail_value(writer, at, DUCK_PARSE_SYNTAX, err);
+        return fail_value(writer, at, DUCK_PARSE_SYNTAX, value, err);
     }
     buf_reset(&writer->bytes);
     if (!buf_reserve(&writer->bytes, size)) {
         return buf_check(&writer->bytes, "a bytea value", err);
     }
     if (!value_to_bytea(value, writer->bytes.ptr, size)) {
-        return fail_value(writer, at, DUCK_PARSE_SYNTAX, err);
+        return fail_value(writer, at, DUCK_PARSE_SYNTAX, value, err);
     }
     duck_writer_text(writer, at, (Str){writer->bytes.ptr, size});
     return STATUS_OK;
@@ -185,20 +198,20 @@ Status duck_writer_value(DuckWriter *writer, uint16_t at, Value value, Error *er
     }
     if (value.state != VALUE_TEXT) {
         return error_set(err, ERROR_FATAL, "column \"%" STR_FMT "\": a value of state %d came",
-                         STR_ARG(column->name), (int)value.state);
+                         STR_ARG(called(column)), (int)value.state);
     }
     size_t size = duck_cell_size(column->type);
     if (size > 0) {
         void *cell = (char *)column->cells + writer->row * size;
         DuckParse parsed = duck_parse(column->type, value_str(value), cell);
-        return parsed == DUCK_PARSE_OK ? STATUS_OK : fail_value(writer, at, parsed, err);
+        return parsed == DUCK_PARSE_OK ? STATUS_OK : fail_value(writer, at, parsed, value, err);
     }
     if (column->type.kind == DUCK_BLOB) {
         return write_blob(writer, at, value, err);
     }
     if (!utf8_is_valid(value_str(value))) {
         error_set(err, ERROR_DATA, "column \"%" STR_FMT "\": text that came is not UTF-8",
-                  STR_ARG(column->name));
+                  STR_ARG(called(column)));
         return error_hint(err, "DuckDB keeps nothing else. Mend the value in the source; databases "
                                "with the encoding SQL_ASCII check nothing.");
     }

@@ -7,7 +7,8 @@
 #include "sinks/duckdb_value.h"
 
 typedef struct DuckWriterColumn {
-    Str name; // in the table; borrowed until the writer is closed
+    Str name;   // in the table; borrowed until the writer is closed
+    Str called; // in messages; ptr NULL: by its name
     DuckType type;
     // Of the chunk that is being filled.
     DuckVector vector;
@@ -46,8 +47,8 @@ static inline bool duck_writer_is_open(const DuckWriter *writer)
     return writer->appender != NULL;
 }
 
-/** Column @at of the row that is being filled. ERROR_DATA names the column and what to do about a
- *  value that its type cannot hold. */
+/** Column @at of the row that is being filled. ERROR_DATA names the column, the value and what to
+ *  do about one that its type cannot hold; not the row. */
 MUST_CHECK Status duck_writer_value(DuckWriter *writer, uint16_t at, Value value, Error *err);
 
 /** The same from our own hands: column @at is VARCHAR, BIGINT or TIMESTAMPTZ. */

@@ -5,8 +5,6 @@
 #include "pipeline/advice.h"
 #include "sinks/postgres_sink.h"
 
-enum { SHOWN_BYTES_MAX = 60 };
-
 typedef struct Statement {
     Buf *sql;
     const char **parameters;
@@ -37,20 +35,6 @@ static void name(Statement *statement, const PgTarget *target, uint16_t column)
     sql_identifier(statement->sql, target->relation->columns[column].name);
 }
 
-// Which row a failure is about: its key, shortened.
-static void describe_row(Buf *text, const Relation *relation, const Value *row)
-{
-    for (uint16_t i = 0; i < relation->key_count; i++) {
-        Value value = row[relation->key[i]];
-        Str shown = value_is_data(value) ? value_str(value) : STR("NULL");
-        shown.len = MIN(shown.len, (size_t)SHOWN_BYTES_MAX);
-        buf_cstr(text, i == 0 ? " where \"" : " and \"");
-        buf_str(text, relation->columns[relation->key[i]].name);
-        buf_cstr(text, "\" = ");
-        buf_str(text, shown);
-    }
-}
-
 static void describe_change(Buf *text, const PgTarget *target, const Change *change)
 {
     buf_reset(text);
@@ -58,9 +42,7 @@ static void describe_change(Buf *text, const PgTarget *target, const Change *cha
     buf_cstr(text, " in ");
     buf_str(text, target->name);
     const Value *row = change->old_row != NULL ? change->old_row : change->new_row;
-    if (row != NULL) {
-        describe_row(text, target->relation, row);
-    }
+    sql_describe_row(text, target->relation, row);
 }
 
 static Status about_change(const PostgresSink *sink, Error *err)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/ascii.h"
+#include "base/utf8.h"
 #include "pipeline/advice.h"
 
 const char *const sql_mode_choices[] = {"mirror", "history", NULL};
@@ -113,6 +114,21 @@ void sql_create_table(Buf *sql, const SqlDialect *dialect, SqlTable table, const
         buf_char(sql, ')');
     }
     buf_char(sql, ')');
+}
+
+void sql_describe_row(Buf *text, const Relation *relation, const Value *row)
+{
+    enum { SHOWN_BYTES_MAX = 60 };
+    for (uint16_t i = 0; i < relation->key_count && row != NULL; i++) {
+        Value value = row[relation->key[i]];
+        Str whole = value_is_data(value) ? value_str(value) : STR("NULL");
+        Str shown = {whole.ptr, utf8_cut(whole, SHOWN_BYTES_MAX)};
+        buf_cstr(text, i == 0 ? " where \"" : " and \"");
+        buf_str(text, relation->columns[relation->key[i]].name);
+        buf_cstr(text, "\" = ");
+        buf_str(text, shown);
+        buf_cstr(text, shown.len < whole.len ? "…" : "");
+    }
 }
 
 static void alter_table(Buf *sql, SqlTable table, const char *what)

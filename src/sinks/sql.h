@@ -65,6 +65,13 @@ void sql_table_name(Buf *sql, SqlTable table);
 void sql_column_list(Buf *sql, const Relation *relation, bool key_only);
 
 /**
+ * ` where "id" = 5 and "part" = x`: which row a message is about, by its key, each value of it
+ * shortened; nothing for a table without a key, or when @row is NULL. Nothing of a row beyond its
+ * key goes into one.
+ */
+void sql_describe_row(Buf *text, const Relation *relation, const Value *row);
+
+/**
  * Columns that a history table has behind the source's own:
  *
  *   _weir_op           text        read, insert, update, delete, truncate

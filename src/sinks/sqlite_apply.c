@@ -8,10 +8,7 @@
 #include "sinks/sqlite_sink.h"
 #include "sinks/sqlite_value.h"
 
-enum {
-    KEY_TEXT_MAX = 200, // of a key in a message
-    INDEX_COLUMNS = 4,  // of a table without a key
-};
+enum { INDEX_COLUMNS = 4 }; // of a table without a key
 
 static bool has_bit(const uint64_t *bits, uint16_t at)
 {
@@ -198,37 +195,11 @@ static Status bind_locator(SqliteSink *sink, const SqliteTable *table, sqlite3_s
     return STATUS_OK;
 }
 
-// (id, part) = (5, "a b"): for messages. Nothing of a row beyond its key goes into one.
-static const char *key_text(SqliteSink *sink, const SqliteTable *table, const Value *row)
+static Status diverged(SqliteSink *sink, const SqliteTable *table, Error *err)
 {
-    const Relation *relation = table->relation;
-    Buf *text = &sink->message;
-    buf_reset(text);
-    buf_char(text, '(');
-    sql_column_list(text, relation, true);
-    buf_cstr(text, ") = (");
-    for (uint16_t i = 0; i < relation->key_count && row != NULL; i++) {
-        Value value = row[relation->key[i]];
-        buf_cstr(text, i == 0 ? "" : ", ");
-        if (value.state == VALUE_TEXT) {
-            bool cut = value.len > KEY_TEXT_MAX;
-            buf_bytes(text, value.ptr, cut ? KEY_TEXT_MAX : value.len);
-            buf_cstr(text, cut ? "…" : "");
-        } else {
-            buf_cstr(text, "?");
-        }
-    }
-    buf_char(text, ')');
-    return buf_cstring(text);
-}
-
-static Status diverged(SqliteSink *sink, const SqliteTable *table, const Value *row, Error *err)
-{
-    if (table->relation->key_count > 0) {
-        error_set(err, ERROR_DATA, "the target has no row with %s", key_text(sink, table, row));
-    } else {
-        error_set(err, ERROR_DATA, "the target has no row like the old one");
-    }
+    error_set(err, ERROR_DATA,
+              table->relation->key_count > 0 ? "the target has no such row"
+                                             : "the target has no row like the old one");
     return sqlite_hint_copy_again(sink, table->target, table->relation, err);
 }
 
@@ -277,8 +248,7 @@ static Status insert_row(SqliteSink *sink, SqliteTable *table, const Change *cha
     if (sqlite_db_run(&sink->db, table->insert, err) != STATUS_OK) {
         int code = sqlite3_extended_errcode(sink->db.handle);
         if (code == SQLITE_CONSTRAINT_PRIMARYKEY || code == SQLITE_CONSTRAINT_ROWID) {
-            error_set(err, ERROR_DATA, "the target already has a row with %s",
-                      key_text(sink, table, change->new_row));
+            error_set(err, ERROR_DATA, "the target already has such a row");
             (void)sqlite_hint_copy_again(sink, table->target, table->relation, err);
         }
         return STATUS_FAIL;
@@ -317,7 +287,7 @@ static Status run_on_one_row(SqliteSink *sink, SqliteTable *table, sqlite3_stmt 
     }
     int64_t rows = sqlite3_changes64(sink->db.handle);
     assert(rows <= 1);
-    return rows == 1 ? STATUS_OK : diverged(sink, table, locator, err);
+    return rows == 1 ? STATUS_OK : diverged(sink, table, err);
 }
 
 static Status delete_row(SqliteSink *sink, SqliteTable *table, const Change *change, Error *err)
@@ -469,9 +439,12 @@ Status sqlite_apply(SqliteSink *sink, SqliteTable *table, const Change *change, 
         arena_reset(&sink->scratch);
     }
     if (status != STATUS_OK) {
-        return error_wrap(err, "%s of table \"%" STR_FMT ".%" STR_FMT "\"",
+        const Value *row = change->old_row != NULL ? change->old_row : change->new_row;
+        buf_reset(&sink->message);
+        sql_describe_row(&sink->message, relation, row);
+        return error_wrap(err, "%s of table \"%" STR_FMT ".%" STR_FMT "\"%" STR_FMT,
                           change_op_name(change->op), STR_ARG(relation->schema),
-                          STR_ARG(relation->name));
+                          STR_ARG(relation->name), STR_ARG(buf_view(&sink->message)));
     }
     return STATUS_OK;
 }

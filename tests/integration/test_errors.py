@@ -172,7 +172,7 @@ def test_a_value_that_exact_keeps(pipeline):
     pipeline.drain()
     pipeline.source.sql("INSERT INTO t VALUES (2, 'NaN')")
     words = (pipeline.source.url, pipeline.target.url())
-    says(pipeline.weir.drain(*words, code=1), 'column "n"', "DECIMAL(9,2) cannot hold", "exact=true")
+    says(pipeline.weir.drain(*words, code=1), 'row where "id" = 2: column "n"', "DECIMAL(9,2) cannot hold NaN", "exact=true")
     exact = (pipeline.source.url, pipeline.target.url(exact="true"))
     ended = pipeline.weir.drain(*exact, code=2)
     says(ended, "does not fit", "made with exact=false: say that again")

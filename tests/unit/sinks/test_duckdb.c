@@ -286,10 +286,26 @@ static void a_value_out_of_range_names_its_column(void **state)
     const Relation *t = orders(f);
     start_with(f, t);
     insert(f, t, ROW(T("1"), T("x"), T("NaN")));
-    assert_fails(f, write_batch(f), ERROR_DATA,
-                 "column \"price\": DuckDB's type DECIMAL(10,2) cannot hold");
+    assert_fails(
+        f, write_batch(f), ERROR_DATA,
+        "row where \"id\" = 1: column \"price\": DuckDB's type DECIMAL(10,2) cannot hold NaN");
     assert_fails(f, write_change(f, CHANGE_INSERT, t, NULL, ROW(T("1"), T("\xff\xfe"), NIL)),
                  ERROR_DATA, "column \"note\": text that came is not UTF-8");
+}
+
+// Values of a row of which some stay go through a table whose columns have names of their own.
+static void a_value_out_of_range_of_a_partial_row(void **state)
+{
+    Fixture *f = *state;
+    const Relation *t = orders(f);
+    start_with(f, t);
+    insert(f, t, ROW(T("1"), T("x"), T("2.5")));
+    assert_ok(f, write_batch(f));
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    assert_fails(f, write_change(f, CHANGE_UPDATE, t, NULL, ROW(T("1"), SAME, T("123456789.00"))),
+                 ERROR_DATA,
+                 "row where \"id\" = 1: column \"price\": DuckDB's type DECIMAL(10,2) cannot hold "
+                 "123456789.00");
 }
 
 static void a_constraint_of_somebody_elses(void **state)
@@ -750,6 +766,7 @@ int main(void)
         sink_test(checkpoints_are_by_pipeline),
         sink_test(rows_wider_than_a_vector),
         sink_test(a_value_out_of_range_names_its_column),
+        sink_test(a_value_out_of_range_of_a_partial_row),
         sink_test(a_constraint_of_somebody_elses),
         sink_test(names_may_be_hostile),
         sink_test(the_catalog_is_not_a_schema),

@@ -125,6 +125,31 @@ static void refuses_columns_that_become_one(void **state)
     assert_non_null(strstr(error.message, "\"_weir_lsn\""));
 }
 
+static void says_which_row(void **state)
+{
+    (void)state;
+    Buf text = {.max = 4096};
+    uint16_t key[] = {1, 0};
+    Column columns[] = {{.name = STR("id")}, {.name = STR("part")}, {.name = STR("secret")}};
+    Relation t = {.columns = columns, .column_count = 3, .key = key, .key_count = 2};
+    Value row[] = {{.state = VALUE_NULL},
+                   {.ptr = "ü234567890123456789012345678901234567890123456789012345678ünext",
+                    .len = 65,
+                    .state = VALUE_TEXT},
+                   {.ptr = "x", .len = 1, .state = VALUE_TEXT}};
+    sql_describe_row(&text, &t, row);
+    assert_string_equal(
+        buf_cstring(&text),
+        " where \"part\" = ü234567890123456789012345678901234567890123456789012345678…"
+        " and \"id\" = NULL");
+    buf_reset(&text);
+    sql_describe_row(&text, &t, NULL);
+    t.key_count = 0;
+    sql_describe_row(&text, &t, row);
+    assert_int_equal(text.len, 0);
+    buf_done(&text);
+}
+
 static void refuses_tables_that_become_one(void **state)
 {
     Error error = {0};
@@ -160,6 +185,7 @@ int main(void)
         cmocka_unit_test(alters_columns),
         cmocka_unit_test(orders_positions_as_text),
         cmocka_unit_test(refuses_columns_that_become_one),
+        cmocka_unit_test(says_which_row),
         cmocka_unit_test(refuses_tables_that_become_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -104,7 +104,7 @@ static void a_table_of_nothing_but_its_key(void **state)
     assert_ok(f, update(f, t, ROW(T("x")), ROW(T("y"))));
     assert_ok(f, sink_commit(f, NULL, NULL));
     assert_look(f, "SELECT * FROM tags", "'y'");
-    assert_fails(f, update(f, t, NULL, ROW(T("x"))), ERROR_DATA, "(\"tag\") = (x)");
+    assert_fails(f, update(f, t, NULL, ROW(T("x"))), ERROR_DATA, "where \"tag\" = x");
 }
 
 static void without_a_key_one_of_equal_rows_changes(void **state)
@@ -185,13 +185,14 @@ static void a_missing_row_is_an_error(void **state)
     start_with(f, t);
     assert_ok(f, insert(f, t, ROW(T("1"), T("secret"), NIL)));
     assert_fails(f, update(f, t, NULL, ROW(T("2"), T("secret"), NIL)), ERROR_DATA,
-                 "update of table \"public.orders\": the target has no row with (\"id\") = (2)");
+                 "update of table \"public.orders\" where \"id\" = 2: the target has no such "
+                 "row");
     assert_null(strstr(f->error.message, "secret"));
     assert_non_null(strstr(f->error.hint,
                            "DROP TABLE \"orders\"; DELETE FROM \"weir_checkpoint\" WHERE "
                            "pipeline = 'it''s a \"pipeline\"' AND key = 'table:100';"));
     assert_fails(f, delete (f, t, ROW(T("2"), NONE, NONE)), ERROR_DATA, "delete of table");
-    assert_fails(f, update(f, t, NULL, ROW(T("2"), SAME, SAME)), ERROR_DATA, "(2)");
+    assert_fails(f, update(f, t, NULL, ROW(T("2"), SAME, SAME)), ERROR_DATA, "\"id\" = 2");
 }
 
 static void a_row_that_is_there_is_an_error(void **state)
@@ -201,11 +202,11 @@ static void a_row_that_is_there_is_an_error(void **state)
     start_with(f, t);
     assert_ok(f, insert(f, t, ROW(T("1"), T("a"), NIL)));
     assert_fails(f, insert(f, t, ROW(T("1"), T("b"), NIL)), ERROR_DATA,
-                 "the target already has a row with (\"id\") = (1)");
+                 "where \"id\" = 1: the target already has such a row");
     const Relation *u = TABLE(f, 101, "public", "texts", "a", TEXT("k", 1));
     start_with(f, u);
     assert_ok(f, insert(f, u, ROW(T("x"))));
-    assert_fails(f, insert(f, u, ROW(T("x"))), ERROR_DATA, "(\"k\") = (x)");
+    assert_fails(f, insert(f, u, ROW(T("x"))), ERROR_DATA, "where \"k\" = x");
     assert_ok(f, insert(f, u, ROW(T("y"))));
     assert_fails(f, update(f, u, ROW(T("y")), ROW(T("x"))), ERROR_DATA, "UNIQUE");
 }
@@ -382,7 +383,7 @@ static void a_unique_constraint_of_the_user_is_explained(void **state)
     start_with(f, t);
     assert_ok(f, insert(f, t, ROW(T("1"), T("x"))));
     assert_fails(f, insert(f, t, ROW(T("2"), T("x"))), ERROR_DATA, "make it a plain index");
-    assert_fails(f, insert(f, t, ROW(T("1"), T("y"))), ERROR_DATA, "already has a row");
+    assert_fails(f, insert(f, t, ROW(T("1"), T("y"))), ERROR_DATA, "already has such a row");
 }
 
 static void a_change_needs_a_prepared_table(void **state)
