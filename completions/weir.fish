@@ -1,6 +1,7 @@
 # fish completion for weir
 complete -c weir -n __fish_use_subcommand -f -a stream -d 'copy what is there, then follow every change'
 complete -c weir -n '__fish_seen_subcommand_from stream' -l table -d 'Take only these tables: schema.table, schema.* or table. Can be repeated.' -r
+complete -c weir -n '__fish_seen_subcommand_from stream' -l exclude-table -d 'Leave these tables out, also where --table names them: schema.table, schema.* or table. Can be repeated.' -r
 complete -c weir -n '__fish_seen_subcommand_from stream' -l jobs -d 'Tables copied at the same time.' -r
 complete -c weir -n '__fish_seen_subcommand_from stream' -l watchdog -d 'Warn, and name the stage, when something that has to move stands still for so long; 0: never.' -r
 complete -c weir -n '__fish_seen_subcommand_from stream' -l progress -d 'Show live progress: auto does so on a terminal.' -x -a 'auto always never'
@@ -18,6 +19,7 @@ complete -c weir -n '__fish_seen_subcommand_from stream' -l metrics -d 'Serve /m
 complete -c weir -n '__fish_seen_subcommand_from stream' -l name -d 'Name of the pipeline, under which its state is kept. Default: made from both ends.' -r
 complete -c weir -n __fish_use_subcommand -f -a copy -d 'copy what is there, once'
 complete -c weir -n '__fish_seen_subcommand_from copy' -l table -d 'Take only these tables: schema.table, schema.* or table. Can be repeated.' -r
+complete -c weir -n '__fish_seen_subcommand_from copy' -l exclude-table -d 'Leave these tables out, also where --table names them: schema.table, schema.* or table. Can be repeated.' -r
 complete -c weir -n '__fish_seen_subcommand_from copy' -l jobs -d 'Tables copied at the same time.' -r
 complete -c weir -n '__fish_seen_subcommand_from copy' -l watchdog -d 'Warn, and name the stage, when something that has to move stands still for so long; 0: never.' -r
 complete -c weir -n '__fish_seen_subcommand_from copy' -l progress -d 'Show live progress: auto does so on a terminal.' -x -a 'auto always never'
@@ -34,6 +36,7 @@ complete -c weir -n '__fish_seen_subcommand_from status' -l format -d 'A table, 
 complete -c weir -n '__fish_seen_subcommand_from status' -l watch -d 'Show it again every second.'
 complete -c weir -n __fish_use_subcommand -f -a check -d 'look at both ends and say what would happen'
 complete -c weir -n '__fish_seen_subcommand_from check' -l table -d 'Look at these tables only: schema.table, schema.* or table. Can be repeated.' -r
+complete -c weir -n '__fish_seen_subcommand_from check' -l exclude-table -d 'Leave these tables out, also where --table names them: schema.table, schema.* or table. Can be repeated.' -r
 complete -c weir -n '__fish_seen_subcommand_from check' -l publication -d 'Publication that is to be read.' -r
 complete -c weir -n '__fish_seen_subcommand_from check' -l slot -d 'Slot that is to be read.' -r
 complete -c weir -n '__fish_seen_subcommand_from check' -l state -d 'Directory for the state. Default: what the file says, else $XDG_STATE_HOME/weir or ~/.local/state/weir.' -r
@@ -46,6 +49,7 @@ complete -c weir -n '__fish_seen_subcommand_from check' -l dot -d 'Of a hub: a p
 complete -c weir -n '__fish_seen_subcommand_from check' -l no-connect -d 'Of a hub: look at its files only, without connecting to its systems.'
 complete -c weir -n __fish_use_subcommand -f -a verify -d 'compare every row of the target with the source'
 complete -c weir -n '__fish_seen_subcommand_from verify' -l table -d 'Tables to compare, as weir stream takes them. The pipeline\'s tables stay what they are. Can be repeated.' -r
+complete -c weir -n '__fish_seen_subcommand_from verify' -l exclude-table -d 'Leave these tables out, also where --table names them: schema.table, schema.* or table. Can be repeated.' -r
 complete -c weir -n '__fish_seen_subcommand_from verify' -l only -d 'Compare these of them only: schema.table, schema.* or table. Can be repeated.' -r
 complete -c weir -n '__fish_seen_subcommand_from verify' -l repair -d 'Write the source\'s rows over what differs, or copy a table without a key anew, and compare again.'
 complete -c weir -n '__fish_seen_subcommand_from verify' -l limit -d 'Rows of a table that are printed when they differ. All are counted.' -r

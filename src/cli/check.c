@@ -30,6 +30,7 @@ static const char *const format_choices[] = {"text", "json", NULL};
 static const Option check_options[] = {
     {"table", OPTION_LIST(CheckOptions, pipeline.tables), .value_name = "PATTERN",
      .help = "Look at these tables only: schema.table, schema.* or table. Can be repeated."},
+    EXCLUDE_TABLE_OPTION(CheckOptions, pipeline.exclude_tables),
     {"publication", OPTION_STRING(CheckOptions, pipeline.publication), .value_name = "NAME",
      .help = "Publication that is to be read."},
     {"slot", OPTION_STRING(CheckOptions, pipeline.slot), .value_name = "NAME",

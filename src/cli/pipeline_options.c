@@ -80,20 +80,26 @@ static Setting *add(Settings *settings, const char *key, const char *option)
     return setting;
 }
 
+static void add_list(Settings *settings, const char *key, const char *option, StrList list)
+{
+    if (list.count > 0) {
+        Setting *setting = add(settings, key, option);
+        setting->is_list = true;
+        setting->list = list;
+    }
+}
+
 // The options of the command are settings of the source.
 static Settings *source_settings(const Endpoint *endpoint, const PipelineOptions *options,
                                  Arena *arena)
 {
     Settings *settings = ARENA_ARRAY(arena, Settings, 1);
     settings->origin = endpoint->settings.origin;
-    settings->items = ARENA_ARRAY(arena, Setting, endpoint->settings.count + 8);
+    settings->items = ARENA_ARRAY(arena, Setting, endpoint->settings.count + 9);
     settings->count = endpoint->settings.count;
     memcpy(settings->items, endpoint->settings.items, settings->count * sizeof(Setting));
-    if (options->tables.count > 0) {
-        Setting *setting = add(settings, "tables", "--table");
-        setting->is_list = true;
-        setting->list = options->tables;
-    }
+    add_list(settings, "tables", "--table", options->tables);
+    add_list(settings, "exclude_tables", "--exclude-table", options->exclude_tables);
     if (options->publication.len > 0) {
         add(settings, "publication", "--publication")->value = options->publication;
     }

@@ -6,6 +6,7 @@
 
 typedef struct PipelineOptions {
     StrList tables;
+    StrList exclude_tables;
     Str publication;
     Str slot;
     bool copy;
@@ -40,6 +41,14 @@ extern const char *const buffer_choices[]; // NULL-terminated
             .fallback = "60s", .max = 604800000,                                              \
             .help = "A run that has an end gives up when no attempt, of three at least, has " \
                     "got anywhere for so long; 0: never, as one that has none."               \
+    }
+
+#define EXCLUDE_TABLE_OPTION(type, field)                                                   \
+    {                                                                                       \
+        "exclude-table", OPTION_LIST(type, field),                                          \
+            .value_name = "PATTERN",                                                        \
+            .help = "Leave these tables out, also where --table names them: schema.table, " \
+                    "schema.* or table. Can be repeated."                                   \
     }
 
 #define METRICS_OPTION(type)                                                                 \

@@ -12,6 +12,7 @@
 #define SHARED_OPTIONS                                                                     \
     {"table", OPTION_LIST(PipelineOptions, tables), .value_name = "PATTERN",               \
      .help = "Take only these tables: schema.table, schema.* or table. Can be repeated."}, \
+        EXCLUDE_TABLE_OPTION(PipelineOptions, exclude_tables),                             \
         {"jobs",    OPTION_INT(PipelineOptions, jobs),        .fallback = "2", .min = 1,   \
          .max = 64, .help = "Tables copied at the same time."},                            \
         {"watchdog", OPTION_MS(PipelineOptions, guards.watchdog_ms), .fallback = "5min",   \

@@ -32,6 +32,7 @@ static const Option verify_options[] = {
     {"table", OPTION_LIST(VerifyCommandOptions, pipeline.tables), .value_name = "PATTERN",
      .help = "Tables to compare, as weir stream takes them. The pipeline's tables stay what they "
              "are. Can be repeated."},
+    EXCLUDE_TABLE_OPTION(VerifyCommandOptions, pipeline.exclude_tables),
     {"only", OPTION_LIST(VerifyCommandOptions, only), .value_name = "PATTERN",
      .help = "Compare these of them only: schema.table, schema.* or table. Can be repeated."},
     {"repair", OPTION_BOOL(VerifyCommandOptions, repair),
@@ -454,7 +455,7 @@ static Status choose(const VerifyCommandOptions *options, Pipeline **pipelines, 
                      Error *err)
 {
     Str name = options->pipeline.name;
-    if (options->pipeline.tables.count > 0) {
+    if (options->pipeline.tables.count + options->pipeline.exclude_tables.count > 0) {
         error_set(err, ERROR_CONFIG, "the tables of a project's pipelines are in its file");
         return error_hint(err, "--only PATTERN compares some of them.");
     }

@@ -39,6 +39,9 @@ static const Option postgres_options[] = {
          "PG* environment variables."},
     {"tables", OPTION_LIST(Postgres, tables),
      .help = "Tables to take: schema.table, schema.* or table; all tables when it is left out."},
+    {"exclude_tables", OPTION_LIST(Postgres, exclude_tables),
+     .help = "Tables to leave out, also where \"tables\" names them: schema.table, schema.* or "
+             "table. A partitioned table goes with all its partitions."},
     {"publication", OPTION_STRING(Postgres, publication),
      .help = "Publication to read; made when it is missing. Default: the slot's name, kept in step "
              "with the tables."},

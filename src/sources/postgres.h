@@ -80,7 +80,8 @@ typedef struct Postgres {
     Source base;
     // Options.
     Str url;
-    StrList tables; // patterns
+    StrList tables;         // patterns
+    StrList exclude_tables; // patterns, which win
     Str publication;
     Str slot;
     bool copy;
@@ -157,17 +158,21 @@ typedef struct WantedTable {
 typedef struct WantedTables {
     WantedTable *items;
     size_t count;
+    // At a start: exclusions that leave nothing out, "a", "b"; NULL: there are none.
+    const char *idle_exclusions;
 } WantedTables;
 
-/** Tables that match the patterns. A pattern without any is ERROR_CONFIG. */
+/** Tables that match the patterns. At a start ERROR_CONFIG: a pattern without any, and one that
+ *  excludes a part of what is published as a whole. */
 MUST_CHECK Status postgres_wanted(Postgres *postgres, Arena *arena, WantedTables *ret, Error *err);
-
-/** Whether any of the patterns (none: all) matches. */
-bool postgres_matches(const Postgres *postgres, Str schema, Str name);
 
 /** Whether a table of the publication is one of the pipeline's: what we publish ourselves is what
  *  the patterns want, leaves of a wanted root included. */
-bool postgres_takes(Postgres *postgres, uint32_t oid, Str schema, Str name);
+MUST_CHECK Status postgres_takes(Postgres *postgres, uint32_t oid, Str schema, Str name, bool *ret,
+                                 Error *err);
+
+/** What is said of WantedTables.idle_exclusions. */
+#define IDLE_EXCLUSIONS "no table matches %s: nothing is left out by it"
 
 size_t postgres_count_wanted(const WantedTables *wanted, bool append_only);
 

@@ -330,6 +330,9 @@ static Status check_publication(Postgres *postgres, Report *report, bool *ret_st
         add_ddl(postgres, report, postgres->publication_name, &wanted, false);
         add_ddl(postgres, report, postgres_append_name(postgres, &scratch), &wanted, true);
     }
+    if (status == STATUS_OK && wanted.idle_exclusions != NULL) {
+        report_problem(report, PROBLEM_NOTE, NULL, IDLE_EXCLUSIONS, wanted.idle_exclusions);
+    }
     if (status == STATUS_OK) {
         check_identity(postgres, &facts, &wanted, &scratch, report);
         status = check_server(postgres, report, !facts.exists, ret_streams, err);

@@ -196,7 +196,12 @@ static Status on_relation(Postgres *postgres, const PgoutputRelation *message, E
         return outside_transaction("a relation", err);
     }
     StreamRelation *known = known_relation(postgres, message->oid);
-    known->is_ignored = !postgres_takes(postgres, message->oid, message->schema, message->name);
+    bool is_ours;
+    if (postgres_takes(postgres, message->oid, message->schema, message->name, &is_ours, err) !=
+        STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    known->is_ignored = !is_ours;
     if (known->is_ignored) {
         return STATUS_OK;
     }

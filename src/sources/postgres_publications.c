@@ -443,9 +443,11 @@ Status postgres_require_tables(const Postgres *postgres, const WantedTables *wan
     if (wanted->count > 0 || !postgres->owns_publication) {
         return STATUS_OK;
     }
-    error_set(err, ERROR_CONFIG, "there is no table to stream in database \"%" STR_FMT "\"",
-              STR_ARG(postgres->database));
-    return error_hint(err, "Create a table first, or connect to another database.");
+    bool leaves_out = postgres->exclude_tables.count > 0;
+    error_set(err, ERROR_CONFIG, "there is no table to stream in database \"%" STR_FMT "\"%s",
+              STR_ARG(postgres->database), leaves_out ? " that is not excluded" : "");
+    return error_hint(err, leaves_out ? "Create a table first, or exclude less."
+                                      : "Create a table first, or connect to another database.");
 }
 
 Status postgres_find_publications(Postgres *postgres, Error *err)
@@ -499,6 +501,13 @@ Status postgres_tell_unpublished(Postgres *postgres, Error *err)
     return status;
 }
 
+static void tell_idle(const Postgres *postgres, const WantedTables *wanted)
+{
+    if (wanted->idle_exclusions != NULL) {
+        notice_tell(&postgres->base.context.notice, IDLE_EXCLUSIONS, wanted->idle_exclusions);
+    }
+}
+
 // Made when missing, and kept in step with the patterns.
 static Status publish_wanted(Postgres *postgres, Error *err)
 {
@@ -511,6 +520,7 @@ static Status publish_wanted(Postgres *postgres, Error *err)
     }
     if (status == STATUS_OK && is_start) {
         status = postgres_require_tables(postgres, &wanted, err);
+        tell_idle(postgres, &wanted);
     }
     if (status == STATUS_OK && postgres->owns_publication) {
         status = publish_owned(postgres, &wanted, &scratch, err);

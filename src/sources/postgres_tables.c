@@ -4,17 +4,25 @@
 #include "config/table_pattern.h"
 #include "sources/postgres.h"
 
-bool postgres_matches(const Postgres *postgres, Str schema, Str name)
+static bool any_matches(const StrList *patterns, Str schema, Str name)
 {
-    if (postgres->tables.count == 0) {
-        return true;
-    }
-    for (size_t i = 0; i < postgres->tables.count; i++) {
-        if (table_pattern_matches(postgres->tables.items[i], schema, name)) {
+    for (size_t i = 0; i < patterns->count; i++) {
+        if (table_pattern_matches(patterns->items[i], schema, name)) {
             return true;
         }
     }
     return false;
+}
+
+static bool is_excluded(const Postgres *postgres, Str schema, Str name)
+{
+    return any_matches(&postgres->exclude_tables, schema, name);
+}
+
+static bool matches(const Postgres *postgres, Str schema, Str name)
+{
+    bool is_included = postgres->tables.count == 0 || any_matches(&postgres->tables, schema, name);
+    return is_included && !is_excluded(postgres, schema, name);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -66,22 +74,102 @@ static Status check_pattern(Str text, const CatalogTables *all, Error *err)
                       "that has a dot or a star in it: public.\"odd.name\".");
 }
 
+static const CatalogTable *root_of(const CatalogTables *all, const CatalogTable *table)
+{
+    return table->is_partition ? catalog_find(all, table->root_oid) : NULL;
+}
+
 static bool is_wanted(const Postgres *postgres, const CatalogTables *all, const CatalogTable *table)
 {
-    if (!can_be_published(table) || !postgres_matches(postgres, table->schema, table->name)) {
+    if (!can_be_published(table) || !matches(postgres, table->schema, table->name)) {
         return false;
     }
-    if (!table->is_partition) {
-        return true;
-    }
     // A partition comes with its root, unless only the partition is asked for.
-    for (size_t i = 0; i < all->count; i++) {
-        if (all->items[i].oid == table->root_oid) {
-            return postgres->tables.count > 0 &&
-                   !postgres_matches(postgres, all->items[i].schema, all->items[i].name);
+    const CatalogTable *root = root_of(all, table);
+    return root == NULL || (postgres->tables.count > 0 &&
+                            !any_matches(&postgres->tables, root->schema, root->name) &&
+                            !is_excluded(postgres, root->schema, root->name));
+}
+
+// ---------------------------------------------------------------------------------------------
+// Exclusions
+// ---------------------------------------------------------------------------------------------
+
+// Whether what is published comes as whole partitioned tables, and not leaf by leaf with a choice.
+static Status comes_whole(Postgres *postgres, Arena *arena, bool *ret, Error *err)
+{
+    *ret = true;
+    if (postgres_find_owner(postgres, arena, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (postgres->owns_publication) {
+        return STATUS_OK;
+    }
+    const char *parameters[] = {str_to_cstr(arena, postgres->publication_name)};
+    PgWait wait = postgres_wait(postgres);
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (pg_query(postgres->sql, &wait, "SELECT pubviaroot FROM pg_publication WHERE pubname = $1",
+                 1, parameters, &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = PQntuples(result) == 0 || pg_value(result, 0, 0)[0] == 't';
+    return STATUS_OK;
+}
+
+// What comes with the rest of its table cannot be left out, and must not seem to be.
+static Status check_part(const Postgres *postgres, const CatalogTables *all,
+                         const CatalogTable *table, Error *err)
+{
+    const CatalogTable *root = root_of(all, table);
+    if (root == NULL || !is_excluded(postgres, table->schema, table->name) ||
+        !matches(postgres, root->schema, root->name)) {
+        return STATUS_OK;
+    }
+    error_set(err, ERROR_CONFIG,
+              "table \"%" STR_FMT ".%" STR_FMT "\" cannot be excluded by itself: it is a partition "
+              "of \"%" STR_FMT ".%" STR_FMT "\", which is streamed as a whole",
+              STR_ARG(table->schema), STR_ARG(table->name), STR_ARG(root->schema),
+              STR_ARG(root->name));
+    return error_hint(err, "Exclude that one, or none of its partitions.");
+}
+
+static const char *idle_exclusions(const Postgres *postgres, const CatalogTables *all, Arena *arena)
+{
+    CLEANUP(buf_done) Buf text;
+    buf_init(&text, 64 * 1024);
+    for (size_t i = 0; i < postgres->exclude_tables.count; i++) {
+        Str pattern = postgres->exclude_tables.items[i];
+        bool is_idle = true;
+        for (size_t j = 0; is_idle && j < all->count; j++) {
+            is_idle = !table_pattern_matches(pattern, all->items[j].schema, all->items[j].name);
+        }
+        if (is_idle) {
+            buf_printf(&text, "%s\"%" STR_FMT "\"", text.len == 0 ? "" : ", ", STR_ARG(pattern));
         }
     }
-    return true;
+    return text.len == 0 ? NULL : str_copy(arena, buf_view(&text)).ptr;
+}
+
+// One that matches nothing is no error: the table may have been dropped, or not be there yet.
+static Status check_exclusions(Postgres *postgres, const CatalogTables *all, Arena *arena,
+                               WantedTables *ret, Error *err)
+{
+    bool whole;
+    if (postgres->exclude_tables.count == 0) {
+        return STATUS_OK;
+    }
+    if (comes_whole(postgres, arena, &whole, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    for (size_t i = 0; i < all->count; i++) {
+        const CatalogTable *table = &all->items[i];
+        bool is_part = table->is_partition && (whole || table->kind == 'p');
+        if (is_part && check_part(postgres, all, table, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    ret->idle_exclusions = idle_exclusions(postgres, all, arena);
+    return STATUS_OK;
 }
 
 static Status load_wanted(Postgres *postgres, const CatalogTables *all, Arena *arena,
@@ -124,12 +212,17 @@ Status postgres_wanted(Postgres *postgres, Arena *arena, WantedTables *ret, Erro
     if (catalog_list(&catalog, arena, &all, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
+    *ret = (WantedTables){0};
     // A table that is dropped later is no typing error.
     size_t patterns = postgres->stream.is_started ? 0 : postgres->tables.count;
     for (size_t i = 0; i < patterns; i++) {
         if (check_pattern(postgres->tables.items[i], &all, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
+    }
+    if (!postgres->stream.is_started &&
+        check_exclusions(postgres, &all, arena, ret, err) != STATUS_OK) {
+        return STATUS_FAIL;
     }
     if (load_wanted(postgres, &all, arena, &tables, err) != STATUS_OK) {
         return STATUS_FAIL;
@@ -359,36 +452,74 @@ static Status wanted_as_published(Postgres *postgres, Arena *arena, Published *r
     return STATUS_OK;
 }
 
-// A leaf that is published by itself comes with its root, too.
+// A leaf that is published by itself comes with its root, too, and is excluded with it.
 static bool is_named(const Postgres *postgres, const CatalogTables *all, const CatalogTable *table)
 {
-    if (postgres_matches(postgres, table->schema, table->name)) {
-        return true;
+    const CatalogTable *root = root_of(all, table);
+    if (root != NULL && is_excluded(postgres, root->schema, root->name)) {
+        return false;
     }
-    bool is_leaf = postgres->owns_publication && table->is_partition;
-    const CatalogTable *root = is_leaf ? catalog_find(all, table->root_oid) : NULL;
-    return root != NULL && postgres_matches(postgres, root->schema, root->name);
+    return matches(postgres, table->schema, table->name) ||
+           (root != NULL && postgres->owns_publication &&
+            !is_excluded(postgres, table->schema, table->name) &&
+            matches(postgres, root->schema, root->name));
 }
 
-bool postgres_takes(Postgres *postgres, uint32_t oid, Str schema, Str name)
+// The stream names a leaf, and not what it is a partition of.
+static Status is_part_of_excluded(Postgres *postgres, uint32_t oid, bool *ret, Error *err)
 {
+    *ret = false;
+    if (postgres->exclude_tables.count == 0) {
+        return STATUS_OK;
+    }
+    char number[16];
+    (void)snprintf(number, sizeof(number), "%u", oid);
+    const char *parameters[] = {number};
+    PgWait wait = postgres_wait(postgres);
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (pg_query(
+            postgres->sql, &wait,
+            "SELECT n.nspname, c.relname FROM pg_partition_ancestors($1::oid) a"
+            "  JOIN pg_class c ON c.oid = a.relid JOIN pg_namespace n ON n.oid = c.relnamespace",
+            1, parameters, &result, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    for (int i = 0; !*ret && i < PQntuples(result); i++) {
+        *ret = is_excluded(postgres, str_from(pg_value(result, i, 0)),
+                           str_from(pg_value(result, i, 1)));
+    }
+    return STATUS_OK;
+}
+
+Status postgres_takes(Postgres *postgres, uint32_t oid, Str schema, Str name, bool *ret, Error *err)
+{
+    *ret = true;
     if (postgres->owns_publication) {
-        return true;
+        return STATUS_OK;
     }
     // Those that the pipeline has, and no others: also where it was given other patterns before.
-    return postgres->base.context.keeps_tables ? postgres_stream_is_told(postgres, oid)
-                                               : postgres_matches(postgres, schema, name);
+    if (postgres->base.context.keeps_tables) {
+        *ret = postgres_stream_is_told(postgres, oid);
+        return STATUS_OK;
+    }
+    bool is_part = false;
+    *ret = matches(postgres, schema, name);
+    if (*ret && is_part_of_excluded(postgres, oid, &is_part, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = *ret && !is_part;
+    return STATUS_OK;
 }
 
-static bool is_wanted_here(Postgres *postgres, const CatalogTables *all, const CatalogTable *table)
+static Status is_wanted_here(Postgres *postgres, const CatalogTables *all,
+                             const CatalogTable *table, bool *ret, Error *err)
 {
     const SourceContext *context = &postgres->base.context;
-    if (context->copy_only) {
-        return true;
+    if (!context->copy_only && !context->narrows_tables) {
+        return postgres_takes(postgres, table->oid, table->schema, table->name, ret, err);
     }
-    return context->narrows_tables
-               ? is_named(postgres, all, table)
-               : postgres_takes(postgres, table->oid, table->schema, table->name);
+    *ret = context->copy_only || is_named(postgres, all, table);
+    return STATUS_OK;
 }
 
 // The tables of @published that are wanted. In @arena.
@@ -407,7 +538,11 @@ static Status describe(Postgres *postgres, const Published *published, Arena *ar
     *ret = (SourceTables){.items = ARENA_ARRAY(arena, SourceTable, published->count)};
     for (size_t i = 0; status == STATUS_OK && i < published->count; i++) {
         const CatalogTable *table = catalog_find(&tables, published->oids[i]);
-        if (table == NULL || !is_wanted_here(postgres, &all, table)) {
+        bool is_ours = false;
+        if (table != NULL) {
+            status = is_wanted_here(postgres, &all, table, &is_ours, err);
+        }
+        if (status != STATUS_OK || !is_ours) {
             continue;
         }
         const PublishedTable *item = &published->items[i];
