@@ -2,6 +2,23 @@
 
 #include <assert.h>
 
+const RelationWords *relation_words(uint32_t oid, Str schema)
+{
+    static const RelationWords table = {"table", "a row"};
+    static const RelationWords model = {"model", "an object"};
+    static const RelationWords system = {"system", "an event"};
+    if (schema.len > 0) {
+        return &table;
+    }
+    return oid >= RELATION_OID_FIRST ? &model : &system;
+}
+
+Str relation_title(Str schema, Str name, Arena *arena)
+{
+    return str_from(arena_printf(arena, "%" STR_FMT "%s%" STR_FMT, STR_ARG(schema),
+                                 schema.len > 0 ? "." : "", STR_ARG(name)));
+}
+
 int relation_find_column(const Relation *relation, Str name)
 {
     for (uint16_t i = 0; i < relation->column_count; i++) {

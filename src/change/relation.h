@@ -78,6 +78,23 @@ typedef struct Relation {
 /** Relation.published of a table that is not published any more. Every digest is another number. */
 #define PUBLISHED_NO_MORE UINT64_C(2)
 
+/**
+ * What a relation is to a user. Those of a hub's models, and of systems that post events, are no
+ * tables, and have no schema.
+ */
+typedef struct RelationWords {
+    const char *kind; // "table", "model", "system"
+    const char *row;  // with its article: "a row", "an object", "an event"
+} RelationWords;
+
+/** The server keeps lower ones for itself: no table has them, and no model. */
+#define RELATION_OID_FIRST 16384U
+
+const RelationWords *relation_words(uint32_t oid, Str schema);
+
+/** By what it is called: public.orders, product. Unquoted, in @arena. */
+Str relation_title(Str schema, Str name, Arena *arena);
+
 /** Index of the column of that name, or -1. */
 int relation_find_column(const Relation *relation, Str name);
 

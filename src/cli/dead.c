@@ -104,6 +104,16 @@ static Str reason_text(Str reason, Arena *arena)
     return (Str){text, reason.len};
 }
 
+// Most are of tables, which say so by their schema.
+static Str title_text(const DeadLetter *letter, Arena *arena)
+{
+    Str title = relation_title(letter->schema, letter->name, arena);
+    const RelationWords *words = relation_words(letter->oid, letter->schema);
+    return letter->schema.len > 0
+               ? title
+               : str_from(arena_printf(arena, "%s %" STR_FMT, words->kind, STR_ARG(title)));
+}
+
 static void add_rows(TextTable *table, Str name, const DeadLetters *letters, Arena *arena)
 {
     for (size_t i = 0; i < letters->count; i++) {
@@ -111,8 +121,7 @@ static void add_rows(TextTable *table, Str name, const DeadLetters *letters, Are
         const Str cells[] = {
             name,
             str_from(arena_printf(arena, "%lld", (long long)letter->id)),
-            str_from(arena_printf(arena, "%" STR_FMT ".%" STR_FMT, STR_ARG(letter->schema),
-                                  STR_ARG(letter->name))),
+            title_text(letter, arena),
             str_from(change_op_name(letter->op)),
             position_text(letter->position, arena),
             time_text(letter->kept_us, arena),
@@ -179,9 +188,9 @@ static Status print_change(const DeadLetter *letter, Arena *arena, Error *err)
 
 static Status show_letter(const DeadLetter *letter, Arena *arena, Error *err)
 {
-    printf("letter %lld: %s in table %" STR_FMT ".%" STR_FMT ", %s\n", (long long)letter->id,
-           change_op_name(letter->op), STR_ARG(letter->schema), STR_ARG(letter->name),
-           state_name(letter));
+    printf("letter %lld: %s in %s %" STR_FMT ", %s\n", (long long)letter->id,
+           change_op_name(letter->op), relation_words(letter->oid, letter->schema)->kind,
+           STR_ARG(relation_title(letter->schema, letter->name, arena)), state_name(letter));
     printf("  position   %" STR_FMT "\n", STR_ARG(position_text(letter->position, arena)));
     printf("  committed  %" STR_FMT "\n", STR_ARG(time_text(letter->happened_us, arena)));
     printf("  set aside  %" STR_FMT "\n", STR_ARG(time_text(letter->kept_us, arena)));

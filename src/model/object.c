@@ -47,7 +47,7 @@ static Carrier carrier_of(uint32_t types)
 Relation *object_relation(Arena *arena, const Model *model)
 {
     Relation *relation = arena_alloc_zero(arena, sizeof(*relation));
-    relation->oid = MAX(crc32c(0, model->title.ptr, model->title.len), 1U);
+    relation->oid = MAX(crc32c(0, model->title.ptr, model->title.len), RELATION_OID_FIRST);
     relation->name = model->title;
     relation->schema = STR("");
     relation->identity = IDENTITY_FULL;

@@ -422,17 +422,25 @@ static Status concern(Dead *dead, Sink *sink, const Change *change, Concern *ret
     return STATUS_OK;
 }
 
+// table "public.orders"
+static const char *name_of(const Relation *relation, Arena *arena)
+{
+    Str title = relation_title(relation->schema, relation->name, arena);
+    return arena_printf(arena, "%s \"%" STR_FMT "\"",
+                        relation_words(relation->oid, relation->schema)->kind, STR_ARG(title));
+}
+
 static Status check_room(const Dead *dead, const Change *change, const Error *why, Error *err)
 {
     if (dead_count(dead) + (int64_t)dead->done_count < LIMIT_DEAD_LETTERS) {
         return STATUS_OK;
     }
+    Arena scratch = {0};
     error_set(err, ERROR_DATA,
-              "%d changes are set aside, which is the limit, and one more of table \"%" STR_FMT
-              ".%" STR_FMT "\" %s%s",
-              LIMIT_DEAD_LETTERS, STR_ARG(change->relation->schema),
-              STR_ARG(change->relation->name),
+              "%d changes are set aside, which is the limit, and one more of %s %s%s",
+              LIMIT_DEAD_LETTERS, name_of(change->relation, &scratch),
               why == NULL ? "waits behind them" : "is refused: ", why == NULL ? "" : why->message);
+    arena_done(&scratch);
     if (dead->uncommitted >= LIMIT_DEAD_LETTERS) {
         return error_hint(err,
                           "All of them were sent at once, and none is kept: mend the target so "
@@ -495,11 +503,13 @@ static void tell(Dead *dead, const Sink *sink, const Change *change, const Error
                        ", as were %" PRId64 " others since the last such line", times - 1);
     }
     position_format(change_position(change), text);
-    notice_tell(&sink->context.notice,
-                "%s of a row of table \"%" STR_FMT ".%" STR_FMT "\" at %s is set aside%s%s: %s",
-                change_op_name(change->op), STR_ARG(change->relation->schema),
-                STR_ARG(change->relation->name), text,
+    Arena scratch = {0};
+    const Relation *relation = change->relation;
+    notice_tell(&sink->context.notice, "%s of %s of %s at %s is set aside%s%s: %s",
+                change_op_name(change->op), relation_words(relation->oid, relation->schema)->row,
+                name_of(relation, &scratch), text,
                 dead->stands_alone ? "" : ", and what follows for that row", others, why->message);
+    arena_done(&scratch);
 }
 
 int64_t dead_untold(const Dead *dead)
@@ -540,18 +550,16 @@ static Status void_letters(Dead *dead, Sink *sink, const Change *change, Error *
             count++;
         }
     }
-    arena_done(&scratch);
-    if (status != STATUS_OK || count == 0) {
-        return status;
+    if (status == STATUS_OK && count > 0) {
+        notice_tell(&sink->context.notice,
+                    "dead letters of %s are dropped, %lld of them: %s behind them",
+                    name_of(change->relation, &scratch), (long long)count,
+                    change->op == CHANGE_TRUNCATE ? "it was truncated"
+                                                  : "a later change of the row was written");
+        status = load(dead, err);
     }
-    notice_tell(&sink->context.notice,
-                "dead letters of table \"%" STR_FMT ".%" STR_FMT
-                "\" are dropped, %lld of them: %s behind them",
-                STR_ARG(change->relation->schema), STR_ARG(change->relation->name),
-                (long long)count,
-                change->op == CHANGE_TRUNCATE ? "it was truncated"
-                                              : "a later change of the row was written");
-    return load(dead, err);
+    arena_done(&scratch);
+    return status;
 }
 
 // Where a change that is covered by a later one does not hold it up, it is void behind it.

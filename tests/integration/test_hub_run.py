@@ -188,12 +188,14 @@ def test_what_a_target_refuses_holds_up_its_own_row(hub):
     sql(hub.there, "ALTER TABLE shop.item ADD CONSTRAINT fair CHECK (title <> 'bad')")
     sql(hub.here, "INSERT INTO products VALUES (1, 'fine', 1, NULL), (2, 'bad', 2, NULL), (3, 'fine too', 3, NULL)")
     ended = hub.drain()
-    assert "is set aside" in ended.err and "fair" in ended.err, ended
+    assert 'update of an object of model "product" at ' in ended.err and "fair" in ended.err, ended
     assert [row[0] for row in hub.rows()[1]] == [1, 3]
-    assert hub.weir.run("dead", "list").out.count("hub.to.there") == 1
+    listed = hub.weir.run("dead", "list").out
+    assert listed.count("hub.to.there") == 1 and " model product " in listed, listed
+    assert "letter 1: update in model product, refused" in hub.weir.run("dead", "show", "hub.to.there", "1").out
     sql(hub.here, "UPDATE products SET price = 30 WHERE id = 3", "UPDATE products SET product_name = 'good' WHERE id = 2")
     ended = hub.drain()
-    assert "a later change of the row was written" in ended.err, ended
+    assert 'dead letters of model "product" are dropped, 1 of them: a later change of the row was written' in ended.err, ended
     hub.check(3)
     assert hub.weir.run("dead", "list").out == "no dead letters\n"
 

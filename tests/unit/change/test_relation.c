@@ -53,6 +53,30 @@ static Relation *make_table(Table *table)
     return &table->relation;
 }
 
+static void test_words(void **state)
+{
+    static const struct {
+        uint32_t oid;
+        const char *schema;
+        const char *kind;
+        const char *row;
+        const char *title;
+    } cases[] = {
+        {RELATION_OID_FIRST, "public", "table", "a row", "public.it"},
+        {1, "public", "table", "a row", "public.it"}, // of a test, or of another kind of source
+        {RELATION_OID_FIRST, "", "model", "an object", "it"},
+        {UINT32_MAX, "", "model", "an object", "it"},
+        {RELATION_OID_FIRST - 1, "", "system", "an event", "it"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        Str schema = str_from(cases[i].schema);
+        const RelationWords *words = relation_words(cases[i].oid, schema);
+        assert_string_equal(words->kind, cases[i].kind);
+        assert_string_equal(words->row, cases[i].row);
+        assert_true(str_is(relation_title(schema, STR("it"), &arena), cases[i].title));
+    }
+}
+
 static void test_find(void **state)
 {
     Table table;
@@ -395,6 +419,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_uncertain, reset),
         cmocka_unit_test_teardown(test_diff_of_unknown_attnums, reset),
+        cmocka_unit_test_teardown(test_words, reset),
         cmocka_unit_test_teardown(test_find, reset),
         cmocka_unit_test_teardown(test_equal, reset),
         cmocka_unit_test_teardown(test_copy_is_deep, reset),
