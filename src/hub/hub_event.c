@@ -42,15 +42,22 @@ static Column columns[] = {
     COLUMN("request", 5, OID_TEXT, "text", TYPE_TEXT),
 };
 
-#define RELATION(number, named)                                                         \
-    {                                                                                   \
-        .oid = (number), .schema = {named, sizeof(named) - 1}, .name = {"event", 5},    \
-        .identity = IDENTITY_DEFAULT, .column_count = COLUMN_COUNT, .columns = columns, \
-        .key_count = 1, .key = key_columns, .key_is_primary = true,                     \
+#define RELATION(number)                                                                      \
+    {                                                                                         \
+        .oid = (number), .schema = {"", 0}, .name = {"", 0}, .identity = IDENTITY_DEFAULT,    \
+        .column_count = COLUMN_COUNT, .columns = columns, .key_count = 1, .key = key_columns, \
+        .key_is_primary = true,                                                               \
     }
 
-const Relation stripe_relation = RELATION(1, "stripe");
-const Relation webhook_relation = RELATION(2, "webhook");
+const Relation stripe_relation = RELATION(1);
+const Relation webhook_relation = RELATION(2);
+
+const Relation *hub_event_relation(const Relation *kind, Str system, Arena *arena)
+{
+    Relation *relation = relation_copy(arena, kind);
+    relation->name = str_copy(arena, system);
+    return relation;
+}
 
 static Value put(Batch *batch, Str text)
 {
@@ -113,7 +120,7 @@ Status hub_event_take(const Change *change, Arena *arena, HubTelling *ret, Error
         return STATUS_FAIL;
     }
     const JsonValue *object = json_member(&ret->object, STR("object"));
-    bool is_stripe = str_equal(change->relation->schema, stripe_relation.schema);
+    bool is_stripe = change->relation->oid == stripe_relation.oid;
     Str said = json_is(object, JSON_STRING) ? object->text : STR("");
     ret->location = is_stripe ? said : value_str(row[COLUMN_TYPE]);
     ret->request = value_str(row[COLUMN_REQUEST]);

@@ -28,12 +28,15 @@ int hub_event_rank(ChangeOp op);
 /** Whether @event tells older news of its object than one of @created_s and @rank. */
 bool hub_event_is_older(const HubEvent *event, int64_t created_s, int rank);
 
-/** The relations of changes that are events: their columns are id, type, created, object and
- *  request. */
+/** The relations of changes that are events, without a name: their columns are id, type, created,
+ *  object and request. */
 extern const Relation stripe_relation;
 extern const Relation webhook_relation;
 
-/** Add @event to @batch, as a change of @relation, one of those; its JSON is copied. */
+/** @kind, one of those, with the name of the system that posts. In @arena. */
+const Relation *hub_event_relation(const Relation *kind, Str system, Arena *arena);
+
+/** Add @event to @batch, as a change of @relation, which outlives it; its JSON is copied. */
 void hub_event_put(Batch *batch, const Relation *relation, const HubEvent *event,
                    const Transaction *transaction, uint64_t ordinal);
 

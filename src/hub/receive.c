@@ -100,16 +100,19 @@ static void put_key(const Change *change, Buf *out)
     }
 }
 
-static Status is_invalid(const Change *change, const Received *outcome, Error *err)
+static Status is_invalid(ReceiveSink *sink, const Change *change, const Received *outcome,
+                         Error *err)
 {
     CLEANUP(buf_done) Buf key;
     buf_init(&key, LIMIT_TEXT_BYTES);
     if (change->op == CHANGE_READ) {
         put_key(change, &key);
     }
+    // The relation of events is no more than whose they are.
+    Str table = relation_title(change->relation->schema, change->relation->name, &sink->scratch);
+    Str what = sink->end->system->type == SYSTEM_POSTGRESQL ? table : outcome->rule->location;
     *err = outcome->error;
-    error_wrap(err, "\"%" STR_FMT ".%" STR_FMT "\"%" STR_FMT " is no \"%" STR_FMT "\"",
-               STR_ARG(change->relation->schema), STR_ARG(change->relation->name),
+    error_wrap(err, "\"%" STR_FMT "\"%" STR_FMT " is no \"%" STR_FMT "\"", STR_ARG(what),
                STR_ARG(buf_view(&key)), STR_ARG(outcome->rule->model->title));
     return change->op != CHANGE_READ
                ? STATUS_FAIL
@@ -190,7 +193,7 @@ static Status take_row(ReceiveSink *sink, const Change *change, Error *err)
     for (size_t i = 0; i < outcomes.count; i++) {
         Received *outcome = &outcomes.items[i];
         if (!outcome->is_valid) {
-            return is_invalid(change, outcome, err);
+            return is_invalid(sink, change, outcome, err);
         }
         if (take_object(sink, change, request, &outcome->object, err) != STATUS_OK) {
             return STATUS_FAIL;

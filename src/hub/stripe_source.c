@@ -43,8 +43,11 @@ static Status stripe_open(Source *base, Error *err)
 {
     (void)err;
     StripeSource *source = self(base);
-    source->posted =
-        (Posted){.source = base, .end = base->context.subject, .relation = &stripe_relation};
+    const HubEnd *end = base->context.subject;
+    source->posted = (Posted){
+        .source = base,
+        .end = end,
+        .relation = hub_event_relation(&stripe_relation, end->system->name, &source->arena)};
     source->list = stripe_list_new(settings_of(source), base->context.cancel);
     return STATUS_OK;
 }

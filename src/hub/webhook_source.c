@@ -30,8 +30,11 @@ static Status webhook_open(Source *base, Error *err)
 {
     (void)err;
     WebhookSource *source = self(base);
-    source->posted =
-        (Posted){.source = base, .end = base->context.subject, .relation = &webhook_relation};
+    const HubEnd *end = base->context.subject;
+    source->posted = (Posted){
+        .source = base,
+        .end = end,
+        .relation = hub_event_relation(&webhook_relation, end->system->name, &source->arena)};
     const WebhookSettings *settings = settings_of(source);
     bool is_standard = settings->scheme == WEBHOOK_STANDARD;
     source->signature_header =

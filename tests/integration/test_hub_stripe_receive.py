@@ -267,9 +267,17 @@ def test_what_is_invalid_is_set_aside(hub):
     assert hub.tell("product.created", id="prod_2", name="fine")[0] == 200
     hub.expect(("prod_2", "fine", None, None))
     assert process.stop().code == 0
-    assert "maxLength" in process.logs()
+    said = process.logs().replace('\\"', '"')
+    assert 'insert of an event of system "payments" at ' in said and '"product" is no "product": ' in said and "maxLength" in said, said
     listed = hub.weir.run("dead", "list").out
-    assert "hub.from.payments" in listed
+    assert "hub.from.payments" in listed and " system payments " in listed
+    assert "stripe.event" not in said + listed
+    # Mended, it is written: what it is of is known by more than its name.
+    model = hub.folder / "models/product.json"
+    model.write_text(model.read_text().replace('"maxLength": 40', '"maxLength": 41'))
+    hub.weir.run("dead", "retry", "hub.from.payments", "1")
+    hub.drain()
+    hub.expect(("prod_1", "x" * 41, None, None), ("prod_2", "fine", None, None))
     assert hub.tell("product.created", id="prod_3", name="nobody is there")[0] == 0
 
 

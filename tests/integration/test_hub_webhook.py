@@ -249,8 +249,11 @@ def test_what_is_invalid_is_set_aside(hub):
     assert hub.tell("msg_2", 2, item="fine") == 200
     hub.expect((2, "fine", None))
     process.stop()
+    said = process.logs().replace('\\"', '"')
+    assert 'update of an event of system "caller" at ' in said and '"orders" is no "order": ' in said, said
     listed = hub.weir.run("dead", "list").out
-    assert "hub.from.caller" in listed and "webhook.event" in listed
+    assert "hub.from.caller" in listed and " system caller " in listed
+    assert " in system caller, refused" in hub.weir.run("dead", "show", "hub.from.caller", "1").out
 
 
 def test_many_at_once(hub):
