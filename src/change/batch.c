@@ -113,3 +113,34 @@ void batch_unref(Batch *batch)
         mem_free(batch);
     }
 }
+
+const Change *change_run_of(ChangeRun *run, Batch *const *batches, size_t count, size_t *ret_count)
+{
+    size_t total = 0;
+    assert(count > 0);
+    for (size_t i = 0; i < count; i++) {
+        total += batches[i]->count;
+    }
+    *ret_count = total;
+    if (count == 1) {
+        return batches[0]->changes;
+    }
+    if (total > run->capacity) {
+        run->capacity = total * 2;
+        run->changes = mem_resize(run->changes, run->capacity * sizeof(Change));
+    }
+    size_t at = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (batches[i]->count > 0) {
+            memcpy(&run->changes[at], batches[i]->changes, batches[i]->count * sizeof(Change));
+            at += batches[i]->count;
+        }
+    }
+    return run->changes;
+}
+
+void change_run_done(ChangeRun *run)
+{
+    mem_free(run->changes);
+    *run = (ChangeRun){0};
+}

@@ -49,3 +49,18 @@ Batch *batch_ref(Batch *batch);
 
 /** Accepts NULL. Thread: any. */
 void batch_unref(Batch *batch);
+
+/** Room for the changes of several batches. Zero-initialised is empty. */
+typedef struct ChangeRun {
+    Change *changes;
+    size_t capacity;
+} ChangeRun;
+
+/**
+ * The changes of @count batches, at least one, side by side: so a sink can fold and apply them as
+ * one run. Only the structs are copied; what they point to stays in the batches. Until the next
+ * call, and as long as the batches.
+ */
+const Change *change_run_of(ChangeRun *run, Batch *const *batches, size_t count, size_t *ret_count);
+
+void change_run_done(ChangeRun *run);

@@ -55,8 +55,7 @@ struct Route {
     bool has_pending;    // some table waits for its copy
     bool says_missing;   // the checkpoint does, see save_missing()
     bool says_no_copies; // the same
-    Change *merged;      // several batches' changes, see side_by_side()
-    size_t merged_capacity;
+    ChangeRun merged;    // several batches' changes
     SideCopy *side;
     CopyJob job;
 };
@@ -594,32 +593,6 @@ static void take_in(Route *route, const Batch *batch)
     atomic_fetch_add(&route->options.meter->bytes, (int64_t)batch->bytes);
 }
 
-// The changes of several batches side by side, so that a sink can fold and apply them as one run.
-// Only the structs are copied; what they point to stays in the batches.
-static const Change *side_by_side(Route *route, Batch *const *batches, size_t count, size_t *ret)
-{
-    size_t total = 0;
-    for (size_t i = 0; i < count; i++) {
-        total += batches[i]->count;
-    }
-    *ret = total;
-    if (count == 1) {
-        return batches[0]->changes;
-    }
-    if (total > route->merged_capacity) {
-        route->merged_capacity = total * 2;
-        route->merged = mem_resize(route->merged, route->merged_capacity * sizeof(Change));
-    }
-    size_t at = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (batches[i]->count > 0) {
-            memcpy(&route->merged[at], batches[i]->changes, batches[i]->count * sizeof(Change));
-            at += batches[i]->count;
-        }
-    }
-    return route->merged;
-}
-
 static Status commit_all(Route *route, Error *err);
 
 // All of the run but its end, a few transactions a commit: together they were refused.
@@ -656,7 +629,7 @@ Status route_deliver(Route *route, Batch *const *batches, size_t count, Error *e
         route->uncommitted_since_ms = clock_monotonic_ms();
     }
     size_t changes;
-    const Change *run = side_by_side(route, batches, count, &changes);
+    const Change *run = change_run_of(&route->merged, batches, count, &changes);
     const Dead *dead = route->options.dead;
     if (count > 1 && dead != NULL && dead_wants_apart(dead, run, changes)) {
         return route_deliver(route, batches, 1, err) == STATUS_OK
@@ -972,6 +945,6 @@ void route_close(Route *route)
     sink_free(route->sink);
     checkpoint_done(&route->checkpoint);
     tables_done(&route->tables);
-    mem_free(route->merged);
+    change_run_done(&route->merged);
     mem_free(route);
 }
