@@ -2,7 +2,8 @@
 // and reference-counted, so that several routes can share it.
 //
 // A batch holds whole transactions. Only a transaction larger than the budget is cut: then
-// `ends_transaction` is false on every part but the last, and a sink must not commit between them.
+// `ends_transaction` is false on every part but the last, and a sink is not asked to commit between
+// them, unless it has no room (SinkOps.make_room).
 #pragma once
 
 #include <stdatomic.h>

@@ -8,3 +8,8 @@
 /** Until @count tokens are taken. ERROR_CANCELLED: some may have been. */
 MUST_CHECK Status hub_wait_for_tokens(const Pause *pause, RateLimit *limit, int64_t count,
                                       Error *err);
+
+/** Until there are @count tokens, at most as many as the bucket holds. None is taken.
+ *  ERROR_CANCELLED. */
+MUST_CHECK Status hub_wait_until_there(const Pause *pause, RateLimit *limit, int64_t count,
+                                       Error *err);

@@ -323,6 +323,7 @@ static Status push_try_write(Sink *base, const Change *changes, size_t count, bo
         return STATUS_FAIL;
     }
     Error refused = {0};
+    int64_t taken = sink->tokens_taken;
     if (push_whole(sink, changes, count, &refused) == STATUS_OK) {
         return postgres_session_send(&sink->session, &(PgStatement){.sql = "RELEASE weir_try"},
                                      err);
@@ -330,6 +331,10 @@ static Status push_try_write(Sink *base, const Change *changes, size_t count, bo
     bool can_go_on = refused.kind == ERROR_DATA && PQstatus(sink->session.conn) == CONNECTION_OK;
     if (can_go_on && push_undo(sink, "weir_try", err) != STATUS_OK) {
         return STATUS_FAIL;
+    }
+    // Those that are not refused come again, fewer at a time.
+    if (count > 1) {
+        rate_limit_give_back(&sink->limit, sink->tokens_taken - taken);
     }
     *ret_is_intact = can_go_on;
     *err = refused;
@@ -384,6 +389,7 @@ const SinkOps hub_push_postgres = {
     .resume = push_resume,
     .prepare = push_prepare,
     .write = push_write,
+    .make_room = push_make_room,
     .try_write = push_try_write,
     .row_key = hub_push_row_key,
     .commit = push_commit,

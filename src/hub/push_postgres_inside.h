@@ -20,6 +20,7 @@ typedef struct PushSink {
     Arena scratch; // a chunk
     PgSession session;
     RateLimit limit;
+    int64_t tokens_taken;    // of it, ever
     bool receives;           // the system is received from, too
     PushConflicts conflicts; // only of a system that is received from
     bool has_mark;           // the checkpoint says where the system was at the last push
@@ -84,6 +85,10 @@ void push_describe(const PushTarget *target, const PushedRow *row, const Value *
 
 /** Push @changes in the open transaction, or in one that this begins. */
 MUST_CHECK Status push_changes(PushSink *sink, const Change *changes, size_t count, Error *err);
+
+/** SinkOps.make_room: what is written does not wait for tokens with its rows locked. */
+MUST_CHECK Status push_make_room(Sink *base, const Change *changes, size_t count, size_t *ret,
+                                 Error *err);
 
 /** Undo what came behind a savepoint, and the savepoint. */
 MUST_CHECK Status push_undo(PushSink *sink, const char *savepoint, Error *err);

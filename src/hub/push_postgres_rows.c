@@ -5,12 +5,13 @@
 //
 // A chunk is repeated when its failure may come from a table that looks otherwise by now, or from a
 // row that somebody else has made in the meantime.
+#include "base/clock.h"
 #include "base/limits.h"
 #include "hub/hub_push.h"
 #include "hub/hub_wait.h"
 #include "hub/push_postgres_inside.h"
 
-enum { CHUNK_OBJECTS = 100, CHUNK_BYTES = 4 << 20, TRIES = 4 };
+enum { CHUNK_OBJECTS = 100, CHUNK_BYTES = 4 << 20, TRIES = 4, MOMENT_MS = 100 };
 
 typedef struct PendingRow PendingRow;
 
@@ -119,11 +120,74 @@ static Status fill_chunk(PushSink *sink, const Change *changes, size_t count, Ch
     return STATUS_OK;
 }
 
-static Status wait_for_tokens(PushSink *sink, int64_t count, Error *err)
+// ---------------------------------------------------------------------------------------------
+// The rate limit
+// ---------------------------------------------------------------------------------------------
+
+static Pause pause_of(const PushSink *sink)
 {
     const SinkContext *context = &sink->base.context;
-    const Pause pause = {context->cancel, context->at_work, context->at_work_context};
+    return (Pause){context->cancel, context->at_work, context->at_work_context};
+}
+
+static Status take_tokens(PushSink *sink, int64_t count, Error *err)
+{
+    const Pause pause = pause_of(sink);
+    sink->tokens_taken += count;
     return hub_wait_for_tokens(&pause, &sink->limit, count, err);
+}
+
+// As nearly as can be told without making rows: one of its own that has to be pushed back, as
+// something older was pushed over it, is waited for where it is met.
+static bool wants_token(const PushSink *sink, const Change *change)
+{
+    const HubEnd *end = sink->base.context.subject;
+    if (change->relation == NULL || change->op == CHANGE_SCHEMA || is_own(sink, change)) {
+        return false;
+    }
+    const Model *model = hub_find_model(end->hub, change->relation->name);
+    return model != NULL && hub_find_push(sink->system, model) != NULL;
+}
+
+// How many of @changes in front @tokens are enough for; *ret_wanted: so many they want.
+static size_t count_fitting(const PushSink *sink, const Change *changes, size_t count,
+                            int64_t tokens, int64_t *ret_wanted)
+{
+    size_t fitting = 0;
+    for (*ret_wanted = 0; fitting < count; fitting++) {
+        int64_t more = wants_token(sink, &changes[fitting]) ? 1 : 0;
+        if (*ret_wanted + more > tokens) {
+            break;
+        }
+        *ret_wanted += more;
+    }
+    return fitting;
+}
+
+// Nobody is to wait for rows that are locked here until a token comes. Where tokens come one by
+// one, those of a moment are written together.
+Status push_make_room(Sink *base, const Change *changes, size_t count, size_t *ret, Error *err)
+{
+    PushSink *sink = (PushSink *)base;
+    RateLimit *limit = &sink->limit;
+    int64_t wanted;
+    *ret = count;
+    if (limit->per_second == 0) {
+        return STATUS_OK;
+    }
+    int64_t tokens = rate_limit_tokens(limit, clock_monotonic_us());
+    *ret = count_fitting(sink, changes, count, tokens, &wanted);
+    if (*ret > 0 || sink->session.in_transaction) {
+        return STATUS_OK;
+    }
+    const Pause pause = pause_of(sink);
+    int64_t most = MIN(limit->per_second * MOMENT_MS / 1000, limit->size);
+    (void)count_fitting(sink, changes, count, MAX(most, (int64_t)1), &wanted);
+    if (hub_wait_until_there(&pause, limit, wanted, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = count_fitting(sink, changes, count, wanted, &wanted);
+    return STATUS_OK;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -297,7 +361,7 @@ Status push_changes(PushSink *sink, const Change *changes, size_t count, Error *
         size_t taken;
         arena_reset(&sink->scratch);
         if (fill_chunk(sink, &changes[at], count - at, &chunk, &taken, err) != STATUS_OK ||
-            wait_for_tokens(sink, chunk.objects, err) != STATUS_OK) {
+            take_tokens(sink, chunk.objects, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
         if (chunk.first != NULL && push_chunk(sink, &chunk, err) != STATUS_OK) {

@@ -24,15 +24,38 @@ static void fill(RateLimit *limit, int64_t now_us)
     limit->at_us = now_us;
 }
 
-int64_t rate_limit_take(RateLimit *limit, int64_t now_us)
+int64_t rate_limit_wait(RateLimit *limit, int64_t count, int64_t now_us)
 {
+    assert(limit->per_second == 0 || count <= limit->size);
     if (limit->per_second == 0) {
         return 0;
     }
     fill(limit, now_us);
-    if (limit->level < TOKEN) {
-        return (TOKEN - limit->level + limit->per_second - 1) / limit->per_second;
+    int64_t missing = MAX(count * TOKEN - limit->level, (int64_t)0);
+    return (missing + limit->per_second - 1) / limit->per_second;
+}
+
+int64_t rate_limit_take(RateLimit *limit, int64_t now_us)
+{
+    int64_t us = rate_limit_wait(limit, 1, now_us);
+    if (us == 0 && limit->per_second > 0) {
+        limit->level -= TOKEN;
     }
-    limit->level -= TOKEN;
-    return 0;
+    return us;
+}
+
+int64_t rate_limit_tokens(RateLimit *limit, int64_t now_us)
+{
+    if (limit->per_second == 0) {
+        return INT64_MAX;
+    }
+    fill(limit, now_us);
+    return limit->level / TOKEN;
+}
+
+void rate_limit_give_back(RateLimit *limit, int64_t count)
+{
+    if (limit->per_second > 0) {
+        limit->level = MIN(limit->level + count * TOKEN, limit->size * TOKEN);
+    }
 }

@@ -20,3 +20,13 @@ void rate_limit_init(RateLimit *limit, int64_t per_second, int64_t size, int64_t
  * taken. @now_us: of a clock that may stand, and may jump back: then it goes on from there.
  */
 int64_t rate_limit_take(RateLimit *limit, int64_t now_us);
+
+/** How many microseconds there are to wait until there are @count tokens, at most as many as the
+ *  bucket holds; 0: there are. None is taken. */
+int64_t rate_limit_wait(RateLimit *limit, int64_t count, int64_t now_us);
+
+/** How many there are; INT64_MAX: no limit. */
+int64_t rate_limit_tokens(RateLimit *limit, int64_t now_us);
+
+/** What @count tokens were taken for was not done. */
+void rate_limit_give_back(RateLimit *limit, int64_t count);

@@ -813,6 +813,7 @@ typedef struct Pass {
     Arena arena;
     RowSet blocked; // of letters that stay
     int64_t dropped;
+    bool is_full; // a commit comes first
 } Pass;
 
 static bool is_blocked(const Pass *pass, const DeadLetter *letter)
@@ -827,6 +828,7 @@ static void block(Pass *pass, const DeadLetter *letter)
     row_set_add(&pass->blocked, letter->oid, &key, letter->id);
 }
 
+// STATUS_AGAIN: the sink has no room for it before a commit.
 static Status write_change(Pass *pass, const Relation *target, const Change *change,
                            bool *ret_is_intact, Error *refused)
 {
@@ -836,7 +838,12 @@ static Status write_change(Pass *pass, const Relation *target, const Change *cha
     if (ops->prepare(pass->sink, target, target, refused) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    return ops->try_write(pass->sink, &now, 1, ret_is_intact, refused);
+    size_t room = 1;
+    if (ops->make_room != NULL &&
+        ops->make_room(pass->sink, &now, 1, &room, refused) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return room == 0 ? STATUS_AGAIN : ops->try_write(pass->sink, &now, 1, ret_is_intact, refused);
 }
 
 static Status write_letter(Pass *pass, const DeadLetter *letter, const Relation *target,
@@ -867,8 +874,12 @@ static Status try_letter(Pass *pass, const DeadLetter *listed, const Relation *t
     }
     Error refused = {0};
     bool is_intact = false;
-    if (write_letter(pass, letter, target, &is_intact, &refused) == STATUS_OK) {
+    Status status = write_letter(pass, letter, target, &is_intact, &refused);
+    pass->is_full = status == STATUS_AGAIN;
+    if (status == STATUS_OK) {
         note_done(dead, letter->id);
+    }
+    if (status != STATUS_FAIL) {
         return STATUS_OK;
     }
     if (refused.kind != ERROR_DATA) {
@@ -921,6 +932,10 @@ static Status take_letters(Pass *pass, Error *err)
         if (take_letter(pass, &letters.items[at], err) != STATUS_OK) {
             return STATUS_FAIL;
         }
+        if (pass->is_full) {
+            pass->dead->is_due = true;
+            return STATUS_OK;
+        }
     }
     // An attempt that failed has left these. The stream comes to them again, and leaves them be.
     while (at < letters.count && !is_wanted(&letters.items[at])) {
@@ -947,7 +962,7 @@ Status dead_retry(Dead *dead, Sink *sink, const Tables *tables, Position durable
     }
     row_set_done(&pass.blocked);
     arena_done(&pass.arena);
-    *ret_wrote = dead->done_count > 0;
+    *ret_wrote = dead->done_count > 0 || pass.is_full;
     if (status == STATUS_OK && !*ret_wrote) {
         status = dead_store_save(dead->store, err);
     }

@@ -67,7 +67,8 @@ void dead_recheck(Dead *dead);
 
 /**
  * Write those letters at or before @durable that somebody wants to be tried, and those that wait
- * for nothing any more. Between transactions; a commit has to follow when *ret_wrote.
+ * for nothing any more. Between transactions; a commit has to follow when *ret_wrote, and the rest
+ * is due behind it (dead_is_due()) when the sink had no room for all of them.
  */
 MUST_CHECK Status dead_retry(Dead *dead, Sink *sink, const Tables *tables, Position durable,
                              bool *ret_wrote, Error *err);

@@ -43,6 +43,7 @@ struct Route {
     Position durable;
     Position resumed; // changes at or before it are already in the sink
     Position written; // end of the last batch delivered
+    Position handed;  // to the sink: the last change
     bool in_transaction;
     bool has_changes; // written but not committed
     size_t uncommitted_bytes;
@@ -502,11 +503,8 @@ static Status take_one(Route *route, const Change *change, bool *ret_deliver, Er
     return STATUS_OK;
 }
 
-static Status write_run(Route *route, const Change *changes, size_t count, Error *err)
+static Status write_part(Route *route, const Change *changes, size_t count, Error *err)
 {
-    if (count == 0) {
-        return STATUS_OK;
-    }
     Meter *meter = route->options.meter;
     for (size_t i = 0; i < count; i++) {
         if (changes[i].transaction->commit_lsn != route->last_commit_lsn) {
@@ -516,6 +514,7 @@ static Status write_run(Route *route, const Change *changes, size_t count, Error
     }
     atomic_fetch_add(&meter->changes, (int64_t)count);
     route->has_changes = true;
+    route->handed = change_position(&changes[count - 1]);
     Dead *dead = route->options.dead;
     CRASH_POINT("changes-begin");
     meter_begin(meter, ACTIVITY_WRITE);
@@ -524,6 +523,32 @@ static Status write_run(Route *route, const Change *changes, size_t count, Error
     meter_end(meter);
     CRASH_POINT("changes-written");
     return status;
+}
+
+static Status commit_part(Route *route, Error *err);
+
+// As many at a time as the sink has room for.
+static Status write_run(Route *route, const Change *changes, size_t count, Error *err)
+{
+    Sink *sink = route->sink;
+    bool is_committed = false;
+    while (count > 0) {
+        size_t part = count;
+        if (sink->ops->make_room != NULL &&
+            sink->ops->make_room(sink, changes, count, &part, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        assert(part <= count);
+        assert(part > 0 || !is_committed);
+        is_committed = part == 0;
+        if ((is_committed ? commit_part(route, err) : write_part(route, changes, part, err)) !=
+            STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        changes += part;
+        count -= part;
+    }
+    return STATUS_OK;
 }
 
 // Nothing to decide: the table is ready in just this shape, and the change is new to it.
@@ -663,12 +688,12 @@ static void save_missing(Route *route, Checkpoint *changed)
     }
 }
 
-static Status commit(Route *route, Error *err)
+// Everything at or before @position, which is all that the sink was handed.
+static Status commit_at(Route *route, Position position, Error *err)
 {
-    assert(!route->in_transaction);
     Checkpoint changed = {0};
     char text[POSITION_TEXT_SIZE];
-    position_format(route->written, text);
+    position_format(position, text);
     checkpoint_set(&changed, CHECKPOINT_POSITION, str_from(text));
     tables_save(&route->tables, &changed);
     save_missing(route, &changed);
@@ -691,7 +716,7 @@ static Status commit(Route *route, Error *err)
     int64_t rest_us = MAX(MIN((now_us - began_us) * 2, (int64_t)REST_US_MAX), least_us);
     bool keeps_nothing = route->sink->ops->guarantee == GUARANTEE_NONE;
     route->rest_until_us = now_us + (keeps_nothing ? REST_US_NOTHING : rest_us);
-    route->durable = route->written;
+    route->durable = position;
     route->has_changes = false;
     route->uncommitted_bytes = 0;
     route->committed_at_ms = clock_monotonic_ms();
@@ -699,8 +724,24 @@ static Status commit(Route *route, Error *err)
     atomic_store(&meter->dead_letters, dead == NULL ? 0 : dead_count(dead));
     atomic_store(&meter->durable, route->durable.lsn);
     atomic_fetch_add(&meter->commits, 1);
-    atomic_store(&meter->waiting_us, 0);
     return STATUS_OK;
+}
+
+static Status commit(Route *route, Error *err)
+{
+    assert(!route->in_transaction);
+    if (commit_at(route, route->written, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    atomic_store(&route->options.meter->waiting_us, 0);
+    return STATUS_OK;
+}
+
+// Of a run, and perhaps of a transaction: the rest comes behind it. What was held back (see
+// deliver_held()) has positions that the target is behind already.
+static Status commit_part(Route *route, Error *err)
+{
+    return commit_at(route, position_max(route->handed, route->durable), err);
 }
 
 static bool until_is_written(const Route *route)
@@ -886,19 +927,9 @@ static Status serve_copies(Route *route, Error *err)
     return STATUS_OK;
 }
 
-Status route_retry_dead(Route *route, Error *err)
+static Status retry_dead(Route *route, Error *err)
 {
     Dead *dead = route->options.dead;
-    bool is_due;
-    if (dead == NULL || route->durable.lsn == LSN_NONE) {
-        return STATUS_OK;
-    }
-    if (dead_is_due(dead, route->durable, &is_due, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    if (!is_due) {
-        return STATUS_OK;
-    }
     route->written = position_max(route->written, route->durable); // before the first delivery
     bool has_written;
     if (commit_all(route, err) != STATUS_OK ||
@@ -910,6 +941,19 @@ Status route_retry_dead(Route *route, Error *err)
     tables_forget_prepared(&route->tables);
     route->last_relation = NULL;
     return has_written ? commit(route, err) : STATUS_OK;
+}
+
+Status route_retry_dead(Route *route, Error *err)
+{
+    Dead *dead = route->options.dead;
+    bool is_due = dead != NULL && route->durable.lsn != LSN_NONE;
+    while (is_due) {
+        if (dead_is_due(dead, route->durable, &is_due, err) != STATUS_OK ||
+            (is_due && retry_dead(route, err) != STATUS_OK)) {
+            return STATUS_FAIL;
+        }
+    }
+    return STATUS_OK;
 }
 
 Status route_flush(Route *route, bool idle, bool draining, Error *err)

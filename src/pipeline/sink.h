@@ -128,6 +128,15 @@ typedef struct SinkOps {
     Status (*write)(Sink *sink, const Change *changes, size_t count, Error *err);
 
     /**
+     * How many of the @count changes that come next may be written with what is written already,
+     * when those behind them would have to wait for long (a rate limit). *ret 0: none, and a commit
+     * comes first, also within a transaction of the source, of which the target then has a part for
+     * a while; behind a commit there is room for one, which is waited for here. NULL: always for
+     * all.
+     */
+    Status (*make_room)(Sink *sink, const Change *changes, size_t count, size_t *ret, Error *err);
+
+    /**
      * As write(), and all of @changes are applied when it returns. When they are refused
      * (ERROR_DATA) and the target can undo just them, *ret_is_intact: the open transaction is as it
      * was before, and goes on. NULL: nothing is ever refused.

@@ -230,6 +230,56 @@ def test_started_again_elsewhere(hub):
     hub.check(1)
 
 
+LIMITED = SYSTEMS.replace("dsn: ${THERE}", "dsn: ${THERE}\n  rate_limit: %d\n  rate_bucket_size: %d")
+
+
+def oldest_transaction(database):
+    """Seconds; of those that have written something."""
+    return database.one("SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::float8 FROM pg_stat_activity"
+                        " WHERE datname = current_database() AND backend_xid IS NOT NULL AND pid <> pg_backend_pid()")
+
+
+@pytest.mark.parametrize("refused", [False, True], ids=["all taken", "some refused"])
+def test_a_rate_limit_holds_no_locks(weir, make_database, tmp_path, refused):
+    """What is written is committed before the rest of its transaction waits; killed in between, nothing is done twice."""
+    hub = Hub(weir, make_database(), make_database(), tmp_path / "hub", LIMITED % (40, 5))
+    hub.drain()
+    sql(hub.there, "CREATE TABLE written (n bigint)", "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN INSERT INTO public.written VALUES (NEW.\"Item No\"); RETURN NEW; END'",
+        "CREATE TRIGGER note BEFORE INSERT OR UPDATE ON shop.item FOR EACH ROW EXECUTE FUNCTION note()")
+    if refused:
+        sql(hub.there, "ALTER TABLE shop.item ADD CONSTRAINT fair CHECK (\"Item No\" % 7 <> 0)")
+    began = time.monotonic()
+    process = hub.start()
+    sql(hub.here, "INSERT INTO products SELECT g, 'n', 1, NULL FROM generate_series(1, 100) g")
+    seen, oldest, kills = set(), 0, 0
+    whole = {n for n in range(1, 101) if not refused or n % 7 != 0}
+    while len(seen) < len(whole):
+        assert time.monotonic() - began < 60, seen
+        seen = {row[0] for row in hub.there.sql("SELECT n FROM written")}
+        oldest = max(oldest, oldest_transaction(hub.there))
+        if kills == 0 and len(seen) > 30:
+            assert len(seen) < len(whole)  # in the midst of a transaction
+            process.kill()
+            process = hub.start()
+            kills = 1
+    took = time.monotonic() - began
+    assert process.stop().code == 0
+    assert kills == 1 and oldest < 1
+    assert took > (len(whole) - 2 * 5) / 40  # each start begins with a full bucket
+    assert hub.there.one("SELECT count(*) FROM written") == len(whole)
+    assert {row[0] for row in hub.rows()[1]} == whole
+    if refused:
+        assert hub.weir.run("dead", "list").out.count("hub.to.there") == 14
+        sql(hub.there, "ALTER TABLE shop.item DROP CONSTRAINT fair")
+        hub.weir.run("dead", "retry", "hub.to.there", "--all")
+        hub.drain()
+        assert hub.weir.run("dead", "list").out == "no dead letters\n"
+    hub.drain()
+    hub.check(100)
+    assert hub.there.one("SELECT count(*) FROM written") == 100
+
+
 def test_truncate_is_told(hub):
     sql(hub.here, "INSERT INTO products VALUES (1, 'one', 1, NULL)", "TRUNCATE products")
     ended = hub.drain()

@@ -38,6 +38,31 @@ static void tokens_come_one_by_one(void **state)
     assert_int_equal(take_all(&limit, 400000), 1);
 }
 
+static void several_are_waited_for_without_being_taken(void **state)
+{
+    (void)state;
+    RateLimit limit;
+    rate_limit_init(&limit, 10, 3, 0);
+    assert_int_equal(rate_limit_tokens(&limit, 0), 3);
+    assert_int_equal(rate_limit_wait(&limit, 3, 0), 0);
+    assert_int_equal(take_all(&limit, 0), 3);
+    assert_int_equal(rate_limit_wait(&limit, 2, 50000), 150000);
+    assert_int_equal(rate_limit_tokens(&limit, 99999), 0);
+    assert_int_equal(rate_limit_wait(&limit, 2, 199999), 1);
+    assert_int_equal(rate_limit_wait(&limit, 2, 200000), 0);
+    assert_int_equal(rate_limit_tokens(&limit, 200000), 2);
+    assert_int_equal(take_all(&limit, 200000), 2);
+    // What was not done is there again, and no more than there is room for.
+    rate_limit_give_back(&limit, 2);
+    assert_int_equal(rate_limit_tokens(&limit, 200000), 2);
+    rate_limit_give_back(&limit, 2);
+    assert_int_equal(take_all(&limit, 200000), 3);
+    RateLimit none = {0};
+    rate_limit_give_back(&none, 5);
+    assert_int_equal(rate_limit_wait(&none, 100, 0), 0);
+    assert_true(rate_limit_tokens(&none, 0) == INT64_MAX);
+}
+
 static void a_pause_fills_it_and_no_more(void **state)
 {
     (void)state;
@@ -110,6 +135,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_full_bucket_is_a_burst),
         cmocka_unit_test(tokens_come_one_by_one),
+        cmocka_unit_test(several_are_waited_for_without_being_taken),
         cmocka_unit_test(a_pause_fills_it_and_no_more),
         cmocka_unit_test(odd_rates_are_exact),
         cmocka_unit_test(a_clock_that_stands_gives_nothing),

@@ -24,6 +24,7 @@ typedef struct World {
     int rows;        // of the table, when it is copied
     bool breaks_off; // the copy does, behind its rows
     bool commit_fails;
+    size_t room;           // of narrow_sink: so many changes between two commits
     atomic_bool is_gated;  // copies wait
     atomic_bool is_locked; // snapshots wait, as for a transaction that goes on and on
     atomic_int copies;     // that were begun
@@ -37,7 +38,8 @@ static World world;
 
 typedef struct FakeSink {
     Sink base;
-    Buf pending; // written, not committed
+    Buf pending;    // written, not committed
+    size_t written; // changes of that
 } FakeSink;
 
 static inline Status fake_open(Sink *base, Error *err)
@@ -70,8 +72,16 @@ static inline Status fake_clear(Sink *base, const Relation *relation, Lsn copied
     return STATUS_OK;
 }
 
+static inline Status fake_make_room(Sink *base, const Change *changes, size_t count, size_t *ret,
+                                    Error *err)
+{
+    *ret = MIN(count, world.room - ((FakeSink *)base)->written);
+    return STATUS_OK;
+}
+
 static inline Status fake_write(Sink *base, const Change *changes, size_t count, Error *err)
 {
+    ((FakeSink *)base)->written += count;
     static const char marks[] = {'r', '+', '~', '-', 'T', 'M', 'S'};
     for (size_t i = 0; i < count; i++) {
         const Value *row = changes[i].new_row != NULL ? changes[i].new_row : changes[i].old_row;
@@ -121,6 +131,7 @@ static inline Status fake_commit(Sink *base, Checkpoint *changed, Error *err)
     note(&world.done, buf_cstring(&sink->pending));
     (void)pthread_mutex_unlock(&world.lock);
     buf_reset(&sink->pending);
+    sink->written = 0;
     return STATUS_OK;
 }
 
@@ -142,6 +153,9 @@ static const SinkOps parallel_sink = {FAKE_SINK, .guarantee = GUARANTEE_EXACTLY_
                                       .is_parallel = true};
 static const SinkOps event_sink = {FAKE_SINK, .guarantee = GUARANTEE_EXACTLY_ONCE,
                                    .stores_checkpoint = true};
+static const SinkOps narrow_sink = {FAKE_SINK, .guarantee = GUARANTEE_EXACTLY_ONCE,
+                                    .stores_checkpoint = true, .has_tables = true,
+                                    .make_room = fake_make_room};
 static const SinkOps forgetful_sink = {FAKE_SINK, .guarantee = GUARANTEE_AT_LEAST_ONCE,
                                        .has_tables = true};
 

@@ -25,6 +25,37 @@ static void a_part_of_a_transaction_is_never_committed(void **state)
     assert_string_equal(buf_cstring(&world.done) + before, " +5 -5 [38:0]");
 }
 
+// Where a sink has no room for all of it, each part is committed with where it ends, also within a
+// transaction; and from there it goes on after a crash.
+static void what_there_is_no_room_for_is_committed_in_parts(void **state)
+{
+    Fixture *f = *state;
+    f->options.sink.ops = &narrow_sink;
+    world.room = 2;
+    start_at(f, 0x20);
+    size_t before = world.done.len;
+    for (int i = 0; i < 2; i++) {
+        if (i == 1) {
+            open_route(f); // what was not committed is gone
+            assert_int_equal(route_durable(f->route).lsn, 0x40);
+            assert_int_equal(route_durable(f->route).ordinal, 3);
+            assert_ok(f, copy_all(f));
+            route_start(f->route, route_durable(f->route));
+        }
+        begin(f, 0x30);
+        add(f, CHANGE_INSERT, f->table, 31);
+        begin(f, 0x40);
+        for (int id = 41; id <= 44; id++) {
+            add(f, CHANGE_INSERT, f->table, id);
+        }
+        deliver(f, 0x48);
+    }
+    settle(f, 0x48);
+    assert_string_equal(buf_cstring(&world.done) + before,
+                        " +31 +41 [40:1] +42 +43 [40:3] +44 [48:0]");
+    assert_int_equal(atomic_load(&world.copies), 1);
+}
+
 static void what_was_not_committed_comes_again(void **state)
 {
     Fixture *f = *state;
@@ -496,6 +527,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         route_test(a_part_of_a_transaction_is_never_committed),
+        route_test(what_there_is_no_room_for_is_committed_in_parts),
         route_test(what_was_not_committed_comes_again),
         route_test(batches_that_gathered_are_one_run),
         route_test(what_the_target_has_is_skipped),
