@@ -14,11 +14,15 @@ typedef enum ListState {
     LIST_NEWER,  // what is newer than the last one
 } ListState;
 
+// Stripe keeps events for 30 days. So many nobody waits for at a start.
+enum { LIST_EVENTS_MAX = 10000000 };
+
 struct StripeList {
     StripeApi *api;
     int64_t since_s;
     ListState state;
-    char last[256]; // an event's id: where the list has come to, from whichever end
+    char last[256];   // an event's id: where the list has come to, from whichever end
+    int64_t returned; // events, since it was begun
 };
 
 StripeList *stripe_list_new(const StripeSettings *settings, const Cancel *cancel)
@@ -41,11 +45,53 @@ void stripe_list_begin(StripeList *list, int64_t since_s)
     list->since_s = since_s;
     list->state = LIST_BEHIND;
     list->last[0] = '\0';
+    list->returned = 0;
 }
 
 static Status is_no_list(Error *err)
 {
     return error_set(err, ERROR_TRANSIENT, "list Stripe's events: the answer is no list");
+}
+
+// Whoever goes on asking would do so for ever, or miss events.
+static Status is_no_api(Error *err, const char *what)
+{
+    error_set(err, ERROR_CONFIG, "list Stripe's events: the API %s", what);
+    return error_hint(err, "Is it Stripe's? api_base says whom to ask; without it that is Stripe.");
+}
+
+static bool has_id(const JsonValue *event, const char *id)
+{
+    const JsonValue *its = json_member(event, STR("id"));
+    return json_is(its, JSON_STRING) && str_is(its->text, id);
+}
+
+// What was asked for begins behind the last one: that cannot be in it.
+static Status check_page(StripeList *list, const JsonValue *data, Error *err)
+{
+    for (size_t i = 0; list->last[0] != '\0' && i < data->count; i++) {
+        if (has_id(&data->items[i], list->last)) {
+            return is_no_api(err, "gives the same events again and again: it does not know "
+                                  "\"ending_before\" and \"starting_after\"");
+        }
+    }
+    list->returned += (int64_t)data->count;
+    return list->returned <= LIST_EVENTS_MAX
+               ? STATUS_OK
+               : is_no_api(err, "has no end of them: there are more than 10000000");
+}
+
+// Whether @event is from before the time that is asked for.
+static Status check_behind(const StripeList *list, const JsonValue *event, Error *err)
+{
+    const JsonValue *created = json_member(event, STR("created"));
+    int64_t created_s;
+    if (!json_is(created, JSON_NUMBER) || !str_to_int64(created->text, &created_s)) {
+        return is_no_list(err);
+    }
+    return created_s < list->since_s
+               ? STATUS_OK
+               : is_no_api(err, "gives events of another time: it does not know \"created\"");
 }
 
 // The newest first.
@@ -67,7 +113,7 @@ static Status ask(StripeList *list, const char *query, Arena *arena, const JsonV
     const JsonValue *more = json_member(value, STR("has_more"));
     *ret_data = json_member(value, STR("data"));
     *ret_has_more = json_is(more, JSON_BOOL) && more->is_true;
-    return json_is(*ret_data, JSON_ARRAY) ? STATUS_OK : is_no_list(err);
+    return json_is(*ret_data, JSON_ARRAY) ? check_page(list, *ret_data, err) : is_no_list(err);
 }
 
 static Status come_to(StripeList *list, const JsonValue *event, Error *err)
@@ -99,8 +145,14 @@ static Status find_behind(StripeList *list, Arena *arena, Error *err)
     if (ask(list, query, arena, &data, &has_more, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    list->state = data->count > 0 ? LIST_NEWER : LIST_OLDEST;
-    return data->count > 0 ? come_to(list, &data->items[0], err) : STATUS_OK;
+    if (data->count == 0) {
+        list->state = LIST_OLDEST;
+        return STATUS_OK;
+    }
+    list->state = LIST_NEWER;
+    return check_behind(list, &data->items[0], err) == STATUS_OK
+               ? come_to(list, &data->items[0], err)
+               : STATUS_FAIL;
 }
 
 // The page that is the last in Stripe's order is the first in ours.

@@ -88,8 +88,8 @@ class Hub:
         """It takes webhooks: one of which nothing is made is answered."""
         wait_for(lambda: self.tell("customer.created", listed=False, id="cus_1")[0] == 200, 60, "it listens")
 
-    def drain(self, code=0, **more):
-        return self.weir.run("run", self.folder, "--until", "now", code=code, **self.names(), **more)
+    def drain(self, *words, code=0, **more):
+        return self.weir.run("run", self.folder, "--until", "now", *words, code=code, **self.names(), **more)
 
     def tell(self, kind, **fields):
         return post(self.url(), self.api.event(kind, **fields))
@@ -258,6 +258,31 @@ def test_an_api_that_does_not_answer_is_asked_again(hub):
     assert hub.rows() == [("prod_1", "one", None, None)] and hub.api.fails == []
     hub.api.fails = [401] * 10
     assert "not now" in hub.drain(code=2).err
+
+
+@pytest.mark.parametrize("ignores, count, said", [
+    ("ending_before starting_after limit created[lt] created[gte]", 5, "it does not know"),
+    ("created[lt] created[gte]", 5, "it does not know"),
+    ("ending_before", 5, "the same events again and again"),
+    ("starting_after", 250, "the same events again and again"),
+    ("limit", 5, None),
+    ("limit", 250, None),
+])
+def test_an_api_that_does_not_page(hub, ignores, count, said):
+    """A run ends, and says why, where asking would never end, or where events would be missed."""
+    hub.drain()
+    if count < 100:
+        hub.api.event("product.created", id="prod_0", name="of before", created=int(time.time()) - 7200)
+    for n in range(count):
+        hub.api.event("product.created", id=f"prod_{n + 1}", name="one")
+    hub.api.ignores = ignores.split()
+    ended = hub.drain("--patience", "20s", code=2 if said else 0)
+    if said:
+        assert said in ended.err and "Is it Stripe's?" in ended.err, ended.err
+        assert hub.rows() == []
+        hub.api.ignores = ()
+        hub.drain()
+    assert len(hub.rows()) == count
 
 
 def test_what_is_invalid_is_set_aside(hub):
