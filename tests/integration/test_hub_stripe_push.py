@@ -189,6 +189,53 @@ def test_a_delete_is_asked_again_as_often_as_it_takes(shop):
     shop.check()
 
 
+SECOND = """      customers:
+        id: { field: 'metadata[id]' }
+        customer_id: { field: id, search_key: true }
+        name: { field: name }
+prod-db:"""
+
+
+@pytest.mark.parametrize("last", ["is refused", "is killed"])
+def test_a_delete_of_several_locations_knows_all_ids_until_the_last_is_gone(shop, last):
+    """A thing is two objects in Stripe. One is deleted, the other is not yet: what comes again finds both by their ids, which the row does not say."""
+    model = json.loads(json.dumps(MODEL))
+    model["properties"]["customer_id"] = {"type": ["string", "null"]}
+    (shop.folder / "models/product.json").write_text(json.dumps(model))
+    shop.write(SYSTEMS.replace("prod-db:", SECOND)
+               .replace("        stripe_id: { field: stripe_id }\n", "        stripe_id: { field: stripe_id }\n        customer_id: { field: customer_id }\n")
+               .replace("        stripe_id: { field: stripe_id, search_key: true }\n",
+                        "        stripe_id: { field: stripe_id, search_key: true }\n        customer_id: { field: customer_id, search_key: true }\n"))
+    shop.database.sql("ALTER TABLE products ADD customer_id text UNIQUE")
+    shop.database.sql("INSERT INTO products (product_name) VALUES ('a'), ('b')")
+    shop.drain()
+    [customer, other] = [row[0] for row in shop.database.sql("SELECT customer_id FROM products ORDER BY id")]
+    assert {thing["id"] for thing in shop.stripe.all("customers")} == {customer, other}
+    before = len(shop.stripe.asked)
+    shop.database.sql("DELETE FROM products WHERE id = 1")
+    if last == "is refused":
+        left = [503] * 5  # more than in one go
+
+        def refuse(asked):
+            if asked.path == f"/v1/customers/{customer}" and left:
+                shop.stripe.fail(left.pop())
+        shop.stripe.on_ask = refuse
+    else:
+        ended = shop.weir.run("run", shop.folder, "--until", "now", code=-9, WEIR_CRASH_POINT="stripe-asked:1", **shop.names())
+        assert len(shop.stripe.asked) == before + 1, ended
+    shop.drain()
+    assert [a.path for a in shop.stripe.asked[before:] if a.status in (200, 404)] == \
+        ["/v1/products/prod_1", "/v1/products/prod_1", f"/v1/customers/{customer}"], shop.stripe.asked[before:]
+    assert [thing["id"] for thing in shop.stripe.all("customers")] == [other]
+    assert shop.weir.run("dead", "list").out == "no dead letters\n"
+    # And no longer: another row of that key is another thing.
+    shop.database.sql("INSERT INTO products (id, product_name) VALUES (1, 'another')")
+    shop.drain()
+    shop.check()
+    assert shop.database.one("SELECT customer_id FROM products WHERE id = 1") not in (None, customer)
+    assert len(shop.stripe.all("customers")) == 2
+
+
 def test_what_stripe_refuses_is_set_aside(shop):
     shop.database.sql("INSERT INTO products (product_name) VALUES ('a'), (''), ('c')")
     ended = shop.drain()
