@@ -340,6 +340,48 @@ def test_an_echo_is_known_whatever_its_types_and_an_equal_change_passes_later(sh
     assert [asked.path for asked in shop.stripe.posts()] == ["/v1/products"]
 
 
+def test_what_was_pushed_is_known_after_a_kill_and_forgotten_after_a_while(shop):
+    """Also of what nobody has touched since: it is an echo within the window, and news behind it, once."""
+    written = count_writes(shop.database, "things")
+    process = shop.start()
+    shop.listens()
+    shop.database.sql("INSERT INTO things (id, title, size) VALUES (1, 'Mug', 3), (2, 'Cup', 4), (3, 'end', 0)")
+    wait_for(lambda: shop.database.one("SELECT count(stripe_id) FROM things") == 3, 60, "their ids")
+    assert written() == 6
+    time.sleep(1.1)  # see above
+    process.kill()
+    process = shop.start()
+    shop.listens()
+    ids = dict(shop.database.sql("SELECT id, stripe_id FROM things"))
+    ends = itertools.count(1)
+
+    def tell(key, name, size):
+        return shop.tell("product.updated", {"object": "product", "id": ids[key], "name": name, "description": None,
+                                             "metadata": {"id": str(key), "size": size}}) == 200
+
+    def is_at_end(writes):
+        """All that was told is received, and that many rows were written, that of the end among them."""
+        end = next(ends)
+        assert tell(3, "end", str(end))
+        wait_for(lambda: shop.database.one("SELECT size FROM things WHERE id = 3") == end, 30, "the end")
+        assert written() == writes
+
+    assert tell(1, "Mug", "3") and tell(2, "Cup", "4.0")
+    is_at_end(7)
+    assert tell(2, "Cup", "5")  # another value passes at once
+    is_at_end(9)
+    assert process.stop().code == 0
+    shop.keep("5s")
+    time.sleep(5.1)
+    process = shop.start()
+    shop.listens()
+    assert tell(1, "Mug", "3") and tell(1, "Mug", "3") and tell(1, "Mug", "3.00")
+    is_at_end(11)
+    assert shop.database.sql("SELECT title, size FROM things WHERE id = 1") == [("Mug", 3)]
+    assert process.stop().code == 0
+    assert len(shop.stripe.posts()) == 3
+
+
 def test_large_integers_stay_exact_to_stripe_and_from_there(shop):
     """As metadata, as an amount, and where it is asked whether something is an echo."""
     large = 9007199254740993
