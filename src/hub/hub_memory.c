@@ -213,6 +213,12 @@ static Status clean(const HubRecall *recall, Error *err)
     return drop(recall, INT64_MAX, err);
 }
 
+// ptr NULL stays NULL: that is to know nothing.
+static Str copy_of(Str value, Arena *arena)
+{
+    return value.ptr == NULL ? value : (Str){arena_copy(arena, value.ptr, value.len), value.len};
+}
+
 static Status find(const HubRecall *recall, Str what, Arena *arena, Str *ret, Error *err)
 {
     HubMemory *memory = recall->memory;
@@ -238,7 +244,7 @@ Status hub_recall_get(HubRecall *recall, Str what, Arena *arena, Str *ret, Error
     *ret = (Str){0};
     const Pending *pending = map_get(&recall->by_name, what);
     if (pending != NULL) {
-        *ret = pending->fact.value;
+        *ret = copy_of(pending->fact.value, arena); // it goes when it is saved
         return STATUS_OK;
     }
     HubMemory *memory = recall->memory;
@@ -256,11 +262,9 @@ Status hub_recall_get(HubRecall *recall, Str what, Arena *arena, Str *ret, Error
 void hub_recall_put(HubRecall *recall, const HubFact *fact)
 {
     Pending *pending = arena_alloc_zero(&recall->facts, sizeof(*pending));
-    pending->fact = (HubFact){.what = str_copy(&recall->facts, fact->what), .stays = fact->stays};
-    if (fact->value.ptr != NULL) {
-        pending->fact.value =
-            (Str){arena_copy(&recall->facts, fact->value.ptr, fact->value.len), fact->value.len};
-    }
+    pending->fact = (HubFact){.what = str_copy(&recall->facts, fact->what),
+                              .value = copy_of(fact->value, &recall->facts),
+                              .stays = fact->stays};
     pending->before = map_put(&recall->by_name, pending->fact.what, pending);
     if (recall->count == recall->capacity) {
         recall->capacity = MAX(recall->capacity * 2, (size_t)64);

@@ -90,6 +90,26 @@ static void what_waits_is_known_to_its_writer_alone(void **context)
     assert_known(receiver, "empty", "");
 }
 
+// Whoever has asked keeps it, whatever becomes of what waits.
+static void what_waits_is_the_callers_once_it_is_got(void **context)
+{
+    (void)context;
+    Str saved;
+    Str undone;
+    put(pusher, "link", "prod_1");
+    assert_int_equal(hub_recall_get(pusher, STR("link"), &arena, &saved, &err), STATUS_OK);
+    size_t mark = hub_recall_mark(pusher);
+    put(pusher, "link", "prod_2");
+    assert_int_equal(hub_recall_get(pusher, STR("link"), &arena, &undone, &err), STATUS_OK);
+    hub_recall_undo(pusher, mark);
+    save(pusher, LSN_NONE);
+    for (int i = 0; i < 100; i++) {
+        put(pusher, "other", "garbage in the same place");
+    }
+    assert_true(str_is(saved, "prod_1"));
+    assert_true(str_is(undone, "prod_2"));
+}
+
 static void systems_are_apart(void **context)
 {
     (void)context;
@@ -204,6 +224,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_waits_is_known_to_its_writer_alone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_waits_is_the_callers_once_it_is_got, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(systems_are_apart, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_waits_can_be_undone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_was_not_received_is_not_remembered, set_up, tear_down),
