@@ -98,6 +98,7 @@ static Status begin_conflicts(PushSink *sink, const Checkpoint *stored, Error *e
         return STATUS_FAIL;
     }
     push_conflicts_begin(&sink->conflicts, floor);
+    sink->knows_mark = true;
     return STATUS_OK;
 }
 
@@ -118,12 +119,15 @@ static void put_mark(PushSink *sink, Checkpoint *changed)
     sink->has_mark = !pushes;
 }
 
+// Not of who has only looked, or was refused before it knew what is stored, or while somebody else
+// pushes.
 static void store_mark(PushSink *sink)
 {
     Checkpoint changed = {0};
     Error ignored = {0};
-    bool may = sink->session.conn != NULL && !sink->session.in_transaction &&
-               sink->conflicts.open == NULL && PQstatus(sink->session.conn) == CONNECTION_OK;
+    bool may = sink->knows_mark && sink->has_origin && sink->session.conn != NULL &&
+               !sink->session.in_transaction && sink->conflicts.open == NULL &&
+               PQstatus(sink->session.conn) == CONNECTION_OK;
     if (may) {
         put_mark(sink, &changed);
     }

@@ -23,6 +23,7 @@ typedef struct PushSink {
     int64_t tokens_taken;    // of it, ever
     bool receives;           // the system is received from, too
     PushConflicts conflicts; // only of a system that is received from
+    bool knows_mark;         // what is stored of that has been read, and counts
     bool has_mark;           // the checkpoint says where the system was at the last push
     Arena bound;             // what targets are made of
     Map targets;             // MixerRule -> PushTarget

@@ -3,6 +3,7 @@ import json
 import random
 import time
 
+import psycopg
 import pytest
 
 from harness.wait import wait_for
@@ -226,6 +227,24 @@ def test_started_again_elsewhere(hub):
     hub.drain()
     assert hub.there.one("SELECT count(*) FROM shop.item") == 0
     sql(hub.here, "UPDATE products SET price = 2")
+    hub.drain()
+    hub.check(1)
+
+
+def test_a_start_that_is_refused_forgets_nothing(hub):
+    """Until when something may have been pushed over a system's own changes is stored in it. Who does not get to read that does not write it."""
+    mark = "SELECT value FROM weir.checkpoint WHERE pipeline = 'hub.to.there' AND key = 'sink:pushed'"
+    sql(hub.here, "INSERT INTO products VALUES (1, 'one', 1, NULL)")
+    hub.drain()
+    before = hub.there.sql(mark)
+    assert len(before) == 1 and before != [("0/0",)]
+    hub.weir.run("check", hub.folder, **hub.names())
+    assert hub.there.sql(mark) == before
+    with psycopg.connect(hub.there.url, autocommit=True) as other:
+        other.execute("SELECT pg_replication_origin_session_setup('weir_hub.to.there')")
+        ended = hub.weir.run("run", hub.folder, "--until", "now", "--patience", "1s", code=None, **hub.names())
+        assert "another session writes under the replication origin" in ended.err, ended
+    assert hub.there.sql(mark) == before
     hub.drain()
     hub.check(1)
 
