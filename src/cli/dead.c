@@ -123,7 +123,7 @@ static void add_rows(TextTable *table, Str name, const DeadLetters *letters, Are
             str_from(arena_printf(arena, "%lld", (long long)letter->id)),
             title_text(letter, arena),
             str_from(change_op_name(letter->op)),
-            position_text(letter->position, arena),
+            position_text(dead_shown(letter), arena),
             time_text(letter->kept_us, arena),
             str_from(state_name(letter)),
             reason_text(letter->error, arena),
@@ -191,7 +191,7 @@ static Status show_letter(const DeadLetter *letter, Arena *arena, Error *err)
     printf("letter %lld: %s in %s %" STR_FMT ", %s\n", (long long)letter->id,
            change_op_name(letter->op), relation_words(letter->oid, letter->schema)->kind,
            STR_ARG(relation_title(letter->schema, letter->name, arena)), state_name(letter));
-    printf("  position   %" STR_FMT "\n", STR_ARG(position_text(letter->position, arena)));
+    printf("  position   %" STR_FMT "\n", STR_ARG(position_text(dead_shown(letter), arena)));
     printf("  committed  %" STR_FMT "\n", STR_ARG(time_text(letter->happened_us, arena)));
     printf("  set aside  %" STR_FMT "\n", STR_ARG(time_text(letter->kept_us, arena)));
     if (letter->tries > 0) {

@@ -114,10 +114,7 @@ static Status is_invalid(ReceiveSink *sink, const Change *change, const Received
     *err = outcome->error;
     error_wrap(err, "\"%" STR_FMT "\"%" STR_FMT " is no \"%" STR_FMT "\"", STR_ARG(what),
                STR_ARG(buf_view(&key)), STR_ARG(outcome->rule->model->title));
-    return change->op != CHANGE_READ
-               ? STATUS_FAIL
-               : error_hint(err, "Rows of a copy are not set aside: mend the row, or let the model "
-                                 "take it. The next start copies anew.");
+    return STATUS_FAIL;
 }
 
 // Those of one transaction of the source share theirs. Its LSN is known when it is the system's

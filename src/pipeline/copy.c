@@ -91,7 +91,10 @@ bool copy_is_whole(Sink *sink, const Relation *relation)
 
 static Status write_batch(const CopyJob *job, Sink *sink, const Batch *batch, Error *err)
 {
-    if (sink->ops->write(sink, batch->changes, batch->count, err) != STATUS_OK) {
+    Status status = job->dead == NULL
+                        ? sink->ops->write(sink, batch->changes, batch->count, err)
+                        : dead_write(job->dead, sink, batch->changes, batch->count, err);
+    if (status != STATUS_OK) {
         return STATUS_FAIL;
     }
     CRASH_POINT("copy-rows-written");
@@ -247,6 +250,19 @@ Status copy_table(const CopyJob *job, Sink *sink, Table *table, const Relation *
     return STATUS_OK;
 }
 
+static Status commit_table(const CopyJob *job, Sink *sink, Checkpoint *changed, Error *err)
+{
+    if (job->dead == NULL) {
+        return copy_commit(job, sink, changed, err);
+    }
+    if (dead_prepare_commit(job->dead, changed, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    CRASH_POINT("copy-letters-kept");
+    return copy_commit(job, sink, changed, err) == STATUS_OK ? dead_committed(job->dead, err)
+                                                             : STATUS_FAIL;
+}
+
 // Rows and state in one commit.
 static Status copy_whole_table(const CopyJob *job, Sink *sink, Table *table,
                                const Relation *relation, Error *err)
@@ -262,7 +278,7 @@ static Status copy_whole_table(const CopyJob *job, Sink *sink, Table *table,
     if (job->persistent) {
         table_save(table, &changed);
     }
-    status = copy_commit(job, sink, &changed, err);
+    status = commit_table(job, sink, &changed, err);
     CRASH_POINT("copy-table-committed");
     checkpoint_done(&changed);
     return status == STATUS_OK ? STATUS_OK : name_table(relation, err);

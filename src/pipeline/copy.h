@@ -1,6 +1,7 @@
 // Copies tables from a snapshot of the source into the sink.
 #pragma once
 
+#include "pipeline/dead.h"
 #include "pipeline/meter.h"
 #include "pipeline/sink.h"
 #include "pipeline/source.h"
@@ -13,7 +14,9 @@ typedef struct CopyJob {
     Snapshot *snapshot;
     Lsn snapshot_lsn;
     Tables *tables;
-    State *state;    // where checkpoints go when the sink does not store them; may be NULL
+    State *state; // where checkpoints go when the sink does not store them; may be NULL
+    // Where rows go that are refused; NULL: they stop the copy. Not with lanes.
+    Dead *dead;
     bool persistent; // table states are stored; false for `weir copy`
     Cancel *cancel;
     Meter *meter;

@@ -460,7 +460,7 @@ static Status set_aside(Dead *dead, Sink *sink, const Change *change, const Erro
     Arena scratch = {0};
     int64_t now = clock_wall_us();
     DeadLetter letter = {
-        .position = change_position(change),
+        .position = dead_place(change),
         .oid = change->relation->oid,
         .schema = change->relation->schema,
         .name = change->relation->name,
@@ -525,7 +525,7 @@ int64_t dead_untold(const Dead *dead)
 static bool is_voided(Dead *dead, const DeadLetter *letter, const Change *change, const RowKey *key)
 {
     if (letter->oid != change->relation->oid ||
-        position_compare(letter->position, change_position(change)) >= 0 ||
+        position_compare(dead_stands(letter), change_position(change)) >= 0 ||
         map_get_u64(&dead->is_done, (uint64_t)letter->id) != NULL) {
         return false;
     }
@@ -698,7 +698,7 @@ Status dead_commit_refused(Dead *dead, Error *err)
 static bool has_row(const Change *changes, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (is_row(&changes[i])) {
+        if (is_row(&changes[i]) || changes[i].op == CHANGE_READ) {
             return true;
         }
     }
@@ -927,7 +927,8 @@ static Status take_letters(Pass *pass, Error *err)
         return STATUS_FAIL;
     }
     size_t at = 0;
-    for (; at < letters.count && position_compare(letters.items[at].position, pass->durable) <= 0;
+    for (; at < letters.count &&
+           position_compare(dead_stands(&letters.items[at]), pass->durable) <= 0;
          at++) {
         if (take_letter(pass, &letters.items[at], err) != STATUS_OK) {
             return STATUS_FAIL;
@@ -941,7 +942,7 @@ static Status take_letters(Pass *pass, Error *err)
     while (at < letters.count && !is_wanted(&letters.items[at])) {
         at++;
     }
-    pass->dead->due_at = at < letters.count ? letters.items[at].position : (Position){0};
+    pass->dead->due_at = at < letters.count ? dead_stands(&letters.items[at]) : (Position){0};
     return STATUS_OK;
 }
 

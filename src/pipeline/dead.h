@@ -41,6 +41,7 @@ MUST_CHECK Status dead_begin(Dead *dead, const Checkpoint *stored, Error *err);
 /**
  * SinkOps.write() for all of @changes but those that are set aside, now or before. Where a refusal
  * takes the sink's transaction with it, the error is ERROR_AGAIN: the next attempt knows more.
+ * Copied rows wait for nothing: what there was of them is void when their copy is committed.
  */
 MUST_CHECK Status dead_write(Dead *dead, Sink *sink, const Change *changes, size_t count,
                              Error *err);

@@ -8,6 +8,31 @@
 #define RECORD_MAX ((size_t)900 << 20)
 
 // ---------------------------------------------------------------------------------------------
+// Places
+// ---------------------------------------------------------------------------------------------
+
+Position dead_place(const Change *change)
+{
+    Position position = change_position(change);
+    if (change->op == CHANGE_READ) {
+        position.ordinal = (uint64_t)change->relation->oid << 32 | (position.ordinal & UINT32_MAX);
+    }
+    return position;
+}
+
+Position dead_stands(const DeadLetter *letter)
+{
+    return letter->op == CHANGE_READ ? (Position){letter->position.lsn, 0} : letter->position;
+}
+
+Position dead_shown(const DeadLetter *letter)
+{
+    Position position = letter->position;
+    position.ordinal &= letter->op == CHANGE_READ ? UINT32_MAX : UINT64_MAX;
+    return position;
+}
+
+// ---------------------------------------------------------------------------------------------
 // Records: the relation with its length in front, then the change
 // ---------------------------------------------------------------------------------------------
 

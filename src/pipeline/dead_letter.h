@@ -4,6 +4,19 @@
 #include "base/error.h"
 #include "change/batch.h"
 #include "change/pack.h"
+#include "pipeline/dead_store.h"
+
+/**
+ * DeadLetter.position of @change. Copied rows are told from all others by their table, too: each
+ * copy counts its own, and several are of one snapshot.
+ */
+Position dead_place(const Change *change);
+
+/** Where it stands in the stream: a copied row is before all that is told behind its snapshot. */
+Position dead_stands(const DeadLetter *letter);
+
+/** As the log had it when it was set aside: the number of a copied row is that in its table. */
+Position dead_shown(const DeadLetter *letter);
 
 /** As bytes, in @arena. ERROR_DATA: it is too large to be kept. */
 MUST_CHECK Status dead_pack(const Change *change, Arena *arena, Str *ret, Error *err);

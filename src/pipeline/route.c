@@ -120,6 +120,10 @@ Status route_open(const RouteOptions *options, Route **ret, Error *err)
         .cancel = options->cancel,
         .meter = options->meter,
     };
+    // A row says all that it is: the others need not wait for it.
+    if (route->sink->ops->changes_stand_alone && !route->sink->ops->has_tables) {
+        route->job.dead = options->dead;
+    }
     *ret = route;
     return STATUS_OK;
 }
