@@ -1,26 +1,10 @@
-// A table that appears while the stream runs (it was added to the publication, or its rows were
-// rewritten by an ALTER TABLE) is copied from a snapshot of its own, taken at LSN X:
-//
-//   PENDING   its changes are dropped: they were committed before X, so the copy has them
-//   COPYING   beside the stream, by a thread with a sink instance of its own. What was committed
-//             before X is in the copy, but X is not known until the snapshot exists. All other
-//             changes are held back (route_side.c), until they are many: then the stream waits
-//             from the next end of a transaction on
-//   READY     those at or behind X are delivered; this and `copied_at` are committed together with
-//             the held changes, so that a crash at any point either copies again or has it all
-//
-// A sink without parallel instances takes the rows between two transactions, while the stream
-// waits; but not while the snapshot does, which has to outlast every transaction that is open on
-// the source.
-#include "pipeline/route.h"
-
 #include <assert.h>
 
 #include "base/clock.h"
 #include "base/crash_point.h"
 #include "base/mem.h"
 #include "pipeline/merge.h"
-#include "pipeline/route_side.h"
+#include "pipeline/route_inner.h"
 #include "pipeline/shape.h"
 
 enum {
@@ -28,37 +12,9 @@ enum {
     COMMIT_MS = 500,         // or the oldest uncommitted change is this old
     IDLE_COMMIT_MS = 8000,   // how often a position that moved without changes is stored
     LANE_POLL_MS = 50,
-    COPY_REST_MS = 100, // when a table was rewritten before its rows were read, doubled
-    COPY_RESTS = 6,     // up to so often
     REST_US_MAX = 50000,
     REST_US_LOG = 10000,      // each commit of a log wakes all of its readers
     REST_US_NOTHING = 250000, // a sink that keeps nothing: only the position is at stake
-};
-
-struct Route {
-    RouteOptions options;
-    Sink *sink;
-    Checkpoint checkpoint; // as stored when the route was opened
-    Tables tables;
-    Position durable;
-    Position resumed; // changes at or before it are already in the sink
-    Position written; // end of the last batch delivered
-    Position handed;  // to the sink: the last change
-    bool in_transaction;
-    bool has_changes; // written but not committed
-    size_t uncommitted_bytes;
-    int64_t uncommitted_since_ms;
-    int64_t committed_at_ms;
-    int64_t rest_until_us; // no commit before it, unless there is much to commit
-    Lsn last_commit_lsn;   // for counting transactions only
-    Table *last_table;     // cache of the table of `last_relation`
-    const Relation *last_relation;
-    bool has_pending;    // some table waits for its copy
-    bool says_missing;   // the checkpoint does, see save_missing()
-    bool says_no_copies; // the same
-    ChangeRun merged;    // several batches' changes
-    SideCopy *side;
-    CopyJob job;
 };
 
 static Status load_checkpoint(Route *route, Error *err)
@@ -156,24 +112,13 @@ Status route_store(Route *route, Checkpoint *changed, Error *err)
 }
 
 // Without copies a table is ready as soon as it is known: only what happens from now on counts.
-static void adopt(Route *route, Table *table)
+void route_adopt(Route *route, Table *table)
 {
     if (!route->options.copies && table->state == TABLE_PENDING) {
         table->state = TABLE_READY;
         table->copied_at = LSN_NONE;
         table->is_dirty = true;
     }
-}
-
-// The catalogs are ahead of the stream, which may still have changes of the table that had the name
-// before. A table that is new to the target waits for the stream to tell it in its place.
-static bool must_wait(const Route *route, const Table *table, const Relation *relation)
-{
-    Position until = route->options.until;
-    bool has_stream = route->options.persistent && // and goes on from here
-                      (until.lsn == LSN_NONE || position_compare(route->durable, until) < 0);
-    return has_stream && route->sink->ops->has_tables && table->target == NULL &&
-           tables_rival(&route->tables, relation) != NULL;
 }
 
 static void copy_again(Route *route, Table *table)
@@ -184,7 +129,7 @@ static void copy_again(Route *route, Table *table)
 }
 
 // What happened while it was not published is in its rows only.
-static void close_gap(Route *route, Table *table, const Relation *now)
+void route_close_gap(Route *route, Table *table, const Relation *now)
 {
     bool copies = route->options.copies;
     if (table_tell_gap(table, now, copies, &route->sink->context.notice) && copies) {
@@ -192,149 +137,14 @@ static void close_gap(Route *route, Table *table, const Relation *now)
     }
 }
 
-// Not only the copies that a pipeline begins with.
-static bool has_streamed(const Route *route)
-{
-    size_t cursor = 0;
-    void *value;
-    while (map_next(&route->tables.by_oid, &cursor, &value)) {
-        const Table *table = value;
-        if (table->state == TABLE_READY && table->copied_at < route->durable.lsn) {
-            return true;
-        }
-    }
-    return false;
-}
-
-// A table that is late is copied beside the stream, so that the others need not wait for it.
-static void copy_later(Route *route, Table *table, const Relation *relation)
-{
-    table->prepared = relation_copy(&route->tables.arena, relation);
-    route->has_pending = true;
-}
-
-// Whoever truncates a table all the time may do so between any snapshot and the look into it.
-static void copy_once_more(Route *route, Table *table, const Relation *relation)
-{
-    int64_t rest_ms = (int64_t)COPY_REST_MS << MIN(table->vain_copies, (uint32_t)COPY_RESTS);
-    table->vain_copies++;
-    table->copy_not_before_ms = clock_monotonic_ms() + rest_ms;
-    table->state = TABLE_PENDING;
-    route->has_pending = true;
-    atomic_fetch_sub(&route->options.meter->tables_total, 1); // counted when it begins
-    if (table->vain_copies == 1) {
-        notice_tell(&route->sink->context.notice,
-                    "table \"%" STR_FMT ".%" STR_FMT
-                    "\" was truncated or rewritten before its rows "
-                    "could be read: it is tried again, beside the stream",
-                    STR_ARG(relation->schema), STR_ARG(relation->name));
-    }
-}
-
-static SourceTables missing_tables(Route *route, const SourceTables *tables, Arena *arena)
-{
-    SourceTables missing = {.items = ARENA_ARRAY(arena, SourceTable, tables->count)};
-    bool goes_on =
-        route->options.persistent && route->options.until.lsn == LSN_NONE && has_streamed(route);
-    int64_t rows = 0;
-    for (size_t i = 0; i < tables->count; i++) {
-        const Relation *relation = tables->items[i].relation;
-        Table *table = tables_get(&route->tables, relation->oid);
-        adopt(route, table);
-        close_gap(route, table, relation);
-        if (table->state == TABLE_READY || must_wait(route, table, relation)) {
-            continue;
-        }
-        if (goes_on) {
-            copy_later(route, table, relation);
-        } else {
-            missing.items[missing.count++] = tables->items[i];
-            int64_t estimate = tables->items[i].row_estimate;
-            rows = estimate < 0 || rows < 0 ? -1 : rows + estimate;
-        }
-    }
-    atomic_store(&route->options.meter->tables_total, (int64_t)missing.count);
-    atomic_store(&route->options.meter->tables_done, 0);
-    atomic_store(&route->options.meter->copy_rows, 0);
-    atomic_store(&route->options.meter->copy_bytes, 0);
-    atomic_store(&route->options.meter->copy_rows_estimate, rows);
-    return missing;
-}
-
 // Of a sink that takes everything the checkpoint only says which tables the source has told.
-static void note_told(Route *route, const Relation *relation)
+void route_note_told(Route *route, const Relation *relation)
 {
     if (route->sink->ops->takes_all && relation != NULL) {
         Table *table = tables_get(&route->tables, relation->oid);
-        adopt(route, table);
+        route_adopt(route, table);
         tables_set_target(&route->tables, table, relation);
     }
-}
-
-// What is there from the start is not told.
-static Status note_all_told(Route *route, const SourceTables *tables, Error *err)
-{
-    if (checkpoint_get(&route->checkpoint, CHECKPOINT_POSITION) != NULL) {
-        return STATUS_OK;
-    }
-    for (size_t i = 0; i < tables->count; i++) {
-        note_told(route, tables->items[i].relation);
-    }
-    Checkpoint changed = {0};
-    tables_save(&route->tables, &changed);
-    Status status = route_store(route, &changed, err);
-    checkpoint_done(&changed);
-    return status;
-}
-
-static Status in_snapshot(Route *route, const SourceTable *tables, size_t count, Error *err)
-{
-    Source *source = route->options.source;
-    CopyJob *job = &route->job;
-    if (source->ops->snapshot_open(source, &job->snapshot, &job->snapshot_lsn, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    Status status = copy_tables(job, route->sink, &route->options.sink, tables, count,
-                                route->options.lanes, err);
-    source->ops->snapshot_close(job->snapshot);
-    job->snapshot = NULL;
-    return status;
-}
-
-// The tables that were passed over need another snapshot, and the others need not wait for it. A
-// run that ends takes it with its next attempt.
-static Status copy_rest_later(Route *route, const SourceTables *tables, Error *err)
-{
-    bool can_wait = route->options.persistent && route->options.until.lsn == LSN_NONE;
-    for (size_t i = 0; i < tables->count; i++) {
-        const Relation *relation = tables->items[i].relation;
-        Table *table = tables_find(&route->tables, relation->oid);
-        if (table->state == TABLE_READY) {
-            continue;
-        }
-        if (!can_wait) {
-            return copy_was_rewritten(relation, err);
-        }
-        copy_later(route, table, relation);
-        copy_once_more(route, table, relation);
-    }
-    return STATUS_OK;
-}
-
-Status route_copy(Route *route, const SourceTables *tables, Error *err)
-{
-    if (route->sink->ops->takes_all) {
-        return note_all_told(route, tables, err); // whoever reads it there copies for itself
-    }
-    Arena scratch = {0};
-    SourceTables missing = missing_tables(route, tables, &scratch);
-    Status status =
-        missing.count == 0 ? STATUS_OK : in_snapshot(route, missing.items, missing.count, err);
-    if (status == STATUS_OK) {
-        status = copy_rest_later(route, &missing, err);
-    }
-    arena_done(&scratch);
-    return status;
 }
 
 void route_start(Route *route, Position position)
@@ -355,7 +165,7 @@ static Table *find_table(Route *route, const Relation *relation)
         return route->last_table;
     }
     Table *table = tables_get(&route->tables, relation->oid);
-    adopt(route, table);
+    route_adopt(route, table);
     route->last_relation = relation;
     route->last_table = table;
     return table;
@@ -471,7 +281,7 @@ static Status take_one(Route *route, const Change *change, bool *ret_deliver, Er
     }
     if (change->relation == NULL || route->sink->ops->takes_all) {
         *ret_deliver = true;
-        note_told(route, change->relation);
+        route_note_told(route, change->relation);
         return STATUS_OK;
     }
     Table *table = find_table(route, change->relation);
@@ -481,7 +291,7 @@ static Status take_one(Route *route, const Change *change, bool *ret_deliver, Er
         return STATUS_OK;
     }
     if (table->prepared != change->relation) {
-        close_gap(route, table, change->relation);
+        route_close_gap(route, table, change->relation);
     }
     switch (judge(route, table, change)) {
     case HOLD:
@@ -572,7 +382,7 @@ static bool is_plain(Route *route, const Change *change)
 
 // Hand the sink the longest runs of changes it is to have: what is skipped, held or reshaped ends
 // one.
-static Status deliver_changes(Route *route, const Change *changes, size_t count, Error *err)
+Status route_deliver_changes(Route *route, const Change *changes, size_t count, Error *err)
 {
     size_t start = 0;
     for (size_t i = 0; i < count; i++) {
@@ -622,8 +432,6 @@ static void take_in(Route *route, const Batch *batch)
     atomic_fetch_add(&route->options.meter->bytes, (int64_t)batch->bytes);
 }
 
-static Status commit_all(Route *route, Error *err);
-
 // All of the run but its end, a few transactions a commit: together they were refused.
 static Status deliver_apart(Route *route, const Change **run, size_t *count, Error *err)
 {
@@ -636,7 +444,7 @@ static Status deliver_apart(Route *route, const Change **run, size_t *count, Err
     bool goes_on = route->in_transaction && ((*run)->ordinal == 0 || is_within);
     size_t part = goes_on ? dead_together(dead, *run, *count) : 0;
     for (; part < *count; part = dead_together(dead, *run, *count)) {
-        if (deliver_changes(route, *run, part, err) != STATUS_OK) {
+        if (route_deliver_changes(route, *run, part, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
         *run += part;
@@ -644,7 +452,7 @@ static Status deliver_apart(Route *route, const Change **run, size_t *count, Err
         Position end = {(*run)->transaction->commit_lsn, 0};
         route->written = (*run)->ordinal > 0 ? position_max(route->written, end) : route->written;
         route->in_transaction = false;
-        if (commit_all(route, err) != STATUS_OK) {
+        if (route_commit_all(route, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
     }
@@ -673,7 +481,7 @@ Status route_deliver(Route *route, Batch *const *batches, size_t count, Error *e
         assert(batches[i]->is_sealed);
         take_in(route, batches[i]);
     }
-    return deliver_changes(route, run, changes, err);
+    return route_deliver_changes(route, run, changes, err);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -731,7 +539,7 @@ static Status commit_at(Route *route, Position position, Error *err)
     return STATUS_OK;
 }
 
-static Status commit(Route *route, Error *err)
+Status route_commit(Route *route, Error *err)
 {
     assert(!route->in_transaction);
     if (commit_at(route, route->written, err) != STATUS_OK) {
@@ -741,14 +549,14 @@ static Status commit(Route *route, Error *err)
     return STATUS_OK;
 }
 
-// Of a run, and perhaps of a transaction: the rest comes behind it. What was held back (see
-// deliver_held()) has positions that the target is behind already.
+// Of a run, and perhaps of a transaction: the rest comes behind it.
 static Status commit_part(Route *route, Error *err)
 {
+    assert(!route->options.copies);
     return commit_at(route, position_max(route->handed, route->durable), err);
 }
 
-static bool until_is_written(const Route *route)
+bool route_until_is_written(const Route *route)
 {
     Position until = route->options.until;
     return until.lsn != LSN_NONE && position_compare(route->written, until) >= 0;
@@ -759,7 +567,7 @@ static bool is_time(const Route *route, bool idle, bool draining, int64_t now_ms
     if (position_compare(route->written, route->durable) <= 0 && !route->has_changes) {
         return false;
     }
-    if (idle && (draining || until_is_written(route))) {
+    if (idle && (draining || route_until_is_written(route))) {
         return true;
     }
     if (!route->has_changes) {
@@ -786,149 +594,10 @@ int64_t route_patience_ms(const Route *route, int64_t now_ms)
     return 200;
 }
 
-// ---------------------------------------------------------------------------------------------
-// Copies while the stream runs
-// ---------------------------------------------------------------------------------------------
-
-static Status side_begin(Route *route, Table *table, const Relation *relation, Error *err)
-{
-    Checkpoint changed = {0};
-    Status status = copy_prepare(&route->job, route->sink, table, relation, &changed, err);
-    if (status == STATUS_OK) {
-        status = copy_commit(&route->job, route->sink, &changed, err);
-    }
-    CRASH_POINT("side-prepared");
-    checkpoint_done(&changed);
-    if (status != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    bool is_apart = route->sink->ops->is_parallel && !copy_is_whole(route->sink, relation);
-    return side_start(&route->job, is_apart ? &route->options.sink : NULL, table, relation,
-                      &route->side, err);
-}
-
-static Status commit_all(Route *route, Error *err)
+Status route_commit_all(Route *route, Error *err)
 {
     bool is_behind = position_compare(route->written, route->durable) > 0;
-    return route->has_changes || is_behind ? commit(route, err) : STATUS_OK;
-}
-
-static Status deliver_held(Route *route, Held *held, Error *err)
-{
-    Batch *batch;
-    Status status = held_next(held, &batch, err);
-    while (status == STATUS_OK &&
-           deliver_changes(route, batch->changes, batch->count, err) == STATUS_OK) {
-        status = held_next(held, &batch, err);
-    }
-    return status == STATUS_AGAIN ? STATUS_OK : STATUS_FAIL;
-}
-
-static Status side_end(Route *route, Error *err)
-{
-    // A commit first: a copy commits by itself, and must not do so for half of what was written. Or
-    // it waits for a lock on the table that we hold.
-    if (commit_all(route, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    SideCopy *side = route->side;
-    route->side = NULL;
-    atomic_store(&route->options.meter->is_copying, true);
-    Status status = side_join(side, route->sink, err);
-    atomic_store(&route->options.meter->is_copying, false);
-    Table *table = side->table;
-    if (status == STATUS_AGAIN && route->options.until.lsn == LSN_NONE) {
-        // What was held was committed before the next snapshot will be taken.
-        copy_once_more(route, table, side->relation);
-        side_free(side);
-        return STATUS_OK;
-    }
-    if (status != STATUS_OK) {
-        status = status == STATUS_AGAIN ? copy_was_rewritten(side->relation, err) : STATUS_FAIL;
-        side_free(side);
-        return status;
-    }
-    if (route->options.dead != NULL) {
-        dead_recheck(route->options.dead);
-    }
-    table->state = TABLE_READY;
-    table->copied_at = side->job.snapshot_lsn;
-    table->copy_begun = false;
-    table->vain_copies = 0;
-    table->is_dirty = true;
-    table->prepared = NULL;
-    route->has_changes = true;
-    // What was held has positions behind `written`; the target does not have it all the same.
-    Position resumed = route->resumed;
-    route->resumed = (Position){0};
-    CRASH_POINT("side-rows-are-there");
-    status = deliver_held(route, side->held, err);
-    CRASH_POINT("side-held-delivered");
-    route->resumed = resumed;
-    side_free(side);
-    route->last_relation = NULL;
-    return status == STATUS_OK ? commit(route, err) : STATUS_FAIL;
-}
-
-// Of those that are due. NULL: there is none, and *ret_left says whether there is another one.
-static Table *next_pending(const Route *route, int64_t now_ms, bool *ret_left)
-{
-    size_t cursor = 0;
-    void *value;
-    *ret_left = false;
-    while (map_next(&route->tables.by_oid, &cursor, &value)) {
-        Table *table = value;
-        if (table->state == TABLE_PENDING && table->prepared != NULL) {
-            if (table->copy_not_before_ms <= now_ms) {
-                return table;
-            }
-            *ret_left = true;
-        }
-    }
-    return NULL;
-}
-
-static Status end_side_copy(Route *route, bool must_finish, Error *err)
-{
-    const SideCopy *side = route->side;
-    bool is_over = side != NULL && (must_finish || side_is_due(side));
-    return is_over ? side_end(route, err) : STATUS_OK;
-}
-
-static Status begin_next_copy(Route *route, Error *err)
-{
-    Table *table = next_pending(route, clock_monotonic_ms(), &route->has_pending);
-    if (table == NULL) {
-        return STATUS_OK;
-    }
-    route->has_pending = true;
-    // A commit first: the copy commits by itself, and must not do so for half of what was written.
-    // Also of a position alone: if this copy fails, what led to it must not come again.
-    if (commit_all(route, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    const Relation *relation = table->prepared;
-    route->last_relation = NULL;
-    atomic_fetch_add(&route->options.meter->tables_total, 1);
-    return side_begin(route, table, relation, err);
-}
-
-// When `until` has been written, no copy may be left behind: the run ends with the next commit.
-static Status serve_copies(Route *route, Error *err)
-{
-    do {
-        bool must_finish = until_is_written(route);
-        if (end_side_copy(route, must_finish, err) != STATUS_OK) {
-            return STATUS_FAIL;
-        }
-        if (route->side != NULL || !route->has_pending) {
-            return STATUS_OK;
-        }
-        if (begin_next_copy(route, err) != STATUS_OK) {
-            return STATUS_FAIL;
-        }
-    } while (until_is_written(route) && route->has_pending);
-    return STATUS_OK;
+    return route->has_changes || is_behind ? route_commit(route, err) : STATUS_OK;
 }
 
 static Status retry_dead(Route *route, Error *err)
@@ -936,7 +605,7 @@ static Status retry_dead(Route *route, Error *err)
     Dead *dead = route->options.dead;
     route->written = position_max(route->written, route->durable); // before the first delivery
     bool has_written;
-    if (commit_all(route, err) != STATUS_OK ||
+    if (route_commit_all(route, err) != STATUS_OK ||
         dead_retry(dead, route->sink, &route->tables, route->durable, &has_written, err) !=
             STATUS_OK) {
         return STATUS_FAIL;
@@ -944,7 +613,7 @@ static Status retry_dead(Route *route, Error *err)
     // A letter has the shape of its time, and the next change of its table brings its own.
     tables_forget_prepared(&route->tables);
     route->last_relation = NULL;
-    return has_written ? commit(route, err) : STATUS_OK;
+    return has_written ? route_commit(route, err) : STATUS_OK;
 }
 
 Status route_retry_dead(Route *route, Error *err)
@@ -968,11 +637,11 @@ Status route_flush(Route *route, bool idle, bool draining, Error *err)
     if (route_retry_dead(route, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (!draining && serve_copies(route, err) != STATUS_OK) {
+    if (!draining && route_serve_copies(route, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (is_time(route, idle, draining, clock_monotonic_ms())) {
-        return commit(route, err);
+        return route_commit(route, err);
     }
     return STATUS_OK;
 }

@@ -132,7 +132,8 @@ typedef struct SinkOps {
      * when those behind them would have to wait for long (a rate limit). *ret 0: none, and a commit
      * comes first, also within a transaction of the source, of which the target then has a part for
      * a while; behind a commit there is room for one, which is waited for here. NULL: always for
-     * all.
+     * all. Only for the one sink of a pipeline, which nothing is copied into: what is held back
+     * during a copy becomes durable as a whole, and no other route may begin within a transaction.
      */
     Status (*make_room)(Sink *sink, const Change *changes, size_t count, size_t *ret, Error *err);
 

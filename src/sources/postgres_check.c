@@ -413,7 +413,7 @@ static Status check_policies(Postgres *postgres, const Checkpoint *checkpoint, R
 }
 
 // Generated columns, but for those of a table that a given publication has with a list of columns:
-// what such a list leaves out is left out on purpose.
+// what such a list leaves out is left out on purpose. (14 has no such lists.)
 static const char generated_query[] =
     "SELECT a.attrelid, a.attname, format('%I.%I', n.nspname, c.relname), a.attgenerated"
     "  FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
@@ -421,8 +421,7 @@ static const char generated_query[] =
     " WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped"
     "   AND a.attgenerated <> ''"
     "   AND NOT EXISTS (SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid"
-    "                    WHERE p.pubname = $2 AND to_jsonb(r) ->> 'prattrs' IS NOT NULL" // none in
-                                                                                         // 14
+    "                    WHERE p.pubname = $2 AND to_jsonb(r) ->> 'prattrs' IS NOT NULL"
     "                      AND (r.prrelid = c.oid OR"
     "                           r.prrelid IN (SELECT relid FROM pg_partition_ancestors(c.oid))))"
     " ORDER BY n.nspname, c.relname, a.attnum";

@@ -45,19 +45,22 @@ MUTANTS = {
         "runner_attempt.c", "is_new ? start : route_durable(branch->route)", "start"),
     "a batch is for the first route only": (
         "runner_threads.c", "        runner->branches[i].wants = true;", "        runner->branches[i].wants = i == 0;"),
+    "a commit in between is of all that came in": (
+        "route.c", "return commit_at(route, position_max(route->handed, route->durable), err);",
+        "return commit_at(route, position_max(route->written, route->durable), err);"),
     # Copies
     "has_gap is never true": (
         "tables.c", "!relation_has_gap(table->target, now)", "true"),
     "a table that was passed over is ready": (
         "copy.c", "    if (status != STATUS_OK) {\n        return status;", "    if (status == STATUS_FAIL) {\n        return status;"),
     "what was held for a copy in vain is delivered": (
-        "route.c", "        copy_once_more(route, table, side->relation);\n        side_free(side);",
+        "route_copies.c", "        copy_once_more(route, table, side->relation);\n        side_free(side);",
         "        status = deliver_held(route, side->held, err);\n        copy_once_more(route, table, side->relation);\n"
         "        side_free(side);"),
     "copied_at is ignored": (
         "route.c", "return change->transaction->commit_lsn < table->copied_at ? DROP : DELIVER;", "return DELIVER;"),
     "held changes are dropped": (
-        "route.c", "batch->changes, batch->count, err) == STATUS_OK", "batch->changes, 0, err) == STATUS_OK"),
+        "route_copies.c", "batch->changes, batch->count, err) == STATUS_OK", "batch->changes, 0, err) == STATUS_OK"),
     "changes are not held": (
         "route.c", "return side_hold(route->side, change, err);", "return STATUS_OK;"),
     "what is held in memory hides what is on disk": (
@@ -84,10 +87,10 @@ MUTANTS = {
         "route.c", "route->in_transaction = !batch->ends_transaction && !is_behind_end;",
         "route->in_transaction = false;"),
     "a copy begins in the middle of a commit": (
-        "route.c", "if (commit_all(route, err) != STATUS_OK) {\n        return STATUS_FAIL;\n    }\n    const Relation",
+        "route_copies.c", "if (route_commit_all(route, err) != STATUS_OK) {\n        return STATUS_FAIL;\n    }\n    const Relation",
         "const Relation"),
     "a copy ends in the middle of a commit": (
-        "route.c", "if (commit_all(route, err) != STATUS_OK) {\n        return STATUS_FAIL;\n    }\n    SideCopy",
+        "route_copies.c", "if (route_commit_all(route, err) != STATUS_OK) {\n        return STATUS_FAIL;\n    }\n    SideCopy",
         "SideCopy"),
     # The disk buffer
     "the log is not synced": (
@@ -142,8 +145,8 @@ MUTANTS = {
     "listed letters are not removed after a crash": (
         "dead.c", "remove_stored(dead, entry->value, err) != STATUS_OK", "false"),
     "letters are removed before the commit": (
-        "dead.c", "        note_done(dead, letter->id);\n        return",
-        "        note_done(dead, letter->id);\n        return remove_letter(dead, letter->id, err);\n        return"),
+        "dead.c", "        note_done(dead, letter->id);\n    }\n",
+        "        note_done(dead, letter->id);\n        return remove_letter(dead, letter->id, err);\n    }\n"),
     "what waits is not set aside": (
         "dead.c", "*ret = waits ? CONCERN_WAITS : CONCERN_NONE;", "*ret = CONCERN_NONE;"),
     "a letter that is known is delivered": (
@@ -197,7 +200,7 @@ MUTANTS = {
     "letters behind a copy are dropped": (
         "dead.c", "letter->position.lsn < table->copied_at", "table->copied_at != LSN_NONE"),
     "a copy is no reason to look at letters": (
-        "route.c", "        dead_recheck(route->options.dead);\n", ""),
+        "route_copies.c", "        dead_recheck(route->options.dead);\n", ""),
     "a letter has the shape of its time": (
         "dead.c", "try_write(pass->sink, &now, 1,", "try_write(pass->sink, change, 1,"),
     "columns of a letter go by their places": (

@@ -306,7 +306,7 @@ static void crash(void)
     targets_crash();
     letters_crash();
     files_crash();
-    if (target_count < TARGETS && sim_chance(100)) {
+    if (target_count < TARGETS && !targets[0].refusals.is_narrow && sim_chance(100)) {
         target_count++; // the pipeline gets another route
     }
     start_life();

@@ -59,6 +59,7 @@ typedef struct Seen {
     uint64_t commits;
     uint64_t copies;      // that a checkpoint says are ready
     uint64_t side_copies; // of them, while the stream ran
+    uint64_t cut;         // commits before all that was to be written was
     uint64_t vain_copies; // not begun: the table was rewritten since the snapshot
     uint64_t spilled;     // lists of changes that were held on disk meanwhile
     uint64_t redelivered; // to an at-least-once sink
@@ -313,6 +314,7 @@ typedef struct Refusals {
     bool is_undone;            // of the transaction, only the run that was refused is lost
     bool folds;                // of several changes of a row, only the last counts
     bool stand_alone;          // a change says what its row is to be, whatever it is
+    bool is_narrow;            // only some changes at a time may be written, and so committed
     bool is_shy;               // some transactions are refused beside others, and fine alone
     Position refused;          // a change alone, as the last one
     Lsn shy_of;                // the first transaction of the last company; LSN_NONE: none

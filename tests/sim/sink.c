@@ -13,6 +13,7 @@ typedef struct SimSink {
     uint32_t touched; // bits: tables
     Lsn first;        // of the transactions of the stream since the last commit; LSN_NONE: none
     Lsn last;
+    bool has_rows;  // written and not committed
     bool is_broken; // a call failed: it may only be closed
 } SimSink;
 
@@ -183,6 +184,7 @@ static Status sink_writes(Sink *sink, const Change *changes, size_t count, Error
             return STATUS_FAIL;
         }
         target_apply(self->target, &self->data, &changes[i]);
+        self->has_rows = true;
         if (self->target->kind == TARGET_AT_LEAST_ONCE && sim_chance(300)) {
             publish(self); // it is there before the commit
         }
@@ -254,6 +256,20 @@ static Status sink_tries(Sink *sink, const Change *changes, size_t count, bool *
     return sink_writes(sink, changes, count, err);
 }
 
+static Status sink_makes_room(Sink *sink, const Change *changes, size_t count, size_t *ret,
+                              Error *err)
+{
+    SimSink *self = (SimSink *)sink;
+    (void)changes;
+    if (call(self, "make room", err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    bool is_full = self->has_rows && sim_chance(300);
+    *ret = is_full ? 0 : 1 + sim_below((uint32_t)count);
+    sim_seen.cut += is_full;
+    return STATUS_OK;
+}
+
 // What cannot be set aside ends the run.
 static Status sink_writes_or_refuses(Sink *sink, const Change *changes, size_t count, Error *err)
 {
@@ -283,6 +299,7 @@ static Status sink_commits(Sink *sink, Checkpoint *changed, Error *err)
         return refuse(self, &is_intact, err);
     }
     self->first = LSN_NONE;
+    self->has_rows = false;
     publish(self);
     if (sink->ops->stores_checkpoint) {
         TargetData *data = &self->target->data;
@@ -334,15 +351,17 @@ static const SinkOps refusing_sinks[] = {
 };
 
 // The same, where changes stand alone.
-static SinkOps lone_sinks[ARRAY_LEN(refusing_sinks)];
+static SinkOps lone_sinks[TARGETS];
 
 const SinkOps *sim_sink(const Target *target)
 {
     const Refusals *refusals = &target->refusals;
     if (refusals->stand_alone) {
-        lone_sinks[target->kind] = refusing_sinks[target->kind];
-        lone_sinks[target->kind].changes_stand_alone = true;
-        return &lone_sinks[target->kind];
+        SinkOps *ops = &lone_sinks[target - targets];
+        *ops = refusing_sinks[target->kind];
+        ops->changes_stand_alone = true;
+        ops->make_room = refusals->is_narrow && !world.copies ? sink_makes_room : NULL;
+        return ops;
     }
     return refusals->has_letters ? &refusing_sinks[target->kind] : &sinks[target->kind];
 }

@@ -25,6 +25,8 @@ static Refusals any_refusals(const Target *target)
         refusals.permille = rates[sim_below(refusals.is_undone ? 4 : 3)];
         refusals.folds = sim_chance(500);
         refusals.stand_alone = sim_chance(400);
+        refusals.is_narrow = refusals.stand_alone && target == &targets[0] && target_count == 1 &&
+                             sim_chance(500); // and stays alone
         refusals.is_shy = !refusals.is_undone && sim_chance(500);
     }
     return refusals;
@@ -44,7 +46,8 @@ void targets_init(void)
         memset(target->ready_at, 0, sizeof(target->ready_at));
         memset(target->is_ready, 0, sizeof(target->is_ready));
         memset(target->locks, 0, sizeof(target->locks));
-        target->refusals.has_letters = target->refusals.stand_alone = false;
+        target->refusals.has_letters = false;
+        target->refusals.stand_alone = target->refusals.is_narrow = false;
         if (have_letters) {
             target->refusals = any_refusals(target);
         }
@@ -645,7 +648,8 @@ static void check_position(Target *target, const TargetData *data, Str text)
     Store *store = &target->store;
     Position position;
     sim_check(position_parse(text, &position), "a damaged position is stored");
-    sim_check(position.ordinal == 0, "a part of a transaction is committed");
+    sim_check(position.ordinal == 0 || target->refusals.is_narrow,
+              "a part of a transaction is committed");
     sim_check(!store->has_position || position_compare(position, store->position) >= 0,
               "the checkpoint goes back");
     sim_check(position.lsn <= world.head, "a position is stored that is not there yet");
