@@ -181,7 +181,7 @@ MUTANTS = {
     "only the first letter of a row is looked at": (
         "dead.c", "        for (; item != NULL && *ret; item = item->next) {", "        for (; item != NULL && *ret; item = NULL) {"),
     "a retry goes beyond the position": (
-        "dead.c", "position_compare(letters.items[at].position, pass->durable) <= 0", "true"),
+        "dead.c", "position_compare(dead_stands(&letters.items[at]), pass->durable) <= 0", "true"),
     "a retry before its position is forgotten": (
         "dead.c", "position_compare(dead->due_at, durable) <= 0", "false"),
     "what nobody asked for is tried again": (
@@ -194,7 +194,7 @@ MUTANTS = {
         "dead.c", "            note_done(dead, letters.items[i].id);\n            count",
         "            status = remove_letter(dead, letters.items[i].id, err);\n            count"),
     "a truncate ends letters behind it": (
-        "dead.c", "        position_compare(letter->position, change_position(change)) >= 0 ||\n", ""),
+        "dead.c", "        position_compare(dead_stands(letter), change_position(change)) >= 0 ||\n", ""),
     "letters outlive a copy": (
         "dead.c", "letter->position.lsn < table->copied_at", "false"),
     "letters behind a copy are dropped": (
