@@ -1,4 +1,5 @@
 """Fixtures of all tests against real servers. One server a version and worker for the session; a database of its own for each test."""
+import gc
 import json
 import os
 import random
@@ -30,6 +31,12 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "tsan: where threads meet; runs under the thread sanitizer, too")
     config.addinivalue_line("markers", "valgrind: the few that run under valgrind, too")
     config.addinivalue_line("markers", "demo: ./dev demo in its quick form")
+
+
+def pytest_collection_finish():
+    """The thousands of tests that stay are not looked through again and again for what is garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -51,7 +51,7 @@ class Weir:
         if library.exists():
             keep.setdefault("WEIR_DUCKDB_LIBRARY", str(library))
         # Leaks are looked for at a normal end only, and not inside DuckDB.
-        keep.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0:exitcode=99")
+        keep.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0:exitcode=99:malloc_context_size=12")
         keep.setdefault("LSAN_OPTIONS", "suppressions=" + str(ROOT / "tests/integration/lsan.supp") +
                         ":print_suppressions=0")
         keep.setdefault("TSAN_OPTIONS", f"suppressions={ROOT / 'tests/tsan.supp'}:exitcode=99")
