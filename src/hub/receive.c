@@ -4,6 +4,7 @@
 #include "hub/hub_echo.h"
 #include "hub/hub_end.h"
 #include "hub/hub_event.h"
+#include "hub/hub_push.h"
 #include "model/object.h"
 #include "model/receiver.h"
 #include "pg/connection.h"
@@ -249,6 +250,40 @@ static Status mix(ReceiveSink *sink, const Change *changes, size_t count, Error 
 // Writing
 // ---------------------------------------------------------------------------------------------
 
+static Status is_late(ReceiveSink *sink, const Change *change, bool *ret, Error *err)
+{
+    Object object;
+    const MixerGroup *group;
+    *ret = false;
+    arena_reset(&sink->scratch);
+    if (hub_push_take(sink->end, change, &sink->scratch, &object, &group, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return group == NULL || object.op == OBJECT_DELETE
+               ? STATUS_OK
+               : hub_echo_drop_gone(&sink->echo, &object, &sink->scratch, ret, err);
+}
+
+// What the system tells of what is gone was before that. Rows would get the id that is gone, in
+// place of a newer object's, which may be in the log already: so this is asked when nobody else
+// writes there.
+static Status drop_late(ReceiveSink *sink, Error *err)
+{
+    Batch *batch = sink->batch;
+    size_t kept = 0;
+    for (size_t i = 0; i < batch->count; i++) {
+        bool late;
+        if (is_late(sink, &batch->changes[i], &late, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        if (!late) {
+            batch->changes[kept++] = batch->changes[i];
+        }
+    }
+    batch->count = kept;
+    return STATUS_OK;
+}
+
 static Status flush(ReceiveSink *sink, Error *err)
 {
     if (sink->batch == NULL || sink->batch->count == 0) {
@@ -256,6 +291,7 @@ static Status flush(ReceiveSink *sink, Error *err)
     }
     Lsn lsn;
     if (hub_log_begin(&sink->writer, &lsn, err) != STATUS_OK ||
+        (sink->echo.recall != NULL && drop_late(sink, err) != STATUS_OK) ||
         (sink->echo.recall != NULL && hub_recall_save(sink->echo.recall, lsn, err) != STATUS_OK)) {
         return STATUS_FAIL;
     }

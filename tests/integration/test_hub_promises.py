@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import threading
 import time
 import urllib.parse
 
@@ -443,6 +444,92 @@ def test_large_integers_stay_exact_to_stripe_and_from_there(shop):
         wait_for(lambda: shop.database.sql("SELECT id, size::bigint, price FROM things") == [(large, int(size), price)], 30,
                  lambda: f"{size}, {price}: {shop.database.sql('SELECT * FROM things')}")
     assert process.stop().code == 0
+
+
+def product(key, number, name):
+    """As Stripe tells of one whose size was never said."""
+    return {"object": "product", "id": f"prod_{number}", "name": name, "description": None, "metadata": {"id": str(key)}}
+
+
+def things(shop):
+    return shop.database.sql("SELECT id, stripe_id, title, size::text, price FROM things ORDER BY id")
+
+
+def mark(number):
+    return (number, f"prod_{number}", "mark", None, None)
+
+
+MARK = mark(9)
+
+
+def tell_and_wait(shop, *told, end=9):
+    """What is told, and a mark behind it, which the database has."""
+    for kind, thing in told:
+        assert shop.tell(kind, thing) == 200
+    assert shop.tell("product.created", product(end, end, "mark")) == 200
+    wait_for(lambda: mark(end) in things(shop), 30, lambda: f"the mark: {things(shop)}")
+
+
+def hold(shop, method, path):
+    """The request waits until the second event is set; the first says that it is there."""
+    is_there, may_go = threading.Event(), threading.Event()
+
+    def look(asked):
+        if (asked.method, asked.path) == (method, path):
+            is_there.set()
+            may_go.wait(60)
+    shop.stripe.on_ask = look
+    return is_there, may_go
+
+
+@pytest.mark.parametrize("point", [None, "stripe-asked:1", "stripe-asked:2", "stripe-id-kept:1", "stripe-id-told:1"])
+def test_what_stripe_tells_late_of_what_is_gone_changes_nothing(shop, point):
+    """A product is changed there and deleted here, and a row of the same key is another product by the time that Stripe tells of the change."""
+    shop.database.sql("INSERT INTO things (id, title) VALUES (1, 'a')")
+    shop.drain()
+    shop.database.sql("DELETE FROM things")
+    shop.database.sql("INSERT INTO things (id, title, size) VALUES (1, 'b', 3)")
+    if point:
+        shop.weir.run("run", shop.folder, "--until", "now", code=-9, WEIR_CRASH_POINT=point)
+    process = shop.start()
+    shop.listens()
+    row = (1, "prod_2", "b", "3", None)
+    wait_for(lambda: things(shop) == [row], 60, lambda: f"{things(shop)}")
+    posts = len(shop.stripe.posts())
+    late = [("product.updated", product(1, 1, "late")), ("price.updated", {"object": "price", "id": "price_1", "product": "prod_1", "unit_amount": 5})]
+    tell_and_wait(shop, *late)
+    assert things(shop) == [row, MARK]
+    assert process.stop().code == 0
+    shop.drain()
+    assert things(shop) == [row, MARK] and products(shop) == [("prod_2", "b", None, {"id": "1", "size": "3"})]
+    assert len(shop.stripe.posts()) == posts
+    assert shop.weir.run("dead", "list").out == "no dead letters\n"
+
+
+def test_what_stripe_tells_late_hides_no_row_from_its_delete(shop):
+    """The row has a newer id, which the delete is about to name. Were it given the one that is gone, it would stay, with what nobody else knows."""
+    shop.database.sql("ALTER TABLE things REPLICA IDENTITY FULL")  # deletes say all keys
+    shop.database.sql("INSERT INTO things (id, title) VALUES (1, 'a')")
+    shop.drain()
+    shop.database.sql("DELETE FROM things")
+    shop.drain()
+    # Whoever still says the id that is gone means a new product: two, one behind the other.
+    shop.database.sql("""DO $$BEGIN FOR number IN 1..2 LOOP
+        INSERT INTO things (id, stripe_id, title, size) VALUES (1, 'prod_1', 'b', number); DELETE FROM things; END LOOP; END$$""")
+    is_there, may_go = hold(shop, "DELETE", "/v1/products/prod_3")
+    process = shop.start()
+    shop.listens()
+    assert is_there.wait(60)
+    # The first delete came later than all of this; so the second product is told, until its own delete is.
+    row = (1, "prod_3", "b", "2", None)
+    wait_for(lambda: things(shop) == [row], 60, lambda: f"{things(shop)}")
+    tell_and_wait(shop, ("product.updated", product(1, 1, "late")))
+    assert things(shop) == [row, MARK]
+    may_go.set()
+    wait_for(lambda: things(shop) == [MARK], 60, lambda: f"{things(shop)}, {products(shop)}")
+    assert process.stop().code == 0
+    shop.drain()
+    assert things(shop) == [MARK] and products(shop) == []
 
 
 # ---------------------------------------------------------------------------------------------
