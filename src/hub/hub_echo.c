@@ -562,12 +562,18 @@ static Status is_echo(const HubEcho *echo, Object *object, Str id, Str request, 
                       bool *ret, Error *err)
 {
     const JsonValue *said;
+    Status status;
     if (object->op == OBJECT_DELETE) {
         // No id is given twice: it stays so, whatever was said of it since.
-        Status status =
+        status =
             is_known(echo, whole_name(OF_DELETED, object, id, arena), STR(""), arena, ret, err);
         return status == STATUS_OK && !*ret ? says_nothing_new(echo, object, id, arena, ret, err)
                                             : status;
+    }
+    // So what another kind of thing says of it behind its delete is late.
+    status = hub_echo_will_go(echo, object, arena, ret, err);
+    if (status != STATUS_OK || *ret) {
+        return status;
     }
     if (find_request(echo, object, request, arena, &said, err) != STATUS_OK) {
         return STATUS_FAIL;

@@ -13,7 +13,7 @@
 // finds it somewhere. So who does not know the id yet changes the object, and makes no second one.
 // And which ids are gone, as no id is given twice: who still has one means another object, or a new
 // one. Both follow the log: what its reader has come by is what holds, also of what came from the
-// system itself.
+// system itself. What the system tells of an id that is gone was before that: it is late.
 #pragma once
 
 #include "hub/hub_memory.h"
@@ -27,7 +27,8 @@ typedef struct HubEcho {
 } HubEcho;
 
 /**
- * @object, received: *ret_is_echo, or it is what is known of it from hub_recall_save() on.
+ * @object, received: *ret_is_echo, or it is what is known of it from hub_recall_save() on. What is
+ * told of one whose delete was told is an echo, too.
  * @request: the key of the request by which it came about; empty: none is known. What that said is
  * taken out of @object, but for keys; in @arena.
  */

@@ -532,6 +532,33 @@ def test_what_stripe_tells_late_hides_no_row_from_its_delete(shop):
     assert things(shop) == [MARK] and products(shop) == []
 
 
+def test_what_another_object_says_of_one_that_stripe_has_deleted(shop):
+    """Its price is told behind its delete: before the log's reader has come by that, and after."""
+    shop.database.sql("INSERT INTO things (id, title) VALUES (1, 'a'), (2, 'b')")
+    shop.drain()
+    first, second = [row[0] for row in shop.database.sql("SELECT stripe_id FROM things ORDER BY id")]
+    is_there, may_go = hold(shop, "POST", f"/v1/products/{second}")
+    process = shop.start()
+    shop.listens()
+    shop.database.sql("UPDATE things SET title = 'c' WHERE id = 2")
+    assert is_there.wait(60)
+    del shop.stripe.objects.of["products"][first]
+    price = ("price.updated", {"object": "price", "id": "price_1", "product": first, "unit_amount": 5})
+    tell_and_wait(shop, ("product.deleted", product(1, int(first.split("_")[1]), "a")), price)
+    rows = [(2, second, "c", None, None), MARK]
+    assert things(shop) == rows
+    may_go.set()
+    assert process.stop().code == 0
+    shop.drain()
+    process = shop.start()
+    shop.listens()
+    price[1]["unit_amount"] = 6
+    tell_and_wait(shop, price, end=10)
+    assert things(shop) == [*rows, mark(10)] and len(shop.stripe.all("products")) == 1
+    assert process.stop().code == 0
+    assert shop.weir.run("dead", "list").out == "no dead letters\n"
+
+
 # ---------------------------------------------------------------------------------------------
 # The rate
 # ---------------------------------------------------------------------------------------------

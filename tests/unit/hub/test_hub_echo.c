@@ -245,6 +245,8 @@ static void what_goes_is_known(void **context)
     assert_int_equal(hub_recall_save(received.recall, 1, &err), STATUS_OK);
     assert_true(will_go(json));
     assert_completed(OBJECT_UPSERT, "{\"id\":1}", "p");
+    assert_true(is_echo("{\"stripe_id\":\"p\",\"name\":\"late\"}"));
+    assert_false(is_echo("{\"stripe_id\":\"q\",\"name\":\"late\"}"));
     // The reader of the log comes by that.
     assert_false(passes_over(OBJECT_DELETE, json, 1));
     assert_false(will_go(json));
