@@ -358,6 +358,12 @@ static void the_first_failure_is_the_one_that_is_told(void **state)
                  "insert in \"public\".\"people\" where \"id\" = x: ");
 }
 
+static Value number(char text[static 16], int value)
+{
+    return (Value){
+        .ptr = text, .len = (uint32_t)snprintf(text, 16, "%d", value), .state = VALUE_TEXT};
+}
+
 static void more_statements_than_are_sent_at_once(void **state)
 {
     Fixture *f = *state;
@@ -366,11 +372,11 @@ static void more_statements_than_are_sent_at_once(void **state)
     for (int round = 0; round < 2; round++) {
         char id[16];
         for (int i = 1; i <= 700; i++) {
-            (void)snprintf(id, sizeof(id), "%d", i);
-            assert_ok(
-                f, round == 0
-                       ? write_change(f, CHANGE_INSERT, relation, NULL, ROW(T(id), T("a"), NIL))
-                       : write_change(f, CHANGE_UPDATE, relation, NULL, ROW(T(id), T("b"), NIL)));
+            const Value key = number(id, i);
+            assert_ok(f,
+                      round == 0
+                          ? write_change(f, CHANGE_INSERT, relation, NULL, ROW(key, T("a"), NIL))
+                          : write_change(f, CHANGE_UPDATE, relation, NULL, ROW(key, T("b"), NIL)));
         }
         assert_ok(f, sink_commit(f, NULL, NULL));
     }
@@ -446,8 +452,8 @@ static void what_is_refused_is_so_behind_many_others(void **state)
     begin_with(f, relation);
     for (int i = 1; i <= 700; i++) {
         char id[16];
-        (void)snprintf(id, sizeof(id), "%d", i);
-        assert_ok(f, write_change(f, CHANGE_INSERT, relation, NULL, ROW(T(id), T("a"), NIL)));
+        const Value key = number(id, i);
+        assert_ok(f, write_change(f, CHANGE_INSERT, relation, NULL, ROW(key, T("a"), NIL)));
     }
     assert_ok(f, write_change(f, CHANGE_INSERT, relation, NULL, ROW(T("x"), T("a"), NIL)));
     assert_fails(f, sink_commit(f, NULL, NULL), ERROR_DATA, "where \"id\" = x: ");
