@@ -220,8 +220,10 @@ void postgres_create_publication(const Postgres *postgres, Buf *sql, Str name,
 /** What is said of a publication. */
 typedef struct PublicationFacts {
     bool exists;
-    bool has_updates; // or deletes: Postgres refuses those of a table without replica identity
-    Str untold;       // kinds of changes that it leaves out, in words
+    bool has_updates;   // or deletes: Postgres refuses those of a table without replica identity
+    bool via_root;      // partitioned tables come whole, and not leaf by leaf
+    bool has_generated; // columns that are stored (since Postgres 18)
+    Str untold;         // kinds of changes that it leaves out, in words
 } PublicationFacts;
 
 /** Text in @arena. */

@@ -71,7 +71,8 @@ static Status read_publication(Postgres *postgres, Str name, Arena *arena, Publi
             "       CASE WHEN NOT p.pubupdate THEN 'updates' END,"
             "       CASE WHEN NOT p.pubdelete THEN 'deletes' END,"
             "       CASE WHEN NOT p.pubtruncate THEN 'truncates' END),"
-            "       p.pubupdate OR p.pubdelete, r.prrelid, n.nspname, c.relname"
+            "       p.pubupdate OR p.pubdelete, r.prrelid, n.nspname, c.relname,"
+            "       p.pubviaroot, coalesce(to_jsonb(p) ->> 'pubgencols' = 's', false)"
             "  FROM pg_publication p LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid"
             "  LEFT JOIN pg_class c ON c.oid = r.prrelid"
             "  LEFT JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = $1",
@@ -85,6 +86,8 @@ static Status read_publication(Postgres *postgres, Str name, Arena *arena, Publi
         ret->all_tables = pg_value(result, 0, 0)[0] == 't';
         ret->facts.untold = str_copy(arena, str_from(pg_value(result, 0, 1)));
         ret->facts.has_updates = pg_value(result, 0, 2)[0] == 't';
+        ret->facts.via_root = pg_value(result, 0, 6)[0] == 't';
+        ret->facts.has_generated = pg_value(result, 0, 7)[0] == 't';
         ret->facts.exists = true;
     }
     for (int i = 0; i < rows; i++) {

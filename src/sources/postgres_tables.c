@@ -105,14 +105,12 @@ static Status comes_whole(Postgres *postgres, Arena *arena, bool *ret, Error *er
     if (postgres->owns_publication) {
         return STATUS_OK;
     }
-    const char *parameters[] = {str_to_cstr(arena, postgres->publication_name)};
-    PgWait wait = postgres_wait(postgres);
-    CLEANUP(pg_result_clear) PGresult *result = NULL;
-    if (pg_query(postgres->sql, &wait, "SELECT pubviaroot FROM pg_publication WHERE pubname = $1",
-                 1, parameters, &result, err) != STATUS_OK) {
+    PublicationFacts facts;
+    if (postgres_look_up_publication(postgres, postgres->publication_name, arena, &facts, err) !=
+        STATUS_OK) {
         return STATUS_FAIL;
     }
-    *ret = PQntuples(result) == 0 || pg_value(result, 0, 0)[0] == 't';
+    *ret = !facts.exists || facts.via_root;
     return STATUS_OK;
 }
 
@@ -407,15 +405,12 @@ static Status publishes_generated(Postgres *postgres, Arena *arena, bool *ret, E
     if (!*ret) {
         return STATUS_OK;
     }
-    const char *parameters[2];
-    postgres_publication_names(postgres, arena, parameters);
-    PgWait wait = postgres_wait(postgres);
-    CLEANUP(pg_result_clear) PGresult *result = NULL;
-    if (pg_query(postgres->sql, &wait, "SELECT pubgencols FROM pg_publication WHERE pubname = $1",
-                 1, parameters, &result, err) != STATUS_OK) {
+    PublicationFacts facts;
+    if (postgres_look_up_publication(postgres, postgres->publication_name, arena, &facts, err) !=
+        STATUS_OK) {
         return STATUS_FAIL;
     }
-    *ret = PQntuples(result) == 0 || pg_value(result, 0, 0)[0] == 's';
+    *ret = !facts.exists || facts.has_generated;
     return STATUS_OK;
 }
 
