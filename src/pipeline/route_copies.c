@@ -25,6 +25,12 @@ enum {
     COPY_RESTS = 6,     // up to so often
 };
 
+// What is not copied now can be copied beside the stream.
+static bool goes_on(const Route *route)
+{
+    return route->options.persistent && route->options.until.lsn == LSN_NONE;
+}
+
 // The catalogs are ahead of the stream, which may still have changes of the table that had the name
 // before. A table that is new to the target waits for the stream to tell it in its place.
 static bool must_wait(const Route *route, const Table *table, const Relation *relation)
@@ -68,9 +74,8 @@ static void copy_once_more(Route *route, Table *table, const Relation *relation)
     atomic_fetch_sub(&route->options.meter->tables_total, 1); // counted when it begins
     if (table->vain_copies == 1) {
         notice_tell(&route->sink->context.notice,
-                    "table \"%" STR_FMT ".%" STR_FMT
-                    "\" was truncated or rewritten before its rows "
-                    "could be read: it is tried again, beside the stream",
+                    "table \"%" STR_FMT ".%" STR_FMT "\" was truncated or rewritten before its "
+                    "rows could be read: it is tried again, beside the stream",
                     STR_ARG(relation->schema), STR_ARG(relation->name));
     }
 }
@@ -78,8 +83,7 @@ static void copy_once_more(Route *route, Table *table, const Relation *relation)
 static SourceTables missing_tables(Route *route, const SourceTables *tables, Arena *arena)
 {
     SourceTables missing = {.items = ARENA_ARRAY(arena, SourceTable, tables->count)};
-    bool goes_on =
-        route->options.persistent && route->options.until.lsn == LSN_NONE && has_streamed(route);
+    bool may_wait = goes_on(route) && has_streamed(route);
     int64_t rows = 0;
     for (size_t i = 0; i < tables->count; i++) {
         const Relation *relation = tables->items[i].relation;
@@ -89,7 +93,7 @@ static SourceTables missing_tables(Route *route, const SourceTables *tables, Are
         if (table->state == TABLE_READY || must_wait(route, table, relation)) {
             continue;
         }
-        if (goes_on) {
+        if (may_wait) {
             copy_later(route, table, relation);
         } else {
             missing.items[missing.count++] = tables->items[i];
@@ -139,14 +143,13 @@ static Status in_snapshot(Route *route, const SourceTable *tables, size_t count,
 // run that ends takes it with its next attempt.
 static Status copy_rest_later(Route *route, const SourceTables *tables, Error *err)
 {
-    bool can_wait = route->options.persistent && route->options.until.lsn == LSN_NONE;
     for (size_t i = 0; i < tables->count; i++) {
         const Relation *relation = tables->items[i].relation;
         Table *table = tables_find(&route->tables, relation->oid);
         if (table->state == TABLE_READY) {
             continue;
         }
-        if (!can_wait) {
+        if (!goes_on(route)) {
             return copy_was_rewritten(relation, err);
         }
         copy_later(route, table, relation);
@@ -216,7 +219,7 @@ static Status side_end(Route *route, Error *err)
     Status status = side_join(side, route->sink, err);
     atomic_store(&route->options.meter->is_copying, false);
     Table *table = side->table;
-    if (status == STATUS_AGAIN && route->options.until.lsn == LSN_NONE) {
+    if (status == STATUS_AGAIN && goes_on(route)) {
         // What was held was committed before the next snapshot will be taken.
         copy_once_more(route, table, side->relation);
         side_free(side);
