@@ -16,13 +16,15 @@ enum {
     INTERVAL_MS_MAX = 10000,
     INTERVAL_MS_MIN = 250,
     STOP_MS_MAX = 5000,
-    FLOOD_GAP_US = 1000, // wake-ups closer to each other than this, each for less than
-    FLOOD_BYTES = 8192,  // these bytes,
-    FLOOD_WAKES = 16,    // and so many of them, are a flood;
-    REST_US_MIN = 200,   // then we let some gather before we read,
-    REST_US_MAX = 1000,  // twice as long when that was more than
-    REST_BYTES = 1024,   // these bytes, and half as long when it was less
-    LOCAL_WINDOW = 16384,
+    FLOOD_GAP_US = 1000, // wake-ups closer to each other than this,
+    FLOOD_WAKES = 16,    // and so many of them in a row, are a flood
+    REST_US_MIN = 200,   // how old messages may become in it before they are read, at the least
+    REST_FRAMES = 50,    // and, when more than so many come a millisecond, at the most:
+    REST_US_TCP = 1000,
+    REST_US_NEAR = 12000, // over loopback;
+    REST_US_UNIX = 200,   // a Unix-domain socket takes some 300 messages, then the sender waits
+    REST_BYTES = 8192,    // so many are worth a read, where the age is not known
+    NEAR_SPACE = 131072,  // of the receive buffer: two of the largest packets, or the sender stalls
 };
 
 // Postgres counts microseconds from 2000-01-01.
@@ -39,7 +41,6 @@ void replication_init(Replication *replication, PGconn *conn, int64_t wal_sender
         .conn = conn,
         .interval_ms = MAX(interval, (int64_t)INTERVAL_MS_MIN),
         .silence_ms_max = silence_ms_max,
-        .rest_us = REST_US_MIN,
         .last_received_ms = clock_monotonic_ms(),
     };
 }
@@ -61,29 +62,36 @@ static Status lost(const Replication *replication, const char *what, Error *err)
                        err);
 }
 
-static bool is_local(int socket)
+static bool is_loopback(const struct sockaddr_storage *address)
 {
-    struct sockaddr_storage address = {0};
-    socklen_t len = sizeof(address);
-    if (getpeername(socket, (struct sockaddr *)&address, &len) != 0) {
-        return false;
-    }
-    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&address;
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&address;
-    return (address.ss_family == AF_INET && ntohl(v4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET) ||
-           (address.ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr));
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
+    return (address->ss_family == AF_INET && ntohl(v4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET) ||
+           (address->ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr));
 }
 
 // On one machine the sender of a TCP packet does the receiver's work too, and a walsender sends a
-// packet a message. Messages that the window has no room for wait, and go in large packets once we
-// have read: the walsender needs a fifth less time. A window this small only suits a way without
-// delay.
-static void keep_window_small(const Replication *replication)
+// packet a message: that takes it longer than to decode them. Messages that the receiver has no
+// room for only gather on the sender's side, and go in large packets once there is some. So the
+// room is small here, and rest_in_flood() takes care that it is full. Its size must not change: the
+// kernel would enlarge it, as it does for who reads late.
+static void suit_connection(Replication *replication)
 {
-    const int window = LOCAL_WINDOW;
-    if (is_local(PQsocket(replication->conn))) {
-        (void)setsockopt(PQsocket(replication->conn), IPPROTO_TCP, TCP_WINDOW_CLAMP, &window,
-                         sizeof(window));
+    const int space = NEAR_SPACE;
+    int socket = PQsocket(replication->conn);
+    struct sockaddr_storage address = {0};
+    socklen_t len = sizeof(address);
+    replication->is_near = false;
+    replication->rest_us_max = REST_US_TCP;
+    if (getpeername(socket, (struct sockaddr *)&address, &len) != 0) {
+        return;
+    }
+    if (address.ss_family == AF_UNIX) {
+        replication->rest_us_max = REST_US_UNIX;
+    } else if (is_loopback(&address)) {
+        replication->is_near =
+            setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &space, sizeof(space)) == 0;
+        replication->rest_us_max = replication->is_near ? REST_US_NEAR : REST_US_TCP;
     }
 }
 
@@ -94,7 +102,7 @@ Status replication_start(Replication *replication, const PgWait *wait, Str slot,
     buf_init(&sql, 64 * 1024);
     buf_printf(&sql, "START_REPLICATION SLOT \"%" STR_FMT "\" LOGICAL " LSN_FMT " (%s)",
                STR_ARG(slot), LSN_ARG(start), options);
-    keep_window_small(replication);
+    suit_connection(replication);
     replication->received = start;
     replication->confirmed = start;
     replication->last_status_confirmed = start;
@@ -113,6 +121,7 @@ static Status read_data(Replication *replication, Reader *in, Frame *ret, Error 
     }
     replication->head = MAX(replication->head, end);
     replication->received = MAX(replication->received, start);
+    replication->sent_us = sent;
     ret->kind = FRAME_DATA;
     ret->start = start;
     ret->end = end;
@@ -166,6 +175,7 @@ Status replication_next(Replication *replication, Frame *ret, Error *err)
     // The clock is read once a wake-up, in replication_wait(); this only says that something came.
     replication->ping_sent = false;
     replication->has_taken = true;
+    replication->flood_frames++;
     *ret = (Frame){.buffer = buffer};
     Reader in = reader_from(buffer, (size_t)len);
     uint8_t kind = 0;
@@ -253,26 +263,54 @@ static size_t unread_bytes(const Replication *replication)
                                                                                   : 0;
 }
 
-static void rest(Replication *replication)
+// How long the newest message that was read had been on its way: as much of the stream as a server
+// sends in that time waits for us.
+static int64_t age_us(const Replication *replication)
 {
-    const struct timespec time = {0, replication->rest_us * 1000};
-    (void)nanosleep(&time, NULL);
-    replication->rest_us = unread_bytes(replication) > REST_BYTES
-                               ? MIN(replication->rest_us * 2, REST_US_MAX)
-                               : MAX(replication->rest_us / 2, REST_US_MIN);
+    uint64_t now_us = (uint64_t)(clock_wall_us() - postgres_epoch_us);
+    uint64_t age_us = now_us - replication->sent_us;
+    return now_us < replication->sent_us ? 0 : (int64_t)MIN(age_us, (uint64_t)REST_US_NEAR);
+}
+
+static int64_t rest_left_us(const Replication *replication)
+{
+    if (replication->is_near) {
+        return replication->rest_us - age_us(replication);
+    }
+    return unread_bytes(replication) < REST_BYTES ? replication->rest_us : 0;
+}
+
+static void rate_flood(Replication *replication, int64_t now_us)
+{
+    bool has_begun = replication->soon_wakes > FLOOD_WAKES;
+    int64_t period_us = now_us - replication->rated_us;
+    if (has_begun && period_us < 2 * replication->rest_us) {
+        return;
+    }
+    bool is_fast = replication->flood_frames * 1000 > period_us * REST_FRAMES;
+    int64_t rest_us = is_fast ? MIN(replication->rest_us * 2, replication->rest_us_max)
+                              : MAX(replication->rest_us / 2, (int64_t)REST_US_MIN);
+    replication->rest_us = has_begun ? rest_us : REST_US_MIN;
+    replication->rated_us = now_us;
+    replication->flood_frames = 0;
 }
 
 // A walsender sends each message by itself, so whoever reads as fast as it sends is woken up for
-// each: most of the CPU time of both goes into that. A lone transaction, which is a few messages
-// with keepalives around them, is not held up.
+// each: most of the CPU time of both goes into that. So messages are left to gather until they are
+// rest_us old. With a server on this machine, a part of them that the receive buffer has no room
+// for then always waits at the sender, and is taken without the sender's help. A lone transaction,
+// which is a few messages with keepalives around them, is not held up.
 static void rest_in_flood(Replication *replication)
 {
     int64_t now_us = clock_monotonic_us();
-    if (unread_bytes(replication) < FLOOD_BYTES) {
-        bool is_soon = replication->has_taken && now_us - replication->last_wake_us < FLOOD_GAP_US;
-        replication->soon_wakes = is_soon ? replication->soon_wakes + 1 : 0;
-        if (replication->soon_wakes >= FLOOD_WAKES) {
-            rest(replication);
+    bool is_soon = replication->has_taken && now_us - replication->last_wake_us < FLOOD_GAP_US;
+    replication->soon_wakes = is_soon ? replication->soon_wakes + 1 : 0;
+    if (replication->soon_wakes >= FLOOD_WAKES) {
+        rate_flood(replication, now_us);
+        int64_t left_us = rest_left_us(replication);
+        if (left_us > 0) {
+            const struct timespec time = {0, left_us * 1000};
+            (void)nanosleep(&time, NULL);
             now_us = clock_monotonic_us();
         }
     }

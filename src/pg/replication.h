@@ -18,8 +18,13 @@ typedef struct Replication {
     int64_t last_received_ms; // when the last frame arrived
     int64_t last_wake_us;     // when bytes last woke us up
     bool has_taken;           // frames since then
-    unsigned soon_wakes;      // in a row, each for few bytes and soon behind the one before
-    int64_t rest_us;          // how long to let bytes gather, when those are many
+    unsigned soon_wakes;      // in a row, each soon behind the one before: a flood
+    bool is_near;             // the server is at the other end of loopback: its clock is ours
+    int64_t rest_us_max;      // that suits the connection
+    uint64_t sent_us;         // by the server's clock, when it sent the newest frame of data
+    int64_t rest_us;          // how old messages of a flood may become before they are read
+    int64_t rated_us;         // when that was last decided,
+    int64_t flood_frames;     // and what has been taken since
     Lsn last_status_confirmed;
     bool reply_wanted; // the server asked for an update at once
     bool ping_sent;
