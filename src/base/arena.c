@@ -54,8 +54,9 @@ static char *alloc_slow(Arena *arena, size_t size)
         return alloc_large(arena, size);
     }
     ArenaChunk *chunk = arena->spare;
-    arena->spare = NULL;
-    if (chunk == NULL) {
+    if (chunk != NULL && chunk->size == standard) {
+        arena->spare = chunk->older;
+    } else {
         chunk = chunk_new(standard);
     }
     chunk->older = arena->head;
@@ -133,17 +134,33 @@ char *arena_printf(Arena *arena, const char *format, ...)
     return text;
 }
 
-static void free_chunks(Arena *arena, bool keep_one)
+static void free_list(ArenaChunk *chunk)
 {
-    ArenaChunk *chunk = arena->head;
     while (chunk != NULL) {
         ArenaChunk *older = chunk->older;
-        if (keep_one && arena->spare == NULL && chunk->size == standard_size(arena)) {
-            arena->spare = chunk;
-        } else {
-            mem_free(chunk);
-        }
+        mem_free(chunk);
         chunk = older;
+    }
+}
+
+void arena_recycle(Arena *arena, size_t keep_max)
+{
+    assert(arena != NULL);
+    ArenaChunk *lists[] = {arena->spare, arena->head};
+    size_t kept = 0;
+    arena->spare = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+        for (ArenaChunk *chunk = lists[i]; chunk != NULL;) {
+            ArenaChunk *older = chunk->older;
+            if (kept < keep_max && chunk->size == standard_size(arena)) {
+                chunk->older = arena->spare;
+                arena->spare = chunk;
+                kept++;
+            } else {
+                mem_free(chunk);
+            }
+            chunk = older;
+        }
     }
     arena->head = NULL;
     arena->next = arena->end = NULL;
@@ -152,8 +169,7 @@ static void free_chunks(Arena *arena, bool keep_one)
 
 void arena_reset(Arena *arena)
 {
-    assert(arena != NULL);
-    free_chunks(arena, true);
+    arena_recycle(arena, 1);
 }
 
 void arena_done(Arena *arena)
@@ -161,7 +177,9 @@ void arena_done(Arena *arena)
     if (arena == NULL) {
         return;
     }
-    free_chunks(arena, false);
-    mem_free(arena->spare);
-    arena->spare = NULL;
+    free_list(arena->head);
+    free_list(arena->spare);
+    arena->head = arena->spare = NULL;
+    arena->next = arena->end = NULL;
+    arena->total = 0;
 }

@@ -11,7 +11,7 @@ typedef struct ArenaChunk ArenaChunk;
 /** Zero-initialised is an empty arena with the default chunk size. Not thread-safe. */
 typedef struct Arena {
     ArenaChunk *head;  // chunks in use, newest first
-    ArenaChunk *spare; // one standard chunk kept by arena_reset()
+    ArenaChunk *spare; // standard chunks for later
     char *next;        // free space of the newest chunk
     char *end;
     size_t chunk_size; // 0: ARENA_CHUNK_DEFAULT
@@ -37,6 +37,10 @@ RETURNS_NONNULL char *arena_printf(Arena *arena, const char *format, ...) PRINTF
 
 /** Forget everything, keep one chunk for the next round. */
 void arena_reset(Arena *arena);
+
+/** Forget everything, keep chunks of the standard size, @keep_max at the most, for the next round.
+ */
+void arena_recycle(Arena *arena, size_t keep_max);
 
 /** Free everything. The arena is empty and can be used again. */
 void arena_done(Arena *arena);

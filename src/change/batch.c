@@ -1,6 +1,7 @@
 #include "change/batch.h"
 
 #include <assert.h>
+#include <pthread.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -8,10 +9,70 @@
 // Most batches of a stream that is not busy have one small transaction.
 enum { FIRST_CHUNK = 16 * 1024, CHUNK = 256 * 1024, FIRST_CHANGES = 64 };
 
+// Batches of a busy stream follow each other by the hundreds, and taking memory from the system
+// anew for each costs as much as decoding them. So a few that are done with are kept.
+enum { KEPT_MAX = 4, KEPT_CHUNKS = 16, KEPT_CHANGES = 32 * 1024 };
+
+#ifdef __SANITIZE_ADDRESS__
+static const bool keeps_batches = false; // what still points to one has to be seen
+#else
+static const bool keeps_batches = true;
+#endif
+
+static struct {
+    pthread_mutex_t lock;
+    Batch *batches[KEPT_MAX];
+    size_t count;
+} kept = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static Batch *take_kept(void)
+{
+    (void)pthread_mutex_lock(&kept.lock);
+    Batch *batch = kept.count > 0 ? kept.batches[--kept.count] : NULL;
+    (void)pthread_mutex_unlock(&kept.lock);
+    return batch;
+}
+
+static void batch_free(Batch *batch)
+{
+    arena_done(&batch->arena);
+    mem_free(batch->changes);
+    mem_free(batch);
+}
+
+// One that was hardly used gives its memory back: so does a stream that is not busy any more.
+static bool is_worth_keeping(const Batch *batch)
+{
+    return keeps_batches && batch->arena.chunk_size == CHUNK && batch->bytes >= CHUNK &&
+           batch->capacity <= KEPT_CHANGES;
+}
+
+static void keep_or_free(Batch *batch)
+{
+    if (!is_worth_keeping(batch)) {
+        batch_free(batch);
+        return;
+    }
+    arena_recycle(&batch->arena, KEPT_CHUNKS);
+    *batch = (Batch){.arena = batch->arena, .changes = batch->changes, .capacity = batch->capacity};
+    (void)pthread_mutex_lock(&kept.lock);
+    bool has_room = kept.count < KEPT_MAX;
+    if (has_room) {
+        kept.batches[kept.count++] = batch;
+    }
+    (void)pthread_mutex_unlock(&kept.lock);
+    if (!has_room) {
+        batch_free(batch);
+    }
+}
+
 Batch *batch_new(void)
 {
-    Batch *batch = mem_alloc_zero(sizeof(*batch));
-    batch->arena.chunk_size = FIRST_CHUNK;
+    Batch *batch = take_kept();
+    if (batch == NULL) {
+        batch = mem_alloc_zero(sizeof(*batch));
+        batch->arena.chunk_size = FIRST_CHUNK;
+    }
     atomic_init(&batch->references, 1);
     return batch;
 }
@@ -108,9 +169,7 @@ void batch_unref(Batch *batch)
     int before = atomic_fetch_sub(&batch->references, 1);
     assert(before > 0);
     if (before == 1) {
-        arena_done(&batch->arena);
-        mem_free(batch->changes);
-        mem_free(batch);
+        keep_or_free(batch);
     }
 }
 

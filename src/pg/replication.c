@@ -307,8 +307,9 @@ static void rest_in_flood(Replication *replication)
     replication->soon_wakes = is_soon ? replication->soon_wakes + 1 : 0;
     if (replication->soon_wakes >= FLOOD_WAKES) {
         rate_flood(replication, now_us);
+        // Not for the little that has just been read.
         int64_t left_us = rest_left_us(replication);
-        if (left_us > 0) {
+        if (left_us > replication->rest_us / 4) {
             const struct timespec time = {0, left_us * 1000};
             (void)nanosleep(&time, NULL);
             now_us = clock_monotonic_us();

@@ -1,3 +1,4 @@
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/arena.h"
@@ -101,6 +102,41 @@ static void test_reset_keeps_one_chunk(void **state)
     arena_done(&arena);
 }
 
+static bool is_one_of(const void *pointer, void *const *pointers, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (pointers[i] == pointer) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void test_recycle_keeps_chunks(void **state)
+{
+    enum { PART = 1008, PARTS = 4, KEPT = 3, CHUNKS = 5 };
+    Arena arena = {.chunk_size = PART * PARTS + ALIGNMENT};
+    for (int round = 0; round < 3; round++) {
+        void *firsts[CHUNKS];
+        for (size_t i = 0; i < CHUNKS * PARTS; i++) {
+            void *part = arena_alloc(&arena, PART);
+            firsts[i / PARTS] = i % PARTS == 0 ? part : firsts[i / PARTS];
+        }
+        (void)arena_alloc(&arena, 1000000); // one of its own: not kept
+        arena_recycle(&arena, KEPT);
+        assert_int_equal(arena.total, 0);
+        for (size_t i = 0; i < KEPT * PARTS; i++) {
+            assert_true(i % PARTS != 0 || arena.spare != NULL);
+            const void *part = arena_alloc(&arena, PART);
+            assert_true(i % PARTS != 0 || is_one_of(part, firsts, CHUNKS));
+        }
+        assert_null(arena.spare);
+    }
+    arena_recycle(&arena, 0);
+    assert_null(arena.spare);
+    arena_done(&arena);
+}
+
 static void test_large_allocation_wastes_nothing(void **state)
 {
     Arena arena = {0};
@@ -143,6 +179,7 @@ int main(void)
         cmocka_unit_test(test_allocations_do_not_overlap),
         cmocka_unit_test(test_zeroed),
         cmocka_unit_test(test_reset_keeps_one_chunk),
+        cmocka_unit_test(test_recycle_keeps_chunks),
         cmocka_unit_test(test_large_allocation_wastes_nothing),
         cmocka_unit_test(test_copy_and_printf),
         cmocka_unit_test(test_done_twice),

@@ -44,6 +44,33 @@ static void test_rows_and_bytes(void **state)
     batch_unref(batch);
 }
 
+// Its memory may be that of one that was large.
+static void test_a_new_batch_is_empty(void **state)
+{
+    for (int round = 0; round < 20; round++) {
+        Batch *batch = batch_new();
+        assert_int_equal(batch->count, 0);
+        assert_int_equal(batch->bytes, 0);
+        assert_int_equal(batch->whole_bytes, 0);
+        assert_int_equal(batch->arena.total, 0);
+        assert_int_equal(batch->sealed_us, 0);
+        assert_false(batch->ends_transaction);
+        assert_false(batch->is_sealed);
+        for (uint64_t i = 0; i < 10000; i++) {
+            static const Change zero = {0};
+            Change *change = batch_add(batch);
+            assert_memory_equal(change, &zero, sizeof(zero));
+            change->ordinal = i;
+            Value *row = batch_row(batch, 4);
+            assert_int_equal(row[3].state, VALUE_ABSENT);
+            row[3] = text("a");
+        }
+        batch->whole_bytes = batch->bytes;
+        batch_seal(batch, (Position){1, 0}, true);
+        batch_unref(batch);
+    }
+}
+
 static void test_nothing_in_an_empty_batch(void **state)
 {
     Batch *batch = batch_new();
@@ -179,6 +206,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_changes_are_zeroed_and_kept),
         cmocka_unit_test(test_rows_and_bytes),
+        cmocka_unit_test(test_a_new_batch_is_empty),
         cmocka_unit_test(test_nothing_in_an_empty_batch),
         cmocka_unit_test(test_copy_of_a_row_change),
         cmocka_unit_test(test_copy_without_rows),
