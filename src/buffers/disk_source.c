@@ -559,7 +559,7 @@ static Status fill(DiskSource *source, Error *err)
         if (!is_kept && batch->count == 0) {
             arena_reset(&batch->arena); // what is skipped may be much
         }
-        if (batch->bytes >= source_batch_bytes(&source->base)) {
+        if (source_batch_is_full(&source->base, batch, source->in_group)) {
             return STATUS_OK;
         }
         if (cancel_is_set(source->base.context.cancel)) {

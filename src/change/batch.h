@@ -18,6 +18,7 @@ typedef struct Batch {
     size_t count;
     size_t capacity;
     size_t bytes;          // payload taken in so far: the measure of budgets
+    size_t whole_bytes;    // of those, what came before the open transaction
     Position end;          // set by batch_seal(): everything at or before it is here or was earlier
     bool ends_transaction; // no transaction is open behind the last change
     int64_t sealed_us;     // clock_monotonic_us() at sealing: for latency figures

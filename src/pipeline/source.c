@@ -79,7 +79,12 @@ const char *source_spill_directory(const Source *source)
     return temporary != NULL && temporary[0] != '\0' ? temporary : "/var/tmp";
 }
 
-size_t source_batch_bytes(const Source *source)
+bool source_batch_is_full(const Source *source, Batch *batch, bool in_transaction)
 {
-    return mem_part(BATCH_BYTES, source->context.sharers, LEAST_BYTES);
+    size_t most = mem_part(BATCH_BYTES, source->context.sharers, LEAST_BYTES);
+    if (!in_transaction) {
+        batch->whole_bytes = batch->bytes;
+        return batch->bytes >= most;
+    }
+    return batch->bytes - batch->whole_bytes >= most;
 }

@@ -189,5 +189,6 @@ void source_free(Source *source);
 /** Where what waits goes that is larger than its memory; as long as @source is open. */
 const char *source_spill_directory(const Source *source);
 
-/** A batch of the stream is sealed at the next chance when it is this large. */
-size_t source_batch_bytes(const Source *source);
+/** Asked behind each change: whether @batch is large enough to be sealed. In the midst of a
+ *  transaction it is only when that alone is large enough, so that others are not cut. */
+bool source_batch_is_full(const Source *source, Batch *batch, bool in_transaction);

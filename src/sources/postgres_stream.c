@@ -368,7 +368,8 @@ static Status take_frames(Postgres *postgres, Batch **ret, Error *err)
         if (status != STATUS_OK) {
             return status;
         }
-        if (stream->batch != NULL && stream->batch->bytes >= source_batch_bytes(&postgres->base)) {
+        if (stream->batch != NULL &&
+            source_batch_is_full(&postgres->base, stream->batch, in_transaction(stream))) {
             tell_news_in_time(postgres);
             if (stream->replayed != NULL && answer(postgres, err) != STATUS_OK) {
                 return STATUS_FAIL;
