@@ -52,19 +52,6 @@ Status postgres_run_buf(PostgresSink *sink, Error *err)
     return postgres_run(sink, buf_cstring(&sink->sql), err);
 }
 
-Status postgres_run_with(PostgresSink *sink, const char *sql, int count,
-                         const char *const *parameters, int64_t *ret_rows, Error *err)
-{
-    CLEANUP(pg_result_clear) PGresult *result = NULL;
-    if (postgres_query(sink, sql, count, parameters, &result, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    if (!str_to_int64(str_from(PQcmdTuples(result)), ret_rows)) {
-        *ret_rows = 0;
-    }
-    return STATUS_OK;
-}
-
 // ---------------------------------------------------------------------------------------------
 // Opening
 // ---------------------------------------------------------------------------------------------

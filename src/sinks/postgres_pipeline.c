@@ -4,12 +4,13 @@
 #include <assert.h>
 
 #include "base/crash_point.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "sinks/postgres_session.h"
 
 enum {
     SENT_MAX = 256,
-    SENT_BYTES_MAX = 1 << 20,
+    SENT_BYTES_MAX = 4 << 20,
     PREPARED_MAX = 1000,
     PREPARED_BYTES_MAX = 1 << 20,
 };
@@ -51,11 +52,26 @@ static Status sent_or_not(PgSession *session, int code, PgSent sent, Error *err)
     return STATUS_OK;
 }
 
+// NULL: all text.
+static const int *formats_of(const PgStatement *statement, int formats[LIMIT_COLUMNS])
+{
+    if (statement->lengths == NULL) {
+        return NULL;
+    }
+    assert(statement->count <= LIMIT_COLUMNS);
+    for (int i = 0; i < statement->count; i++) {
+        formats[i] = 1;
+    }
+    return formats;
+}
+
 static Status send_unprepared(PgSession *session, const PgStatement *statement, PgSent sent,
                               Error *err)
 {
+    int formats[LIMIT_COLUMNS];
     int code = PQsendQueryParams(session->conn, statement->sql, statement->count, NULL,
-                                 statement->parameters, NULL, NULL, 0);
+                                 statement->parameters, statement->lengths,
+                                 formats_of(statement, formats), 0);
     return sent_or_not(session, code, sent, err);
 }
 
@@ -99,14 +115,17 @@ static Status send_prepared(PgSession *session, const PgStatement *statement, Pg
     PgPrepared *found = map_get(&pipeline->prepared, str_from(statement->sql));
     PgSent preparing = sent;
     preparing.judge = NULL;
+    preparing.rows = 0;
     preparing.is_commit = false;
     bool is_there = found != NULL && !pipeline->is_uncertain;
     if (!is_there && prepare(session, statement->sql, preparing, &found, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     sent.is_old = found->transaction != pipeline->transaction;
-    int code = PQsendQueryPrepared(session->conn, found->name, statement->count,
-                                   statement->parameters, NULL, NULL, 0);
+    int formats[LIMIT_COLUMNS];
+    int code =
+        PQsendQueryPrepared(session->conn, found->name, statement->count, statement->parameters,
+                            statement->lengths, formats_of(statement, formats), 0);
     return sent_or_not(session, code, sent, err);
 }
 
@@ -114,7 +133,10 @@ static size_t parameter_bytes(const PgStatement *statement)
 {
     size_t bytes = 0;
     for (int i = 0; i < statement->count; i++) {
-        bytes += statement->parameters[i] == NULL ? 0 : strlen(statement->parameters[i]);
+        const char *parameter = statement->parameters[i];
+        if (parameter != NULL) {
+            bytes += statement->lengths == NULL ? strlen(parameter) : (size_t)statement->lengths[i];
+        }
     }
     return bytes;
 }
@@ -133,10 +155,13 @@ Status postgres_session_send(PgSession *session, const PgStatement *statement, E
         return pg_result_error(session->conn, NULL, "send a statement", err);
     }
     pipeline->bytes += bytes;
-    pipeline->must_be_checked = pipeline->must_be_checked || statement->judge != NULL;
+    pipeline->must_be_checked =
+        pipeline->must_be_checked || statement->judge != NULL || statement->rows > 0;
     pipeline->has_changes = pipeline->has_changes || statement->what.ptr != NULL;
-    PgSent sent = {
-        .judge = statement->judge, .is_commit = statement->is_commit, .subject = session->subject};
+    PgSent sent = {.judge = statement->judge,
+                   .rows = statement->rows,
+                   .is_commit = statement->is_commit,
+                   .subject = session->subject};
     if (statement->what.ptr != NULL) {
         sent.what = str_copy(&pipeline->arena, statement->what);
     }
@@ -182,6 +207,12 @@ static Status judge(PgSession *session, const PgSent *sent, PGresult *result, Er
     if (sent->is_commit && strcmp(PQcmdStatus(result), "COMMIT") != 0) {
         return error_set(err, ERROR_FATAL, "the target answered COMMIT with %s",
                          PQcmdStatus(result));
+    }
+    int64_t rows = 0;
+    if (sent->rows > 0 &&
+        (!str_to_int64(str_from(PQcmdTuples(result)), &rows) || rows != sent->rows)) {
+        return error_set(err, ERROR_DATA, "%lld rows were found instead of %lld", (long long)rows,
+                         (long long)sent->rows);
     }
     return sent->judge == NULL ? STATUS_OK : sent->judge(result, err);
 }

@@ -20,19 +20,22 @@
 /** Whether a result is one that the statement was to come to, of those that are no failure. */
 typedef Status PgJudge(PGresult *result, Error *err);
 
-/** A statement to be sent, with text parameters (NULL: SQL NULL). */
+/** A statement to be sent. */
 typedef struct PgStatement {
     const char *sql;
     int count;
-    const char *const *parameters;
-    PgJudge *judge; // NULL: any result is good
-    bool is_commit; // it has to end as COMMIT, not as a ROLLBACK
-    Str what;       // in front of the message of its failure; ptr NULL: nothing
+    const char *const *parameters; // NULL: SQL NULL
+    const int *lengths;            // they are in binary; NULL: they are text
+    PgJudge *judge;                // NULL: any result is good
+    int64_t rows;                  // that it has to touch; 0: the judge knows
+    bool is_commit;                // it has to end as COMMIT, not as a ROLLBACK
+    Str what;                      // in front of the message of its failure; ptr NULL: nothing
 } PgStatement;
 
 /** One that was sent, and whose result is to come. */
 typedef struct PgSent {
     PgJudge *judge;
+    int64_t rows;
     bool is_commit;
     SqlTable subject;
     Str what;

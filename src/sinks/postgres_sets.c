@@ -1,10 +1,20 @@
 // Many updates or deletes in one statement: a text array a column, unnested side by side and cast
 // to the column's own type, so that the number of parameters does not grow with the rows.
+//
+// Arrays are sent in binary: nothing in them has to be escaped, or read byte by byte. Their form is
+// that of array_recv() in Postgres's arrayfuncs.c.
 #include <assert.h>
+#include <endian.h>
 
 #include "sinks/postgres_sink.h"
 
-enum { SET_ROWS_MAX = 10000, SET_BYTES_MAX = 16 << 20 };
+enum {
+    SET_ROWS_MAX = 4000,
+    SET_BYTES_MAX = 512 << 10,
+    ARRAY_MAX = 1 << 30,
+    ARRAY_COUNT_AT = 12,
+    TEXT_OID = 25,
+};
 
 typedef struct Set {
     PostgresSink *sink;
@@ -17,12 +27,30 @@ typedef struct Set {
     size_t bytes;
 } Set;
 
+static void begin_array(Buf *array)
+{
+    buf_be32(array, 1); // dimension
+    buf_be32(array, 1); // there may be NULLs
+    buf_be32(array, TEXT_OID);
+    buf_be32(array, 0); // how many they are: see end_array()
+    buf_be32(array, 1); // the first one's number
+}
+
+static void end_array(Buf *array, int64_t rows)
+{
+    uint32_t count = htobe32((uint32_t)rows);
+    memcpy(array->ptr + ARRAY_COUNT_AT, &count, sizeof(count));
+}
+
 static void set_add(Set *set, const Value *row)
 {
     assert(row != NULL);
     for (uint16_t i = 0; i < set->column_count; i++) {
         Value value = row[set->columns[i]];
-        postgres_array_add(&set->arrays[i], value_str(value), value.state == VALUE_NULL);
+        Str bytes = value_str(value);
+        bool is_null = value.state == VALUE_NULL;
+        buf_be32(&set->arrays[i], is_null ? UINT32_MAX : (uint32_t)bytes.len);
+        buf_str(&set->arrays[i], is_null ? STR("") : bytes);
         set->bytes += value_is_data(value) ? value.len : 0;
     }
     set->rows++;
@@ -49,7 +77,8 @@ static void set_init(Set *set, PostgresSink *sink, const PgTarget *target, const
     }
     set->arrays = ARENA_ARRAY(&sink->scratch, Buf, set->column_count);
     for (uint16_t i = 0; i < set->column_count; i++) {
-        buf_init(&set->arrays[i], POSTGRES_ARRAY_MAX);
+        buf_init(&set->arrays[i], ARRAY_MAX);
+        begin_array(&set->arrays[i]);
     }
 }
 
@@ -91,27 +120,32 @@ static void unnest_and_match(const Set *set, const char *keyword)
     }
 }
 
-static Status run_set(Set *set, const char *what, Error *err)
+// Its result comes later: the next set is made meanwhile.
+static Status send_set(Set *set, const char *what, Error *err)
 {
     const char **parameters = ARENA_ARRAY(&set->sink->scratch, const char *, set->column_count);
+    int *lengths = ARENA_ARRAY(&set->sink->scratch, int, set->column_count);
     for (uint16_t i = 0; i < set->column_count; i++) {
-        buf_char(&set->arrays[i], '}');
         if (buf_check(&set->arrays[i], "a set of changes", err) != STATUS_OK) {
             return STATUS_FAIL;
         }
-        parameters[i] = buf_cstring(&set->arrays[i]);
+        end_array(&set->arrays[i], set->rows);
+        parameters[i] = set->arrays[i].ptr;
+        lengths[i] = (int)set->arrays[i].len;
     }
-    int64_t rows;
-    if (buf_check(&set->sink->sql, "a statement", err) != STATUS_OK ||
-        postgres_run_with(set->sink, buf_cstring(&set->sink->sql), set->column_count, parameters,
-                          &rows, err) != STATUS_OK) {
-        return error_wrap(err, "%s in %" STR_FMT, what, STR_ARG(set->target->name));
+    if (buf_check(&set->sink->sql, "a statement", err) != STATUS_OK) {
+        return STATUS_FAIL;
     }
-    if (rows != set->rows) {
-        return error_set(err, ERROR_DATA, "%s in %" STR_FMT " found %lld rows instead of %lld",
-                         what, STR_ARG(set->target->name), (long long)rows, (long long)set->rows);
-    }
-    return STATUS_OK;
+    buf_reset(&set->sink->about);
+    buf_printf(&set->sink->about, "%s in %" STR_FMT, what, STR_ARG(set->target->name));
+    return postgres_session_send(&set->sink->session,
+                                 &(PgStatement){.sql = buf_cstring(&set->sink->sql),
+                                                .count = set->column_count,
+                                                .parameters = parameters,
+                                                .lengths = lengths,
+                                                .rows = set->rows,
+                                                .what = buf_view(&set->sink->about)},
+                                 err);
 }
 
 static Status run_deletes(Set *set, Error *err)
@@ -121,7 +155,7 @@ static Status run_deletes(Set *set, Error *err)
     buf_str(&set->sink->sql, set->target->name);
     buf_cstr(&set->sink->sql, " AS t");
     unnest_and_match(set, "USING");
-    return run_set(set, "deletes", err);
+    return send_set(set, "deletes", err);
 }
 
 static Status run_updates(Set *set, Error *err)
@@ -139,7 +173,7 @@ static Status run_updates(Set *set, Error *err)
         cast_column(set, i);
     }
     unnest_and_match(set, "FROM");
-    return run_set(set, "updates", err);
+    return send_set(set, "updates", err);
 }
 
 static bool same_shape(const Relation *relation, const Value *a, const Value *b)

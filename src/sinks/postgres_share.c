@@ -115,17 +115,17 @@ Status postgres_use_store(PostgresSink *sink, SqlMark mark, const Relation *rela
                           SqlTable table, Error *err)
 {
     char key[SQL_MARK_KEY_SIZE];
-    int64_t rows;
     sql_mark_key(mark, relation->oid, key);
     const char *parameters[] = {sink->base.context.pipeline,
                                 str_to_cstr(&sink->scratch, table.schema),
                                 str_to_cstr(&sink->scratch, table.name), key};
-    if (postgres_run_with(sink,
-                          "INSERT INTO weir.checkpoint AS c (pipeline, key, value)"
-                          " VALUES ($1, $4, " TABLE_NUMBER ")"
-                          " ON CONFLICT (pipeline, key) DO UPDATE SET value = excluded.value"
-                          " WHERE c.value <> excluded.value",
-                          4, parameters, &rows, err) != STATUS_OK) {
+    CLEANUP(pg_result_clear) PGresult *result = NULL;
+    if (postgres_query(sink,
+                       "INSERT INTO weir.checkpoint AS c (pipeline, key, value)"
+                       " VALUES ($1, $4, " TABLE_NUMBER ")"
+                       " ON CONFLICT (pipeline, key) DO UPDATE SET value = excluded.value"
+                       " WHERE c.value <> excluded.value",
+                       4, parameters, &result, err) != STATUS_OK) {
         return error_wrap(err, "store the checkpoint");
     }
     sql_mark_note(&sink->marks, &(CheckpointEntry){.key = str_from(key), .value = STR("1")});

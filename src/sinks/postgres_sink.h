@@ -111,10 +111,6 @@ MUST_CHECK static inline Status postgres_query(PostgresSink *sink, const char *s
 /** What is in sink->sql. */
 MUST_CHECK Status postgres_run_buf(PostgresSink *sink, Error *err);
 
-/** postgres_query() without result; *ret_rows: affected rows. */
-MUST_CHECK Status postgres_run_with(PostgresSink *sink, const char *sql, int count,
-                                    const char *const *parameters, int64_t *ret_rows, Error *err);
-
 /** Store whether the table has the mark. */
 MUST_CHECK Status postgres_mark(PostgresSink *sink, SqlMark mark, uint32_t oid, bool is_marked,
                                 Error *err);
