@@ -41,12 +41,12 @@ bool queue_push(Queue *queue, void *item, size_t weight)
     return taken;
 }
 
-static void wait_filled(Queue *queue, int64_t timeout_ms)
+static void wait_filled(Queue *queue, int64_t timeout_us)
 {
     struct timespec until;
     (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    int64_t nanos = until.tv_nsec + timeout_ms % 1000 * 1000000;
-    until.tv_sec += timeout_ms / 1000 + nanos / 1000000000;
+    int64_t nanos = until.tv_nsec + timeout_us % 1000000 * 1000;
+    until.tv_sec += timeout_us / 1000000 + nanos / 1000000000;
     until.tv_nsec = nanos % 1000000000;
     while (queue->count == 0 && !queue->closed) {
         if (pthread_cond_timedwait(&queue->filled, &queue->lock, &until) == ETIMEDOUT) {
@@ -55,11 +55,11 @@ static void wait_filled(Queue *queue, int64_t timeout_ms)
     }
 }
 
-void *queue_pop(Queue *queue, int64_t timeout_ms)
+void *queue_pop(Queue *queue, int64_t timeout_us)
 {
     (void)pthread_mutex_lock(&queue->lock);
-    if (queue->count == 0 && timeout_ms > 0) {
-        wait_filled(queue, timeout_ms);
+    if (queue->count == 0 && timeout_us > 0) {
+        wait_filled(queue, timeout_us);
     }
     void *item = NULL;
     if (queue->count > 0) {

@@ -32,9 +32,9 @@ void queue_done(Queue *queue);
  * empty queue, however heavy. Thread: the producer. */
 bool queue_push(Queue *queue, void *item, size_t weight);
 
-/** The next item, waiting up to @timeout_ms (0: not at all); NULL when there is none. After
+/** The next item, waiting up to @timeout_us (0: not at all); NULL when there is none. After
  *  queue_close() what is inside can still be taken. Thread: the consumer. */
-void *queue_pop(Queue *queue, int64_t timeout_ms);
+void *queue_pop(Queue *queue, int64_t timeout_us);
 
 bool queue_is_empty(Queue *queue);
 bool queue_is_closed(Queue *queue);

@@ -13,6 +13,7 @@ enum {
     IDLE_COMMIT_MS = 8000,   // how often a position that moved without changes is stored
     LANE_POLL_MS = 50,
     REST_US_MAX = 50000,
+    PATIENCE_US_MAX = 200000,
     REST_US_LOG = 10000,      // each commit of a log wakes all of its readers
     REST_US_NOTHING = 250000, // a sink that keeps nothing: only the position is at stake
 };
@@ -522,10 +523,14 @@ static Status commit_at(Route *route, Position position, Error *err)
         return STATUS_FAIL;
     }
     // A lone change is committed at once. In a flood, commits take a third of the time at the most:
-    // after each one, the next may begin only when twice its duration has passed.
+    // after each one, the next may begin only when twice its duration has passed. One that was slow
+    // by chance does not count.
     int64_t now_us = clock_monotonic_us();
+    int64_t took_us = now_us - began_us;
+    int64_t usual_us = MIN(took_us, route->commit_took_us);
+    route->commit_took_us = took_us;
     int64_t least_us = route->sink->ops->takes_all ? REST_US_LOG : 0;
-    int64_t rest_us = MAX(MIN((now_us - began_us) * 2, (int64_t)REST_US_MAX), least_us);
+    int64_t rest_us = MAX(MIN(usual_us * 2, (int64_t)REST_US_MAX), least_us);
     bool keeps_nothing = route->sink->ops->guarantee == GUARANTEE_NONE;
     route->rest_until_us = now_us + (keeps_nothing ? REST_US_NOTHING : rest_us);
     route->durable = position;
@@ -578,20 +583,18 @@ static bool is_time(const Route *route, bool idle, bool draining, int64_t now_ms
            now_ms - route->uncommitted_since_ms >= COMMIT_MS;
 }
 
-int64_t route_patience_ms(const Route *route, int64_t now_ms)
+int64_t route_patience_us(const Route *route, int64_t now_us)
 {
     if (route->side != NULL) {
-        return LANE_POLL_MS;
+        return LANE_POLL_MS * INT64_C(1000);
     }
+    int64_t left_us = PATIENCE_US_MAX;
     if (route->has_changes && !route->in_transaction) {
-        int64_t left_us = route->rest_until_us - clock_monotonic_us();
-        return MAX((left_us + 999) / 1000, (int64_t)1);
+        left_us = route->rest_until_us - now_us;
+    } else if (position_compare(route->written, route->durable) > 0 && !route->in_transaction) {
+        left_us = (route->committed_at_ms + IDLE_COMMIT_MS) * 1000 - now_us;
     }
-    if (position_compare(route->written, route->durable) > 0 && !route->in_transaction) {
-        int64_t left = route->committed_at_ms + IDLE_COMMIT_MS - now_ms;
-        return MIN(MAX(left, (int64_t)1), (int64_t)200);
-    }
-    return 200;
+    return MIN(MAX(left_us, (int64_t)1), (int64_t)PATIENCE_US_MAX);
 }
 
 Status route_commit_all(Route *route, Error *err)

@@ -49,7 +49,7 @@ void route_start(Route *route, Position position);
 MUST_CHECK Status route_deliver(Route *route, Batch *const *batches, size_t count, Error *err);
 
 /** How long the caller may wait for the next batch before it has to call route_flush(). */
-int64_t route_patience_ms(const Route *route, int64_t now_ms);
+int64_t route_patience_us(const Route *route, int64_t now_us);
 
 /**
  * Commit if it is time: @idle: no batch is waiting; @draining: nothing more will come. Between

@@ -18,9 +18,10 @@ struct Route {
     size_t uncommitted_bytes;
     int64_t uncommitted_since_ms;
     int64_t committed_at_ms;
-    int64_t rest_until_us; // no commit before it, unless there is much to commit
-    Lsn last_commit_lsn;   // for counting transactions only
-    Table *last_table;     // cache of the table of `last_relation`
+    int64_t commit_took_us; // the last one
+    int64_t rest_until_us;  // no commit before it, unless there is much to commit
+    Lsn last_commit_lsn;    // for counting transactions only
+    Table *last_table;      // cache of the table of `last_relation`
     const Relation *last_relation;
     bool has_pending;    // some table waits for its copy
     bool says_missing;   // the checkpoint does, see save_missing()

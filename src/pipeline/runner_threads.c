@@ -101,12 +101,12 @@ static void *source_main(void *argument)
 
 // Everything that has gathered while the sink was busy goes to it at once: the further it is
 // behind, the larger its runs, without any setting.
-static size_t gather(Queue *queue, size_t most, Batch **batches, int64_t patience_ms)
+static size_t gather(Queue *queue, size_t most, Batch **batches, int64_t patience_us)
 {
     size_t count = 0;
     size_t bytes = 0;
     while (count < GATHER_MAX && bytes < most) {
-        Batch *batch = queue_pop(queue, count == 0 ? patience_ms : 0);
+        Batch *batch = queue_pop(queue, count == 0 ? patience_us : 0);
         if (batch == NULL) {
             break;
         }
@@ -124,7 +124,7 @@ static Status branch_step(Branch *branch, Error *err)
     Position before = route_durable(route);
     size_t most = mem_part(GATHER_BYTES, runner->sharers, LEAST_BYTES);
     size_t count =
-        gather(&branch->queue, most, batches, route_patience_ms(route, clock_monotonic_ms()));
+        gather(&branch->queue, most, batches, route_patience_us(route, clock_monotonic_us()));
     Status status = count == 0 ? STATUS_OK : route_deliver(route, batches, count, err);
     for (size_t i = 0; i < count; i++) {
         batch_unref(batches[i]);
