@@ -6,7 +6,7 @@
 enum {
     QUEUE_BYTES = 8 << 20,
     GATHER_MAX = 256,
-    GATHER_BYTES = 4 << 20,
+    GATHER_BYTES = 8 << 20,
     LEAST_BYTES = 256 << 10, // of either, where many share the memory
     POLL_MS = 200,
 };
