@@ -288,7 +288,9 @@ class DatabaseEditor(Editor):
         elif what < 0.40:
             self.connection.execute(f"DELETE FROM {table} WHERE {key} = %s", (dice.choice(there),))
         elif what < 0.50 and own:
-            self.connection.execute(f"UPDATE {table} SET {key} = %s WHERE {key} = %s", (self.key(next(self.fresh)), dice.choice(own)))
+            # Not while Stripe is giving it its id: by nothing but the old key would the rest of the hub know it.
+            self.connection.execute(f"UPDATE {table} SET {key} = %s WHERE {key} = %s AND \"{shape['stripe_id']}\" IS NOT NULL",
+                                    (self.key(next(self.fresh)), dice.choice(own)))
         else:
             some = dice.sample(sorted(said), dice.randrange(1, len(said) + 1))
             self.connection.execute(f"UPDATE {table} SET {', '.join(f'{column} = %s' for column in some)} WHERE {key} = %s",
