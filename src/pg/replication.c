@@ -263,19 +263,25 @@ static size_t unread_bytes(const Replication *replication)
                                                                                   : 0;
 }
 
-// How long the newest message that was read had been on its way: as much of the stream as a server
-// sends in that time waits for us.
-static int64_t age_us(const Replication *replication)
+// By its own clock, how long the newest message that was read had been on its way: as much of the
+// stream as a server sends in that time waits for us. A message of the future comes through a
+// tunnel from a server with another clock.
+static bool age_us(const Replication *replication, int64_t *ret)
 {
     uint64_t now_us = (uint64_t)(clock_wall_us() - postgres_epoch_us);
-    uint64_t age_us = now_us - replication->sent_us;
-    return now_us < replication->sent_us ? 0 : (int64_t)MIN(age_us, (uint64_t)REST_US_NEAR);
+    *ret = (int64_t)MIN(now_us - replication->sent_us, (uint64_t)REST_US_NEAR);
+    return now_us >= replication->sent_us;
 }
 
-static int64_t rest_left_us(const Replication *replication)
+static int64_t rest_left_us(Replication *replication)
 {
+    int64_t age;
+    if (replication->is_near && age_us(replication, &age)) {
+        return replication->rest_us - age;
+    }
     if (replication->is_near) {
-        return replication->rest_us - age_us(replication);
+        replication->is_near = false;
+        replication->rest_us = replication->rest_us_max = REST_US_TCP;
     }
     return unread_bytes(replication) < REST_BYTES ? replication->rest_us : 0;
 }

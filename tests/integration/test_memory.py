@@ -138,6 +138,8 @@ def test_load_that_a_snapshot_waits_for(pipeline, late_table):
         db.execute(LOAD)
         db.commit()
     pipeline.settle(process, 120)
+    # The position may be ahead of the copy, which would be made again behind a stop.
+    wait_for(lambda: pipeline.target.count("public", "big") == 300000, 120, every=0.5)
     highest = process.memory()[1]
     assert process.stop().code == 0
     pipeline.check()
