@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "base/ascii.h"
+#include "change/time_text.h"
 #include "change/value.h"
 #include "sinks/duckdb_parse.h"
 #include "sinks/sql.h"
@@ -174,7 +175,7 @@ static void date_literal(Str text, Buf *sql)
     buf_char(sql, '\'');
 }
 
-static void interval_literal(const DuckInterval *interval, Buf *sql)
+static void interval_literal(const Interval *interval, Buf *sql)
 {
     // DuckDB reads the number before its sign, and INT64_MIN has no positive counterpart.
     int64_t last = interval->micros == INT64_MIN ? -1 : 0;
@@ -189,7 +190,7 @@ DuckParse duck_literal(DuckType type, Str text, Buf *sql)
     union {
         char bytes[16];
         DuckHugeint align;
-        DuckInterval interval;
+        Interval interval;
     } cell;
     if (type.kind == DUCK_VARCHAR || type.kind == DUCK_JSON) {
         sql_literal(sql, text);

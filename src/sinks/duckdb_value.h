@@ -41,13 +41,6 @@ enum { DUCK_DECIMAL_MAX = 38 };
 
 __extension__ typedef __int128 DuckHugeint;
 
-/** An interval as DuckDB keeps it, which is as Postgres keeps it. */
-typedef struct DuckInterval {
-    int32_t months;
-    int32_t days;
-    int64_t micros;
-} DuckInterval;
-
 /** Whether a text became a value. */
 typedef enum DuckParse {
     DUCK_PARSE_OK,

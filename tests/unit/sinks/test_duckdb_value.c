@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "change/time_text.h"
 #include "sinks/duckdb_value.h"
 #include "unit.h"
 
@@ -278,7 +279,7 @@ static void timestamps(void **state)
 
 static void interval(const char *text, int32_t months, int32_t days, int64_t micros)
 {
-    DuckInterval cell;
+    Interval cell;
     if (duck_parse(TYPE(INTERVAL), str_from(text), &cell) != DUCK_PARSE_OK) {
         fail_msg("\"%s\" was refused", text);
     }
