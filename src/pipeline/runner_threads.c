@@ -4,10 +4,9 @@
 #include "pipeline/runner_inner.h"
 
 enum {
-    QUEUE_BYTES = 8 << 20,
+    QUEUE_BYTES = 8 << 20, // and what a route takes out of it at once
     GATHER_MAX = 256,
-    GATHER_BYTES = 8 << 20,
-    LEAST_BYTES = 256 << 10, // of either, where many share the memory
+    LEAST_BYTES = 256 << 10, // where many share the memory
     POLL_MS = 200,
 };
 
@@ -122,7 +121,7 @@ static Status branch_step(Branch *branch, Error *err)
     Route *route = branch->route;
     Batch *batches[GATHER_MAX];
     Position before = route_durable(route);
-    size_t most = mem_part(GATHER_BYTES, runner->sharers, LEAST_BYTES);
+    size_t most = mem_part(QUEUE_BYTES, runner->sharers, LEAST_BYTES);
     size_t count =
         gather(&branch->queue, most, batches, route_patience_us(route, clock_monotonic_us()));
     Status status = count == 0 ? STATUS_OK : route_deliver(route, batches, count, err);
