@@ -736,7 +736,7 @@ Status pg_end_snapshot(PGconn *conn, const PgWait *wait, bool is_begun, bool is_
 }
 
 Status pg_start_copy(PGconn *conn, const PgWait *wait, const char *sql, ExecStatusType expected,
-                     Error *err)
+                     PGresult **ret_before, Error *err)
 {
     if (PQsendQuery(conn, sql) != 1) {
         return pg_result_error(conn, NULL, "send a statement", err);
@@ -744,9 +744,22 @@ Status pg_start_copy(PGconn *conn, const PgWait *wait, const char *sql, ExecStat
     if (wait_result(conn, wait, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
+    CLEANUP(pg_result_clear) PGresult *before = NULL;
     CLEANUP(pg_result_clear) PGresult *result = PQgetResult(conn);
-    if (PQresultStatus(result) == expected) {
-        return STATUS_OK;
+    if (ret_before != NULL && PQresultStatus(result) == PGRES_TUPLES_OK) {
+        before = result;
+        result = NULL;
+        if (wait_result(conn, wait, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        result = PQgetResult(conn);
     }
-    return pg_result_error(conn, result, "the server refused to copy", err);
+    if (PQresultStatus(result) != expected) {
+        return pg_result_error(conn, result, "the server refused to copy", err);
+    }
+    if (ret_before != NULL) {
+        *ret_before = before;
+        before = NULL;
+    }
+    return STATUS_OK;
 }

@@ -86,14 +86,15 @@ void pg_ask_to_stop(PGconn *conn);
  */
 void pg_stop(PGconn *conn, Cancel *cancel);
 
-/** Run a statement that has to enter the COPY state @expected. */
+/** Run a statement that has to enter the COPY state @expected. @ret_before: the result of the one
+ *  statement in front of it in @sql, for the caller to PQclear(); NULL: there is none. */
 MUST_CHECK Status pg_start_copy(PGconn *conn, const PgWait *wait, const char *sql,
-                                ExecStatusType expected, Error *err);
+                                ExecStatusType expected, PGresult **ret_before, Error *err);
 
 static inline Status pg_start_copy_both(PGconn *conn, const PgWait *wait, const char *sql,
                                         Error *err)
 {
-    return pg_start_copy(conn, wait, sql, PGRES_COPY_BOTH, err);
+    return pg_start_copy(conn, wait, sql, PGRES_COPY_BOTH, NULL, err);
 }
 
 /** Wait for the socket: readable and, with @writing, writable. Consumes what has arrived. */

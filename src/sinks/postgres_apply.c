@@ -26,7 +26,7 @@ static Status copy_inserts(PostgresSink *sink, const PgTarget *target, const Com
     if (table->count_by_op[COMPACTED_INSERT] == 0) {
         return STATUS_OK;
     }
-    if (postgres_copy_into(sink, target, COPY_FORM_TEXT, err) != STATUS_OK) {
+    if (postgres_copy_values_into(sink, target, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     for (size_t i = 0; i < table->row_count; i++) {
@@ -150,7 +150,7 @@ static Status apply_folded(PostgresSink *sink, const Change *changes, const Comp
 static Status copy_reads(PostgresSink *sink, const Change *changes, size_t count, Error *err)
 {
     const PgTarget *target = postgres_target(sink, changes[0].relation);
-    if (postgres_copy_into(sink, target, COPY_FORM_TEXT, err) != STATUS_OK) {
+    if (postgres_copy_values_into(sink, target, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     for (size_t i = 0; i < count; i++) {

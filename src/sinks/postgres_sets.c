@@ -1,8 +1,9 @@
-// Many updates or deletes in one statement: a text array a column, unnested side by side and cast
-// to the column's own type, so that the number of parameters does not grow with the rows.
+// Many updates or deletes in one statement: an array a column, unnested side by side and cast to
+// the column's own type, so that the number of parameters does not grow with the rows.
 //
 // Arrays are sent in binary: nothing in them has to be escaped, or read byte by byte. Their form is
-// that of array_recv() in Postgres's arrayfuncs.c.
+// that of array_recv() in Postgres's arrayfuncs.c. So are their elements, as far as pg/send_form.h
+// knows the type; others are sent as text.
 #include <assert.h>
 #include <endian.h>
 
@@ -11,9 +12,7 @@
 enum {
     SET_ROWS_MAX = 4000,
     SET_BYTES_MAX = 512 << 10,
-    ARRAY_MAX = 1 << 30,
     ARRAY_COUNT_AT = 12,
-    TEXT_OID = 25,
 };
 
 typedef struct Set {
@@ -22,16 +21,18 @@ typedef struct Set {
     uint16_t *columns; // key columns first
     uint16_t column_count;
     uint16_t key_count;
+    const PgSendForm **forms;
     Buf *arrays;
+    size_t *starts; // of the last row in them
     int64_t rows;
     size_t bytes;
 } Set;
 
-static void begin_array(Buf *array)
+static void begin_array(Buf *array, uint32_t element_oid)
 {
     buf_be32(array, 1); // dimension
     buf_be32(array, 1); // there may be NULLs
-    buf_be32(array, TEXT_OID);
+    buf_be32(array, element_oid);
     buf_be32(array, 0); // how many they are: see end_array()
     buf_be32(array, 1); // the first one's number
 }
@@ -42,18 +43,25 @@ static void end_array(Buf *array, int64_t rows)
     memcpy(array->ptr + ARRAY_COUNT_AT, &count, sizeof(count));
 }
 
-static void set_add(Set *set, const Value *row)
+// False: the row has a value that is not in its column's form. Nothing of it is added.
+static bool set_add(Set *set, const Value *row)
 {
     assert(row != NULL);
+    size_t bytes = 0;
     for (uint16_t i = 0; i < set->column_count; i++) {
-        Value value = row[set->columns[i]];
-        Str bytes = value_str(value);
-        bool is_null = value.state == VALUE_NULL;
-        buf_be32(&set->arrays[i], is_null ? UINT32_MAX : (uint32_t)bytes.len);
-        buf_str(&set->arrays[i], is_null ? STR("") : bytes);
-        set->bytes += value_is_data(value) ? value.len : 0;
+        size_t before = set->arrays[i].len;
+        if (!pg_send_value(set->forms[i], row[set->columns[i]], &set->arrays[i])) {
+            while (i-- > 0) {
+                set->arrays[i].len = set->starts[i];
+            }
+            return false;
+        }
+        set->starts[i] = before;
+        bytes += set->arrays[i].len - before;
     }
+    set->bytes += bytes;
     set->rows++;
+    return true;
 }
 
 static bool set_is_full(const Set *set)
@@ -62,11 +70,10 @@ static bool set_is_full(const Set *set)
 }
 
 // A delete has no shape: the key is all there is.
-static void set_init(Set *set, PostgresSink *sink, const PgTarget *target, const Value *shape)
+static void choose_columns(Set *set, const Value *shape)
 {
-    const Relation *relation = target->relation;
-    *set = (Set){.sink = sink, .target = target, .key_count = relation->key_count};
-    set->columns = ARENA_ARRAY(&sink->scratch, uint16_t, relation->column_count);
+    const Relation *relation = set->target->relation;
+    set->columns = ARENA_ARRAY(&set->sink->scratch, uint16_t, relation->column_count);
     for (uint16_t i = 0; i < relation->key_count; i++) {
         set->columns[set->column_count++] = relation->key[i];
     }
@@ -75,11 +82,45 @@ static void set_init(Set *set, PostgresSink *sink, const PgTarget *target, const
             set->columns[set->column_count++] = i;
         }
     }
+}
+
+static void begin_arrays(Set *set, bool all_text)
+{
+    for (uint16_t i = 0; i < set->column_count; i++) {
+        const PgSendForm *form = set->target->column[set->columns[i]].form;
+        set->forms[i] = form == NULL || all_text ? pg_send_form(OID_TEXT) : form;
+        buf_reset(&set->arrays[i]);
+        begin_array(&set->arrays[i], set->forms[i]->element_oid);
+    }
+}
+
+static void set_init(Set *set, PostgresSink *sink, const PgTarget *target, const Value *shape)
+{
+    *set = (Set){.sink = sink, .target = target, .key_count = target->relation->key_count};
+    choose_columns(set, shape);
+    set->forms = ARENA_ARRAY(&sink->scratch, const PgSendForm *, set->column_count);
+    set->starts = ARENA_ARRAY(&sink->scratch, size_t, set->column_count);
     set->arrays = ARENA_ARRAY(&sink->scratch, Buf, set->column_count);
     for (uint16_t i = 0; i < set->column_count; i++) {
-        buf_init(&set->arrays[i], ARRAY_MAX);
-        begin_array(&set->arrays[i]);
+        buf_init(&set->arrays[i], POSTGRES_ARRAY_MAX);
     }
+    begin_arrays(set, false);
+}
+
+// Its first row decides on the form: where that takes a text of all columns, the others may be as
+// they like.
+static bool set_take(Set *set, const Value *row)
+{
+    if (set_add(set, row)) {
+        return true;
+    }
+    if (set->rows > 0) {
+        return false;
+    }
+    begin_arrays(set, true);
+    bool is_added = set_add(set, row);
+    assert(is_added);
+    return is_added;
 }
 
 static void set_done(Set *set)
@@ -105,7 +146,7 @@ static void unnest_and_match(const Set *set, const char *keyword)
     Buf *sql = &set->sink->sql;
     buf_printf(sql, " %s unnest(", keyword);
     for (uint16_t i = 0; i < set->column_count; i++) {
-        buf_printf(sql, "%s$%u::text[]", i == 0 ? "" : ", ", i + 1);
+        buf_printf(sql, "%s$%u::%s[]", i == 0 ? "" : ", ", i + 1, set->forms[i]->element);
     }
     buf_cstr(sql, ") AS u (");
     for (uint16_t i = 0; i < set->column_count; i++) {
@@ -199,10 +240,7 @@ static Status apply_set(PostgresSink *sink, const PgTarget *target, const Compac
         const CompactedRow *row = &table->rows[i];
         bool fits = !done[i] && row->op == op &&
                     (shape == NULL || same_shape(table->relation, shape, row->row));
-        if (fits) {
-            set_add(&set, row->row);
-            done[i] = true;
-        }
+        done[i] = done[i] || (fits && set_take(&set, row->row));
     }
     Status status = op == COMPACTED_DELETE ? run_deletes(&set, err) : run_updates(&set, err);
     set_done(&set);

@@ -17,6 +17,7 @@
 #pragma once
 
 #include "change/compaction.h"
+#include "pg/send_form.h"
 #include "pipeline/sink.h"
 #include "sinks/postgres_session.h"
 
@@ -27,6 +28,8 @@ typedef struct PgColumn {
     Str type;
     Str equals;        // the operator that its index knows
     bool has_equality; // it is that of a stock type: an index of the target may find the row
+    uint32_t type_oid; // of the base type
+    const PgSendForm *form; // of its values; NULL: they are sent as text
 } PgColumn;
 
 /** A relation version and the table it goes to. */
@@ -37,6 +40,7 @@ typedef struct PgTarget {
     Str columns; // quoted list of all columns, for statements
     const PgColumn *column;
     CopyForm copy_form; // for copied rows of a mirror
+    CopyForm row_form;  // of rows that are values: binary when every column has a form
 } PgTarget;
 
 /** The table that a copy fills, and how far it has come. */
@@ -200,6 +204,8 @@ MUST_CHECK Status postgres_use_empty(PostgresSink *sink, const Relation *relatio
 /** Have a COPY into all columns of @target open, in history mode with the history columns. */
 MUST_CHECK Status postgres_copy_into(PostgresSink *sink, const PgTarget *target, CopyForm form,
                                      Error *err);
+/** Likewise, for rows of a mirror that are values: in the form that fits the table. */
+MUST_CHECK Status postgres_copy_values_into(PostgresSink *sink, const PgTarget *target, Error *err);
 /** Send @count rows in the form of the COPY that is open. */
 MUST_CHECK Status postgres_copy_rows(PostgresSink *sink, Str rows, size_t count, Error *err);
 /** Append a whole row of a mirror. */

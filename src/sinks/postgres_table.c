@@ -262,12 +262,16 @@ static void remember(PostgresSink *sink, const Relation *relation, SqlTable tabl
 {
     PgTarget *target = arena_alloc_zero(&sink->arena, sizeof(*target));
     PgColumn *columns = ARENA_ARRAY(&sink->arena, PgColumn, relation->column_count);
+    bool all_have_forms = sink->mode == SQL_MIRROR && relation->column_count > 0;
     for (uint16_t i = 0; i < relation->column_count; i++) {
         const PgFoundColumn *column = postgres_find_column(found, relation->columns[i].name);
         assert(column != NULL);
         columns[i] = (PgColumn){.type = str_copy(&sink->arena, column->cast),
                                 .equals = str_copy(&sink->arena, column->equals),
-                                .has_equality = column->has_equality};
+                                .has_equality = column->has_equality,
+                                .type_oid = column->type_oid,
+                                .form = pg_send_form(column->type_oid)};
+        all_have_forms = all_have_forms && columns[i].form != NULL;
     }
     Str name = postgres_table_text(sink, table);
     buf_reset(&sink->sql);
@@ -280,6 +284,7 @@ static void remember(PostgresSink *sink, const Relation *relation, SqlTable tabl
         .name = name,
         .column = columns,
         .copy_form = choose_copy_form(sink, relation, found),
+        .row_form = all_have_forms ? COPY_FORM_BINARY : COPY_FORM_TEXT,
     };
     (void)map_put_u64(&sink->targets, (uint64_t)(uintptr_t)relation, target);
 }

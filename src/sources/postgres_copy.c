@@ -401,7 +401,7 @@ static Status start_copy(CopyReader *reader, Error *err)
     if (buf_check(&sql, "a COPY statement", err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    return pg_start_copy(reading->conn, &wait, buf_cstring(&sql), PGRES_COPY_OUT, err);
+    return pg_start_copy(reading->conn, &wait, buf_cstring(&sql), PGRES_COPY_OUT, NULL, err);
 }
 
 static Status start_reader(CopyReader *reader, CopyForm form, Error *err)

@@ -1,12 +1,17 @@
-// Values of any bytes as Postgres's types: numbers, bytes and DuckDB's cells. A cell is filled or
-// untouched, whole numbers come back as they went in, and what has limits is within them.
+// Values of any bytes as Postgres's types: numbers, bytes, DuckDB's cells and what a server is
+// sent. A cell is filled or untouched, whole numbers come back as they went in, and what has limits
+// is within them.
 //
-// The first three bytes are the kind, the width and the scale of DuckDB's type.
+// The first three bytes are the kind, the width and the scale of DuckDB's type; the first is also
+// the type of what is sent.
+#include <endian.h>
 #include <math.h>
 
 #include "base/mem.h"
+#include "change/types.h"
 #include "change/value.h"
 #include "fuzz.h"
+#include "pg/send_form.h"
 #include "sinks/duckdb_value.h"
 
 static void check_numbers(Value value)
@@ -94,6 +99,27 @@ static void check_cell(DuckType type, Str text)
     }
 }
 
+// All of it or nothing, and never longer than what the text can say.
+static void check_sent(uint32_t type_oid, Value value)
+{
+    const PgSendForm *form = pg_send_form(type_oid);
+    if (form == NULL) {
+        return;
+    }
+    Buf out = {.max = SIZE_MAX / 2};
+    buf_char(&out, '!');
+    bool is_sent = pg_send_value(form, value, &out);
+    FUZZ_CHECK(is_sent || out.len == 1);
+    if (is_sent) {
+        uint32_t len;
+        FUZZ_CHECK(out.len >= 1 + sizeof(len));
+        memcpy(&len, out.ptr + 1, sizeof(len));
+        FUZZ_CHECK(be32toh(len) == out.len - 1 - sizeof(len) && out.len <= 32 + value.len * 2);
+    }
+    FUZZ_CHECK(out.ptr[0] == '!');
+    buf_done(&out);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 3) {
@@ -105,6 +131,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     type.scale = (uint8_t)(data[2] % (type.width + 1));
     check_numbers(value);
     check_bytes(value);
+    for (uint32_t oid = data[0]; oid < OID_JSONB + 256; oid += 256) {
+        check_sent(oid, value);
+    }
     if (type.kind != DUCK_VARCHAR && type.kind != DUCK_JSON && type.kind != DUCK_BLOB) {
         check_cell(type, value_str(value));
     }

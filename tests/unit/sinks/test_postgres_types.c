@@ -135,28 +135,34 @@ static void make_types(Fixture *f)
                "CREATE DOMAIN app.short AS varchar(3)");
 }
 
+enum { ROWS = 30 };
+
+static Value *row_of(Fixture *f, int id, Value value)
+{
+    Value *row = ARENA_ARRAY(&f->arena, Value, 2);
+    const char *text = arena_printf(&f->arena, "%d", id);
+    row[0] = (Value){.ptr = text, .len = (uint32_t)strlen(text), .state = VALUE_TEXT};
+    row[1] = value;
+    return row;
+}
+
+// Copied, by COPY, by sets that are large enough to be some, and one by one.
 static void check_keyed(Fixture *f, const Relation *relation, Value value)
 {
-    static const char *const ids[] = {"1", "2", "3", "4", "5", "6"};
-    Value *rows[6];
-    for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
-        rows[i] = ARENA_ARRAY(&f->arena, Value, 2);
-        rows[i][0] = (Value){.ptr = ids[i], .len = 1, .state = VALUE_TEXT};
-        rows[i][1] = i == 0 || i == 5 ? value : NIL;
-        if (i < 5) {
-            add_change(f, i == 0 ? CHANGE_READ : CHANGE_INSERT, relation, NULL, rows[i]);
-        }
+    add_change(f, CHANGE_READ, relation, NULL, row_of(f, 0, value));
+    for (int i = 1; i < ROWS; i++) {
+        add_change(f, CHANGE_INSERT, relation, NULL, row_of(f, i, i % 2 == 0 ? value : NIL));
     }
     assert_ok(f, write_batch(f));
-    for (size_t i = 1; i < ARRAY_LEN(ids); i++) {
-        Value *row = ARENA_ARRAY(&f->arena, Value, 2);
-        row[0] = rows[i][0];
-        row[1] = value;
-        add_change(f, i < 5 ? CHANGE_UPDATE : CHANGE_INSERT, relation, NULL, row);
-        if (i >= 3) { // a set of three, then one by one
-            assert_ok(f, write_batch(f));
-        }
+    for (int i = 1; i < ROWS - 2; i++) {
+        add_change(f, CHANGE_UPDATE, relation, NULL, row_of(f, i, value));
     }
+    assert_ok(f, write_batch(f));
+    add_change(f, CHANGE_UPDATE, relation, NULL, row_of(f, ROWS - 2, value));
+    assert_ok(f, write_batch(f));
+    add_change(f, CHANGE_UPDATE, relation, NULL, row_of(f, ROWS - 1, value));
+    add_change(f, CHANGE_INSERT, relation, NULL, row_of(f, ROWS, value));
+    assert_ok(f, write_batch(f));
 }
 
 static void check_keyless(Fixture *f, const Relation *relation, Value value)
@@ -193,8 +199,11 @@ static void every_value_arrives_as_it_is(void **state)
         check_keyless(f, keyless, value);
         assert_ok(f, sink_commit(f, NULL, NULL));
         const char *t = sample->text;
-        assert_look(f, arena_printf(&f->arena, "SELECT v FROM app.keyed%zu ORDER BY id", i),
-                    arena_printf(&f->arena, "%s\n%s\n%s\n%s\n%s\n%s", t, t, t, t, t, t));
+        const char *all = "";
+        for (int row = 0; row <= ROWS; row++) {
+            all = arena_printf(&f->arena, "%s%s%s", all, row > 0 ? "\n" : "", t);
+        }
+        assert_look(f, arena_printf(&f->arena, "SELECT v FROM app.keyed%zu ORDER BY id", i), all);
         assert_look(f, arena_printf(&f->arena, "SELECT id, v FROM app.keyless%zu", i),
                     arena_printf(&f->arena, "2|%s", t));
     }
@@ -244,11 +253,77 @@ static void every_value_that_can_be_a_key_is_one(void **state)
     assert_true(keys > 50);
 }
 
+// A set that is refused is not applied in another way.
+static void try_batch(Fixture *f)
+{
+    bool is_intact;
+    size_t count = f->batch_count;
+    f->batch_count = 0;
+    assert_ok(f, f->sink->ops->try_write(f->sink, f->batch, count, &is_intact, &f->error));
+}
+
+// A value that only the server can read stands among others that go in as bytes.
+static void a_value_in_another_form_is_let_to_the_server(void **state)
+{
+    Fixture *f = *state;
+    Relation *relation =
+        TABLE(f, 1, "app", "t", "a", INT4("id", 1), column("v", 2, OID_NUMERIC, "numeric"));
+    relation->columns[1].base_type_oid = OID_NUMERIC;
+    char *digits = arena_alloc(&f->arena, 6000);
+    memset(digits, '7', 6000);
+    Value large = {.ptr = digits, .len = 6000, .state = VALUE_TEXT};
+    execute(f, "CREATE SCHEMA app");
+    assert_ok(f, sink_start(f, NULL));
+    assert_ok(f, sink_prepare(f, NULL, relation));
+    for (int i = 0; i < ROWS; i++) {
+        add_change(f, CHANGE_INSERT, relation, NULL, row_of(f, i, i % 7 == 3 ? large : T("1.50")));
+    }
+    try_batch(f);
+    for (int i = 0; i < ROWS; i++) {
+        add_change(f, CHANGE_UPDATE, relation, NULL, row_of(f, i, i % 7 == 4 ? large : T("2.50")));
+    }
+    try_batch(f);
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    assert_look(f,
+                "SELECT v = repeat('7', 6000)::numeric, CASE WHEN v < 10 THEN v END, count(*),"
+                " bool_and((id % 7 = 4) = (v > 10)) FROM app.t GROUP BY 1, 2 ORDER BY 1",
+                "f|2.50|26|t\nt|~|4|t");
+}
+
+// Four bytes are a number of either type, and not the same one.
+static void a_column_that_has_another_type_by_now_gets_the_values(void **state)
+{
+    Fixture *f = *state;
+    Relation *relation = TABLE(f, 1, "app", "t", "a", INT4("id", 1), INT4("v", 2));
+    execute(f, "CREATE SCHEMA app");
+    assert_ok(f, sink_start(f, NULL));
+    assert_ok(f, sink_prepare(f, NULL, relation));
+    assert_ok(f, write_change(f, CHANGE_INSERT, relation, NULL, row_of(f, 0, T("1"))));
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    execute(f, "ALTER TABLE app.t ALTER v TYPE real");
+    for (int i = 1; i < ROWS; i++) {
+        add_change(f, CHANGE_INSERT, relation, NULL, row_of(f, i, T("12")));
+    }
+    assert_ok(f, write_batch(f));
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    assert_look(f, "SELECT v, count(*) FROM app.t GROUP BY v ORDER BY v", "1|1\n12|29");
+    execute(f, "ALTER TABLE app.t ALTER v TYPE int");
+    execute(f, "ALTER TABLE app.t ALTER id TYPE bigint");
+    for (int i = 1; i < ROWS; i++) {
+        add_change(f, CHANGE_UPDATE, relation, NULL, row_of(f, i, T("13")));
+    }
+    assert_ok(f, write_batch(f));
+    assert_ok(f, sink_commit(f, NULL, NULL));
+    assert_look(f, "SELECT v, count(*) FROM app.t GROUP BY v ORDER BY v", "1|1\n13|29");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         sink_test(every_value_arrives_as_it_is),
         sink_test(every_value_that_can_be_a_key_is_one),
+        sink_test(a_value_in_another_form_is_let_to_the_server),
+        sink_test(a_column_that_has_another_type_by_now_gets_the_values),
     };
     return run_on_server(tests, "sinks/test_postgres_types");
 }
