@@ -104,9 +104,10 @@ static Status open_database(State *state, Error *err)
         return sqlite_failed(state, code, "open the database", err);
     }
     // FULL: when save() returns, a power cut does not take it back.
-    const char *setup = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+    const char *setup = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; BEGIN;"
                         "CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT);"
-                        "CREATE TABLE IF NOT EXISTS checkpoint (key TEXT PRIMARY KEY, value TEXT);";
+                        "CREATE TABLE IF NOT EXISTS checkpoint (key TEXT PRIMARY KEY, value TEXT);"
+                        "COMMIT;";
     if (execute(state, setup, err) != STATUS_OK) {
         return STATUS_FAIL;
     }

@@ -160,6 +160,8 @@ typedef struct WantedTables {
     size_t count;
     // At a start: exclusions that leave nothing out, "a", "b"; NULL: there are none.
     const char *idle_exclusions;
+    CatalogTables listed; // every table there is, by name
+    CatalogTables loaded; // those that match, with their columns
 } WantedTables;
 
 /** Tables that match the patterns. At a start ERROR_CONFIG: a pattern without any, and one that

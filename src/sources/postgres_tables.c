@@ -207,10 +207,10 @@ Status postgres_wanted(Postgres *postgres, Arena *arena, WantedTables *ret, Erro
     Catalog catalog = postgres_catalog(postgres);
     CatalogTables all;
     CatalogTables tables;
+    *ret = (WantedTables){0};
     if (catalog_list(&catalog, arena, &all, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    *ret = (WantedTables){0};
     // A table that is dropped later is no typing error.
     size_t patterns = postgres->stream.is_started ? 0 : postgres->tables.count;
     for (size_t i = 0; i < patterns; i++) {
@@ -225,8 +225,9 @@ Status postgres_wanted(Postgres *postgres, Arena *arena, WantedTables *ret, Erro
     if (load_wanted(postgres, &all, arena, &tables, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
+    ret->listed = all;
+    ret->loaded = tables;
     ret->items = ARENA_ARRAY(arena, WantedTable, tables.count);
-    ret->count = 0;
     for (size_t i = 0; i < tables.count; i++) {
         if (has_columns(postgres, &tables.items[i])) {
             ret->items[ret->count++] = (WantedTable){
@@ -300,6 +301,9 @@ typedef struct Published {
     uint32_t *oids;
     PublishedTable *items; // as many
     size_t count;
+    // They were looked up for it, in the same snapshot; items NULL: not yet.
+    CatalogTables listed;
+    CatalogTables loaded;
 } Published;
 
 static void read_columns(const PGresult *result, int row, Arena *arena, PublishedTable *table)
@@ -437,6 +441,8 @@ static Status wanted_as_published(Postgres *postgres, Arena *arena, Published *r
         .oids = ARENA_ARRAY(arena, uint32_t, wanted.count),
         .items = ARENA_ARRAY(arena, PublishedTable, wanted.count),
         .count = wanted.count,
+        .listed = wanted.listed,
+        .loaded = wanted.loaded,
     };
     for (size_t i = 0; i < wanted.count; i++) {
         ret->oids[i] = wanted.items[i].table->oid;
@@ -517,25 +523,30 @@ static Status is_wanted_here(Postgres *postgres, const CatalogTables *all,
     return STATUS_OK;
 }
 
+static Status look_up(Postgres *postgres, Published *published, Arena *arena, Error *err)
+{
+    Catalog catalog = postgres_catalog(postgres);
+    if (published->loaded.items == NULL &&
+        catalog_load(&catalog, published->oids, published->count, arena, &published->loaded, err) !=
+            STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    bool is_missing = published->listed.items == NULL && postgres->base.context.narrows_tables;
+    return is_missing ? catalog_list(&catalog, arena, &published->listed, err) : STATUS_OK;
+}
+
 // The tables of @published that are wanted. In @arena.
-static Status describe(Postgres *postgres, const Published *published, Arena *arena,
-                       SourceTables *ret, Error *err)
+static Status describe(Postgres *postgres, Published *published, Arena *arena, SourceTables *ret,
+                       Error *err)
 {
     Arena scratch = {0};
-    Catalog catalog = postgres_catalog(postgres);
-    CatalogTables tables;
-    CatalogTables all = {0};
-    Status status =
-        catalog_load(&catalog, published->oids, published->count, &scratch, &tables, err);
-    if (status == STATUS_OK && postgres->base.context.narrows_tables) {
-        status = catalog_list(&catalog, &scratch, &all, err);
-    }
+    Status status = look_up(postgres, published, &scratch, err);
     *ret = (SourceTables){.items = ARENA_ARRAY(arena, SourceTable, published->count)};
     for (size_t i = 0; status == STATUS_OK && i < published->count; i++) {
-        const CatalogTable *table = catalog_find(&tables, published->oids[i]);
+        const CatalogTable *table = catalog_find(&published->loaded, published->oids[i]);
         bool is_ours = false;
         if (table != NULL) {
-            status = is_wanted_here(postgres, &all, table, &is_ours, err);
+            status = is_wanted_here(postgres, &published->listed, table, &is_ours, err);
         }
         if (status != STATUS_OK || !is_ours) {
             continue;
@@ -562,7 +573,7 @@ Status postgres_published(Postgres *postgres, bool as_wanted, Arena *arena, Sour
         return STATUS_FAIL;
     }
     Arena scratch = {0};
-    Published published;
+    Published published = {0};
     Status status = as_wanted ? wanted_as_published(postgres, &scratch, &published, err)
                               : read_published(postgres, &scratch, &published, err);
     if (status == STATUS_OK) {
