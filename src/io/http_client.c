@@ -9,6 +9,7 @@
 #include "base/mem.h"
 
 enum { HEADERS_MAX = 64 << 10, STEP_MS = 1000, RETRY_AFTER_MAX_S = 86400 };
+enum { SECOND_US = 1000000 };
 enum { TRIES = 4, PAUSE_MS = 500, PAUSE_MAX_MS = 8000 };
 
 struct HttpClient {
@@ -196,25 +197,32 @@ static Status explain(const HttpClient *client, const HttpRequest *request, CURL
     }
 }
 
-static int64_t retry_after(const HttpAnswer *answer)
-{
-    Str value = http_answer_header(answer, "Retry-After");
-    uint64_t seconds;
-    if (value.ptr == NULL || !str_to_uint64(value, &seconds)) {
-        return -1;
-    }
-    return (int64_t)MIN(seconds, (uint64_t)RETRY_AFTER_MAX_S) * 1000;
-}
-
-static int64_t date(const HttpAnswer *answer)
+// Seconds since 1970; -1: there is none.
+static int64_t date(const HttpAnswer *answer, const char *name)
 {
     char text[64];
-    Str value = http_answer_header(answer, "Date");
+    Str value = http_answer_header(answer, name);
     if (value.ptr == NULL || value.len >= sizeof(text)) {
         return -1;
     }
     (void)snprintf(text, sizeof(text), "%" STR_FMT, STR_ARG(value));
     return curl_getdate(text, NULL);
+}
+
+// A date is by the server's clock, which its answer tells; one that has passed is now.
+static int64_t retry_after(const HttpAnswer *answer)
+{
+    Str value = http_answer_header(answer, "Retry-After");
+    uint64_t seconds;
+    if (value.ptr == NULL || !str_to_uint64(value, &seconds)) {
+        int64_t until_s = date(answer, "Retry-After");
+        if (until_s < 0) {
+            return -1;
+        }
+        int64_t now_s = answer->date_s >= 0 ? answer->date_s : clock_wall_us() / SECOND_US;
+        seconds = (uint64_t)MAX(until_s - now_s, 0);
+    }
+    return (int64_t)MIN(seconds, (uint64_t)RETRY_AFTER_MAX_S) * 1000;
 }
 
 Status http_client_ask(HttpClient *client, const HttpRequest *request, HttpAnswer *ret, Error *err)
@@ -234,8 +242,8 @@ Status http_client_ask(HttpClient *client, const HttpRequest *request, HttpAnswe
     *ret = (HttpAnswer){.status = (int)status,
                         .body = buf_view(&client->body),
                         .headers = buf_view(&client->headers)};
+    ret->date_s = date(ret, "Date");
     ret->retry_after_ms = retry_after(ret);
-    ret->date_s = date(ret);
     return STATUS_OK;
 }
 

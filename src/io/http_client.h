@@ -34,7 +34,7 @@ typedef struct HttpAnswer {
     int status; // 200
     Str body;
     Str headers;            // the lines, as they came
-    int64_t retry_after_ms; // of Retry-After, when it is a number of seconds; -1: it says nothing
+    int64_t retry_after_ms; // of Retry-After, seconds or a date; -1: it says nothing
     int64_t date_s;         // of Date, since 1970; -1: it says nothing
 } HttpAnswer;
 

@@ -293,13 +293,21 @@ static void when_to_come_again_is_read(void **context)
     (void)context;
     server.answers[0] =
         "HTTP/1.1 429 Too Many Requests\r\nretry-after: 7\r\nContent-Length: 0\r\n\r\n";
-    server.answers[1] = "HTTP/1.1 503 No\r\nRetry-After: Fri, 31 Dec 1999 23:59:59 GMT\r\n"
+    // By the server's clock; it is past; by ours, as it does not say what its clock is.
+    server.answers[1] = "HTTP/1.1 503 No\r\nRetry-After: Sat, 01 Jan 2000 00:01:10 GMT\r\n"
+                        "Date: Fri, 31 Dec 1999 23:59:59 GMT\r\nContent-Length: 0\r\n\r\n";
+    server.answers[2] = "HTTP/1.1 503 No\r\nRetry-After: Fri, 31 Dec 1999 23:59:59 GMT\r\n"
                         "Content-Length: 0\r\n\r\n";
+    server.answers[3] = "HTTP/1.1 503 No\r\nRetry-After: soon\r\nContent-Length: 0\r\n\r\n";
     run();
     HttpClient *client = client_of(NULL);
     HttpAnswer answer;
     assert_int_equal(ask(client, &answer), STATUS_OK);
     assert_int_equal(answer.retry_after_ms, 7000);
+    assert_int_equal(ask(client, &answer), STATUS_OK);
+    assert_int_equal(answer.retry_after_ms, 71000);
+    assert_int_equal(ask(client, &answer), STATUS_OK);
+    assert_int_equal(answer.retry_after_ms, 0);
     assert_int_equal(ask(client, &answer), STATUS_OK);
     assert_int_equal(answer.retry_after_ms, -1);
     http_client_free(client);
