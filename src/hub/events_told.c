@@ -208,16 +208,18 @@ Status events_told_save(EventsTold *told, Error *err)
     return STATUS_OK;
 }
 
-Status events_told_since(EventsTold *told, int64_t *ret_s, Error *err)
+Status events_told_since(EventsTold *told, int64_t now_s, int64_t *ret_s, Error *err)
 {
     sqlite3_stmt *statement = NULL;
     Status status =
         prepare(told,
                 "SELECT max((SELECT s FROM since),"
-                " coalesce((SELECT max(created_s) FROM event) - ?1, (SELECT s FROM since)))",
+                " coalesce((SELECT max(created_s) FROM event WHERE created_s <= ?2) - ?1,"
+                " (SELECT s FROM since)))",
                 &statement, err);
     if (status == STATUS_OK) {
         (void)sqlite3_bind_int(statement, 1, OVERLAP_S);
+        (void)sqlite3_bind_int64(statement, 2, now_s);
         int code = sqlite3_step(statement);
         *ret_s = sqlite3_column_int64(statement, 0);
         status = code == SQLITE_ROW ? STATUS_OK : failed(told, code, err);

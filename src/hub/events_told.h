@@ -35,8 +35,9 @@ MUST_CHECK Status events_told_add(EventsTold *told, const HubEvent *event, Lsn l
 /** Make what was added durable. */
 MUST_CHECK Status events_told_save(EventsTold *told, Error *err);
 
-/** From when on there may be events that nobody has told; seconds since 1970. */
-MUST_CHECK Status events_told_since(EventsTold *told, int64_t *ret_s, Error *err);
+/** From when on there may be events that nobody has told; seconds since 1970. What is said to have
+ *  been made behind @now_s (a test clock of Stripe's may say so) says nothing of that. */
+MUST_CHECK Status events_told_since(EventsTold *told, int64_t now_s, int64_t *ret_s, Error *err);
 
 /** All events before @since_s are told, and durable. */
 MUST_CHECK Status events_told_all_before(EventsTold *told, int64_t since_s, Error *err);

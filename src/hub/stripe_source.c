@@ -80,11 +80,12 @@ static Status find_secrets(StripeSource *source, Error *err)
 static Status begin_list(StripeSource *source, Error *err)
 {
     int64_t since_s;
-    if (events_told_since(source->posted.told, &since_s, err) != STATUS_OK) {
+    int64_t now_s = clock_wall_us() / POSTED_SECOND_US;
+    if (events_told_since(source->posted.told, now_s, &since_s, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     stripe_list_begin(source->list, since_s);
-    source->listing_s = clock_wall_us() / POSTED_SECOND_US;
+    source->listing_s = now_s;
     source->is_listing = true;
     return STATUS_OK;
 }

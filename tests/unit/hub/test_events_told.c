@@ -79,7 +79,7 @@ static Lsn find_update(const char *id, const char *object, int64_t created_s)
 static int64_t since(void)
 {
     int64_t ret;
-    assert_int_equal(events_told_since(told, &ret, &err), STATUS_OK);
+    assert_int_equal(events_told_since(told, NOW + 9 * DAY, &ret, &err), STATUS_OK);
     return ret;
 }
 
@@ -177,6 +177,15 @@ static void a_list_begins_before_the_last_event(void **context)
     assert_int_equal(since(), NOW + 2 * DAY - 3600);
 }
 
+// An event of a clock that somebody has set: what happens until then would be missed.
+static void an_event_of_the_future_says_nothing_of_now(void **context)
+{
+    (void)context;
+    add("evt_1", "prod_1", NOW + DAY, CHANGE_UPDATE, 100);
+    add("evt_2", "prod_2", NOW + 400 * DAY, CHANGE_UPDATE, 101);
+    assert_int_equal(since(), NOW + DAY - 3600);
+}
+
 static void its_file_is_for_its_owner_only(void **context)
 {
     (void)context;
@@ -199,6 +208,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_nobody_asks_for_goes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(its_file_is_for_its_owner_only, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_list_begins_before_the_last_event, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_event_of_the_future_says_nothing_of_now, set_up,
+                                        tear_down),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     (void)rmdir(directory);
