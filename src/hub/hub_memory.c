@@ -9,7 +9,10 @@
 #include "io/file.h"
 #include "io/sqlite_error.h"
 
-enum { CLEAN_EVERY_MS = 60000 };
+enum { CLEANED_LEAST = 100 };
+
+// What is forgotten only when it is said, in SQL: sqlite knows partial indexes by the same words.
+#define NEVER "9223372036854775807"
 
 struct HubMemory {
     Arena arena;
@@ -21,7 +24,10 @@ struct HubMemory {
     sqlite3_stmt *add;
     sqlite3_stmt *pass; // what is older than what the log has
     sqlite3_stmt *drop;
-    int64_t cleaned_at_ms;
+    sqlite3_stmt *clean_old;
+    sqlite3_stmt *clean_passed;
+    sqlite3_stmt *clean_void;
+    Lsn end; // the log has got at least that far
 };
 
 // A fact that is not saved yet.
@@ -35,6 +41,7 @@ struct HubRecall {
     Arena arena; // as long as it
     Str system;
     Str writer;
+    Lsn passed;
     Arena facts; // until they are saved
     Map by_name; // the last Pending of each
     Pending **items;
@@ -47,6 +54,7 @@ HubMemory *hub_memory_new(Str path, int64_t keep_ms)
     HubMemory *memory = mem_alloc_zero(sizeof(*memory));
     memory->path = str_to_cstr(&memory->arena, path);
     memory->keep_us = keep_ms * 1000;
+    memory->end = 1; // what holds at once is before
     (void)pthread_mutex_init(&memory->lock, NULL);
     return memory;
 }
@@ -57,8 +65,12 @@ static void close_file(HubMemory *memory)
     (void)sqlite3_finalize(memory->add);
     (void)sqlite3_finalize(memory->pass);
     (void)sqlite3_finalize(memory->drop);
+    (void)sqlite3_finalize(memory->clean_old);
+    (void)sqlite3_finalize(memory->clean_passed);
+    (void)sqlite3_finalize(memory->clean_void);
     (void)sqlite3_close(memory->db);
     memory->find = memory->add = memory->pass = memory->drop = NULL;
+    memory->clean_old = memory->clean_passed = memory->clean_void = NULL;
     memory->db = NULL;
 }
 
@@ -100,7 +112,61 @@ static Status prepare(HubMemory *memory, const char *sql, sqlite3_stmt **ret, Er
     " value BLOB, writer TEXT, lsn INTEGER, at_us INTEGER);"                           \
     "CREATE INDEX IF NOT EXISTS fact_what ON fact (system, what);"
 
+// Each is for one way in which facts go, and has only those that it is about.
+#define INDEX_SQL                                                                 \
+    "CREATE INDEX IF NOT EXISTS fact_lsn ON fact (lsn) WHERE lsn > 0;"            \
+    "CREATE INDEX IF NOT EXISTS fact_at ON fact (at_us) WHERE at_us < " NEVER ";" \
+    "CREATE INDEX IF NOT EXISTS fact_until ON fact (system, until)"               \
+    " WHERE until IS NOT NULL;"                                                   \
+    "CREATE INDEX IF NOT EXISTS fact_void ON fact (lsn) WHERE value IS NULL;"
+
 #define OF_FACT "system = ?1 AND what = ?2"
+
+static Status set_up(HubMemory *memory, Error *err)
+{
+    (void)sqlite3_busy_timeout(memory->db, 5000);
+    if (execute(memory, SETUP_SQL, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    // Files of before have none.
+    if (sqlite3_table_column_metadata(memory->db, NULL, "fact", "until", NULL, NULL, NULL, NULL,
+                                      NULL) != SQLITE_OK &&
+        execute(memory, "ALTER TABLE fact ADD COLUMN until INTEGER", err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return execute(memory, INDEX_SQL, err);
+}
+
+static Status prepare_all(HubMemory *memory, Error *err)
+{
+    const struct {
+        sqlite3_stmt **statement;
+        const char *sql;
+    } all[] = {
+        {&memory->find, "SELECT value, at_us FROM fact WHERE " OF_FACT " ORDER BY id DESC LIMIT 1"},
+        {&memory->add, "INSERT INTO fact (system, what, value, writer, lsn, at_us, until)"
+                       " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"},
+        {&memory->pass, "DELETE FROM fact WHERE " OF_FACT " AND id < (SELECT max(id) FROM fact"
+                        " WHERE " OF_FACT " AND lsn < ?3)"},
+        {&memory->drop, "DELETE FROM fact INDEXED BY fact_lsn WHERE lsn >= ?3 AND lsn > 0"
+                        " AND system = ?1 AND writer = ?2"},
+        {&memory->clean_old, "DELETE FROM fact WHERE id IN (SELECT id FROM fact"
+                             " WHERE at_us < ?1 AND at_us < " NEVER " ORDER BY at_us LIMIT ?2)"},
+        {&memory->clean_passed, "DELETE FROM fact WHERE id IN (SELECT id FROM fact"
+                                " WHERE system = ?1 AND until < ?2 LIMIT ?3)"},
+        // With what it made void, which would be known again.
+        {&memory->clean_void,
+         "DELETE FROM fact WHERE id IN (SELECT older.id FROM (SELECT id, system, what FROM fact"
+         " WHERE value IS NULL AND lsn < ?1 LIMIT ?2) AS void JOIN fact AS older"
+         " ON older.system = void.system AND older.what = void.what AND older.id <= void.id)"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        if (prepare(memory, all[i].sql, all[i].statement, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+    }
+    return STATUS_OK;
+}
 
 static Status open_file(HubMemory *memory, Error *err)
 {
@@ -113,24 +179,8 @@ static Status open_file(HubMemory *memory, Error *err)
     int code = sqlite3_open(memory->path, &memory->db);
     Status status =
         code == SQLITE_OK ? STATUS_OK : failed(memory, code, "open the hub's memory", err);
-    if (status == STATUS_OK) {
-        (void)sqlite3_busy_timeout(memory->db, 5000);
-        status = execute(memory, SETUP_SQL, err);
-    }
-    if (status != STATUS_OK ||
-        prepare(memory, "SELECT value, at_us FROM fact WHERE " OF_FACT " ORDER BY id DESC LIMIT 1",
-                &memory->find, err) != STATUS_OK ||
-        prepare(memory,
-                "INSERT INTO fact (system, what, value, writer, lsn, at_us)"
-                " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                &memory->add, err) != STATUS_OK ||
-        prepare(memory,
-                "DELETE FROM fact WHERE " OF_FACT " AND id < (SELECT max(id) FROM fact"
-                " WHERE " OF_FACT " AND lsn < ?3)",
-                &memory->pass, err) != STATUS_OK ||
-        prepare(memory,
-                "DELETE FROM fact WHERE (system = ?1 AND writer = ?2 AND lsn >= ?3) OR at_us < ?4",
-                &memory->drop, err) != STATUS_OK) {
+    if (status != STATUS_OK || set_up(memory, err) != STATUS_OK ||
+        prepare_all(memory, err) != STATUS_OK) {
         close_file(memory);
         return STATUS_FAIL;
     }
@@ -178,15 +228,17 @@ void hub_recall_free(HubRecall *recall)
     }
 }
 
-// What the writer saved for @lsn and later, and all that is too old.
-static Status drop(const HubRecall *recall, int64_t lsn, Error *err)
+static Status drop(const HubRecall *recall, Lsn end, Error *err)
 {
     HubMemory *memory = recall->memory;
     bind(memory->drop, 1, recall->system);
     bind(memory->drop, 2, recall->writer);
-    (void)sqlite3_bind_int64(memory->drop, 3, lsn);
-    (void)sqlite3_bind_int64(memory->drop, 4, clock_wall_us() - memory->keep_us);
-    return run(memory, memory->drop, err);
+    (void)sqlite3_bind_int64(memory->drop, 3, (int64_t)end);
+    if (run(memory, memory->drop, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    memory->end = MAX(memory->end, end);
+    return STATUS_OK;
 }
 
 Status hub_recall_begin(HubRecall *recall, Lsn end, Error *err)
@@ -195,22 +247,29 @@ Status hub_recall_begin(HubRecall *recall, Lsn end, Error *err)
     (void)pthread_mutex_lock(&memory->lock);
     Status status = open_file(memory, err);
     if (status == STATUS_OK) {
-        status = drop(recall, (int64_t)end, err);
+        status = drop(recall, end, err);
     }
     (void)pthread_mutex_unlock(&memory->lock);
     return status;
 }
 
-// What is forgotten takes no room for ever.
+// What is forgotten takes no room for ever. More goes than comes in, so it never piles up; and not
+// all of it at once, as everybody waits for that.
 static Status clean(const HubRecall *recall, Error *err)
 {
     HubMemory *memory = recall->memory;
-    int64_t now_ms = clock_monotonic_ms();
-    if (now_ms - memory->cleaned_at_ms < CLEAN_EVERY_MS) {
-        return STATUS_OK;
-    }
-    memory->cleaned_at_ms = now_ms;
-    return drop(recall, INT64_MAX, err);
+    int64_t most = CLEANED_LEAST + 2 * (int64_t)recall->count;
+    (void)sqlite3_bind_int64(memory->clean_old, 1, clock_wall_us() - memory->keep_us);
+    (void)sqlite3_bind_int64(memory->clean_old, 2, most);
+    bind(memory->clean_passed, 1, recall->system);
+    (void)sqlite3_bind_int64(memory->clean_passed, 2, (int64_t)recall->passed);
+    (void)sqlite3_bind_int64(memory->clean_passed, 3, most);
+    (void)sqlite3_bind_int64(memory->clean_void, 1, (int64_t)memory->end);
+    (void)sqlite3_bind_int64(memory->clean_void, 2, most);
+    return run(memory, memory->clean_old, err) == STATUS_OK &&
+                   run(memory, memory->clean_passed, err) == STATUS_OK
+               ? run(memory, memory->clean_void, err)
+               : STATUS_FAIL;
 }
 
 // ptr NULL stays NULL: that is to know nothing.
@@ -264,7 +323,8 @@ void hub_recall_put(HubRecall *recall, const HubFact *fact)
     Pending *pending = arena_alloc_zero(&recall->facts, sizeof(*pending));
     pending->fact = (HubFact){.what = str_copy(&recall->facts, fact->what),
                               .value = copy_of(fact->value, &recall->facts),
-                              .stays = fact->stays};
+                              .stays = fact->stays,
+                              .until = fact->until};
     pending->before = map_put(&recall->by_name, pending->fact.what, pending);
     if (recall->count == recall->capacity) {
         recall->capacity = MAX(recall->capacity * 2, (size_t)64);
@@ -295,16 +355,23 @@ static Status save(const HubRecall *recall, const HubFact *fact, Lsn lsn, int64_
     HubMemory *memory = recall->memory;
     bind(memory->pass, 1, recall->system);
     bind(memory->pass, 2, fact->what);
-    // What holds at once makes all before it void.
     (void)sqlite3_bind_int64(memory->pass, 3, lsn == LSN_NONE ? INT64_MAX : (int64_t)lsn);
     bind(memory->add, 1, recall->system);
     bind(memory->add, 2, fact->what);
     bind(memory->add, 3, fact->value);
     bind(memory->add, 4, recall->writer);
     (void)sqlite3_bind_int64(memory->add, 5, (int64_t)lsn);
-    (void)sqlite3_bind_int64(memory->add, 6, fact->stays ? INT64_MAX : now_us);
-    return run(memory, memory->pass, err) == STATUS_OK ? run(memory, memory->add, err)
-                                                       : STATUS_FAIL;
+    bool times_out = !fact->stays && fact->until == LSN_NONE;
+    (void)sqlite3_bind_int64(memory->add, 6, times_out ? now_us : INT64_MAX);
+    if (fact->until == LSN_NONE) {
+        (void)sqlite3_bind_null(memory->add, 7);
+    } else {
+        (void)sqlite3_bind_int64(memory->add, 7, (int64_t)fact->until);
+    }
+    // What holds at once makes all before it void, and what does not, what is void by now.
+    sqlite3_stmt *first = lsn == LSN_NONE ? memory->add : memory->pass;
+    sqlite3_stmt *second = lsn == LSN_NONE ? memory->pass : memory->add;
+    return run(memory, first, err) == STATUS_OK ? run(memory, second, err) : STATUS_FAIL;
 }
 
 static Status save_all(const HubRecall *recall, Lsn lsn, Error *err)
@@ -315,6 +382,7 @@ static Status save_all(const HubRecall *recall, Lsn lsn, Error *err)
         execute(memory, "BEGIN IMMEDIATE", err) != STATUS_OK) {
         return STATUS_FAIL;
     }
+    memory->end = MAX(memory->end, lsn); // it is the turn of @lsn: what is before is in the log
     Status status = clean(recall, err);
     for (size_t i = 0; i < recall->count && status == STATUS_OK; i++) {
         const Pending *pending = recall->items[i];
@@ -327,6 +395,11 @@ static Status save_all(const HubRecall *recall, Lsn lsn, Error *err)
         return STATUS_FAIL;
     }
     return STATUS_OK;
+}
+
+void hub_recall_pass(HubRecall *recall, Lsn lsn)
+{
+    recall->passed = MAX(recall->passed, lsn);
 }
 
 Status hub_recall_save(HubRecall *recall, Lsn lsn, Error *err)

@@ -19,6 +19,7 @@ typedef struct HubFact {
     Str what;   // its name, of any bytes
     Str value;  // of any bytes; ptr NULL: nothing is known of it
     bool stays; // otherwise it is forgotten after a while
+    Lsn until;  // not LSN_NONE: it stays till hub_recall_pass() has passed that, and no longer
 } HubFact;
 
 /** @path is copied; the file is made at the first use. @keep_ms: for so long facts are known. */
@@ -51,6 +52,9 @@ size_t hub_recall_mark(const HubRecall *recall);
 
 /** Forget those behind the first @mark of them. */
 void hub_recall_undo(HubRecall *recall, size_t mark);
+
+/** What stays until something before @lsn is needed no more. It goes with the next saves. */
+void hub_recall_pass(HubRecall *recall, Lsn lsn);
 
 /** Store what waits, as soon as the log has @lsn; LSN_NONE: at once. Durable. */
 MUST_CHECK Status hub_recall_save(HubRecall *recall, Lsn lsn, Error *err);

@@ -1,4 +1,5 @@
 // What a hub remembers: when it holds, and what a crash makes of it.
+#include <sqlite3.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -197,6 +198,134 @@ static void it_is_forgotten_after_a_while(void **context)
     assert_known(receiver, "name", NULL);
 }
 
+// How many facts the file has. It may not be open otherwise.
+static int rows(void)
+{
+    sqlite3 *db;
+    sqlite3_stmt *statement;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, "SELECT count(*) FROM fact", -1, &statement, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    int count = sqlite3_column_int(statement, 0);
+    (void)sqlite3_finalize(statement);
+    (void)sqlite3_close(db);
+    return count;
+}
+
+static void put_number(HubRecall *recall, const char *what, int number, Str value, Lsn until)
+{
+    char name[32];
+    (void)snprintf(name, sizeof(name), "%s %d", what, number);
+    hub_recall_put(recall, &(HubFact){.what = str_from(name),
+                                      .value = value,
+                                      .stays = until == LSN_NONE,
+                                      .until = until});
+}
+
+static void it_stays_until_it_is_passed(void **context)
+{
+    (void)context;
+    stop();
+    start(0);
+    hub_recall_put(pusher, &(HubFact){.what = STR("done"), .value = STR("1"), .until = 7});
+    hub_recall_put(pusher, &(HubFact){.what = STR("next"), .value = STR("2"), .until = 8});
+    save(pusher, LSN_NONE);
+    (void)usleep(1000);
+    crash(5);
+    assert_known(pusher, "done", "1");
+    hub_recall_pass(pusher, 7);
+    put(pusher, "other", "x");
+    save(pusher, LSN_NONE);
+    assert_known(pusher, "done", "1");
+    hub_recall_pass(pusher, 8);
+    put(pusher, "other", "y");
+    save(pusher, LSN_NONE);
+    assert_known(pusher, "done", NULL);
+    assert_known(pusher, "next", "2");
+    assert_int_equal(rows(), 2);
+}
+
+// A save takes away what it made void, but not at the cost of all who wait for it.
+static void what_is_passed_goes_bit_by_bit(void **context)
+{
+    (void)context;
+    enum { COUNT = 2000 };
+    for (int i = 0; i < COUNT; i++) {
+        put_number(pusher, "done", i, STR("1"), 7);
+    }
+    save(pusher, LSN_NONE);
+    hub_recall_pass(pusher, 8);
+    int before = rows();
+    assert_int_equal(before, COUNT);
+    for (int i = 0; rows() > 1; i++) {
+        put(pusher, "other", "x");
+        save(pusher, LSN_NONE);
+        assert_in_range(before - rows(), 1, 200);
+        before = rows();
+        assert_true(i < COUNT / 50);
+    }
+}
+
+static void what_says_nothing_takes_no_room(void **context)
+{
+    (void)context;
+    for (int i = 0; i < 300; i++) {
+        put_number(pusher, "link", i, STR("prod"), LSN_NONE);
+        save(pusher, LSN_NONE);
+        put_number(pusher, "link", i, (Str){0}, LSN_NONE);
+        save(pusher, LSN_NONE);
+    }
+    put(pusher, "other", "x");
+    save(pusher, LSN_NONE);
+    assert_int_equal(rows(), 1);
+    assert_known(pusher, "link 0", NULL);
+}
+
+// What was known before may come back as long as the log is not there.
+static void what_says_nothing_yet_makes_nothing_void(void **context)
+{
+    (void)context;
+    hub_recall_put(pusher, &(HubFact){.what = STR("link"), .value = STR("prod_1"), .stays = true});
+    save(pusher, LSN_NONE);
+    hub_recall_put(pusher, &(HubFact){.what = STR("link"), .stays = true});
+    save(pusher, 7);
+    assert_known(pusher, "link", NULL);
+    put(pusher, "other", "x");
+    save(pusher, LSN_NONE);
+    crash(7);
+    assert_known(pusher, "link", "prod_1");
+    hub_recall_put(pusher, &(HubFact){.what = STR("link"), .stays = true});
+    save(pusher, 7);
+    crash(8);
+    put(pusher, "other", "y");
+    save(pusher, LSN_NONE);
+    assert_known(pusher, "link", NULL);
+    assert_int_equal(rows(), 1);
+}
+
+// Files of before know what they knew.
+static void an_older_file_is_read(void **context)
+{
+    (void)context;
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(
+        sqlite3_exec(db,
+                     "CREATE TABLE fact (id INTEGER PRIMARY KEY, system TEXT, what BLOB,"
+                     " value BLOB, writer TEXT, lsn INTEGER, at_us INTEGER);"
+                     "INSERT INTO fact (system, what, value, writer, lsn, at_us) VALUES"
+                     " (CAST('gateway' AS BLOB), CAST('link' AS BLOB), CAST('prod' AS BLOB),"
+                     " CAST('to' AS BLOB), 0, 9223372036854775807)",
+                     NULL, NULL, NULL),
+        SQLITE_OK);
+    (void)sqlite3_close(db);
+    assert_known(pusher, "link", "prod");
+    hub_recall_put(pusher, &(HubFact){.what = STR("done"), .value = STR("1"), .until = 7});
+    save(pusher, LSN_NONE);
+    assert_known(pusher, "done", "1");
+}
+
 static void its_file_is_for_its_owner_only(void **context)
 {
     (void)context;
@@ -231,6 +360,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_not_received_is_not_remembered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_was_pushed_is_remembered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(it_is_forgotten_after_a_while, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(it_stays_until_it_is_passed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_passed_goes_bit_by_bit, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_says_nothing_takes_no_room, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_says_nothing_yet_makes_nothing_void, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(an_older_file_is_read, set_up, tear_down),
         cmocka_unit_test_setup_teardown(its_file_is_for_its_owner_only, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_file_that_cannot_be_is_an_error, set_up, tear_down),
     };
