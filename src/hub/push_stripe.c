@@ -25,6 +25,7 @@ typedef struct StripeSink {
     HubEcho echo;
     HubWriter writer;
     Arena scratch;       // an object
+    Lsn committed;       // what the last commit passed, which may not be stored yet
     Position refused_at; // since the last commit, and why: it comes again until it is found
     Error refused;
 } StripeSink;
@@ -67,11 +68,21 @@ static Status push_open(Sink *base, Error *err)
     return STATUS_OK;
 }
 
+// As far as it goes, nothing comes again.
+static Lsn passed_by(const Checkpoint *checkpoint)
+{
+    const CheckpointEntry *entry = checkpoint_get(checkpoint, CHECKPOINT_POSITION);
+    Position position;
+    return entry != NULL && entry->value.ptr != NULL && position_parse(entry->value, &position)
+               ? position.lsn
+               : LSN_NONE;
+}
+
 static Status push_resume(Sink *base, Checkpoint *checkpoint, Error *err)
 {
-    (void)checkpoint;
     StripeSink *sink = self(base);
     Lsn end;
+    hub_recall_pass(sink->echo.recall, passed_by(checkpoint));
     return hub_log_restore(&sink->writer, NULL, &end, err) == STATUS_OK
                ? hub_recall_begin(sink->echo.recall, end, err)
                : STATUS_FAIL;
@@ -400,10 +411,13 @@ static Status push_rows(StripeSink *sink, Push *push, Error *err)
     return STATUS_OK;
 }
 
-// Until this is saved the same request would come again, which Stripe knows by its key.
-static void note_done(StripeSink *sink, Str done)
+// Until this is saved the same request would come again, which Stripe knows by its key. It is known
+// until nothing comes again: what was pushed long ago would undo what was pushed since.
+static void note_done(StripeSink *sink, const Push *push, Str done)
 {
-    hub_recall_put(sink->echo.recall, &(HubFact){.what = done, .value = STR("")});
+    hub_recall_put(
+        sink->echo.recall,
+        &(HubFact){.what = done, .value = STR(""), .until = change_position(push->change).lsn});
 }
 
 // Gives the object the id that it has there. *ret_is_there: there is something to do; otherwise it
@@ -447,7 +461,7 @@ static Status push_object(StripeSink *sink, Push *push, Str done, Error *err)
         return STATUS_FAIL;
     }
     if (!is_there || (goes && !is_delete)) {
-        note_done(sink, done);
+        note_done(sink, push, done);
         return STATUS_OK;
     }
     Error failure;
@@ -464,7 +478,7 @@ static Status push_object(StripeSink *sink, Push *push, Str done, Error *err)
     if (is_delete && hub_echo_pushed(&sink->echo, object, push->at_s, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    note_done(sink, done);
+    note_done(sink, push, done);
     if (!tells || !knows_ids(push->group, object)) {
         return STATUS_OK;
     }
@@ -505,7 +519,7 @@ static Status pass_told(StripeSink *sink, const Push *push, Str done, Error *err
     if (is_gone(sink, push, &gone, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    note_done(sink, done);
+    note_done(sink, push, done);
     return gone ? tell_delete(sink, push->object, err) : STATUS_OK;
 }
 
@@ -539,7 +553,7 @@ static Status pass(StripeSink *sink, Push *push, Str done, Error *err)
     if (is_over) {
         return push_object(sink, push, done, err);
     }
-    note_done(sink, done);
+    note_done(sink, push, done);
     return push->object->op == OBJECT_DELETE ? pass_delete(sink, push, err) : STATUS_OK;
 }
 
@@ -612,10 +626,12 @@ static Status push_try_write(Sink *base, const Change *changes, size_t count, bo
     return status;
 }
 
+// The runner stores the checkpoint behind this: until then all that is committed may come again.
 static Status push_commit(Sink *base, Checkpoint *changed, Error *err)
 {
-    (void)changed;
     StripeSink *sink = self(base);
+    hub_recall_pass(sink->echo.recall, sink->committed);
+    sink->committed = MAX(sink->committed, passed_by(changed));
     if (hub_recall_save(sink->echo.recall, LSN_NONE, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
