@@ -662,6 +662,16 @@ static Status is_pushed_over(const HubEcho *echo, const Object *object, Str id, 
     return STATUS_OK;
 }
 
+Status hub_echo_is_pushed(const HubEcho *echo, const Object *object, const JsonValue *id, bool *ret,
+                          Error *err)
+{
+    Arena scratch = {0};
+    Status status =
+        is_pushed_over(echo, object, text_of(id, &scratch), INT64_MIN, &scratch, ret, err);
+    arena_done(&scratch);
+    return status;
+}
+
 static Status pass(const HubEcho *echo, const Object *object, int64_t made_s, Arena *arena,
                    bool *ret_is_over, Error *err)
 {

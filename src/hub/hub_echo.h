@@ -56,6 +56,10 @@ MUST_CHECK Status hub_echo_pushed(const HubEcho *echo, const Object *object, int
 MUST_CHECK Status hub_echo_pass(const HubEcho *echo, const Object *object, int64_t made_s,
                                 bool *ret_is_over, Error *err);
 
+/** Whether all of what has the @id that @object may have was ever pushed. */
+MUST_CHECK Status hub_echo_is_pushed(const HubEcho *echo, const Object *object, const JsonValue *id,
+                                     bool *ret, Error *err);
+
 /** The system has said that @object is gone, and the log has that further on. */
 MUST_CHECK Status hub_echo_will_go(const HubEcho *echo, const Object *object, Arena *arena,
                                    bool *ret, Error *err);

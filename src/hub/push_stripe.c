@@ -10,11 +10,18 @@
 #include "hub/hub_push.h"
 #include "hub/hub_wait.h"
 #include "hub/stripe_api.h"
+#include "hub/stripe_made.h"
 #include "hub/stripe_request.h"
 #include "model/convert.h"
 #include "model/object.h"
 
-enum { SECOND_US = 1000000 };
+enum {
+    SECOND_US = 1000000,
+    // Stripe keeps keys for 24 hours at least.
+    KEY_S = 20 * 3600,
+    // Between this clock and Stripe's.
+    CLOCKS_S = 300,
+};
 
 typedef struct StripeSink {
     Sink base;
@@ -214,23 +221,64 @@ static Status take_id(StripeSink *sink, const MixerRule *rule, const JsonValue *
 // ---------------------------------------------------------------------------------------------
 
 // The same for the same request about the same change of the same log, and for no other.
-static Str key_of(StripeSink *sink, const Change *change, const StripeRequest *request,
-                  const char *salt)
+static Str key_of(StripeSink *sink, const Change *change, const StripeRequest *request, Str salt)
 {
     char place[POSITION_TEXT_SIZE];
     char digits[MD5_HEX_SIZE];
     position_format(change_position(change), place);
     Str identity = hub_log_identity(sink->end->log);
-    const char *all =
-        arena_printf(&sink->scratch, "%" STR_FMT "\n%s\n%s %s\n%" STR_FMT "\n%s", STR_ARG(identity),
-                     place, request->method, request->path, STR_ARG(request->body), salt);
+    const char *all = arena_printf(
+        &sink->scratch, "%" STR_FMT "\n%s\n%s %s\n%" STR_FMT "\n%" STR_FMT, STR_ARG(identity),
+        place, request->method, request->path, STR_ARG(request->body), STR_ARG(salt));
     md5_hex(str_from(all), digits);
     return str_from(arena_printf(&sink->scratch, "weir-%.*s", MD5_HEX_SIZE, digits));
 }
 
-static bool is_remembered(const HttpAnswer *answer)
+// What a change has asked for, of each of its rows. It is noted before that, and until nothing
+// comes again: whoever comes again asks by the same key.
+typedef struct Asked {
+    Str name;
+    int64_t first_us; // 0: it has asked for nothing yet
+    int64_t salt;     // of the key: when it was taken; 0: it is the first
+} Asked;
+
+static Status recall_asked(StripeSink *sink, const Push *push, const StripeRequest *request,
+                           Asked *ret, Error *err)
 {
-    return str_is(http_answer_header(answer, "Idempotent-Replayed"), "true");
+    char place[POSITION_TEXT_SIZE];
+    position_format(change_position(push->change), place);
+    Str identity = hub_log_identity(sink->end->log);
+    Str known;
+    Str first;
+    *ret = (Asked){.name = str_from(arena_printf(&sink->scratch, "a%" STR_FMT " %s %s",
+                                                 STR_ARG(identity), place, request->path))};
+    if (hub_recall_get(sink->echo.recall, ret->name, &sink->scratch, &known, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (known.ptr != NULL &&
+        (!str_split(&known, ' ', &first) || !str_to_int64(first, &ret->first_us) ||
+         !str_to_int64(known, &ret->salt))) {
+        return error_set(err, ERROR_FATAL, "the hub's memory is damaged: it has no time of %s",
+                         str_to_cstr(&sink->scratch, ret->name));
+    }
+    return STATUS_OK;
+}
+
+// Known before it is asked.
+static void put_asked(StripeSink *sink, const Push *push, const Asked *asked)
+{
+    Str value = str_from(arena_printf(&sink->scratch, "%lld %lld", (long long)asked->first_us,
+                                      (long long)asked->salt));
+    hub_recall_put(sink->echo.recall, &(HubFact){.what = asked->name,
+                                                 .value = value,
+                                                 .until = change_position(push->change).lsn});
+}
+
+static Str salt_of(StripeSink *sink, const Asked *asked)
+{
+    return asked->salt == 0
+               ? STR("")
+               : str_from(arena_printf(&sink->scratch, "%lld", (long long)asked->salt));
 }
 
 // What is asked for is known when it comes back before it is asked for.
@@ -242,28 +290,84 @@ static Status ask_by_key(StripeSink *sink, const Push *push, const StripeQuestio
                : STATUS_FAIL;
 }
 
-static Status ask(StripeSink *sink, const Push *push, const StripeRequest *request,
-                  StripeQuestion *question, HttpAnswer *ret, Error *err)
+// What is asked for, and how it was answered.
+typedef struct Asking {
+    const PushedRow *row;
+    const StripeRequest *request;
+    StripeQuestion question;
+    HttpAnswer answer;
+    JsonValue made; // it was made before, and there was no answer; JSON_NULL: the answer counts
+} Asking;
+
+// What is changed again by the next key is the same then; what is made again is a second one.
+static Status find_made(StripeSink *sink, const Push *push, Asking *asking, const Asked *asked,
+                        Error *err)
 {
-    const Change *change = push->change;
-    bool is_delete = request->body.ptr == NULL;
-    *question = (StripeQuestion){
-        .method = request->method,
-        .path = request->path,
-        .body = request->body,
-        .key = is_delete ? STR("") : key_of(sink, change, request, ""),
+    const StripeMade made = {
+        .api = sink->api,
+        .pause = &sink->pause,
+        .limit = &sink->limit,
+        .echo = &sink->echo,
+        .object = push->object,
+        .row = asking->row,
+        .path = asking->request->path,
+        .since_s = asked->first_us / SECOND_US - CLOCKS_S,
     };
-    if (ask_by_key(sink, push, question, ret, err) != STATUS_OK) {
+    return stripe_find_made(&made, &sink->scratch, &asking->made, err);
+}
+
+static Status ask_by_salt(StripeSink *sink, const Push *push, Asking *asking, const Asked *asked,
+                          Error *err)
+{
+    put_asked(sink, push, asked);
+    asking->question.key = key_of(sink, push->change, asking->request, salt_of(sink, asked));
+    return ask_by_key(sink, push, &asking->question, &asking->answer, err);
+}
+
+static Status ask_by_new_key(StripeSink *sink, const Push *push, Asking *asking, Asked *asked,
+                             Error *err)
+{
+    asked->salt = clock_wall_us();
+    return ask_by_salt(sink, push, asking, asked, err);
+}
+
+static Status ask(StripeSink *sink, const Push *push, Asking *asking, Error *err)
+{
+    const StripeRequest *request = asking->request;
+    bool is_new = request->id.len == 0;
+    int64_t now_us = clock_wall_us();
+    Asked asked;
+    asking->question =
+        (StripeQuestion){.method = request->method, .path = request->path, .body = request->body};
+    if (request->body.ptr == NULL) { // a delete
+        return ask_by_key(sink, push, &asking->question, &asking->answer, err);
+    }
+    if (recall_asked(sink, push, request, &asked, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    // Stripe keeps what it refused by a key. Nothing was done, and by now it may be another matter.
-    if (ret->status >= 400 && ret->status < 500 && is_remembered(ret)) {
-        char salt[32];
-        (void)snprintf(salt, sizeof(salt), "%lld", (long long)clock_wall_us());
-        question->key = key_of(sink, change, request, salt);
-        return ask_by_key(sink, push, question, ret, err);
+    asked.first_us = asked.first_us == 0 ? now_us : asked.first_us;
+    // Stripe may have forgotten the key by now, and what was asked for by it.
+    bool is_late = now_us - MAX(asked.first_us, asked.salt) > (int64_t)KEY_S * SECOND_US;
+    if (is_late && is_new) {
+        if (find_made(sink, push, asking, &asked, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        return asking->made.kind != JSON_NULL ? STATUS_OK
+                                              : ask_by_new_key(sink, push, asking, &asked, err);
     }
-    return STATUS_OK;
+    if (ask_by_salt(sink, push, asking, &asked, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (!stripe_api_is_final(&asking->answer)) {
+        return STATUS_OK;
+    }
+    // Below 500 nothing was done, and by now it may be another matter.
+    if (is_new && asking->answer.status >= 500 &&
+        find_made(sink, push, asking, &asked, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return asking->made.kind != JSON_NULL ? STATUS_OK
+                                          : ask_by_new_key(sink, push, asking, &asked, err);
 }
 
 // Of what Stripe itself has said, it may still have everything: to ask costs less than an event
@@ -315,10 +419,24 @@ static void note_not_there(StripeSink *sink, const Push *push)
     }
 }
 
-static Status take_answer(StripeSink *sink, Push *push, const PushedRow *row,
-                          const StripeRequest *request, const StripeQuestion *question,
-                          const HttpAnswer *answer, Error *err)
+static Status take_new(StripeSink *sink, Push *push, const PushedRow *row, const JsonValue *said,
+                       Error *err)
 {
+    Object *object = push->object;
+    if (take_id(sink, row->rule, said, object, err) != STATUS_OK ||
+        hub_echo_pushed(&sink->echo, object, push->at_s, err) != STATUS_OK ||
+        hub_echo_push(&sink->echo, object, STR(""), err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    CRASH_POINT("stripe-id-kept");
+    return STATUS_OK;
+}
+
+static Status take_answer(StripeSink *sink, Push *push, const Asking *asking, Error *err)
+{
+    const PushedRow *row = asking->row;
+    const StripeRequest *request = asking->request;
+    const HttpAnswer *answer = &asking->answer;
     Object *object = push->object;
     JsonValue said;
     push->at_s = answer->date_s >= 0 ? answer->date_s : clock_wall_us() / SECOND_US;
@@ -328,7 +446,7 @@ static Status take_answer(StripeSink *sink, Push *push, const PushedRow *row,
         note_not_there(sink, push);
         return STATUS_OK;
     }
-    if (stripe_api_read(question, answer, &sink->scratch, &said, err) != STATUS_OK) {
+    if (stripe_api_read(&asking->question, answer, &sink->scratch, &said, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     if (row->op == OBJECT_DELETE) {
@@ -337,22 +455,12 @@ static Status take_answer(StripeSink *sink, Push *push, const PushedRow *row,
     if (request->id.len > 0) {
         return hub_echo_pushed(&sink->echo, object, push->at_s, err);
     }
-    if (take_id(sink, row->rule, &said, object, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    if (hub_echo_pushed(&sink->echo, object, push->at_s, err) != STATUS_OK ||
-        hub_echo_push(&sink->echo, object, STR(""), err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    CRASH_POINT("stripe-id-kept");
-    return STATUS_OK;
+    return take_new(sink, push, row, &said, err);
 }
 
 static Status push_row(StripeSink *sink, Push *push, const PushedRow *row, Error *err)
 {
     StripeRequest request;
-    StripeQuestion question;
-    HttpAnswer answer;
     bool is_empty;
     if (stripe_request(row, &sink->scratch, &request, &is_empty, err) != STATUS_OK) {
         return STATUS_FAIL;
@@ -365,10 +473,15 @@ static Status push_row(StripeSink *sink, Push *push, const PushedRow *row, Error
     if (is_there) {
         return STATUS_OK;
     }
-    if (ask(sink, push, &request, &question, &answer, err) != STATUS_OK) {
+    Asking asking = {.row = row, .request = &request};
+    if (ask(sink, push, &asking, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    return take_answer(sink, push, row, &request, &question, &answer, err);
+    if (asking.made.kind == JSON_NULL) {
+        return take_answer(sink, push, &asking, err);
+    }
+    push->at_s = clock_wall_us() / SECOND_US;
+    return take_new(sink, push, row, &asking.made, err);
 }
 
 // ---------------------------------------------------------------------------------------------

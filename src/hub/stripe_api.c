@@ -43,9 +43,24 @@ void stripe_api_free(StripeApi *api)
     }
 }
 
+static Str should_retry(const HttpAnswer *answer)
+{
+    return http_answer_header(answer, "Stripe-Should-Retry");
+}
+
+bool stripe_api_is_final(const HttpAnswer *answer)
+{
+    bool is_kept = str_is(http_answer_header(answer, "Idempotent-Replayed"), "true") ||
+                   (answer->status >= 500 && str_is(should_retry(answer), "false"));
+    return answer->status >= 400 && is_kept;
+}
+
 static bool wants_to_be_asked_again(const HttpAnswer *answer)
 {
-    Str said = http_answer_header(answer, "Stripe-Should-Retry");
+    Str said = should_retry(answer);
+    if (stripe_api_is_final(answer)) {
+        return false;
+    }
     if (str_is(said, "true") || str_is(said, "false")) {
         return str_is(said, "true");
     }

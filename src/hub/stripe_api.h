@@ -26,11 +26,15 @@ typedef struct StripeQuestion {
 
 /**
  * Ask, and again when Stripe wants to be asked again: it is waited as long as it says, or ever
- * longer. STATUS_OK: *ret is the answer, whatever it says but that. ERROR_TRANSIENT: no luck after
- * some tries; ERROR_CANCELLED.
+ * longer. STATUS_OK: *ret is the answer, whatever it says but that: also what is the key's for
+ * good. ERROR_TRANSIENT: no luck after some tries; ERROR_CANCELLED.
  */
 MUST_CHECK Status stripe_api_ask(StripeApi *api, const StripeQuestion *question, HttpAnswer *ret,
                                  Error *err);
+
+/** @answer refuses, and whoever asks by the same key gets nothing else as long as Stripe keeps it.
+ *  Below 500 nothing was done; from there on something may have been. */
+bool stripe_api_is_final(const HttpAnswer *answer);
 
 /**
  * The object that an answer is, in @arena, which borrows from the answer. What is refused has

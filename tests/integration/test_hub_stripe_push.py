@@ -157,7 +157,7 @@ def test_asked_again_when_stripe_wants_it(shop):
     """A 429 is waited out for as long as it says, and what is asked again is done once."""
     shop.database.sql("INSERT INTO products (product_name) VALUES ('a')")
     shop.stripe.fail(429, Retry_After="2")
-    shop.stripe.fail(500, is_done=True)  # it was done, and nobody heard of it
+    shop.stripe.fail(502, is_done=True)  # it was done, and nobody heard of it
     shop.drain()
     shop.check()
     first, second, third = shop.stripe.asked

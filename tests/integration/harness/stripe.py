@@ -8,6 +8,8 @@ import threading
 import time
 import urllib.parse
 
+from harness.stripe_api import page
+
 # Collections, and what their objects are called.
 KINDS = {"products": "product", "prices": "price", "customers": "customer"}
 PREFIX = {"products": "prod", "prices": "price", "customers": "cus"}
@@ -58,14 +60,17 @@ class Objects:
         return self.of[kind][identity]
 
     def ask(self, method, path, body):
-        if path.startswith("/v1/events?"):
+        url = urllib.parse.urlparse(path)
+        if url.path == "/v1/events":
             return {"object": "list", "data": [], "has_more": False}
-        parts = path.strip("/").split("/")[1:]
+        parts = url.path.strip("/").split("/")[1:]
         kind = parts[0]
         if kind not in KINDS:
             raise Refused(404, f"Unrecognized request URL ({method}: {path}).")
         if method == "GET":
-            return self.find(kind, parts[1]) if len(parts) > 1 else {"object": "list", "data": list(self.of[kind].values())}
+            if len(parts) > 1:
+                return self.find(kind, parts[1])
+            return page([{"created": 0, **thing} for thing in self.of[kind].values()], dict(urllib.parse.parse_qsl(url.query)))
         if method == "DELETE":
             self.find(kind, parts[1])
             del self.of[kind][parts[1]]
@@ -74,7 +79,8 @@ class Objects:
         if len(parts) == 1:
             if kind == "products" and not said.get("name"):
                 raise Refused(400, "Missing required param: name.", param="name")
-            made = {"id": f"{PREFIX[kind]}_{next(self.number)}", "object": KINDS[kind], **dict.fromkeys(NULLS[kind]), "metadata": {}}
+            made = {"id": f"{PREFIX[kind]}_{next(self.number)}", "object": KINDS[kind], "created": int(time.time()),
+                    **dict.fromkeys(NULLS[kind]), "metadata": {}}
             self.merge(made, said)
             self.of[kind][made["id"]] = made
             return made
@@ -123,7 +129,8 @@ class Stripe:
         self.server.server_close()
 
     def fail(self, status, times=1, is_done=False, **headers):
-        """@is_done: the next requests are done, and answered with that all the same."""
+        """@is_done: the next requests are done, and answered with that all the same. As Stripe says: a 500 is kept by the request's key,
+        https://docs.stripe.com/error-low-level#server-errors; the others are not, as they come from what stands before that."""
         self.faults += [(status, {k.replace("_", "-"): v for k, v in headers.items()}, is_done)] * times
 
     def posts(self):
@@ -140,12 +147,19 @@ class Stripe:
             if self.on_ask:
                 self.on_ask(asked)
             fault = self.faults.pop(0) if self.faults else None
-            if fault and not fault[2]:
-                return fault[0], fault[1], {"error": {"message": "a fault", "type": "api_error"}}
+            failure = {"error": {"message": "a fault", "type": "api_error"}}
+            if fault and not fault[2] and fault[0] != 500:
+                return fault[0], fault[1], failure
             if asked.headers.get("Authorization") != f"Bearer {self.KEY}":
                 return 401, {}, {"error": {"message": self.refusal, "type": "invalid_request_error"}}
+            if fault and fault[0] == 500 and asked.key not in self.remembered:
+                if fault[2]:
+                    self.ask(asked)
+                if asked.key:
+                    self.remembered[asked.key] = (asked.method, asked.path, asked.body), 500, failure
+                return 500, fault[1], failure
             status, headers, body = self.ask(asked)
-            return (fault[0], fault[1], {"error": {"message": "a fault", "type": "api_error"}}) if fault else (status, headers, body)
+            return (fault[0], fault[1], failure) if fault and fault[0] != 500 else (status, headers, body)
 
     def ask(self, asked):
         if asked.key in self.remembered:

@@ -55,7 +55,8 @@ class Account(Stripe):
 
     def make(self, kind, **fields):
         with self.lock:
-            thing = {"id": f"{PREFIX[kind]}_{next(self.objects.number)}", "object": KINDS[kind], **dict.fromkeys(NULLS[kind]), "metadata": {}}
+            thing = {"id": f"{PREFIX[kind]}_{next(self.objects.number)}", "object": KINDS[kind], "created": int(time.time()),
+                     **dict.fromkeys(NULLS[kind]), "metadata": {}}
             thing.update(fields)
             self.objects.of[kind][thing["id"]] = thing
             self.happens("created", kind, thing)
