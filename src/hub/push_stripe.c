@@ -115,6 +115,18 @@ static void add_member(Object *object, int property, const JsonValue *value, Are
     }
 }
 
+// What was asked for is done: set aside, its id would be lost, and the next change would make a
+// second object. It comes again, by the same key, when the model can say it.
+static Status cannot_say(Error *err)
+{
+    if (err->kind != ERROR_DATA) {
+        return STATUS_FAIL;
+    }
+    err->kind = ERROR_CONFIG;
+    error_wrap(err, "what Stripe has made cannot be told");
+    return error_hint(err, "Stripe's ids are text: let the property that has them be a string.");
+}
+
 // That what was pushed is done is known as soon as the log has what is told of it, and not before.
 static Status tell_by(StripeSink *sink, const Object *object, Batch *batch, Error *err)
 {
@@ -123,7 +135,7 @@ static Status tell_by(StripeSink *sink, const Object *object, Batch *batch, Erro
     const Checkpoint nothing = {0};
     Change *made;
     if (object_put(batch, object, &made, err) != STATUS_OK) {
-        return STATUS_FAIL;
+        return cannot_say(err);
     }
     made->transaction = &transaction;
     if (hub_log_begin(&sink->writer, &transaction.commit_lsn, err) != STATUS_OK) {
@@ -210,7 +222,9 @@ static Status take_id(StripeSink *sink, const MixerRule *rule, const JsonValue *
     const JsonValue kept = json_copy(&sink->scratch, id);
     if (convert_json(&sink->scratch, &kept, object->model->properties[property].types, &value,
                      err) != STATUS_OK) {
-        return error_wrap(err, "Stripe's id");
+        error_wrap(err, "the id \"%" STR_FMT "\" as \"%" STR_FMT "\"", STR_ARG(kept.text),
+                   STR_ARG(object->model->properties[property].name));
+        return cannot_say(err);
     }
     hub_echo_set(object, property, value, &sink->scratch);
     return STATUS_OK;

@@ -224,3 +224,18 @@ def test_a_date_is_waited_for(shop):
     shop.check()
     first, second = shop.stripe.asked
     assert 2.5 < second.at - first.at < 8
+
+
+def test_an_id_that_the_model_cannot_have_stops_it(shop):
+    """It was made: set aside, it would be made again by the next change."""
+    model = (shop.folder / "models/product.json").read_text()
+    (shop.folder / "models/product.json").write_text(model.replace('"stripe_id": {"type": ["string", "null"]}', '"stripe_id": {"type": ["integer", "null"]}'))
+    shop.database.sql("INSERT INTO products (product_name) VALUES ('a')")
+    for _ in range(2):
+        ended = shop.drain(code=2)
+        assert "what Stripe has made cannot be told" in ended.err, ended
+    assert len(shop.stripe.all("products")) == 1
+    (shop.folder / "models/product.json").write_text(model)
+    shop.drain()
+    shop.check()
+    assert len(shop.stripe.all("products")) == 1
