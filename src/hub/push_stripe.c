@@ -392,7 +392,8 @@ static Status has_it(StripeSink *sink, const PushedRow *row, const StripeRequest
     const StripeQuestion question = {.method = "GET", .path = request->path};
     HttpAnswer answer;
     JsonValue said;
-    if (stripe_api_ask(sink->api, &question, &answer, err) != STATUS_OK) {
+    if (hub_wait_for_tokens(&sink->pause, &sink->limit, 1, err) != STATUS_OK ||
+        stripe_api_ask(sink->api, &question, &answer, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     *ret = answer.status == 404; // that it is gone is still to come
