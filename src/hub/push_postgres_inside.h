@@ -44,6 +44,7 @@ typedef struct PushTarget {
     SqlTable table;
     Str name;                      // quoted
     const PgFoundColumn **columns; // of the binding's relation, by their index there
+    bool tells;                    // keys that the database gives a new row are told
 } PushTarget;
 
 /** The target of @rule, found at its first use. */
@@ -66,8 +67,12 @@ typedef struct PushStatement {
  * What pushes @row, whose values are @values, as mixer_push_values() has them. A parameter for each
  * cell, in their order. Text of parameters may be in @arena.
  *
+ * A key that is null is one that who says it does not know, or not yet: where the column takes no
+ * NULL, it is the table's to give. So there may be nothing to do, and no statement.
+ *
  * An upsert gives a row for each row that it has written, with the search key by which that was
- * found ("": it is new); a delete, and an insert without a search key, give none.
+ * found ("": it is new); a delete, and an insert without a search key, give none. It tells which
+ * keys a new row was given, and which a row has that are said to be null: hub_given.h.
  */
 void push_statement(const PushTarget *target, const PushedRow *row, const Value *values,
                     Arena *arena, PushStatement *ret);

@@ -272,6 +272,9 @@ static Status send_row(PushSink *sink, const PushedRow *row, Error *err)
         return STATUS_FAIL;
     }
     push_statement(target, row, values, &sink->scratch, &statement);
+    if (sink->sql.len == 0) {
+        return STATUS_OK;
+    }
     if (buf_check(&sink->sql, "a statement", err) != STATUS_OK) {
         return STATUS_FAIL;
     }

@@ -8,18 +8,26 @@
 //                 AND NOT EXISTS (SELECT FROM found2) RETURNING 1)
 //   SELECT 'id' FROM found1 UNION ALL SELECT 'code' FROM found2 UNION ALL SELECT '' FROM made
 //
+// Where the object says only the code, `made` also returns the keys, of which a message is made.
+//
 // What was made by somebody else in between, the INSERT stumbles over: push_postgres_rows.c.
 #include <assert.h>
 
+#include "hub/hub_given.h"
 #include "hub/push_postgres_inside.h"
 #include "model/convert.h"
 
 enum { SHOWN_BYTES_MAX = 60 };
 
+// A function of the server takes 100 arguments: more keys than these are not told.
+enum { GIVEN_KEYS_MAX = 50 };
+
 typedef struct Writer {
     const PushTarget *target;
     const PushedRow *row;
     Buf *sql;
+    bool tells;      // of a new row, the keys that it was given
+    bool is_lacking; // also of one that is found
 } Writer;
 
 // ---------------------------------------------------------------------------------------------
@@ -55,6 +63,154 @@ static void is_equal(const Writer *in, size_t cell)
     name(in, cell);
     buf_printf(in->sql, " %" STR_FMT " ", STR_ARG(found_column(in, cell)->equals));
     parameter(in, cell);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Keys that the database gives
+// ---------------------------------------------------------------------------------------------
+
+// One that is null is one that it does not have yet.
+static bool says(const PushedRow *row, const MixerField *field)
+{
+    for (size_t i = 0; i < row->count; i++) {
+        if (row->cells[i].field == field) {
+            return row->cells[i].value.kind != JSON_NULL;
+        }
+    }
+    return false;
+}
+
+// Somebody finds the object by it.
+static bool is_key(const PushedRow *row, const MixerField *field)
+{
+    return field->constant == NULL && row->rule->model->is_search_key[field->property];
+}
+
+// The database may give the row a key.
+static bool may_be_given(const Writer *in)
+{
+    size_t keys = 0;
+    size_t given = 0;
+    for (size_t i = 0; i < in->row->rule->count; i++) {
+        const MixerField *field = &in->row->rule->fields[i];
+        keys += is_key(in->row, field);
+        given += is_key(in->row, field) && !says(in->row, field);
+    }
+    return in->target->tells && given > 0 && keys <= GIVEN_KEYS_MAX;
+}
+
+static int column_of_field(const Writer *in, size_t field)
+{
+    return in->target->binding.columns[field];
+}
+
+static void key_name(const Writer *in, size_t field)
+{
+    pg_identifier(in->sql, in->target->columns[column_of_field(in, field)]->name);
+}
+
+// What a WITH query gives of each row: keys, if they are to be told.
+static void put_result(const Writer *in, bool tells)
+{
+    const char *before = "";
+    buf_cstr(in->sql, tells ? "" : "1");
+    if (!tells) {
+        return;
+    }
+    for (size_t i = 0; i < in->row->rule->count; i++) {
+        if (is_key(in->row, &in->row->rule->fields[i])) {
+            buf_cstr(in->sql, before);
+            key_name(in, i);
+            before = ", ";
+        }
+    }
+}
+
+// As convert_from_column() has it: most types are text, as Postgres writes it, which neither a cast
+// nor JSON does of all of them.
+static void key_as_json(const Writer *in, size_t field)
+{
+    switch (in->target->binding.relation->columns[column_of_field(in, field)].type) {
+    case TYPE_BOOL:
+    case TYPE_INT2:
+    case TYPE_INT4:
+    case TYPE_INT8:
+    case TYPE_FLOAT4:
+    case TYPE_FLOAT8:
+    case TYPE_NUMERIC:
+    case TYPE_JSON:
+    case TYPE_JSONB:
+        key_name(in, field);
+        return;
+    case TYPE_OID:
+        key_name(in, field);
+        buf_cstr(in->sql, "::text::bigint");
+        return;
+    case TYPE_OTHER:
+    case TYPE_TEXT:
+    case TYPE_BYTEA:
+    case TYPE_DATE:
+    case TYPE_TIME:
+    case TYPE_TIMETZ:
+    case TYPE_TIMESTAMP:
+    case TYPE_TIMESTAMPTZ:
+    case TYPE_INTERVAL:
+    case TYPE_UUID:
+    case TYPE_BIT:
+        break;
+    }
+    buf_cstr(in->sql, "CASE WHEN ");
+    key_name(in, field);
+    buf_cstr(in->sql, " IS NOT NULL THEN format('%s', ");
+    key_name(in, field);
+    buf_cstr(in->sql, ") END");
+}
+
+static void put_keys(const Writer *in)
+{
+    const char *before = "";
+    for (size_t i = 0; i < in->row->rule->count; i++) {
+        const MixerField *field = &in->row->rule->fields[i];
+        if (is_key(in->row, field)) {
+            buf_cstr(in->sql, before);
+            pg_literal(in->sql, in->row->rule->model->properties[field->property].name);
+            buf_cstr(in->sql, ", ");
+            key_as_json(in, i);
+            before = ", ";
+        }
+    }
+}
+
+// The columns of which the object does not say what they are.
+static void put_given(const Writer *in)
+{
+    const char *before = "";
+    for (size_t i = 0; i < in->row->rule->count; i++) {
+        const MixerField *field = &in->row->rule->fields[i];
+        if (is_key(in->row, field) && !says(in->row, field)) {
+            buf_cstr(in->sql, before);
+            key_name(in, i);
+            before = ", ";
+        }
+    }
+}
+
+// @by: by what it was found.
+static void select_outcome(const Writer *in, Str by, bool tells)
+{
+    buf_cstr(in->sql, "SELECT ");
+    pg_literal(in->sql, by);
+    if (!tells) {
+        return;
+    }
+    buf_cstr(in->sql, " || CASE WHEN num_nonnulls(");
+    put_given(in);
+    buf_cstr(in->sql, ") = 0 THEN '' ELSE left(pg_logical_emit_message(true, '" HUB_GIVEN_PREFIX
+                      "', json_build_object('model', ");
+    pg_literal(in->sql, in->row->rule->model->title);
+    buf_cstr(in->sql, ", 'keys', json_build_object(");
+    put_keys(in);
+    buf_cstr(in->sql, "))::text)::text, 0) END");
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -102,6 +258,27 @@ static void update_set(const Writer *in, size_t key)
     }
 }
 
+// Whose keys go together is said more than once, also to who has said it: a row that has them
+// already is left alone. It need not be found, as nothing else would be done to it.
+static void differs(const Writer *in, size_t key)
+{
+    const char *before = " AND (";
+    for (size_t i = 0; i < in->row->count; i++) {
+        if (i != key && !is_given(in, i)) {
+            buf_cstr(in->sql, before);
+            if (found_column(in, i)->has_equality) {
+                buf_char(in->sql, '(');
+                is_equal(in, i);
+                buf_cstr(in->sql, ") IS NOT TRUE");
+            } else {
+                buf_cstr(in->sql, "true");
+            }
+            before = " OR ";
+        }
+    }
+    buf_char(in->sql, ')');
+}
+
 // The row that has search key @key. One with another number than it should have is not the one.
 static void find_by(const Writer *in, size_t key)
 {
@@ -110,7 +287,9 @@ static void find_by(const Writer *in, size_t key)
     if (updates) {
         update_set(in, key);
     } else {
-        buf_cstr(in->sql, "SELECT 1 FROM ");
+        buf_cstr(in->sql, "SELECT ");
+        put_result(in, in->is_lacking);
+        buf_cstr(in->sql, " FROM ");
         buf_str(in->sql, in->target->name);
         buf_cstr(in->sql, " AS t");
     }
@@ -122,8 +301,15 @@ static void find_by(const Writer *in, size_t key)
             is_equal(in, i);
         }
     }
+    if (updates && in->row->only_if_there) {
+        differs(in, key);
+    }
     not_found_before(in, key, " AND ");
-    buf_cstr(in->sql, updates ? " RETURNING 1), " : "), ");
+    if (updates) {
+        buf_cstr(in->sql, " RETURNING ");
+        put_result(in, in->is_lacking);
+    }
+    buf_cstr(in->sql, "), ");
 }
 
 static void insert_into(const Writer *in)
@@ -154,14 +340,16 @@ static void upsert(const Writer *in)
     } else {
         insert_into(in);
         not_found_before(in, keys, " WHERE ");
-        buf_cstr(in->sql, " RETURNING 1) ");
+        buf_cstr(in->sql, " RETURNING ");
+        put_result(in, in->tells);
+        buf_cstr(in->sql, ") ");
     }
     for (size_t i = 0; i < keys; i++) {
-        buf_cstr(in->sql, "SELECT ");
-        pg_literal(in->sql, found_column(in, i)->name);
+        select_outcome(in, found_column(in, i)->name, in->is_lacking);
         buf_printf(in->sql, " FROM found%zu UNION ALL ", i + 1);
     }
-    buf_cstr(in->sql, "SELECT '' FROM made");
+    select_outcome(in, STR(""), in->tells && !in->row->only_if_there);
+    buf_cstr(in->sql, " FROM made");
 }
 
 static void delete_row(const Writer *in)
@@ -178,12 +366,39 @@ static void delete_row(const Writer *in)
 // Statements
 // ---------------------------------------------------------------------------------------------
 
+static bool is_null_key(const PushTarget *target, const PushedRow *row, size_t cell)
+{
+    const PushedCell *at = &row->cells[cell];
+    return at->field->is_search_key && at->value.kind == JSON_NULL &&
+           target->columns[column_of(target, row, cell)]->not_null;
+}
+
+static PushedRow without_null_keys(const PushTarget *target, const PushedRow *row, Arena *arena)
+{
+    PushedRow kept = *row;
+    kept.cells = ARENA_ARRAY(arena, PushedCell, row->count);
+    kept.count = 0;
+    for (size_t i = 0; i < row->count; i++) {
+        if (!is_null_key(target, row, i)) {
+            kept.cells[kept.count++] = row->cells[i];
+        }
+    }
+    return kept;
+}
+
 void push_statement(const PushTarget *target, const PushedRow *row, const Value *values,
                     Arena *arena, PushStatement *ret)
 {
     assert(row->count > 0 && row->search_key_count <= row->count);
-    const Writer in = {target, row, ret->sql};
+    const PushedRow kept = without_null_keys(target, row, arena);
+    Writer in = {.target = target, .row = &kept, .sql = ret->sql};
+    in.tells = may_be_given(&in);
+    in.is_lacking = in.tells && kept.count < row->count;
     buf_reset(ret->sql);
+    row = &kept;
+    if (row->count == 0) {
+        return;
+    }
     if (row->op == OBJECT_DELETE) {
         delete_row(&in);
     } else if (row->search_key_count == 0) {

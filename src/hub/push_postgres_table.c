@@ -53,6 +53,7 @@ static Status find_target(PushSink *sink, const MixerRule *rule, PushTarget *tar
     }
     target->table = (SqlTable){.schema = rule->schema, .name = rule->table};
     target->name = str_from(hub_table_name(rule, &sink->bound));
+    target->tells = sink->receives;
     return find_columns(sink, target, err);
 }
 

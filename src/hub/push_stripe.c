@@ -515,6 +515,17 @@ static bool knows_ids(const MixerGroup *group, const Object *object)
     return true;
 }
 
+static bool has_only_keys(const StripeSink *sink, const Object *object)
+{
+    for (uint32_t i = 0; i < object->value.count; i++) {
+        int property = model_find_property(object->model, object->value.members[i].name);
+        if (!hub_echo_is_key(sink->end->hub, object->model, property)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static Status push_rows(StripeSink *sink, Push *push, Error *err)
 {
     bool has_token = false;
@@ -588,7 +599,10 @@ static Status push_object(StripeSink *sink, Push *push, Str done, Error *err)
     if (find_object(sink, push, had_gone, &is_there, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (!is_there || (goes && !is_delete)) {
+    // Who only says which keys go together makes nothing again.
+    if (!is_there || (goes && !is_delete) ||
+        (had_gone && !is_delete && has_only_keys(sink, object) &&
+         !knows_ids(push->group, object))) {
         note_done(sink, push, done);
         return STATUS_OK;
     }
@@ -616,17 +630,6 @@ static Status push_object(StripeSink *sink, Push *push, Str done, Error *err)
 // ---------------------------------------------------------------------------------------------
 // What Stripe has said itself
 // ---------------------------------------------------------------------------------------------
-
-static bool has_only_keys(const StripeSink *sink, const Object *object)
-{
-    for (uint32_t i = 0; i < object->value.count; i++) {
-        int property = model_find_property(object->model, object->value.members[i].name);
-        if (!hub_echo_is_key(sink->end->hub, object->model, property)) {
-            return false;
-        }
-    }
-    return true;
-}
 
 // Its id is gone, and nothing else is known by its keys.
 static Status is_gone(StripeSink *sink, const Push *push, bool *ret, Error *err)

@@ -4,6 +4,7 @@
 #include "hub/hub_echo.h"
 #include "hub/hub_end.h"
 #include "hub/hub_event.h"
+#include "hub/hub_given.h"
 #include "hub/hub_push.h"
 #include "model/object.h"
 #include "model/receiver.h"
@@ -213,6 +214,42 @@ static void tell_truncate(ReceiveSink *sink, const Relation *relation)
                 STR_ARG(relation->schema), STR_ARG(relation->name));
 }
 
+// What was pushed there has come back.
+static bool is_ours(const ReceiveSink *sink, const Change *change)
+{
+    return str_is(change->transaction->origin, sink->end->origin);
+}
+
+static Status read_given(ReceiveSink *sink, const LogicalMessage *message, Object *ret, Error *err)
+{
+    Received checked;
+    if (hub_given_take(sink->end->hub, message, &sink->scratch, ret, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    receiver_object(sink->receiver, ret, &checked);
+    if (!checked.is_valid) {
+        *err = checked.error;
+        return STATUS_FAIL;
+    }
+    return STATUS_OK;
+}
+
+// A message is no row that could be set aside.
+static Status take_given(ReceiveSink *sink, const Change *change, Error *err)
+{
+    Object object;
+    Error why = {0};
+    arena_reset(&sink->scratch);
+    if (read_given(sink, change->message, &object, &why) != STATUS_OK) {
+        notice_tell(&sink->base.context.notice,
+                    "keys that \"%" STR_FMT "\" gave a new row are not told to the others: %s",
+                    STR_ARG(sink->end->system->name), why.message);
+        return STATUS_OK;
+    }
+    // With fewer, nobody could find it by anything but what was given.
+    return object.value.count < 2 ? STATUS_OK : take_object(sink, change, STR(""), &object, err);
+}
+
 static Status take(ReceiveSink *sink, const Change *change, Error *err)
 {
     switch (change->op) {
@@ -220,13 +257,14 @@ static Status take(ReceiveSink *sink, const Change *change, Error *err)
     case CHANGE_INSERT:
     case CHANGE_UPDATE:
     case CHANGE_DELETE:
-        // What was pushed there has come back.
-        return str_is(change->transaction->origin, sink->end->origin) ? STATUS_OK
-                                                                      : take_row(sink, change, err);
+        return is_ours(sink, change) ? STATUS_OK : take_row(sink, change, err);
     case CHANGE_TRUNCATE:
         tell_truncate(sink, change->relation);
         return STATUS_OK;
     case CHANGE_MESSAGE:
+        return is_ours(sink, change) && str_is(change->message->prefix, HUB_GIVEN_PREFIX)
+                   ? take_given(sink, change, err)
+                   : STATUS_OK;
     case CHANGE_SCHEMA:
         break;
     }

@@ -206,6 +206,26 @@ Status mixer_receive_json(const MixerRule *rule, ChangeOp op, const JsonValue *v
     return STATUS_OK;
 }
 
+void mixer_receive_no_keys(const MixerRule *rule, Object *object, Arena *arena)
+{
+    JsonMember *members = ARENA_ARRAY(arena, JsonMember, object->value.count + rule->count);
+    uint32_t count = object->value.count;
+    for (uint32_t i = 0; i < count; i++) {
+        members[i] = object->value.members[i];
+    }
+    for (size_t i = 0; i < rule->count; i++) {
+        int at = rule->fields[i].property;
+        const SchemaProperty *property = &object->model->properties[at];
+        if (object->model->is_search_key[at] &&
+            json_member(&object->value, property->name) == NULL) {
+            members[count++] = (JsonMember){
+                .name = property->name, .name_id = property->name_id, .value = {.kind = JSON_NULL}};
+        }
+    }
+    object->value.members = members;
+    object->value.count = count;
+}
+
 void object_was(Object *object, const Object *was, Arena *arena)
 {
     JsonMember *members = ARENA_ARRAY(arena, JsonMember, was->value.count);

@@ -119,6 +119,10 @@ MUST_CHECK Status mixer_receive_row(const MixerBinding *binding, ChangeOp op, co
 MUST_CHECK Status mixer_receive_json(const MixerRule *rule, ChangeOp op, const JsonValue *value,
                                      Arena *arena, Object *ret, Error *err);
 
+/** @object, which @rule has made, did not have the search keys that it does not say: they are null.
+ *  In @arena. */
+void mixer_receive_no_keys(const MixerRule *rule, Object *object, Arena *arena);
+
 // ---------------------------------------------------------------------------------------------
 // Pushing
 // ---------------------------------------------------------------------------------------------

@@ -171,16 +171,27 @@ Status receiver_row(Receiver *receiver, ChangeOp op, const Relation *relation, c
     return STATUS_OK;
 }
 
+void receiver_object(Receiver *receiver, const Object *object, Received *ret)
+{
+    arena_reset(&receiver->scratch);
+    *ret = (Received){.object = *object};
+    finish(receiver, STATUS_OK, ret);
+}
+
 ReceivedList receiver_json(Receiver *receiver, Str location, ChangeOp op, const JsonValue *value)
 {
     const MixerGroup *group = hub_find_location(receiver->system, location);
     ReceivedList outcomes = begin(receiver, group, op);
+    bool is_all = op == CHANGE_DELETE && receiver->system->type == SYSTEM_STRIPE;
     for (size_t i = 0; i < outcomes.count; i++) {
         Received *outcome = &outcomes.items[i];
         finish(receiver,
                mixer_receive_json(outcome->rule, op, value, &receiver->scratch, &outcome->object,
                                   &outcome->error),
                outcome);
+        if (is_all && outcome->is_valid) {
+            mixer_receive_no_keys(outcome->rule, &outcome->object, &receiver->scratch);
+        }
     }
     return outcomes;
 }

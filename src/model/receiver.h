@@ -40,5 +40,9 @@ MUST_CHECK Status receiver_row(Receiver *receiver, ChangeOp op, const Relation *
                                const Value *before, const Value *row, ReceivedList *ret,
                                Error *err);
 
-/** A JSON value at @location. */
+/** An object that was not made by a rule: its check, in an outcome without a rule. */
+void receiver_object(Receiver *receiver, const Object *object, Received *ret);
+
+/** A JSON value at @location. Of a deleted object of SYSTEM_STRIPE, which tells all of it, search
+ *  keys that are nowhere are null. */
 ReceivedList receiver_json(Receiver *receiver, Str location, ChangeOp op, const JsonValue *value);
