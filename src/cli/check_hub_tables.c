@@ -140,22 +140,25 @@ static bool searches_by(const MixerGroup *group, int property)
     return false;
 }
 
-// Another system that finds objects by @property; NULL: there is none.
+// Another system that finds objects by @property, a database if there is one; NULL: there is none.
 static const HubSystem *who_searches(const TableChecker *in, const Model *model, int property)
 {
     const Hub *hub = in->check->hub;
+    const HubSystem *found = NULL;
     for (size_t i = 0; i < hub->system_count; i++) {
         const HubSystem *system = &hub->systems[i];
         const MixerGroup *group = system == in->system ? NULL : hub_find_push(system, model);
-        if (group != NULL && searches_by(group, property)) {
-            return system;
+        bool is_better = found == NULL || found->type != SYSTEM_POSTGRESQL;
+        if (is_better && group != NULL && searches_by(group, property)) {
+            found = system;
         }
     }
-    return NULL;
+    return found;
 }
 
-// Of a deleted row the server sends the replica identity.
-static void note_deletes(const TableChecker *in, const MixerBinding *binding)
+// Of a deleted row the server sends the replica identity. A database needs all keys to find a row;
+// Stripe's id is remembered by the others, once it is known.
+static void check_deletes(const TableChecker *in, const MixerBinding *binding)
 {
     const char *name = hub_table_name(binding->rule, in->arena);
     for (size_t i = 0; i < binding->rule->count; i++) {
@@ -165,7 +168,8 @@ static void note_deletes(const TableChecker *in, const MixerBinding *binding)
             is_sent ? NULL
                     : who_searches(in, binding->rule->model, binding->rule->fields[i].property);
         if (other != NULL) {
-            report_problem(&in->check->report, PROBLEM_NOTE,
+            bool is_needed = other->type == SYSTEM_POSTGRESQL && binding->rule->is_owner;
+            report_problem(&in->check->report, is_needed ? PROBLEM_MUST : PROBLEM_NOTE,
                            arena_printf(in->arena, "ALTER TABLE %s REPLICA IDENTITY FULL;", name),
                            "a delete in %s does not say \"%" STR_FMT
                            "\", by which it has to be found in system %" STR_FMT,
@@ -196,7 +200,7 @@ static Status check_rule(const TableChecker *in, const MixerRule *rule, bool is_
         return STATUS_OK;
     }
     if (!is_pushed) {
-        note_deletes(in, &binding);
+        check_deletes(in, &binding);
         return STATUS_OK;
     }
     note_unfilled(in, &binding);
