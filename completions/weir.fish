@@ -45,7 +45,7 @@ complete -c weir -n '__fish_seen_subcommand_from check' -l buffer -d 'Where chan
 complete -c weir -n '__fish_seen_subcommand_from check' -l name -d 'Name of the pipeline.' -r
 complete -c weir -n '__fish_seen_subcommand_from check' -l no-columns -d 'Leave the columns and their types out.'
 complete -c weir -n '__fish_seen_subcommand_from check' -l format -d 'The report as text or as one JSON document, for programs.' -x -a 'text json'
-complete -c weir -n '__fish_seen_subcommand_from check' -l dot -d 'Of a hub: a picture for Graphviz in place of the report.'
+complete -c weir -n '__fish_seen_subcommand_from check' -l dot -d 'Of a hub: a picture for Graphviz in place of the report, with the types.'
 complete -c weir -n '__fish_seen_subcommand_from check' -l no-connect -d 'Of a hub: look at its files only, without connecting to its systems.'
 complete -c weir -n __fish_use_subcommand -f -a verify -d 'compare every row of the target with the source'
 complete -c weir -n '__fish_seen_subcommand_from verify' -l table -d 'Tables to compare, as weir stream takes them. The pipeline\'s tables stay what they are. Can be repeated.' -r

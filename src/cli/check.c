@@ -49,7 +49,7 @@ static const Option check_options[] = {
     {"format", OPTION_CHOICE(CheckOptions, format, format_choices), .fallback = "text",
      .help = "The report as text or as one JSON document, for programs."},
     {"dot", OPTION_BOOL(CheckOptions, dot), .fallback = "false",
-     .help = "Of a hub: a picture for Graphviz in place of the report."},
+     .help = "Of a hub: a picture for Graphviz in place of the report, with the types."},
     {"connect", OPTION_BOOL(CheckOptions, connect), .fallback = "true",
      .help = "Of a hub: look at its files only, without connecting to its systems."},
     {0},

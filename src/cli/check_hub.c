@@ -99,6 +99,16 @@ static void print(const HubCheck *check, HubFormat format)
     }
 }
 
+// A picture has no room for them.
+static void point_to_findings(const HubCheck *check)
+{
+    Error err = {0};
+    error_set(&err, ERROR_CONFIG, "something must be mended first");
+    error_hint(&err, "weir check %" STR_FMT " says what; with --no-connect, no system is asked.",
+               STR_ARG(check->directory));
+    (void)report_error(&err);
+}
+
 int check_hub(Str directory, HubFormat format, bool connect)
 {
     Hub *hub;
@@ -106,8 +116,7 @@ int check_hub(Str directory, HubFormat format, bool connect)
     if (hub_load(directory, &hub, &err) != STATUS_OK) {
         return report_error(&err);
     }
-    // A picture has no types and no findings.
-    HubCheck check = {.directory = directory, .hub = hub, .asks = connect && format != HUB_DOT};
+    HubCheck check = {.directory = directory, .hub = hub, .asks = connect};
     note_models(&check);
     for (size_t i = 0; i < hub->system_count && check.asks; i++) {
         if (hub->systems[i].type == SYSTEM_POSTGRESQL) {
@@ -116,6 +125,9 @@ int check_hub(Str directory, HubFormat format, bool connect)
     }
     print(&check, format);
     int code = report_count(&check.report, PROBLEM_MUST) > 0 ? EXIT_USAGE : EXIT_DONE;
+    if (code != EXIT_DONE && format == HUB_DOT) {
+        point_to_findings(&check);
+    }
     report_done(&check.report);
     map_done(&check.field_types);
     arena_done(&check.arena);

@@ -332,20 +332,46 @@ static void dot_node(const char *side, const HubSystem *system, const MixerRule 
     printf("\"];\n");
 }
 
-static void dot_fields(const MixerRule *rule, bool pushed)
+// "name: text"; of what nobody knows the type, the name alone.
+static void dot_typed(Str name, Str type)
+{
+    dot_text(name);
+    if (type.len > 0) {
+        printf(": ");
+        dot_text(type);
+    }
+}
+
+static void dot_property(const Model *model, int property, Arena *arena)
+{
+    dot_typed(model->properties[property].name, types_text(model, property, arena));
+}
+
+static void dot_field(const HubCheck *check, const MixerField *field)
+{
+    const char *type = field_type(check, field);
+    dot_typed(field->name, str_from(type == NULL ? "" : type));
+}
+
+static void dot_fields(const HubCheck *check, const MixerRule *rule, bool pushed)
 {
     Arena scratch = {0};
     printf(" [label=\"");
     for (size_t i = 0; i < rule->count; i++) {
         const MixerField *field = &rule->fields[i];
-        Str property =
-            field->property < 0 ? STR("") : rule->model->properties[field->property].name;
-        Str constant = field->constant == NULL ? STR("") : constant_text(field, &scratch);
-        Str target = pushed ? field->name : property;
-        Str from = pushed ? property : field->name;
-        dot_text(field->constant == NULL ? from : constant);
+        if (field->constant != NULL) {
+            dot_text(constant_text(field, &scratch));
+        } else if (pushed) {
+            dot_property(rule->model, field->property, &scratch);
+        } else {
+            dot_field(check, field);
+        }
         printf(" → ");
-        dot_text(target);
+        if (pushed) {
+            dot_field(check, field);
+        } else {
+            dot_property(rule->model, field->property, &scratch);
+        }
         printf("%s\\l", field->is_search_key ? " (search key)" : "");
     }
     printf("\"];\n");
@@ -355,27 +381,25 @@ static void dot_fields(const MixerRule *rule, bool pushed)
 static void dot_received(const HubCheck *check, const HubSystem *system, const MixerRule *rule,
                          void *context)
 {
-    (void)check;
     (void)context;
     dot_node("from", system, rule);
     printf("  ");
     dot_location("from", system, rule);
     printf(" -> ");
     dot_model(rule->model);
-    dot_fields(rule, false);
+    dot_fields(check, rule, false);
 }
 
 static void dot_pushed(const HubCheck *check, const HubSystem *system, const MixerRule *rule,
                        void *context)
 {
-    (void)check;
     (void)context;
     dot_node("to", system, rule);
     printf("  ");
     dot_model(rule->model);
     printf(" -> ");
     dot_location("to", system, rule);
-    dot_fields(rule, true);
+    dot_fields(check, rule, true);
 }
 
 void hub_print_dot(const HubCheck *check)

@@ -138,6 +138,30 @@ def test_types_of_columns(weir, hub, source):
     assert set(types["payment-gateway", "products"]) == {None}
 
 
+def test_picture_with_types(weir, hub, source):
+    source.sql(PRODUCTS)
+    is_golden("picture-types.dot", ask(weir, hub, source, "--dot"))
+    # What is wrong has no place in it.
+    source.sql("ALTER TABLE products DROP price")
+    refused = weir.run("check", str(hub), "--dot", code=2, PROD_DB_DSN=source.url)
+    assert refused.out.startswith("digraph") and "something must be mended first" in refused.err
+    assert f"weir check {hub} says what" in refused.err
+
+
+def test_deletes_that_no_database_could_find(weir, hub, source, make_database):
+    """A delete says the replica identity, and a database is asked by all search keys. Stripe's id is remembered."""
+    other = make_database()
+    other.sql(PRODUCTS)
+    source.sql(PRODUCTS + "ALTER TABLE products REPLICA IDENTITY DEFAULT")
+    (hub / "systems/other.yml").write_text((hub / "systems/prod-db.yml").read_text().replace("prod-db", "other").replace(
+        "${PROD_DB_DSN:-postgres://localhost/shop}", other.url))
+    (found,) = musts(weir, hub, source)
+    assert found == ('a delete in "public"."products" does not say "stripe_id", by which it has to be found in system other',
+                     'ALTER TABLE "public"."products" REPLICA IDENTITY FULL;')
+    source.sql(found[1])
+    assert "must" not in ask(weir, hub, source)
+
+
 def musts(weir, hub, source):
     """What must be mended, without the folder's name."""
     said = ask(weir, hub, source, "--format", "json", code=2)
