@@ -26,9 +26,9 @@ typedef struct PgColumn {
     // The type without length or scale: a cast to "varchar(3)" cuts silently, one to "varchar"
     // leaves it to the assignment, which refuses.
     Str type;
-    Str equals;        // the operator that its index knows
-    bool has_equality; // it is that of a stock type: an index of the target may find the row
-    uint32_t type_oid; // of the base type
+    Str equals;             // the operator that its index knows
+    bool has_equality;      // it is that of a stock type: an index of the target may find the row
+    uint32_t type_oid;      // of the base type
     const PgSendForm *form; // of its values; NULL: they are sent as text
 } PgColumn;
 
