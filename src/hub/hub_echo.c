@@ -1,11 +1,10 @@
 #include "hub/hub_echo.h"
 
 #include "base/buf.h"
-#include "base/decimal.h"
 #include "base/limits.h"
-#include "base/mem.h"
 #include "codec/json.h"
 #include "codec/json_read.h"
+#include "hub/hub_same.h"
 
 // What comes first in a fact's name; a title has no such byte.
 #define OF_VALUES   "v"
@@ -18,103 +17,6 @@
 #define OF_TOLD     "k" // that what has the key is deleted, which the reader has not come by
 #define OF_TIMES    "t" // of the last push
 #define OF_REQUESTS "r"
-
-// ---------------------------------------------------------------------------------------------
-// Values
-// ---------------------------------------------------------------------------------------------
-
-static bool put_number(Buf *out, Str text)
-{
-    Decimal number;
-    if (!decimal_parse(text, &number)) {
-        return false;
-    }
-    if (number.is_small) {
-        buf_int64(out, number.small);
-        return true;
-    }
-    buf_cstr(out, number.is_negative ? "-" : "");
-    buf_str(out, number.whole);
-    buf_str(out, number.fraction);
-    buf_char(out, 'e');
-    buf_int64(out, number.exponent);
-    return true;
-}
-
-static void put_value(Buf *out, const JsonValue *value);
-
-static void put_quoted(Buf *out, const JsonValue *value)
-{
-    CLEANUP(buf_done) Buf text = {.max = LIMIT_TEXT_BYTES};
-    put_value(&text, value);
-    json_string_lossy(out, buf_view(&text));
-}
-
-static void put_items(Buf *out, const JsonValue *value)
-{
-    for (uint32_t i = 0; i < value->count; i++) {
-        buf_char(out, i == 0 ? '[' : ',');
-        put_quoted(out, &value->items[i]);
-    }
-    buf_cstr(out, value->count == 0 ? "" : "]");
-}
-
-static void put_members(Buf *out, const JsonValue *value)
-{
-    if (value->count == 0) {
-        return;
-    }
-    const JsonMember **sorted = json_sorted_members(value);
-    for (uint32_t i = 0; i < value->count; i++) {
-        buf_char(out, i == 0 ? '{' : ',');
-        json_string_lossy(out, sorted[i]->name);
-        buf_char(out, ':');
-        put_quoted(out, &sorted[i]->value);
-    }
-    buf_char(out, '}');
-    mem_free(sorted);
-}
-
-// The same for what counts as the same.
-static void put_value(Buf *out, const JsonValue *value)
-{
-    switch (value->kind) {
-    case JSON_NULL:
-        break;
-    case JSON_BOOL:
-        buf_cstr(out, value->is_true ? "true" : "false");
-        break;
-    case JSON_NUMBER:
-    case JSON_STRING:
-        if (!put_number(out, value->text)) {
-            buf_str(out, value->text);
-        }
-        break;
-    case JSON_ARRAY:
-        put_items(out, value);
-        break;
-    case JSON_OBJECT:
-        put_members(out, value);
-        break;
-    }
-}
-
-static Str text_of(const JsonValue *value, Arena *arena)
-{
-    CLEANUP(buf_done) Buf text = {.max = LIMIT_TEXT_BYTES};
-    put_value(&text, value);
-    return (Str){arena_copy(arena, text.ptr == NULL ? "" : text.ptr, text.len), text.len};
-}
-
-bool hub_echo_is_same(const JsonValue *a, const JsonValue *b)
-{
-    static const JsonValue null = {.kind = JSON_NULL};
-    CLEANUP(buf_done) Buf of_a = {.max = LIMIT_TEXT_BYTES};
-    CLEANUP(buf_done) Buf of_b = {.max = LIMIT_TEXT_BYTES};
-    put_value(&of_a, a == NULL ? &null : a);
-    put_value(&of_b, b == NULL ? &null : b);
-    return str_equal(buf_view(&of_a), buf_view(&of_b));
-}
 
 // ---------------------------------------------------------------------------------------------
 // Properties
@@ -191,10 +93,18 @@ void hub_echo_set(Object *object, int property, JsonValue value, Arena *arena)
 // Names of facts
 // ---------------------------------------------------------------------------------------------
 
+// Of the value of a search key. Nothing is cut: what differs has another name.
+static Str key_text(const Object *object, int key, const JsonValue *value, Arena *arena)
+{
+    CLEANUP(buf_done) Buf text = {.max = SIZE_MAX};
+    hub_key_name(&text, value, object->model->properties[key].types);
+    return (Str){arena_copy(arena, text.ptr == NULL ? "" : text.ptr, text.len), text.len};
+}
+
 // "v<title> <id> <property>": each with its length in front, as it may have any bytes.
 static Str fact_name(const char *kind, const Str *parts, size_t count, Arena *arena)
 {
-    CLEANUP(buf_done) Buf name = {.max = LIMIT_TEXT_BYTES};
+    CLEANUP(buf_done) Buf name = {.max = SIZE_MAX};
     buf_cstr(&name, kind);
     for (size_t i = 0; i < count; i++) {
         buf_uint64(&name, parts[i].len);
@@ -229,7 +139,7 @@ static Str key_name(const char *kind, const Object *object, int id, int key, con
 {
     const SchemaProperty *properties = object->model->properties;
     const Str parts[] = {object->model->title, properties[id].name, properties[key].name,
-                         text_of(value, arena)};
+                         key_text(object, key, value, arena)};
     return fact_name(kind, parts, ARRAY_LEN(parts), arena);
 }
 
@@ -247,9 +157,9 @@ static bool find_id(const HubEcho *echo, const Object *object, Arena *arena,
                     const MixerGroup **ret_group, Str *ret)
 {
     *ret_group = hub_find_push(echo->system, object->model);
-    const JsonValue *id =
-        *ret_group == NULL ? NULL : known_member(object, hub_echo_id(&(*ret_group)->rules[0]));
-    *ret = id == NULL ? (Str){0} : text_of(id, arena);
+    int property = *ret_group == NULL ? -1 : hub_echo_id(&(*ret_group)->rules[0]);
+    const JsonValue *id = known_member(object, property);
+    *ret = id == NULL ? (Str){0} : key_text(object, property, id, arena);
     return id != NULL;
 }
 
@@ -269,6 +179,31 @@ static Status is_known(const HubEcho *echo, Str what, Str value, Arena *arena, b
     return STATUS_OK;
 }
 
+// What is said of a property.
+typedef struct Saying {
+    Str what; // the fact's name
+    const JsonValue *value;
+    uint32_t types; // that the property may have
+} Saying;
+
+static Saying saying_of(const Object *object, Str id, const JsonMember *member, Arena *arena)
+{
+    int property = model_find_property(object->model, member->name);
+    return (Saying){value_name(object, id, member->name, arena), &member->value,
+                    property < 0 ? 0 : object->model->properties[property].types};
+}
+
+static Status was_said(const HubEcho *echo, const Saying *saying, Arena *arena, bool *ret,
+                       Error *err)
+{
+    Str known;
+    if (hub_recall_get(echo->recall, saying->what, arena, &known, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = known.ptr != NULL && hub_same_as_printed(known, saying->value, saying->types);
+    return STATUS_OK;
+}
+
 static Status says_nothing_new(const HubEcho *echo, const Object *object, Str id, Arena *arena,
                                bool *ret, Error *err)
 {
@@ -278,9 +213,8 @@ static Status says_nothing_new(const HubEcho *echo, const Object *object, Str id
     }
     uint32_t count = object->op == OBJECT_DELETE ? 0 : object->value.count;
     for (uint32_t i = 0; i < count && *ret; i++) {
-        const JsonMember *member = &object->value.members[i];
-        if (is_known(echo, value_name(object, id, member->name, arena),
-                     text_of(&member->value, arena), arena, ret, err) != STATUS_OK) {
+        const Saying saying = saying_of(object, id, &object->value.members[i], arena);
+        if (was_said(echo, &saying, arena, ret, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
     }
@@ -298,19 +232,38 @@ static void put(const HubEcho *echo, Str what, Str value, bool stays)
     hub_recall_put(echo->recall, &(HubFact){.what = what, .value = value, .stays = stays});
 }
 
+// As JSON, of which so much can be read again.
+static Status print_member(const Object *object, const JsonMember *member, Arena *arena, Str *ret,
+                           Error *err)
+{
+    CLEANUP(buf_done) Buf text = {.max = LIMIT_JSON_BYTES};
+    json_print(&text, &member->value);
+    if (buf_check(&text, "the value", err) != STATUS_OK) {
+        return error_wrap(err, "\"%" STR_FMT "\" of a \"%" STR_FMT "\"", STR_ARG(member->name),
+                          STR_ARG(object->model->title));
+    }
+    *ret = str_copy(arena, buf_view(&text));
+    return STATUS_OK;
+}
+
 // @group: only what it pushes; NULL: all of it.
-static void put_values(const HubEcho *echo, const Object *object, Str id, const MixerGroup *group,
-                       Arena *arena)
+static Status put_values(const HubEcho *echo, const Object *object, Str id, const MixerGroup *group,
+                         Arena *arena, Error *err)
 {
     put(echo, value_name(object, id, STR(""), arena), presence(object), false);
     for (uint32_t i = 0; i < object->value.count; i++) {
         const JsonMember *member = &object->value.members[i];
         int property = model_find_property(object->model, member->name);
-        if (group == NULL || is_pushed(group, property, false)) {
-            put(echo, value_name(object, id, member->name, arena), text_of(&member->value, arena),
-                false);
+        if (group != NULL && !is_pushed(group, property, false)) {
+            continue;
         }
+        Str text;
+        if (print_member(object, member, arena, &text, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        put(echo, value_name(object, id, member->name, arena), text, false);
     }
+    return STATUS_OK;
 }
 
 // The id is no longer found by @key and its value; another one may be by now.
@@ -329,7 +282,7 @@ static Status forget_id(const HubEcho *echo, Str what, Str id, Arena *arena, Err
 static Status put_id(const HubEcho *echo, const Object *object, int id, const JsonValue *value,
                      Arena *arena, Error *err)
 {
-    CLEANUP(buf_done) Buf printed = {.max = LIMIT_TEXT_BYTES};
+    CLEANUP(buf_done) Buf printed = {.max = SIZE_MAX};
     json_print(&printed, value);
     Str text = str_copy(arena, buf_view(&printed));
     for (int key = 0; key < (int)object->model->property_count; key++) {
@@ -364,7 +317,8 @@ static Status put_ids(const HubEcho *echo, const Object *object, const MixerGrou
             continue;
         }
         if (object->op == OBJECT_DELETE) {
-            put(echo, whole_name(OF_GONE, object, text_of(value, arena), arena), STR(""), true);
+            Str gone = key_text(object, id, value, arena);
+            put(echo, whole_name(OF_GONE, object, gone, arena), STR(""), true);
         }
         if (put_id(echo, object, id, value, arena, err) != STATUS_OK) {
             return STATUS_FAIL;
@@ -437,11 +391,12 @@ Status hub_echo_is_told_deleted(const HubEcho *echo, const Object *object, Arena
 // Of all its keys, with what they are.
 static Str telling_name(const HubEcho *echo, const Object *object, Arena *arena)
 {
-    CLEANUP(buf_done) Buf name = {.max = LIMIT_TEXT_BYTES};
+    CLEANUP(buf_done) Buf name = {.max = SIZE_MAX};
     for (int key = 0; key < (int)object->model->property_count; key++) {
         const JsonValue *value = other_key(echo, object, -1, key);
         if (value != NULL) {
-            const Str parts[] = {object->model->properties[key].name, text_of(value, arena)};
+            const Str parts[] = {object->model->properties[key].name,
+                                 key_text(object, key, value, arena)};
             buf_str(&name, fact_name("", parts, ARRAY_LEN(parts), arena));
         }
     }
@@ -471,24 +426,34 @@ Status hub_echo_is_told(const HubEcho *echo, const Object *object, Lsn since, Ar
 // Requests
 // ---------------------------------------------------------------------------------------------
 
-// What of @object is pushed, as a JSON object of texts.
-static void put_request(const HubEcho *echo, const Object *object, const MixerGroup *group,
-                        Str request, Arena *arena)
+// What of @object is pushed, as a JSON object of texts that are JSON: so it is no deeper than what
+// was read.
+static Status put_request(const HubEcho *echo, const Object *object, const MixerGroup *group,
+                          Str request, Arena *arena, Error *err)
 {
-    CLEANUP(buf_done) Buf said = {.max = LIMIT_TEXT_BYTES};
+    CLEANUP(buf_done) Buf said = {.max = LIMIT_JSON_BYTES};
     const char *before = "{";
     for (uint32_t i = 0; i < object->value.count; i++) {
         const JsonMember *member = &object->value.members[i];
-        if (is_pushed(group, model_find_property(object->model, member->name), false)) {
-            buf_cstr(&said, before);
-            json_string_lossy(&said, member->name);
-            buf_char(&said, ':');
-            json_string_lossy(&said, text_of(&member->value, arena));
-            before = ",";
+        Str text;
+        if (!is_pushed(group, model_find_property(object->model, member->name), false)) {
+            continue;
         }
+        if (print_member(object, member, arena, &text, err) != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        buf_cstr(&said, before);
+        json_string_lossy(&said, member->name);
+        buf_char(&said, ':');
+        json_string_lossy(&said, text);
+        before = ",";
     }
     buf_cstr(&said, before[0] == '{' ? "{}" : "}");
+    if (buf_check(&said, "what is pushed", err) != STATUS_OK) {
+        return error_wrap(err, "a \"%" STR_FMT "\"", STR_ARG(object->model->title));
+    }
     put(echo, request_name(object, request, arena), buf_view(&said), false);
+    return STATUS_OK;
 }
 
 // *ret NULL: no such request is known.
@@ -512,14 +477,13 @@ static Status find_request(const HubEcho *echo, const Object *object, Str reques
     return json_read(arena, text, said, err);
 }
 
-// Of what the request did not say, what is remembered counts.
-static Status is_news(const HubEcho *echo, Str what, const JsonMember *member,
-                      const JsonValue *said, Arena *arena, bool *ret, Error *err)
+// @by_request: what the request said of it. Where that is NULL, what is remembered counts.
+static Status is_news(const HubEcho *echo, const Saying *saying, const JsonValue *by_request,
+                      Arena *arena, bool *ret, Error *err)
 {
-    Str text = text_of(&member->value, arena);
-    const JsonValue *by_request = json_member(said, member->name);
-    bool known = by_request != NULL && str_equal(by_request->text, text);
-    if (by_request == NULL && is_known(echo, what, text, arena, &known, err) != STATUS_OK) {
+    bool known =
+        by_request != NULL && hub_same_as_printed(by_request->text, saying->value, saying->types);
+    if (by_request == NULL && was_said(echo, saying, arena, &known, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     *ret = !known;
@@ -538,9 +502,10 @@ static Status keep_news(const HubEcho *echo, Object *object, Str id, const JsonV
     for (uint32_t i = 0; i < object->value.count; i++) {
         const JsonMember *member = &object->value.members[i];
         int property = model_find_property(model, member->name);
+        const Saying saying = saying_of(object, id, member, arena);
         bool news = false;
-        if (property != of_id && is_news(echo, value_name(object, id, member->name, arena), member,
-                                         said, arena, &news, err) != STATUS_OK) {
+        if (property != of_id && is_news(echo, &saying, json_member(said, member->name), arena,
+                                         &news, err) != STATUS_OK) {
             return STATUS_FAIL;
         }
         if (news || hub_echo_is_key(echo->hub, model, property)) {
@@ -594,11 +559,14 @@ Status hub_echo_receive(const HubEcho *echo, Object *object, Str request, Arena 
     if (is_echo(echo, object, id, request, arena, ret_is_echo, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    if (!*ret_is_echo) {
-        put_values(echo, object, id, NULL, arena);
-        if (object->op == OBJECT_DELETE) {
-            hub_echo_tell_delete(echo, object, arena);
-        }
+    if (*ret_is_echo) {
+        return STATUS_OK;
+    }
+    if (put_values(echo, object, id, NULL, arena, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (object->op == OBJECT_DELETE) {
+        hub_echo_tell_delete(echo, object, arena);
     }
     return STATUS_OK;
 }
@@ -609,11 +577,12 @@ static Status put_push(const HubEcho *echo, const Object *object, Str request, A
     const MixerGroup *group;
     Str id;
     bool has_id = find_id(echo, object, arena, &group, &id);
-    if (has_id) {
-        put_values(echo, object, id, group, arena);
+    if (has_id && put_values(echo, object, id, group, arena, err) != STATUS_OK) {
+        return STATUS_FAIL;
     }
-    if (group != NULL && request.len > 0) {
-        put_request(echo, object, group, request, arena);
+    if (group != NULL && request.len > 0 &&
+        put_request(echo, object, group, request, arena, err) != STATUS_OK) {
+        return STATUS_FAIL;
     }
     if (object->op == OBJECT_UPSERT) {
         return group == NULL ? STATUS_OK : put_ids(echo, object, group, arena, err);
@@ -783,8 +752,8 @@ Status hub_echo_drop_gone(const HubEcho *echo, Object *object, Arena *arena, boo
         int id = hub_echo_id(&group->rules[r]);
         const JsonValue *value = known_member(object, id);
         bool gone = false;
-        if (value != NULL &&
-            is_gone(echo, object, text_of(value, arena), arena, &gone, err) != STATUS_OK) {
+        if (value != NULL && is_gone(echo, object, key_text(object, id, value, arena), arena, &gone,
+                                     err) != STATUS_OK) {
             return STATUS_FAIL;
         }
         if (gone) {

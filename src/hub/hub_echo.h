@@ -6,8 +6,7 @@
 //
 // Of each object that is pushed to the system, the last value of each property is remembered,
 // whether it was told or has told it. An object all of whose properties are what is remembered says
-// nothing new. Values are compared whatever their types: 3 and "3" are alike, and so are null and
-// what is empty.
+// nothing new. What counts as the same is in hub_same.h.
 //
 // Also remembered, and for ever: which id the system gave an object, by each other property that
 // finds it somewhere. So who does not know the id yet changes the object, and makes no second one.
@@ -90,9 +89,6 @@ void hub_echo_tell_delete(const HubEcho *echo, const Object *object, Arena *aren
 /** Whether that was told of one that has one of @object's other keys. */
 MUST_CHECK Status hub_echo_is_told_deleted(const HubEcho *echo, const Object *object, Arena *arena,
                                            bool *ret, Error *err);
-
-/** Whether they count as the same. NULL is null. */
-bool hub_echo_is_same(const JsonValue *a, const JsonValue *b);
 
 /** The system has refused it: what it has is not known. Durable. */
 MUST_CHECK Status hub_echo_refused(const HubEcho *echo, const Object *object, Error *err);

@@ -8,6 +8,7 @@
 #include "base/md5.h"
 #include "hub/hub_echo.h"
 #include "hub/hub_push.h"
+#include "hub/hub_same.h"
 #include "hub/hub_wait.h"
 #include "hub/stripe_api.h"
 #include "hub/stripe_made.h"
@@ -406,7 +407,9 @@ static Status has_it(StripeSink *sink, const PushedRow *row, const StripeRequest
     *ret = true;
     for (size_t i = row->search_key_count; i < row->count && *ret; i++) {
         const PushedCell *cell = &row->cells[i];
-        *ret = hub_echo_is_same(path_find(&cell->field->path, 0, &said), &cell->value);
+        int property = cell->field->property;
+        *ret = hub_same(path_find(&cell->field->path, 0, &said), &cell->value,
+                        property < 0 ? 0 : row->rule->model->properties[property].types);
     }
     return STATUS_OK;
 }

@@ -185,3 +185,21 @@ def test_an_object_that_is_gone_is_made_again(both):
     assert both.rows() == [(1, "prod_2", "again")]
     assert both.posts() == ["/v1/products", "/v1/products/prod_1", "/v1/products"]
     assert process.stop().code == 0
+
+
+def test_text_that_looks_like_a_number(both):
+    """Another text is another name, though it be the same number, and passes at once."""
+    process = both.run()
+    both.database.sql("INSERT INTO products (product_name) VALUES ('1.1'), ('1e3')")
+    both.in_step(process)
+    for product, name in (("prod_1", "1.10"), ("prod_2", "1000")):
+        both.stripe.objects.of["products"][product]["name"] = name
+    both.tell_all()
+    both.in_step(process)
+    assert both.rows() == [(1, "prod_1", "1.10"), (2, "prod_2", "1000")]
+    written = both.written()
+    both.tell_all()  # which is an echo, also of the ids: numbers here, text there
+    assert both.tell("product.created", {"object": "product", "id": "prod_9", "name": "end"}) == 200
+    wait_for(lambda: both.database.one("SELECT count(*) FROM products WHERE stripe_id = 'prod_9'") == 1, 30, "the end")
+    assert both.written() == written + 1 and both.posts() == ["/v1/products"] * 2
+    assert process.stop().code == 0

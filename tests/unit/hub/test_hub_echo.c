@@ -3,9 +3,10 @@
 #include "folder_fixture.h"
 #include "hub/hub_echo.h"
 
-#define MODEL                                                                                     \
-    "{\"title\":\"product\",\"properties\":{\"id\":{},\"stripe_id\":{},\"name\":{},\"price\":{}," \
-    "\"data\":{}}}"
+#define MODEL                                                                                \
+    "{\"title\":\"product\",\"properties\":{\"id\":{},\"stripe_id\":{},\"name\":{\"type\":[" \
+    "\"string\",\"null\"]},\"price\":{},"                                                    \
+    "\"data\":{},\"sku\":{\"type\":\"string\"}}}"
 
 static const char systems[] = "gateway:\n  type: stripe\n  api_key: k\n  push_mixer:\n"
                               "    product:\n      products:\n"
@@ -15,7 +16,8 @@ static const char systems[] = "gateway:\n  type: stripe\n  api_key: k\n  push_mi
                               "db:\n  type: postgresql\n  dsn: x\n  push_mixer:\n"
                               "    product:\n      public.products:\n"
                               "        id: { field: id, search_key: true }\n"
-                              "        price: { field: price }\n";
+                              "        price: { field: price }\n"
+                              "        sku: { field: sku, search_key: true }\n";
 
 static Hub *hub;
 static HubMemory *memory;
@@ -129,6 +131,13 @@ static void types_do_not_matter(void **context)
         {"[\"a\",\"b\"]", "[\"a,b\"]", false},
         {"[\"a\",\"b\"]", "[\"b\",\"a\"]", false},
         {"\"a\"", "\"A\"", false},
+        {"-0", "\"0\"", true},
+        {"1.1", "\"1.10\"", true},
+        {"{\"a\":\"1.1\"}", "{\"a\":\"1.10\"}", false},
+        {"{\"a\":{\"b\":[3.0]}}", "{\"a\":{\"b\":[\"3\"]}}", true},
+        {"{\"a\":null}", "{\"a\":\"\"}", true},
+        {"{\"a\":1}", "\"{\\\"a\\\":1}\"", false},
+        {"\"1.1\"", "\"1.10\"", true}, // it may be a number
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         push(arena_printf(&arena, "{\"stripe_id\":\"p\",\"data\":%s}", cases[i].told));
@@ -138,6 +147,90 @@ static void types_do_not_matter(void **context)
         }
         hub_recall_undo(received.recall, 0);
     }
+}
+
+// Of two texts each byte counts where no number may be, though both look like one.
+static void texts_are_no_numbers(void **context)
+{
+    (void)context;
+    static const char *const cases[][2] = {{"1.1", "1.10"}, {"1e3", "1000"}, {"-0", "0"}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        push(arena_printf(&arena, "{\"stripe_id\":\"p\",\"name\":\"%s\"}", cases[i][0]));
+        for (size_t n = 0; n < 2; n++) {
+            const char *json =
+                arena_printf(&arena, "{\"stripe_id\":\"p\",\"name\":\"%s\"}", cases[i][n]);
+            assert_int_equal(is_echo(json), n == 0);
+        }
+        hub_recall_undo(received.recall, 0);
+    }
+}
+
+// @levels of objects around @inner.
+static const char *nested(int levels, const char *inner)
+{
+    Buf text;
+    buf_init(&text, 1 << 20);
+    for (int i = 0; i < levels; i++) {
+        buf_cstr(&text, "{\"a\\\"\":");
+    }
+    buf_cstr(&text, inner);
+    for (int i = 0; i < levels; i++) {
+        buf_char(&text, '}');
+    }
+    const char *copy = str_to_cstr(&arena, buf_view(&text));
+    buf_done(&text);
+    return copy;
+}
+
+static Object object_with_data(const char *data)
+{
+    Object object = object_of(OBJECT_UPSERT, "{\"stripe_id\":\"p\"}");
+    JsonValue value;
+    assert_int_equal(json_read(&arena, str_from(data), &value, &err), STATUS_OK);
+    hub_echo_set(&object, 4, value, &arena);
+    return object;
+}
+
+// As deep as JSON may be: with quotes in quotes it would have more bytes than there are.
+static void depth_costs_nothing(void **context)
+{
+    (void)context;
+    Object told = object_with_data(nested(256, "1"));
+    assert_int_equal(hub_echo_push(&pushed, &told, STR("key"), &err), STATUS_OK);
+    const char *const comes[] = {"1", "\"1\"", "2"};
+    const bool expected[] = {true, true, false};
+    for (size_t i = 0; i < ARRAY_LEN(comes); i++) {
+        bool is_echo;
+        for (size_t by_request = 0; by_request < 2; by_request++) {
+            Object object = object_with_data(nested(256, comes[i]));
+            assert_int_equal(hub_echo_receive(&received, &object,
+                                              by_request ? STR("key") : STR("other"), &arena,
+                                              &is_echo, &err),
+                             STATUS_OK);
+            assert_int_equal(is_echo, expected[i]);
+            hub_recall_undo(received.recall, 0);
+        }
+    }
+}
+
+// Two that are cut would be the same.
+static void what_is_too_large_is_refused(void **context)
+{
+    (void)context;
+    static char text[(16 << 20) + 1];
+    memset(text, 'x', sizeof(text));
+    Object object = object_of(OBJECT_UPSERT, "{\"stripe_id\":\"p\"}");
+    hub_echo_set(&object, 2, (JsonValue){.kind = JSON_STRING, .text = {text, sizeof(text)}},
+                 &arena);
+    bool is_echo;
+    assert_int_equal(hub_echo_push(&pushed, &object, STR(""), &err), STATUS_FAIL);
+    assert_int_equal(err.kind, ERROR_DATA);
+    assert_non_null(strstr(err.message, "\"name\" of a \"product\""));
+    assert_int_equal(hub_echo_receive(&received, &object, STR(""), &arena, &is_echo, &err),
+                     STATUS_FAIL);
+    assert_int_equal(err.kind, ERROR_DATA);
+    hub_recall_undo(received.recall, 0);
+    hub_recall_undo(pushed.recall, 0);
 }
 
 static void a_refused_push_leaves_nothing(void **context)
@@ -296,12 +389,28 @@ static void ids_are_known_by_other_keys(void **context)
     assert_completed(OBJECT_UPSERT, "{\"id\":1}", NULL);
 }
 
+// By which value something is found follows from what the property may be.
+static void text_is_no_number_as_a_key(void **context)
+{
+    (void)context;
+    push("{\"sku\":\"1.1\",\"stripe_id\":\"prod_1\"}");
+    push("{\"id\":\"2.0\",\"stripe_id\":\"prod_2\"}");
+    assert_completed(OBJECT_UPSERT, "{\"sku\":\"1.1\"}", "prod_1");
+    assert_completed(OBJECT_UPSERT, "{\"sku\":\"1.10\"}", NULL);
+    assert_completed(OBJECT_UPSERT, "{\"id\":2}", "prod_2");
+    assert_completed(OBJECT_UPSERT, "{\"id\":\"2\"}", "prod_2");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_was_pushed_is_an_echo, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_differs_is_none_and_is_known_then, set_up, tear_down),
         cmocka_unit_test_setup_teardown(types_do_not_matter, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(texts_are_no_numbers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(depth_costs_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_too_large_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(text_is_no_number_as_a_key, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_refused_push_leaves_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(deletes_have_echoes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_without_an_id_is_none, set_up, tear_down),
