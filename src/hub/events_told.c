@@ -7,12 +7,17 @@
 #include "io/sqlite_error.h"
 
 enum {
-    // Stripe lists events for 30 days.
+    // Stripe lists events for 30 days. Counted from when they were told: its clocks for tests may
+    // be set to any time.
     KEPT_S = 31 * 86400,
     // Events are not told in the order in which they happened: what a webhook did not deliver at
     // once comes minutes later.
     OVERLAP_S = 3600,
     PATIENCE_MS = 10000,
+    // So many old ones are looked at for each that is added. One would do if all of them could go;
+    // so those that could go are never more than a third of those that stay.
+    LOOKED_AT = 4,
+    SECOND_US = 1000000,
 };
 
 struct EventsTold {
@@ -23,6 +28,8 @@ struct EventsTold {
     sqlite3_stmt *last;
     sqlite3_stmt *add;
     bool in_transaction;
+    uint64_t added; // in it
+    Lsn looked_at;  // whether those up to here can go, since that began anew
 };
 
 static const char setup[] =
@@ -64,18 +71,70 @@ static Status prepare(EventsTold *told, const char *sql, sqlite3_stmt **ret, Err
     return code == SQLITE_OK ? STATUS_OK : failed(told, code, err);
 }
 
-// Of each object the last event stays: a webhook may be delivered again at any time.
-static Status forget(EventsTold *told, Lsn end, int64_t since_s, int64_t now_s, Error *err)
+// The @count-th event behind the last one that was looked at; @end, where fewer are before that.
+static Status find_place(EventsTold *told, uint64_t count, Lsn end, Lsn *ret, Error *err)
 {
-    if (execute_with(told, "DELETE FROM event WHERE lsn >= ?1", (int64_t)end, err) != STATUS_OK ||
-        execute_with(told,
-                     "DELETE FROM event WHERE created_s < ?1 AND (object = id OR lsn <"
-                     " (SELECT max(lsn) FROM event newer WHERE newer.object = event.object))",
-                     now_s - KEPT_S, err) != STATUS_OK) {
+    sqlite3_stmt *statement = NULL;
+    Status status = prepare(told,
+                            "SELECT lsn FROM event WHERE lsn > ?1 AND lsn < ?2"
+                            " ORDER BY lsn LIMIT 1 OFFSET ?3",
+                            &statement, err);
+    if (status == STATUS_OK) {
+        (void)sqlite3_bind_int64(statement, 1, (int64_t)told->looked_at);
+        (void)sqlite3_bind_int64(statement, 2, (int64_t)end);
+        (void)sqlite3_bind_int64(statement, 3, (int64_t)count - 1);
+        int code = sqlite3_step(statement);
+        *ret = code == SQLITE_ROW ? (Lsn)sqlite3_column_int64(statement, 0) : end;
+        status = code == SQLITE_ROW || code == SQLITE_DONE ? STATUS_OK : failed(told, code, err);
+    }
+    (void)sqlite3_finalize(statement);
+    return status;
+}
+
+// Of each object the last event stays, of those before @durable: a webhook may be delivered again
+// at any time, and what is not durable may be forgotten.
+static Status forget_up_to(EventsTold *told, Lsn last, Lsn durable, Error *err)
+{
+    sqlite3_stmt *statement = NULL;
+    Status status = prepare(told,
+                            "DELETE FROM event WHERE lsn > ?1 AND lsn <= ?2 AND (object = id OR"
+                            " lsn < (SELECT max(lsn) FROM event newer"
+                            " WHERE newer.object = event.object AND newer.lsn < ?3))",
+                            &statement, err);
+    if (status == STATUS_OK) {
+        (void)sqlite3_bind_int64(statement, 1, (int64_t)told->looked_at);
+        (void)sqlite3_bind_int64(statement, 2, (int64_t)last);
+        (void)sqlite3_bind_int64(statement, 3, (int64_t)durable);
+        int code = sqlite3_step(statement);
+        status = code == SQLITE_DONE ? STATUS_OK : failed(told, code, err);
+    }
+    (void)sqlite3_finalize(statement);
+    return status;
+}
+
+// Those of the next @count events that nobody asks for any more. At the end it begins anew.
+static Status forget_some(EventsTold *told, uint64_t count, Lsn durable, int64_t now_s, Error *err)
+{
+    Lsn end = (Lsn)(now_s - KEPT_S) * SECOND_US;
+    Lsn last;
+    if (find_place(told, count, end, &last, err) != STATUS_OK ||
+        forget_up_to(told, last, durable, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    return execute_with(told, "INSERT INTO since SELECT ?1 WHERE NOT EXISTS (SELECT 1 FROM since)",
-                        since_s, err);
+    told->looked_at = last < end ? last : LSN_NONE;
+    return STATUS_OK;
+}
+
+static Status begin(EventsTold *told, Lsn end, int64_t since_s, int64_t now_s, Error *err)
+{
+    return execute_with(told, "DELETE FROM event WHERE lsn >= ?1", (int64_t)end, err) ==
+                       STATUS_OK &&
+                   forget_some(told, INT64_MAX, end, now_s, err) == STATUS_OK
+               ? execute_with(told,
+                              "INSERT INTO since SELECT ?1 WHERE NOT EXISTS"
+                              " (SELECT 1 FROM since)",
+                              since_s, err)
+               : STATUS_FAIL;
 }
 
 static Status open_database(EventsTold *told, Error *err)
@@ -107,7 +166,7 @@ Status events_told_open(const char *directory, Lsn end, int64_t since_s, int64_t
     EventsTold *told = mem_alloc_zero(sizeof(*told));
     told->path = arena_printf(&told->arena, "%s/events.db", directory);
     if (open_database(told, err) != STATUS_OK ||
-        forget(told, end, since_s, now_s, err) != STATUS_OK) {
+        begin(told, end, since_s, now_s, err) != STATUS_OK) {
         events_told_close(told);
         return STATUS_FAIL;
     }
@@ -193,18 +252,21 @@ Status events_told_add(EventsTold *told, const HubEvent *event, Lsn lsn, Error *
     int code = sqlite3_step(told->add);
     (void)sqlite3_reset(told->add);
     arena_done(&scratch);
+    told->added++;
     return code == SQLITE_DONE ? STATUS_OK : failed(told, code, err);
 }
 
-Status events_told_save(EventsTold *told, Error *err)
+Status events_told_save(EventsTold *told, Lsn durable, int64_t now_s, Error *err)
 {
     if (!told->in_transaction) {
         return STATUS_OK;
     }
-    if (execute(told, "COMMIT", err) != STATUS_OK) {
+    if (forget_some(told, told->added * LOOKED_AT, durable, now_s, err) != STATUS_OK ||
+        execute(told, "COMMIT", err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     told->in_transaction = false;
+    told->added = 0;
     return STATUS_OK;
 }
 

@@ -4,6 +4,8 @@
 // An event is noted before it is passed on, with the position that it has; what did not become
 // durable is forgotten at the next start. So it is known exactly as long as it counts, wherever
 // the process ends.
+//
+// Positions are microseconds of this machine's clock (posted.h).
 #pragma once
 
 #include "change/position.h"
@@ -32,8 +34,10 @@ MUST_CHECK Status events_told_find(EventsTold *told, const HubEvent *event, Lsn 
 /** @event is told at @lsn. */
 MUST_CHECK Status events_told_add(EventsTold *told, const HubEvent *event, Lsn lsn, Error *err);
 
-/** Make what was added durable. */
-MUST_CHECK Status events_told_save(EventsTold *told, Error *err);
+/** Make what was added durable. Some of what nobody asks for any more goes, at least as much as is
+ *  added in the long run; it takes time for so much only. @durable: what is told before is durable
+ *  elsewhere, too. @now_s: seconds since 1970. */
+MUST_CHECK Status events_told_save(EventsTold *told, Lsn durable, int64_t now_s, Error *err);
 
 /** From when on there may be events that nobody has told; seconds since 1970. What is said to have
  *  been made behind @now_s (a test clock of Stripe's may say so) says nothing of that. */

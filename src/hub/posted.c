@@ -178,7 +178,8 @@ Status posted_seal(Posted *posted, bool is_complete, Batch **ret, Error *err)
     }
     posted->batch = posted->batch == NULL ? batch_new() : posted->batch;
     CRASH_POINT("events-told-begins");
-    if (events_told_save(posted->told, err) != STATUS_OK) {
+    if (events_told_save(posted->told, posted->confirmed, clock_wall_us() / POSTED_SECOND_US,
+                         err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     CRASH_POINT("events-told");

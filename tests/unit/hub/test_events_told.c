@@ -1,4 +1,5 @@
 // Which events were told: when that counts, and what a crash makes of it.
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -76,6 +77,11 @@ static Lsn find_update(const char *id, const char *object, int64_t created_s)
     return find(id, object, created_s, CHANGE_UPDATE);
 }
 
+static Status save(void)
+{
+    return events_told_save(told, 1, NOW, &err);
+}
+
 static int64_t since(void)
 {
     int64_t ret;
@@ -89,7 +95,7 @@ static void an_event_is_told_once(void **context)
     assert_int_equal(find_update("evt_1", "prod_1", NOW), 0);
     add("evt_1", "prod_1", NOW, CHANGE_UPDATE, 100);
     assert_int_equal(find_update("evt_1", "prod_1", NOW), 100);
-    assert_int_equal(events_told_save(told, &err), STATUS_OK);
+    assert_int_equal(save(), STATUS_OK);
     crash(101);
     assert_int_equal(find_update("evt_1", "prod_1", NOW), 100);
     assert_int_equal(find_update("evt_2", "prod_1", NOW), 0);
@@ -117,10 +123,10 @@ static void what_was_not_durable_was_not_told(void **context)
 {
     (void)context;
     add("evt_1", "prod_1", NOW, CHANGE_UPDATE, 100);
-    assert_int_equal(events_told_save(told, &err), STATUS_OK);
+    assert_int_equal(save(), STATUS_OK);
     add("evt_2", "prod_1", NOW + 1, CHANGE_UPDATE, 101);
     add("evt_3", "prod_1", NOW + 2, CHANGE_UPDATE, 102);
-    assert_int_equal(events_told_save(told, &err), STATUS_OK);
+    assert_int_equal(save(), STATUS_OK);
     add("evt_4", "prod_1", NOW + 3, CHANGE_UPDATE, 103);
     crash(102);
     assert_int_equal(find_update("evt_4", "prod_1", NOW + 3), 0);
@@ -146,19 +152,88 @@ static void objects_are_told_apart(void **context)
     assert_int_equal(find_update("evt_3", "", NOW), 101);
 }
 
+// When an event was told.
+static Lsn at(int64_t time_s)
+{
+    return (Lsn)time_s * 1000000;
+}
+
 static void what_nobody_asks_for_goes(void **context)
 {
     (void)context;
-    add("evt_1", "prod_1", NOW, CHANGE_UPDATE, 100);
-    add("evt_2", "prod_1", NOW + 1, CHANGE_UPDATE, 101);
-    add("evt_3", "", NOW, CHANGE_UPDATE, 102);
-    assert_int_equal(events_told_save(told, &err), STATUS_OK);
+    add("evt_1", "prod_1", NOW - 900 * DAY, CHANGE_UPDATE, at(NOW));
+    add("evt_2", "prod_1", NOW - 900 * DAY, CHANGE_UPDATE, at(NOW) + 1);
+    add("evt_3", "", NOW, CHANGE_UPDATE, at(NOW) + 2);
+    assert_int_equal(save(), STATUS_OK);
+    Lsn end = at(NOW) + 3;
     events_told_close(told);
-    start_at(103, NOW + 32 * DAY);
+    start_at(end, NOW + 30 * DAY); // whenever it happened: it was told not long ago
+    assert_int_equal(find_update("evt_1", "prod_1", NOW - 900 * DAY), at(NOW));
+    assert_int_equal(find_update("evt_3", "", NOW), end - 1);
+    events_told_close(told);
+    start_at(end, NOW + 32 * DAY);
     assert_int_equal(find_update("evt_3", "", NOW), 0);
     // The last of an object stays, so that those before it do not come back.
-    assert_int_equal(find_update("evt_2", "prod_1", NOW + 1), 101);
-    assert_int_equal(find_update("evt_1", "prod_1", NOW), 101);
+    assert_int_equal(find_update("evt_2", "prod_1", NOW - 900 * DAY), end - 2);
+    assert_int_equal(find_update("evt_1", "prod_1", NOW - 901 * DAY), end - 2);
+}
+
+static int64_t count_events(void)
+{
+    sqlite3 *db = NULL;
+    sqlite3_stmt *statement = NULL;
+    (void)snprintf(path, sizeof(path), "%s/events.db", directory);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, "SELECT count(*) FROM event", -1, &statement, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    int64_t count = sqlite3_column_int64(statement, 0);
+    (void)sqlite3_finalize(statement);
+    (void)sqlite3_close(db);
+    return count;
+}
+
+// A hub that runs for a year, with ten events a day: half of them of three objects, the others of
+// one that nobody says anything more of, or of none.
+static void a_year_does_not_take_more_room_than_a_month(void **context)
+{
+    (void)context;
+    int64_t most = 0;
+    for (int day = 0; day < 365; day++) {
+        int64_t now_s = NOW + (int64_t)day * DAY;
+        for (int i = 0; i < 10; i++) {
+            char id[32];
+            char object[32];
+            (void)snprintf(id, sizeof(id), "evt_%d_%d", day, i);
+            (void)snprintf(object, sizeof(object), i == 1 ? "once_%d" : "often_%d",
+                           i == 1 ? day : i % 3);
+            add(id, i == 1 || i % 2 == 0 ? object : "", now_s, CHANGE_UPDATE, at(now_s) + (Lsn)i);
+        }
+        assert_int_equal(events_told_save(told, at(now_s), now_s, &err), STATUS_OK);
+        int64_t stay = day + 1 + 3; // of what was told long ago, and more
+        int64_t more = count_events() - stay;
+        most = more > most ? more : most;
+    }
+    assert_in_range(most, 280, 300 + 365 / 3);
+    assert_int_equal(find_update("evt_0_1", "once_0", NOW), at(NOW) + 1); // the last of its object
+    assert_int_equal(find_update("evt_9", "often_0", NOW), at(NOW + 364 * DAY) + 6);
+}
+
+// What makes an old event void may itself be forgotten at the next start.
+static void the_last_that_is_durable_stays(void **context)
+{
+    (void)context;
+    Lsn later = at(NOW + 40 * DAY);
+    add("evt_1", "prod_1", NOW, CHANGE_UPDATE, at(NOW));
+    assert_int_equal(events_told_save(told, 1, NOW, &err), STATUS_OK);
+    for (int i = 0; i < 3; i++) {
+        char id[32];
+        (void)snprintf(id, sizeof(id), "evt_1%d", i);
+        add(id, "prod_1", NOW + 40 * DAY + i, CHANGE_UPDATE, later + (Lsn)i);
+        assert_int_equal(events_told_save(told, later, NOW + 40 * DAY, &err), STATUS_OK);
+    }
+    crash(later);
+    assert_int_equal(find_update("evt_9", "prod_1", NOW - 1), at(NOW));
 }
 
 static void a_list_begins_before_the_last_event(void **context)
@@ -169,7 +244,7 @@ static void a_list_begins_before_the_last_event(void **context)
     assert_int_equal(since(), NOW);
     add("evt_2", "prod_1", NOW + DAY, CHANGE_UPDATE, 101);
     assert_int_equal(since(), NOW + DAY - 3600);
-    assert_int_equal(events_told_save(told, &err), STATUS_OK);
+    assert_int_equal(save(), STATUS_OK);
     assert_int_equal(events_told_all_before(told, NOW + 2 * DAY, &err), STATUS_OK);
     assert_int_equal(since(), NOW + 2 * DAY - 3600);
     assert_int_equal(events_told_all_before(told, NOW + DAY, &err), STATUS_OK);
@@ -206,6 +281,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_not_durable_was_not_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(objects_are_told_apart, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_nobody_asks_for_goes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_year_does_not_take_more_room_than_a_month, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(the_last_that_is_durable_stays, set_up, tear_down),
         cmocka_unit_test_setup_teardown(its_file_is_for_its_owner_only, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_list_begins_before_the_last_event, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_event_of_the_future_says_nothing_of_now, set_up,
