@@ -23,6 +23,7 @@ struct Inbox {
     size_t first;
     size_t count;
     size_t unanswered; // with those that were taken out
+    bool was_full;     // for one more
 };
 
 Inbox *inbox_new(void)
@@ -68,6 +69,7 @@ static unsigned let_in(Inbox *inbox, HttpPost *post, Error *err)
         return BAD_REQUEST;
     }
     if (inbox->unanswered == UNANSWERED_MAX) {
+        inbox->was_full = true;
         (void)error_set(err, ERROR_TRANSIENT, "too much waits already: try again later");
         return UNAVAILABLE;
     }
@@ -117,6 +119,15 @@ HttpPost *inbox_take(Inbox *inbox)
     }
     (void)pthread_mutex_unlock(&inbox->lock);
     return post;
+}
+
+bool inbox_was_full(Inbox *inbox)
+{
+    (void)pthread_mutex_lock(&inbox->lock);
+    bool was_full = inbox->was_full && inbox->unanswered <= UNANSWERED_MAX / 2;
+    inbox->was_full = inbox->was_full && !was_full;
+    (void)pthread_mutex_unlock(&inbox->lock);
+    return was_full;
 }
 
 void inbox_answer(Inbox *inbox, HttpPost *post, unsigned code, const char *error)

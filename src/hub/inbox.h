@@ -1,6 +1,7 @@
 // Where the requests for one system wait: the listener puts them in, the system's source takes them
 // out and answers them. Nothing is let in while no source is there, and never more than so many are
-// unanswered: whoever sends a webhook sends it again.
+// unanswered: whoever sends a webhook sends it again. The Stripe CLI does not: then the source has
+// to ask for what it was not let have (inbox_was_full()).
 #pragma once
 
 #include "io/http_server.h"
@@ -28,6 +29,10 @@ int inbox_fd(const Inbox *inbox);
 
 /** The next one, which is answered by inbox_answer(); NULL when there is none. */
 HttpPost *inbox_take(Inbox *inbox);
+
+/** Whether something was refused because too much waited, since this was true last, and no more
+ * than half of that waits now. Thread: the source's. */
+bool inbox_was_full(Inbox *inbox);
 
 /** @error: what is wrong, in one sentence; NULL: nothing. */
 void inbox_answer(Inbox *inbox, HttpPost *post, unsigned code, const char *error);

@@ -188,7 +188,8 @@ static Status read_post(void *context, HttpPost *post, Arena *arena, HubEvents *
 // Polling
 // ---------------------------------------------------------------------------------------------
 
-// What the CLI did not forward while it was away is listed.
+// The CLI forwards an event once: what it did not forward while it was away, and what was refused,
+// is listed.
 static Status look_at_cli(StripeSource *source, Error *err)
 {
     bool is_ready = false;
@@ -199,7 +200,8 @@ static Status look_at_cli(StripeSource *source, Error *err)
                         err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    return is_ready ? begin_list(source, err) : STATUS_OK;
+    bool is_missing = !source->is_listing && inbox_was_full(source->posted.end->inbox);
+    return is_ready || is_missing ? begin_list(source, err) : STATUS_OK;
 }
 
 // Only when all that was listed is durable, nobody need ask for it again.

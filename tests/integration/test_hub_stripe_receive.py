@@ -3,6 +3,7 @@ import concurrent.futures
 import json
 import os
 import random
+import signal
 import stat
 import sys
 import time
@@ -457,6 +458,26 @@ def test_an_old_cli(make, tmp_path):
         [f"listen --forward-to {hub.url()} --all-snapshot", f"listen --forward-to {hub.url()}"]
     assert process.stop().code == 0
     assert "unknown flag" not in process.logs()
+
+
+def test_what_the_cli_could_not_deliver(make, tmp_path):
+    """It forwards each event once, whatever the answer: what was refused while too much waited is asked for."""
+    hub = make(secrets="use_cli_listener: true")
+    process = hub.start(PATH=install_cli(tmp_path / "bin"))
+    told = rounds = 0
+    while rounds < 2:  # in the first one, the list that is asked for when the CLI is ready may be on its way
+        assert told < 10 * 450, "nothing is refused"
+        os.kill(process.popen.pid, signal.SIGSTOP)
+        with concurrent.futures.ThreadPoolExecutor(450) as pool:
+            answers = [pool.submit(hub.tell, "product.created", id=f"prod_{told + n}", name="n") for n in range(450)]
+            time.sleep(1)  # all of them are asking
+            os.kill(process.popen.pid, signal.SIGCONT)
+        codes, told = [answer.result()[0] for answer in answers], told + 450
+        assert set(codes) <= {200, 503}
+        wait_for(lambda: len(hub.rows()) == told, 60, lambda: f"{told - len(hub.rows())} lost, {codes.count(503)} were refused")
+        rounds += codes.count(503) > 20
+    assert hub.written() == len(hub.rows())  # nothing is told twice
+    assert process.stop().code == 0
 
 
 def test_no_cli(make, tmp_path):
