@@ -345,8 +345,10 @@ static Status is_another(const DiskSource *source, Str stored, Str now, Error *e
               "the buffer \"%" STR_FMT "\" is not of the source that the target was filled from: "
               "that was \"%" STR_FMT "\", this is \"%" STR_FMT "\"",
               STR_ARG(source->directory), STR_ARG(stored), STR_ARG(now));
-    return error_hint(err, "Positions of another cluster, database or slot mean nothing here. Name "
-                           "the old source and buffer, or start again under " ANOTHER_NAME ".");
+    return error_hint(err,
+                      "Positions of another cluster, database or slot mean nothing here. Name "
+                      "the old source and buffer, or start again under %s.",
+                      advice()->another_name);
 }
 
 // Whose positions these are: what the log's own source has said.

@@ -135,8 +135,8 @@ static Status damaged(SegmentReader *reader, const char *what, Error *err)
     reader->is_damaged = true;
     error_set(err, ERROR_FATAL, "\"%s\" is damaged at byte %" PRIu64 ": %s", reader->path,
               reader->offset, what);
-    return error_hint(err,
-                      "Nothing behind it was read. Put the file back from a backup. " START_ANEW);
+    return error_hint(err, "Nothing behind it was read. Put the file back from a backup. %s",
+                      advice()->start_anew);
 }
 
 static Status read_header(SegmentReader *reader, Error *err)

@@ -32,8 +32,10 @@ static Status is_dropped(const SegmentLog *log, Position from, Error *err)
     position_format(segment_list_first(log), first);
     error_set(err, ERROR_CONFIG, "the buffer \"%s\" begins at %s, behind %s", log->directory, first,
               wanted);
-    return error_hint(err, "What is in between was dropped. " FILL_ANEW " Keep more (max_size, "
-                           "max_age), so that it does not happen again.");
+    return error_hint(err,
+                      "What is in between was dropped. %s Keep more (max_size, "
+                      "max_age), so that it does not happen again.",
+                      advice()->fill_anew);
 }
 
 // The mutex is held.
@@ -107,7 +109,7 @@ static Status was_dropped(const SegmentLogReader *reader, Error *err)
     error_set(err, ERROR_CONFIG,
               "the buffer \"%s\" has dropped its segment %" PRIu64 " before it was read",
               reader->log->directory, reader->sequence);
-    return error_hint(err, FILL_ANEW);
+    return error_hint(err, "%s", advice()->fill_anew);
 }
 
 // A segment that has nothing for whoever has everything up to `passed` may go before it was opened.

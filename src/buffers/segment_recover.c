@@ -121,7 +121,7 @@ static Status is_missing(const SegmentLog *log, uint64_t sequence, Error *err)
     error_set(err, ERROR_FATAL, "\"%s\" is missing, and the log goes on behind it",
               segment_path(log, sequence, &scratch));
     arena_done(&scratch);
-    return error_hint(err, "Put the file back. Without it: " START_ANEW);
+    return error_hint(err, "Put the file back. Without it: %s", advice()->start_anew);
 }
 
 // ---------------------------------------------------------------------------------------------

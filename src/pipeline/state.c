@@ -69,7 +69,8 @@ static Status refuse_lock(const State *state, Error *err)
         error_set(err, kind, "the pipeline is already running: \"%s\" is locked by another process",
                   state->path);
     }
-    return error_hint(err, "Stop the other weir process, or give this pipeline " ANOTHER_NAME ".");
+    return error_hint(err, "Stop the other weir process, or give this pipeline %s.",
+                      advice()->another_name);
 }
 
 static Status take_lock(State *state, Error *err)
@@ -160,8 +161,8 @@ static Status check_owner(State *state, bool *ret_is_owned, Error *err)
               "the state directory \"%s\" belongs to another pipeline: its sink is \"%" STR_FMT
               "\", not \"%" STR_FMT "\"",
               state->path, STR_ARG(stored), STR_ARG(state->owner.sink_id));
-    return error_hint(err,
-                      "Give this pipeline " ANOTHER_NAME ", or another directory with --state.");
+    return error_hint(err, "Give this pipeline %s, or another directory with --state.",
+                      advice()->another_name);
 }
 
 static State *state_new(const StateOwner *owner)

@@ -107,8 +107,8 @@ static Status hint_lost(FileSink *sink, Error *err)
 {
     return error_hint(err,
                       "Put the file back as it was, or start anew: move it away, and give the "
-                      "pipeline \"%s\" " ANOTHER_NAME ".",
-                      sink->base.context.pipeline);
+                      "pipeline \"%s\" %s.",
+                      sink->base.context.pipeline, advice()->another_name);
 }
 
 static Status is_gone(FileSink *sink, uint64_t length, Error *err)
@@ -195,9 +195,8 @@ static Status check_format(const FileSink *sink, const Checkpoint *checkpoint, E
     }
     error_set(err, ERROR_CONFIG, "\"%s\" has lines of format %" STR_FMT ", not of %s", sink->path,
               STR_ARG(entry->value), wanted);
-    return error_hint(
-        err, "Say format=%" STR_FMT ", or name another file, and the pipeline " ANOTHER_NAME ".",
-        STR_ARG(entry->value));
+    return error_hint(err, "Say format=%" STR_FMT ", or name another file, and the pipeline %s.",
+                      STR_ARG(entry->value), advice()->another_name);
 }
 
 // The file is open. *ret_length: how much of it stays.

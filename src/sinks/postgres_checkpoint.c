@@ -43,8 +43,10 @@ static Status take_lock(PgSession *session, const char *sql, Error *err)
     }
     error_set(err, ERROR_TRANSIENT, "another session writes to the target as pipeline \"%s\"",
               session->pipeline);
-    return error_hint(err, "It may be a connection that the target has not yet noticed to be gone; "
-                           "otherwise give this pipeline " ANOTHER_NAME ".");
+    return error_hint(err,
+                      "It may be a connection that the target has not yet noticed to be gone; "
+                      "otherwise give this pipeline %s.",
+                      advice()->another_name);
 }
 
 // Two processes that write as one pipeline would double every change. The session that goes on has

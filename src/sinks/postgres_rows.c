@@ -59,9 +59,11 @@ static Status must_be_one(PGresult *result, Error *err)
     error_set(err, ERROR_DATA,
               strcmp(rows, "0") == 0 ? "the target's row is missing"
                                      : "the target has more than one such row");
-    return error_hint(err, "The target's rows are not the source's: somebody else has written to "
-                           "the table, or a trigger has. weir verify --repair --on-error "
-                           "dead-letter mends it (see verify.md), or copy it anew. " START_ANEW);
+    return error_hint(err,
+                      "The target's rows are not the source's: somebody else has written to "
+                      "the table, or a trigger has. weir verify --repair --on-error "
+                      "dead-letter mends it (see verify.md), or copy it anew. %s",
+                      advice()->start_anew);
 }
 
 static Status send_one(PostgresSink *sink, const Statement *statement, PgJudge *judge, Error *err)

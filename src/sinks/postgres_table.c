@@ -475,7 +475,7 @@ Status postgres_prepare(Sink *base, const Relation *was, const Relation *now, Er
                   "target table \"%" STR_FMT "\".\"%" STR_FMT "\" is gone: it was made by this "
                   "pipeline, and dropped by somebody else",
                   STR_ARG(table.schema), STR_ARG(table.name));
-        return error_hint(err, START_ANEW);
+        return error_hint(err, "%s", advice()->start_anew);
     }
     if (postgres_check_fit(sink, now, table, &found, err) != STATUS_OK) {
         return STATUS_FAIL;

@@ -284,8 +284,10 @@ static Status check_identity(Postgres *postgres, const Checkpoint *checkpoint, E
               "\", it is \"%" STR_FMT "\"",
               STR_ARG(stored->value), STR_ARG(now));
     return error_hint(
-        err, "Positions of another cluster, database or slot mean nothing here. Connect to "
-             "the old one, or start again under " ANOTHER_NAME ".");
+        err,
+        "Positions of another cluster, database or slot mean nothing here. Connect to "
+        "the old one, or start again under %s.",
+        advice()->another_name);
 }
 
 static Status check_server_end(Position stored, Lsn end, Error *err)
@@ -296,8 +298,10 @@ static Status check_server_end(Position stored, Lsn end, Error *err)
     error_set(err, ERROR_CONFIG,
               "the server's WAL ends at " LSN_FMT ", before the position of the target, " LSN_FMT,
               LSN_ARG(end), LSN_ARG(stored.lsn));
-    return error_hint(err, "The server seems to have been restored from a backup: the target has "
-                           "changes that it has lost. " START_ANEW);
+    return error_hint(err,
+                      "The server seems to have been restored from a backup: the target has "
+                      "changes that it has lost. %s",
+                      advice()->start_anew);
 }
 
 Status postgres_connect_walsender(Postgres *postgres, Error *err)

@@ -76,8 +76,10 @@ static Status look(Postgres *postgres, Arena *arena, Seen seen[static 2], Error 
 
 static Status advise_anew(Error *err)
 {
-    return error_hint(err, "The publication was dropped for a while, and the server cannot tell "
-                           "what was changed meanwhile. Nothing was skipped. " START_ANEW);
+    return error_hint(err,
+                      "The publication was dropped for a while, and the server cannot tell "
+                      "what was changed meanwhile. Nothing was skipped. %s",
+                      advice()->start_anew);
 }
 
 Status postgres_publication_is_gone(Str name, Error *err)
@@ -106,8 +108,8 @@ static Status is_another(Postgres *postgres, const char *known, Error *err)
     return error_hint(
         err,
         "Changes that only one of them has would be missing. Go on with --publication "
-        "%s (in weir.yml, publication: %s), or start again under " ANOTHER_NAME ".",
-        known, known);
+        "%s (in weir.yml, publication: %s), or start again under %s.",
+        known, known, advice()->another_name);
 }
 
 // @name: what it was called.

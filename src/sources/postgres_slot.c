@@ -9,7 +9,7 @@ static Status slot_is_gone(const Postgres *postgres, Position stored, Error *err
               "replication slot \"%" STR_FMT "\" does not exist any more: changes since " LSN_FMT
               " may be lost",
               STR_ARG(postgres->slot_name), LSN_ARG(stored.lsn));
-    return error_hint(err, "Nothing was skipped. " START_ANEW);
+    return error_hint(err, "Nothing was skipped. %s", advice()->start_anew);
 }
 
 static Status slot_was_remade(const Postgres *postgres, Position stored, Lsn confirmed, Error *err)
@@ -21,7 +21,7 @@ static Status slot_was_remade(const Postgres *postgres, Position stored, Lsn con
         ": it was dropped and made again, somebody else has read from it, or the target has lost "
         "commits (restored, failed over)",
         STR_ARG(postgres->slot_name), LSN_ARG(confirmed), LSN_ARG(stored.lsn));
-    return error_hint(err, "Nothing was skipped. " START_ANEW);
+    return error_hint(err, "Nothing was skipped. %s", advice()->start_anew);
 }
 
 // pg_replication_slots.invalidation_reason; before 17 it is not told, and there is one.
@@ -64,8 +64,8 @@ static Status check_slot_state(const Postgres *postgres, const PGresult *result,
     if (strcmp(pg_value(result, 0, 4), "lost") == 0) {
         error_set(err, ERROR_CONFIG, "replication slot \"%" STR_FMT "\" is lost: %s",
                   STR_ARG(postgres->slot_name), why_lost(str_from(pg_value(result, 0, 6))));
-        return error_hint(err, "Drop it: weir slots drop SOURCE %" STR_FMT ". " START_ANEW,
-                          STR_ARG(postgres->slot_name));
+        return error_hint(err, "Drop it: weir slots drop SOURCE %" STR_FMT ". %s",
+                          STR_ARG(postgres->slot_name), advice()->start_anew);
     }
     return STATUS_OK;
 }

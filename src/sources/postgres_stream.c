@@ -39,8 +39,10 @@ static Status publication_too_young(const Postgres *postgres, Error *err)
                    STR_ARG(postgres->slot_name));
     } else if (missing) {
         err->kind = ERROR_CONFIG;
-        error_hint(err, "The publication was dropped for a while, and the server cannot tell what "
-                        "was changed meanwhile. Nothing was skipped. " START_ANEW);
+        error_hint(err,
+                   "The publication was dropped for a while, and the server cannot tell what "
+                   "was changed meanwhile. Nothing was skipped. %s",
+                   advice()->start_anew);
     }
     return STATUS_FAIL;
 }

@@ -51,9 +51,10 @@ static Status advise(Error *err)
     return error_hint(
         err,
         "It was restored to an earlier time, or it is a standby that was promoted "
-        "before it had received everything: the target has changes that it has not. " START_ANEW
+        "before it had received everything: the target has changes that it has not. %s"
         " Set synchronized_standby_slots (PostgreSQL 17 and later), and "
-        "no standby can lag behind what is streamed.");
+        "no standby can lag behind what is streamed.",
+        advice()->start_anew);
 }
 
 Status postgres_check_timeline(Postgres *postgres, const Checkpoint *checkpoint, Lsn furthest,
