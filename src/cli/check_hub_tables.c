@@ -227,7 +227,7 @@ static Status check_origin(const TableChecker *in, Error *err)
     if (system->receive_count == 0 || system->push_count == 0) {
         return STATUS_OK;
     }
-    Str name = hub_name(in->check->directory, in->arena);
+    Str name = hub_name(in->check->hub, in->check->directory, in->arena);
     HubOrigin origin;
     if (hub_origin_look(in->catalog.conn, &in->catalog.wait,
                         hub_system_origin(name, system, in->arena), &origin, err) != STATUS_OK) {

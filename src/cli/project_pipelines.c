@@ -1,11 +1,10 @@
 #include "cli/project_pipelines.h"
 
-#include <libgen.h>
-#include <limits.h>
 #include <unistd.h>
 
 #include "buffers/disk.h"
 #include "cli/pipeline_options.h"
+#include "config/config_file.h"
 #include "config/project.h"
 
 static Status unknown_type(const Settings *settings, const char *what, Str type,
@@ -41,20 +40,6 @@ static Status find_sink(const ProjectEnd *end, const SinkOps **ret, Error *err)
         names[i] = sink_registry[i]->name;
     }
     return unknown_type(&end->settings, "sink", end->type, names, err);
-}
-
-// A relative path in the file is relative to the file, wherever weir is run. The folder by its real
-// name: what a state belongs to must not depend on how one came here.
-static Str beside_file(const Project *project, Str path, Arena *arena)
-{
-    if (path.len == 0 || path.ptr[0] == '/' || path.ptr[0] == ':') {
-        return path;
-    }
-    char real[PATH_MAX];
-    char *file = str_to_cstr(arena, project->file);
-    const char *folder = dirname(file);
-    return str_from(arena_printf(arena, "%s/%" STR_FMT,
-                                 realpath(folder, real) == NULL ? folder : real, STR_ARG(path)));
 }
 
 static Status wrong_type(const Setting *url, const char *type, const char *found, Error *err)
@@ -106,7 +91,7 @@ static void anchor(const Project *project, Settings *settings, const char *key, 
 {
     Setting *setting = settings_find(settings, key);
     if (setting != NULL && !setting->is_list) {
-        setting->value = beside_file(project, setting->value, arena);
+        setting->value = config_beside(project->file, setting->value, arena);
     }
 }
 
@@ -198,7 +183,7 @@ static Str state_dir(const Project *project, Str given, Arena *arena)
         return given;
     }
     return project->state.len == 0 ? default_state_dir(arena)
-                                   : beside_file(project, project->state, arena);
+                                   : config_beside(project->file, project->state, arena);
 }
 
 static Status check_route_names(const Pipeline *pipeline, Error *err)

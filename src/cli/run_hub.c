@@ -1,45 +1,51 @@
 #include "cli/run_hub.h"
 
-#include <limits.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 
 #include "cli/command.h"
 #include "cli/crew.h"
 #include "cli/ending.h"
+#include "cli/hub_owner.h"
 #include "cli/pipeline_options.h"
 #include "cli/project_pipelines.h"
 #include "config/config_file.h"
 #include "hub/hub_pipelines.h"
 #include "hub/listener.h"
+#include "pipeline/advice.h"
 
-// What a state belongs to must not depend on how one came here.
-Str hub_name(Str path, Arena *arena)
+Str hub_name(const Hub *hub, Str path, Arena *arena)
 {
-    char real[PATH_MAX];
+    if (hub->name.len > 0) {
+        return hub->name;
+    }
     struct stat info;
-    char *given = str_to_cstr(arena, path);
-    if (realpath(given, real) == NULL) {
-        return STR("hub");
-    }
-    char *slash = strrchr(real, '/');
-    if (slash != NULL && stat(real, &info) == 0 && !S_ISDIR(info.st_mode)) {
+    char *place = str_to_cstr(arena, str_from(hub_place(path, arena)));
+    char *slash = strrchr(place, '/');
+    if (slash != NULL && stat(place, &info) == 0 && !S_ISDIR(info.st_mode)) {
         *slash = '\0'; // of the file
-        slash = strrchr(real, '/');
+        slash = strrchr(place, '/');
     }
-    Str name = str_copy(arena, str_from(slash == NULL ? real : slash + 1));
-    char *bytes = str_to_cstr(arena, name);
-    for (size_t i = 0; bytes[i] != '\0'; i++) {
-        bytes[i] = config_is_name_char(bytes[i]) ? bytes[i] : '_';
+    char *name = slash == NULL ? place : slash + 1;
+    for (char *byte = name; *byte != '\0'; byte++) {
+        *byte = config_is_name_char(*byte) ? *byte : '_';
     }
-    return config_is_name(str_from(bytes)) ? str_from(bytes) : STR("hub");
+    return config_is_name(str_from(name)) ? str_from(name) : STR("hub");
 }
 
-static Status load_common(const RunOptions *options, Arena *arena, Pipeline *ret, Error *err)
+static Str state_dir(const Hub *hub, const RunOptions *options, Arena *arena)
+{
+    if (options->state.len > 0) {
+        return options->state;
+    }
+    return hub->state.len > 0 ? hub->state : default_state_dir(arena);
+}
+
+static Status load_common(const Hub *hub, const RunOptions *options, Arena *arena, Pipeline *ret,
+                          Error *err)
 {
     Settings no_guards = {0};
     *ret = (Pipeline){
-        .state_dir = options->state.len > 0 ? options->state : default_state_dir(arena),
+        .state_dir = state_dir(hub, options, arena),
         .patience_ms = options->patience_ms,
         .jobs = 2,
         .on_error = ON_ERROR_DEAD_LETTER,
@@ -101,18 +107,34 @@ static int run_for_ever(const HubPipelines *pipelines, const CrewOptions *crew, 
     return code;
 }
 
+#define HUB_NAME "(hub: { name: NAME } in its weir.yml)"
+
+static const Advice of_hub = {
+    .another_name = "another name, by one of the hub " HUB_NAME,
+    .start_anew = "Start the hub again under another name " HUB_NAME ": what happens from then on "
+                  "is received, and of a system with copy: true all of its rows.",
+    .fill_anew = "Start the hub again under another name " HUB_NAME ", with copy: true of the "
+                 "systems whose rows are to be pushed anew.",
+};
+
 int run_hub(Str path, const RunOptions *options, Arena *arena)
 {
     Hub *hub;
     Pipeline common;
     HubPipelines *pipelines;
     Error err = {0};
+    advice_set(&of_hub);
     if (hub_load(path, &hub, &err) != STATUS_OK) {
         return report_error(&err);
     }
-    if (load_common(options, arena, &common, &err) != STATUS_OK ||
-        hub_pipelines_new(hub, hub_name(path, arena), options->listen, &common, &pipelines, &err) !=
-            STATUS_OK) {
+    Str name = hub_name(hub, path, arena);
+    if (load_common(hub, options, arena, &common, &err) != STATUS_OK ||
+        hub_pipelines_new(hub, name, options->listen, &common, &pipelines, &err) != STATUS_OK) {
+        hub_free(hub);
+        return report_error(&err);
+    }
+    if (hub_own(common.state_dir, name, hub_place(path, arena), hub, &err) != STATUS_OK) {
+        hub_pipelines_free(pipelines);
         hub_free(hub);
         return report_error(&err);
     }

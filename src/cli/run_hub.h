@@ -1,7 +1,7 @@
 // weir run of a hub.
 #pragma once
 
-#include "config/option.h"
+#include "model/hub.h"
 
 typedef struct RunOptions {
     Str until;
@@ -11,8 +11,9 @@ typedef struct RunOptions {
     Str listen; // of a hub
 } RunOptions;
 
-/** What the pipelines of the hub at @path are named after: its folder's real name. In @arena. */
-Str hub_name(Str path, Arena *arena);
+/** What the pipelines of @hub at @path are named after: what it says, or its folder's real name. In
+ *  @arena. */
+Str hub_name(const Hub *hub, Str path, Arena *arena);
 
 /** Run the hub at @path, as hub_is_at() has it, to its end. Returns the exit code. */
 int run_hub(Str path, const RunOptions *options, Arena *arena);

@@ -1,5 +1,7 @@
 #include "config/config_file.h"
 
+#include <libgen.h>
+#include <limits.h>
 #include <stdlib.h>
 
 #include "base/ascii.h"
@@ -111,6 +113,17 @@ bool config_is_one_of(Str key, const char *const *names)
         }
     }
     return false;
+}
+
+Str config_beside(Str file, Str path, Arena *arena)
+{
+    if (path.len == 0 || path.ptr[0] == '/' || path.ptr[0] == ':') {
+        return path;
+    }
+    char real[PATH_MAX];
+    const char *folder = dirname(str_to_cstr(arena, file));
+    return str_from(arena_printf(arena, "%s/%" STR_FMT,
+                                 realpath(folder, real) == NULL ? folder : real, STR_ARG(path)));
 }
 
 bool config_is_name_char(char c)

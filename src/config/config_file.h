@@ -49,6 +49,11 @@ MUST_CHECK Status config_setting(const ConfigFile *file, const YamlPair *pair, S
 MUST_CHECK Status config_add_settings(const ConfigFile *file, const YamlNode *node,
                                       const char *const *without, Settings *settings);
 
+/** @path as it is meant in @file: a relative one is relative to the file, wherever weir is run. The
+ *  folder by its real name: what a state belongs to must not depend on how one came here. In
+ *  @arena. */
+Str config_beside(Str file, Str path, Arena *arena);
+
 /** @name can stand in file names, slots and addresses: up to 100 letters, digits, _, - and . */
 bool config_is_name(Str name);
 bool config_is_name_char(char c);

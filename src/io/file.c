@@ -289,15 +289,20 @@ Status file_remove(const char *path, Error *err)
     return file_unlink(path, err) == STATUS_OK ? file_sync_directory_of(path, err) : STATUS_FAIL;
 }
 
-Status file_put_in_place(const char *from, const char *to, Error *err)
+static Status sync_path(const char *path, Error *err)
 {
     File file;
-    Status status = file_open_read(&file, from, err);
+    Status status = file_open_read(&file, path, err);
     if (status == STATUS_OK) {
         status = file_sync(&file, err);
     }
     file_close(&file);
-    if (status != STATUS_OK) {
+    return status;
+}
+
+Status file_put_in_place(const char *from, const char *to, Error *err)
+{
+    if (sync_path(from, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
     int failed = renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
@@ -308,6 +313,15 @@ Status file_put_in_place(const char *from, const char *to, Error *err)
         return file_error(err, errno, "make", to);
     }
     return file_sync_directory_of(to, err);
+}
+
+Status file_replace(const char *from, const char *to, Error *err)
+{
+    if (sync_path(from, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return rename(from, to) == 0 ? file_sync_directory_of(to, err)
+                                 : file_error(err, errno, "replace", to);
 }
 
 void file_close(File *file)

@@ -78,6 +78,10 @@ MUST_CHECK Status file_sync_directory_of(const char *path, Error *err);
  */
 MUST_CHECK Status file_put_in_place(const char *from, const char *to, Error *err);
 
+/** The same, in place of the file that has that name by now, if there is one: after a crash there
+ * is all of either. */
+MUST_CHECK Status file_replace(const char *from, const char *to, Error *err);
+
 MUST_CHECK Status file_size(const File *file, uint64_t *ret, Error *err);
 
 /** ERROR_CONFIG when the path leads elsewhere now: the file was removed, moved or replaced. */

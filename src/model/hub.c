@@ -189,6 +189,8 @@ Status hub_compile(const HubFiles *files, Hub **ret, Error *err)
     HubBuilder in = {.hub = mem_alloc_zero(sizeof(Hub)), .set = schema_set_new(), .err = err};
     in.hub->keep_duplicates_ms = files->keep_duplicates_ms;
     in.hub->listen = str_copy(&in.hub->arena, files->listen);
+    in.hub->name = str_copy(&in.hub->arena, files->name);
+    in.hub->state = str_copy(&in.hub->arena, files->state);
     Status status = add_models(&in, files) == STATUS_OK ? add_systems(&in, files) : STATUS_FAIL;
     schema_set_free(in.set);
     map_done(&in.by_oid);

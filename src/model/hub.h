@@ -96,6 +96,8 @@ typedef struct Hub {
     // For so long, what a system was told is known again when it comes back. 0: it never is.
     int64_t keep_duplicates_ms;
     Str listen; // "127.0.0.1:4000": where it is called over HTTP; empty: it does not say
+    Str name;   // empty: its folder's
+    Str state;  // directory for the state; empty: it does not say
     Map by_title;
 } Hub;
 
@@ -114,6 +116,8 @@ typedef struct HubFiles {
     bool assert_formats;        // as SchemaOptions has it
     int64_t keep_duplicates_ms; // see Hub
     Str listen;
+    Str name;
+    Str state;
 } HubFiles;
 
 /** Whether @path, a folder or the weir.yml in it, is a hub: it has both folders, or the weir.yml

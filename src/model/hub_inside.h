@@ -12,6 +12,8 @@ typedef struct HubPlaces {
     bool assert_formats;
     int64_t keep_duplicates_ms;
     Str listen;
+    Str name;
+    Str state;
 } HubPlaces;
 
 /**

@@ -60,6 +60,8 @@ static const Option hub_options[] = {
      .help = "How long what a system was told is known again when it comes back."},
     {"listen", OPTION_STRING(HubPlaces, listen), .value_name = "HOST:PORT",
      .help = "Where the hub is called over HTTP."},
+    {"name", OPTION_STRING(HubPlaces, name), .value_name = "NAME",
+     .help = "What the hub is called, and all that is kept of it."},
     {0},
 };
 
@@ -68,26 +70,54 @@ static Status read_options(const ConfigFile *file, const YamlNode *hub, HubPlace
     static const char *const places_keys[] = {"models", "systems", NULL};
     Settings settings = {.items = ARENA_ARRAY(file->arena, Setting, hub->count),
                          .origin = config_origin(file, hub->line)};
-    return config_add_settings(file, hub, places_keys, &settings) == STATUS_OK
-               ? options_apply(hub_options, places, &settings, file->arena, file->err)
-               : STATUS_FAIL;
+    if (config_add_settings(file, hub, places_keys, &settings) != STATUS_OK ||
+        options_apply(hub_options, places, &settings, file->arena, file->err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (places->name.len > 0 && !config_is_name(places->name)) {
+        (void)config_complain(file, yaml_find(hub, "name")->line,
+                              "this is no name of a hub:", places->name);
+        return error_hint(file->err, "Up to 100 letters, digits, _, - and . are allowed.");
+    }
+    return STATUS_OK;
 }
 
-// weir.yml says `hub:`. @node: what.
-static Status read_places(const ConfigFile *file, const YamlNode *root, const YamlNode *node,
-                          const char *directory, HubPlaces *places)
+static Status read_state(const ConfigFile *file, const YamlNode *root, HubPlaces *places)
 {
-    static const char *const of_file[] = {"hub", "state", NULL};
-    static const char *const of_hub[] = {
-        "models", "systems", "assert_formats", "keep_duplicates_for", "listen", NULL};
-    if (config_check_keys(file, root, of_file) != STATUS_OK) {
-        return error_hint(file->err, "A file with \"hub\" has no pipelines of its own.");
+    const YamlPair *state = yaml_find(root, "state");
+    if (state == NULL) {
+        return STATUS_OK;
     }
+    if (config_scalar(file, state, &places->state) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    places->state = config_beside(file->name, places->state, file->arena);
+    return STATUS_OK;
+}
+
+// What stands beside `hub:`, which may be missing.
+static Status read_root(const ConfigFile *file, const YamlNode *root, HubPlaces *places)
+{
+    static const char *const known[] = {"hub", "state", NULL};
+    if (config_check_keys(file, root, known) != STATUS_OK) {
+        return yaml_find(root, "hub") == NULL
+                   ? STATUS_FAIL
+                   : error_hint(file->err, "A file with \"hub\" has no pipelines of its own.");
+    }
+    return read_state(file, root, places);
+}
+
+// @node: what `hub:` is.
+static Status read_places(const ConfigFile *file, const YamlNode *node, const char *directory,
+                          HubPlaces *places)
+{
+    static const char *const known[] = {
+        "models", "systems", "assert_formats", "keep_duplicates_for", "listen", "name", NULL};
     if (node->kind == YAML_SCALAR && node->is_null) {
         return STATUS_OK; // the folders are where they are by default
     }
     return config_expect_mapping(file, node, "\"hub\"") == STATUS_OK &&
-                   config_check_keys(file, node, of_hub) == STATUS_OK &&
+                   config_check_keys(file, node, known) == STATUS_OK &&
                    read_place(file, node, "models", directory, &places->models) == STATUS_OK &&
                    read_place(file, node, "systems", directory, &places->systems) == STATUS_OK
                ? read_options(file, node, places)
@@ -106,7 +136,13 @@ Status hub_read_places(const ConfigFile *file, Str text, const char *folder, Hub
     bool has_pipelines =
         yaml_find(root, "pipelines") != NULL || yaml_find(root, "connections") != NULL;
     *ret_is_hub = hub != NULL || (*ret_is_hub && !has_pipelines);
-    return hub == NULL ? STATUS_OK : read_places(file, root, hub->value, folder, ret);
+    if (!*ret_is_hub) {
+        return STATUS_OK;
+    }
+    if (read_root(file, root, ret) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return hub == NULL ? STATUS_OK : read_places(file, hub->value, folder, ret);
 }
 
 static bool exists(const char *path)
@@ -264,7 +300,9 @@ static Status read_hub(const HubPlaces *places, Arena *arena, HubFiles *ret, Err
                       .system_count = systems.count,
                       .assert_formats = places->assert_formats,
                       .keep_duplicates_ms = places->keep_duplicates_ms,
-                      .listen = places->listen};
+                      .listen = places->listen,
+                      .name = places->name,
+                      .state = places->state};
     return STATUS_OK;
 }
 

@@ -5,9 +5,113 @@ import pathlib
 import pytest
 
 from harness.stripe import Stripe
+from harness.stripe_api import post
 from harness.wait import wait_for
 
 from test_hub_promises import ANY, Hub, database, gateway
+from test_metrics import free_port
+
+
+MODEL = {"title": "order", "type": "object", "properties": {"id": {"type": "integer"}, "name": {"type": "string"}}}
+
+
+class Inbox:
+    """A hub in a folder: what is posted becomes rows."""
+
+    def __init__(self, weir, made, folder):
+        self.weir, self.made, self.folder = weir, made, folder
+        (folder / "models").mkdir(parents=True)
+        (folder / "systems").mkdir()
+        (folder / "models/order.json").write_text(json.dumps(MODEL))
+        made.sql("CREATE TABLE orders (id int PRIMARY KEY, name text)")
+        self.write()
+
+    def write(self, hook="hook", **more):
+        mixer = {"id": {"field": "id"}, "name": {"field": "name"}}
+        (self.folder / "systems/all.yml").write_text(json.dumps({
+            hook: {"type": "webhook", "signature": "none", "location": "orders", "receive_mixer": {"orders": {"order": mixer}}},
+            "db": {"type": "postgresql", "dsn": self.made.url, **more, "push_mixer": {
+                "order": {"public.orders": {**mixer, "id": {"field": "id", "search_key": True}}}}}}))
+
+    def run(self, number, *words, path=None):
+        """Until an order of that number is a row."""
+        port = free_port()
+        process = self.weir.start("run", path or self.folder, "--listen", f"127.0.0.1:{port}", *words)
+        wait_for(lambda: post(f"http://127.0.0.1:{port}/hook", {"id": number, "name": str(self.folder)})[0] == 200, 30,
+                 lambda: process.logs()[-2000:])
+        wait_for(lambda: number in self.rows(), 30, lambda: process.logs()[-2000:])
+        assert process.stop().code == 0
+
+    def refused(self, *words):
+        return self.weir.run("run", self.folder, "--until", "now", *words, code=2).err
+
+    def rows(self):
+        return [row[0] for row in self.made.sql("SELECT id FROM orders ORDER BY 1")]
+
+
+@pytest.fixture
+def inbox(weir, make_database, tmp_path):
+    return lambda path: Inbox(weir, make_database(), tmp_path / path)
+
+
+def test_two_hubs_of_one_name(inbox, tmp_path):
+    """Nothing of the one gets into the other."""
+    one, two = inbox("a/hub"), inbox("b/hub")
+    one.run(1)
+    refusal = two.refused()
+    assert f"is that of the hub \"{one.folder}\"" in refusal and f"\"{two.folder}\" is another one" in refusal
+    assert "hub: { name: NAME }" in refusal and "state: DIR" in refusal and "--name" not in refusal
+    assert two.rows() == []
+    for number, (name, words) in enumerate({"second": (), "third": (), "fourth": ("--state", tmp_path / "elsewhere")}.items(), 2):
+        state = "state: ../state\n" if name != "second" else ""
+        (two.folder / "weir.yml").write_text(f"hub: {{ name: {name} }}\n{state}")
+        two.run(number, *words, path=two.folder / "weir.yml" if number == 3 else two.folder)
+    one.run(5)
+    assert one.rows() == [1, 5] and two.rows() == [2, 3, 4]
+    assert (tmp_path / "elsewhere/fourth.log").is_dir() and (tmp_path / "b/state/third.log").is_dir()
+
+
+def test_hints_name_what_there_is(inbox, tmp_path):
+    """weir run HUB has no --name."""
+    one = inbox("hub")
+    one.run(1)
+    refusal = one.refused("--state", tmp_path / "empty")  # the database knows another log
+    assert "hub: { name: NAME }" in refusal and "--name" not in refusal
+    (one.folder / "weir.yml").write_text("hub: { name: other }\n")
+    one.run(2, "--state", tmp_path / "empty")
+
+
+def test_the_same_hub_somewhere_else(inbox, tmp_path):
+    """It goes on from where it was when it is moved, and when its systems change; not when both do."""
+    one = inbox("a/hub")
+    one.run(1)
+    one.write(rate_limit=100, rate_bucket_size=100)
+    one.run(2)
+    (tmp_path / "b").mkdir()
+    one.folder = one.folder.rename(tmp_path / "b/hub")
+    one.run(3)
+    (tmp_path / "link").symlink_to(one.folder)
+    one.run(4, path=tmp_path / "link")
+    one.made.url += "?connect_timeout=7"
+    one.write(hook="door")
+    assert one.weir.run("run", one.folder, "--until", "now").code == 0
+    (tmp_path / "c").mkdir()
+    one.folder = one.folder.rename(tmp_path / "c/hub")
+    one.write(hook="hook")
+    refusal = one.refused()
+    owner = next(pathlib.Path(word.strip('".')) for word in refusal.split() if word.strip('".').endswith("hub.owner"))
+    assert owner.stat().st_mode & 0o777 == 0o600
+    owner.write_text("{")
+    assert "damaged" in one.refused()
+    owner.unlink()
+    one.run(5)
+    # As a mounted map has it, whose folder is another one with each version.
+    (tmp_path / "version").mkdir()
+    (tmp_path / "version/weir.yml").write_text("hub:\n")
+    (one.folder / "weir.yml").symlink_to(tmp_path / "version/weir.yml")
+    one.run(6, path=one.folder / "weir.yml")
+    assert one.rows() == [1, 2, 3, 4, 5, 6]
+    assert [path for path in owner.parent.iterdir() if "owner" in path.name] == [owner]
 
 
 @pytest.fixture

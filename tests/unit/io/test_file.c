@@ -139,8 +139,15 @@ static void test_gets_its_name_when_it_is_whole(void **state)
     assert_int_equal(file_read(&file, 0, &byte, 1, &err), STATUS_OK);
     assert_int_equal(byte, '1');
     file_close(&file);
+    for (int at = 0; at < 2; at++) {
+        assert_int_equal(file_replace(unfinished, path, &err), at == 0 ? STATUS_OK : STATUS_FAIL);
+    }
+    assert_error(&err, ERROR_CONFIG, "No such file");
+    assert_int_equal(file_open_read(&file, path, &err), STATUS_OK);
+    assert_int_equal(file_read(&file, 0, &byte, 1, &err), STATUS_OK);
+    assert_int_equal(byte, '2');
+    file_close(&file);
     assert_int_equal(file_remove(path, &err), STATUS_OK);
-    assert_int_equal(file_remove(unfinished, &err), STATUS_OK);
 }
 
 static void test_is_locked(void **state)

@@ -493,9 +493,16 @@ static void weir_yml_says_where(void **context)
     assert_true(hub_is_at(str_from(at("weir.yml"))));
     assert_int_equal(hub_load(str_from(at("weir.yml")), &hub, &err), STATUS_OK);
     hub_free(hub);
-    put("weir.yml", "hub:\nstate: s\n");
-    assert_int_equal(load_root(&hub), STATUS_OK);
-    hub_free(hub);
+    static const char *const states[] = {
+        "hub:\nstate: s\n", "state: s\n",
+        "hub: { name: shop-1 }\nstate: ${NOWHERE:-/elsewhere/s}\n"};
+    for (size_t i = 0; i < ARRAY_LEN(states); i++) {
+        put("weir.yml", states[i]);
+        assert_int_equal(load_root(&hub), STATUS_OK);
+        assert_true(str_is(hub->state, i == 2 ? "/elsewhere/s" : at("s")));
+        assert_true(str_is(hub->name, i == 2 ? "shop-1" : ""));
+        hub_free(hub);
+    }
     put("weir.yml", "hub: { assert_formats: true }\n");
     assert_int_equal(load_root(&hub), STATUS_OK);
     assert_int_equal(hub->keep_duplicates_ms, 3600000);
@@ -509,6 +516,9 @@ static void weir_yml_says_where(void **context)
         {"hub: { modles: x }\n", "weir.yml:1: unknown key \"modles\"", "models"},
         {"hub: {}\npipelines: {}\n", "weir.yml:2: unknown key \"pipelines\"", "of its own"},
         {"hub: { models: [a] }\n", "weir.yml:1: one value is expected for \"models\"", ""},
+        {"hub: { name: a/b }\n", "weir.yml:1: this is no name of a hub: \"a/b\"", "letters"},
+        {"hub: {}\nstate: [a]\n", "weir.yml:2: one value is expected for \"state\"", ""},
+        {"sate: s\n", "weir.yml:1: unknown key \"sate\"", "state"},
         {"hub: x\n", "weir.yml:1: \"hub\" has to be a mapping", ""},
         {"hub: { models: missing }\n", "/missing\": No such file", "folders models and systems"},
     };
