@@ -1,5 +1,7 @@
 #include "hub/hub_echo.h"
 
+#include <assert.h>
+
 #include "base/buf.h"
 #include "base/limits.h"
 #include "codec/json.h"
@@ -635,8 +637,10 @@ Status hub_echo_is_pushed(const HubEcho *echo, const Object *object, const JsonV
                           Error *err)
 {
     Arena scratch = {0};
-    Status status =
-        is_pushed_over(echo, object, text_of(id, &scratch), INT64_MIN, &scratch, ret, err);
+    const MixerGroup *group = hub_find_push(echo->system, object->model);
+    assert(group != NULL);
+    Str text = key_text(object, hub_echo_id(&group->rules[0]), id, &scratch);
+    Status status = is_pushed_over(echo, object, text, INT64_MIN, &scratch, ret, err);
     arena_done(&scratch);
     return status;
 }

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "codec/json.h"
 #include "codec/json_read.h"
+#include "model/path.h"
 #include "model/schema.h"
 
 // ---------------------------------------------------------------------------------------------
@@ -114,6 +115,13 @@ bool hub_same_as_printed(Str text, const JsonValue *value, uint32_t types)
         json_read(&scratch, text, &printed, &none) == STATUS_OK && hub_same(&printed, value, types);
     arena_done(&scratch);
     return is_same;
+}
+
+bool hub_same_as_pushed(const JsonValue *thing, const PushedRow *row, const PushedCell *cell)
+{
+    int property = cell->field->property;
+    return hub_same(path_find(&cell->field->path, 0, thing), &cell->value,
+                    property < 0 ? 0 : row->rule->model->properties[property].types);
 }
 
 // ---------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "codec/json_value.h"
+#include "model/mixer.h"
 
 /**
  * @types: those that the property may have, of which they are, as SchemaProperty.types. A number
@@ -17,6 +18,9 @@ bool hub_same(const JsonValue *a, const JsonValue *b, uint32_t types);
 
 /** The same of @text, which json_print() has made of a value. False, too, when it is no JSON. */
 bool hub_same_as_printed(Str text, const JsonValue *value, uint32_t types);
+
+/** What stands in @thing, where @cell of @row is pushed to, is the same as that. */
+bool hub_same_as_pushed(const JsonValue *thing, const PushedRow *row, const PushedCell *cell);
 
 /**
  * Append a name for @value, a search key of a property that may have the types @types (as

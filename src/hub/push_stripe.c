@@ -406,10 +406,7 @@ static Status has_it(StripeSink *sink, const PushedRow *row, const StripeRequest
     }
     *ret = true;
     for (size_t i = row->search_key_count; i < row->count && *ret; i++) {
-        const PushedCell *cell = &row->cells[i];
-        int property = cell->field->property;
-        *ret = hub_same(path_find(&cell->field->path, 0, &said), &cell->value,
-                        property < 0 ? 0 : row->rule->model->properties[property].types);
+        *ret = hub_same_as_pushed(&said, row, &row->cells[i]);
     }
     return STATUS_OK;
 }

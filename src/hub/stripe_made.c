@@ -2,8 +2,8 @@
 
 #include "base/buf.h"
 #include "base/percent.h"
+#include "hub/hub_same.h"
 #include "hub/hub_wait.h"
-#include "model/path.h"
 
 enum { PAGES_MAX = 1000, ID_BYTES_MAX = 500 };
 
@@ -33,7 +33,7 @@ static bool says_the_same(const StripeMade *made, const JsonValue *thing)
     for (size_t i = row->search_key_count; i < row->count; i++) {
         const PushedCell *cell = &row->cells[i];
         bool counts = only_keys ? is_key(made, cell) : !cell->field->is_search_key;
-        if (counts && !hub_echo_is_same(path_find(&cell->field->path, 0, thing), &cell->value)) {
+        if (counts && !hub_same_as_pushed(thing, row, cell)) {
             return false;
         }
     }
