@@ -72,6 +72,17 @@ def test_what_a_run_has_done_is_known_when_it_begins_again(shop):
     assert [name for _, name, _ in posts(shop) if name in ("a", "b")] == ["a", "b"]
 
 
+@pytest.mark.parametrize("commit", range(1, 5))
+def test_what_a_run_has_done_is_known_until_its_position_is_stored(shop, commit):
+    """Killed between the commit and that, or where another pipeline commits, it comes again, and nothing but the last is asked for twice."""
+    for statement in APART[:6]:
+        shop.database.sql(statement)
+    shop.weir.run("run", shop.folder, "--until", "now", code=None, WEIR_CRASH_POINT=f"commit-in-sink:{commit}", **shop.names())
+    shop.drain()
+    shop.check()
+    assert len(posts(shop)) <= 7
+
+
 # -------------------------------------------------------------------------------------- what Stripe keeps by a request's key
 
 def test_a_500_that_is_kept(shop):
@@ -149,6 +160,15 @@ def test_what_was_made_is_found_behind_many_others(shop):
     assert shop.rows() == [(1, "prod_1", "a")]
     assert [asked.path for asked in shop.stripe.asked if asked.method == "GET"] == \
         ["/v1/products?limit=100", "/v1/products?limit=100&starting_after=prod_x150", "/v1/products?limit=100&starting_after=prod_x50"]
+
+
+def test_what_is_older_is_something_else(shop):
+    """A product that has the same key, of which nobody knows any more: Stripe does not delete products that have prices."""
+    shop.stripe.objects.of["products"]["prod_old"] = {"id": "prod_old", "created": int(time.time()) - 86400, "name": "a", "metadata": {"id": "1"}}
+    shop.database.sql("INSERT INTO products (product_name) VALUES ('a')")
+    shop.stripe.fail(500)
+    shop.drain()
+    assert shop.rows() == [(1, "prod_1", "a")]
 
 
 def test_without_a_key_all_that_was_said_counts(shop):
