@@ -456,8 +456,10 @@ static Status take_answer(StripeSink *sink, Push *push, const Asking *asking, Er
     JsonValue said;
     push->at_s = answer->date_s >= 0 ? answer->date_s : clock_wall_us() / SECOND_US;
     CRASH_POINT("stripe-asked");
-    if (answer->status == 404 && request->id.len > 0 &&
-        (row->op == OBJECT_DELETE || tells_deletes(sink->end->system, object->model))) {
+    bool is_gone = row->op == OBJECT_DELETE
+                       ? stripe_api_is_gone(answer, &sink->scratch)
+                       : answer->status == 404 && tells_deletes(sink->end->system, object->model);
+    if (is_gone && request->id.len > 0) {
         note_not_there(sink, push);
         return STATUS_OK;
     }

@@ -116,6 +116,16 @@ static Status refused(const StripeQuestion *question, const HttpAnswer *answer,
                : error_hint(err, "It is about \"%" STR_FMT "\".", STR_ARG(parameter));
 }
 
+bool stripe_api_is_gone(const HttpAnswer *answer, Arena *arena)
+{
+    JsonValue body;
+    Error not_json;
+    return answer->status == 404 ||
+           (answer->status == 403 &&
+            json_read(arena, answer->body, &body, &not_json) == STATUS_OK &&
+            str_is(text_at(json_member(&body, STR("error")), "code"), "account_invalid"));
+}
+
 Status stripe_api_read(const StripeQuestion *question, const HttpAnswer *answer, Arena *arena,
                        JsonValue *ret, Error *err)
 {

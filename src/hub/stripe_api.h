@@ -36,6 +36,10 @@ MUST_CHECK Status stripe_api_ask(StripeApi *api, const StripeQuestion *question,
  *  Below 500 nothing was done; from there on something may have been. */
 bool stripe_api_is_final(const HttpAnswer *answer);
 
+/** @answer says that what was to be deleted is not there. Of an account that is 403, as of one that
+ *  is somebody else's. */
+bool stripe_api_is_gone(const HttpAnswer *answer, Arena *arena);
+
 /**
  * The object that an answer is, in @arena, which borrows from the answer. What is refused has
  * Stripe's own words: kinds as http_answer_check() has them.

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from harness.stripe import Refused
 from harness.wait import wait_for
 
 from test_hub_stripe_push import SYSTEMS, shop, stripe  # noqa: F401
@@ -259,3 +260,20 @@ def test_an_id_that_the_model_cannot_have_stops_it(shop):
     shop.drain()
     shop.check()
     assert len(shop.stripe.all("products")) == 1
+
+
+def test_a_delete_of_an_account_that_is_gone(shop):
+    """Of accounts Stripe does not say 404, but what it says of somebody else's; that it was deleted, nobody may have heard of."""
+    shop.database.sql("INSERT INTO products (product_name) VALUES ('a'), ('b')")
+    shop.drain()
+    known = shop.stripe.objects.ask
+
+    def ask(method, path, body):
+        if method == "DELETE" and path == "/v1/products/prod_1":
+            raise Refused(403, "The provided key does not have access to account 'prod_1' (or that account does not exist).", code="account_invalid")
+        return known(method, path, body)
+    shop.stripe.objects.ask = ask
+    shop.database.sql("DELETE FROM products")
+    shop.drain()
+    assert [product["id"] for product in shop.stripe.all("products")] == ["prod_1"]
+    assert shop.weir.run("dead", "list").out == "no dead letters\n"
