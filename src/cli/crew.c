@@ -37,6 +37,7 @@ struct Member {
     Group *group;
     const Pipeline *pipeline;
     Runner *runner;
+    SegmentLog *log; // that it reads, where its group has none
     pthread_t thread;
     bool is_started;
     atomic_bool is_sent_home; // stopped by us, not by a signal
@@ -206,6 +207,21 @@ static void open_buffer(Group *group, Watched *watched, Arena *arena)
     }
 }
 
+// Of a hub's log, which each pipeline opens by itself. What is wrong with it, they say.
+static void watch_log(Member *member, Watched *watched, Arena *arena)
+{
+    const Settings *settings = member->pipeline->source_settings;
+    Error none;
+    if (member->pipeline->source != &disk_source) {
+        return;
+    }
+    const char *directory = str_to_cstr(arena, settings_find(settings, "dir")->value);
+    if (segment_log_open(directory, &member->log, &none) == STATUS_OK) {
+        watched->log = member->log;
+        watched->reader = settings_find(settings, "reader")->value;
+    }
+}
+
 static Status add_group(Crew *crew, const Pipeline *pipeline, Arena *arena, Error *err)
 {
     Group *group = &crew->groups[crew->group_count++];
@@ -229,7 +245,9 @@ static Status add_group(Crew *crew, const Pipeline *pipeline, Arena *arena, Erro
         crew->watched[crew->count++] = (Watched){.pipeline = &parts[i], .runner = member->runner};
     }
     atomic_init(&group->routes_left, group->count - 1);
-    if (pipeline->buffer != NULL) {
+    if (pipeline->buffer == NULL) {
+        watch_log(group->members, &crew->watched[crew->count - 1], arena);
+    } else {
         open_buffer(group, &crew->watched[crew->count - group->count], arena);
     }
     return STATUS_OK;
@@ -286,6 +304,7 @@ static void crew_done(Crew *crew)
 {
     for (size_t i = 0; i < crew->count; i++) {
         runner_free(crew->members[i].runner);
+        segment_log_close(crew->members[i].log);
     }
     for (size_t i = 0; i < crew->group_count; i++) {
         segment_log_close(crew->groups[i].log);

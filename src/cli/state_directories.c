@@ -14,6 +14,13 @@ static bool is_of_pipeline(Str name, Str pipeline)
     return pipeline.len == 0 || is_route || str_equal(name, pipeline);
 }
 
+// A hub's log, which is among them, has a lock and no state.
+static bool is_state(const char *root, const char *name, Arena *arena)
+{
+    return access(arena_printf(arena, "%s/%s/lock", root, name), F_OK) == 0 &&
+           access(arena_printf(arena, "%s/%s/state.db", root, name), F_OK) == 0;
+}
+
 static int compare_names(const void *a, const void *b)
 {
     return str_compare(*(const Str *)a, *(const Str *)b);
@@ -34,8 +41,8 @@ Status state_directories(Str state, Str pipeline, Arena *arena, StateDirectories
     const struct dirent *entry;
     while (ret->count < DIRECTORIES_MAX && (entry = readdir(entries)) != NULL) {
         Str name = str_from(entry->d_name);
-        const char *lock = arena_printf(arena, "%s/%s/lock", ret->root, entry->d_name);
-        if (name.ptr[0] != '.' && is_of_pipeline(name, pipeline) && access(lock, F_OK) == 0) {
+        if (name.ptr[0] != '.' && is_of_pipeline(name, pipeline) &&
+            is_state(ret->root, entry->d_name, arena)) {
             ret->names[ret->count++] = str_copy(arena, name);
         }
     }

@@ -2,6 +2,7 @@
 import json
 import pathlib
 
+import psycopg
 import pytest
 
 from harness.stripe import Stripe
@@ -9,7 +10,7 @@ from harness.stripe_api import post
 from harness.wait import wait_for
 
 from test_hub_promises import ANY, Hub, database, gateway
-from test_metrics import free_port
+from test_metrics import free_port, metrics, value
 
 
 MODEL = {"title": "order", "type": "object", "properties": {"id": {"type": "integer"}, "name": {"type": "string"}}}
@@ -112,6 +113,37 @@ def test_the_same_hub_somewhere_else(inbox, tmp_path):
     one.run(6, path=one.folder / "weir.yml")
     assert one.rows() == [1, 2, 3, 4, 5, 6]
     assert [path for path in owner.parent.iterdir() if "owner" in path.name] == [owner]
+
+
+def test_what_a_system_that_is_down_makes_the_log_keep(inbox):
+    """It is seen how much that is, for each system, and it is all delivered."""
+    one = inbox("hub")
+    one.run(1)
+    holder = psycopg.connect(one.made.url)
+    holder.execute("LOCK TABLE orders")
+    port, figures = free_port(), free_port()
+    process = one.weir.start("run", one.folder, "--listen", f"127.0.0.1:{port}", "--metrics", f"127.0.0.1:{figures}")
+
+    def tell(number):
+        return post(f"http://127.0.0.1:{port}/hook", {"id": number, "name": "x" * 100000})[0] == 200
+
+    def kept():
+        return value(metrics(figures), "weir_buffer_backlog_bytes", pipeline="hub.to.db")
+
+    wait_for(lambda: tell(2), 30, "it listens")
+    wait_for(lambda: kept() > 100000, 30, "it is seen")
+    assert all(tell(number) for number in range(3, 13))
+    wait_for(lambda: kept() > 1000000, 30, "it grows")
+    def shown():
+        return {row["pipeline"]: row for row in json.loads(one.weir.run("status", "--format", "json").out)}
+
+    wait_for(lambda: shown()["hub.to.db"]["backlog_bytes"] > 1000000, 30, "weir status has it, too")
+    assert shown()["hub.to.db"]["backlog_seconds"] > 0
+    assert sorted(shown()) == ["hub.from.hook", "hub.to.db"]  # the log is no pipeline
+    holder.close()
+    wait_for(lambda: kept() == 0, 30, "it has caught up")
+    assert one.rows() == list(range(1, 13))
+    assert process.stop().code == 0
 
 
 @pytest.fixture

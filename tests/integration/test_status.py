@@ -226,6 +226,7 @@ def test_files_that_are_none_of_ours(weir):
     place = weir.state / "weir/shop"
     place.mkdir(parents=True)
     (place / "lock").touch()
+    (place / "state.db").touch()
     for text in (b"", b"\x00\xff" * 1000, b"pipeline\troute\n" * 100000, b"pipeline\troute\tstate\nother\t\tfine\n"):
         (place / "status").write_bytes(text)
         assert only(weir, "shop")["state"] == "not running"
