@@ -10,7 +10,8 @@
 typedef struct HubEnd {
     const Hub *hub;
     const HubSystem *system;
-    HubLog *log; // where what is received goes; NULL: it is not received from
+    HubLog *log;       // where what is received goes; NULL: it is not received from
+    const char *stage; // a directory, for what is too much to be kept until its commit; likewise
     // The replication origin under which Postgres is pushed to: changes that have it are ours.
     const char *origin;
     HubMemory *memory; // of a system whose echoes are known by their contents; NULL: of others

@@ -16,13 +16,21 @@ enum { WAIT_STEP_MS = 50 };
 // In front of the keys of a writer's checkpoint: "from:prod-db:position".
 #define WRITER_KEYS "from:"
 
+// One that waits for its turn; turns are taken in the order in which they are asked for.
+typedef struct Waiter Waiter;
+
+struct Waiter {
+    Waiter *next;
+};
+
 struct HubLog {
     Arena arena;
     const char *name;
     Settings *settings;
-    pthread_mutex_t lock; // of `turn`
+    pthread_mutex_t lock; // of `turn` and `first`
     pthread_cond_t is_free;
     const HubWriter *turn; // who writes; NULL: nobody
+    Waiter *first;
     // Of the one whose turn it is.
     Sink *sink;        // NULL: it is not open
     Checkpoint stored; // as the sink gave it back, and what was committed since
@@ -134,12 +142,33 @@ static Status open_sink(HubLog *log, Error *err)
 // Turns
 // ---------------------------------------------------------------------------------------------
 
+static void join_queue(HubLog *log, Waiter *self)
+{
+    Waiter **last = &log->first;
+    while (*last != NULL) {
+        last = &(*last)->next;
+    }
+    *last = self;
+}
+
+static void leave_queue(HubLog *log, const Waiter *self)
+{
+    Waiter **at = &log->first;
+    while (*at != self) {
+        at = &(*at)->next;
+    }
+    *at = self->next;
+}
+
+// Who writes much takes one turn after the other, and must not be the one that is always faster.
 static Status wait_for_turn(const HubWriter *writer, Error *err)
 {
     HubLog *log = writer->log;
     Status status = STATUS_OK;
+    Waiter self = {0};
     (void)pthread_mutex_lock(&log->lock);
-    while (log->turn != NULL && status == STATUS_OK) {
+    join_queue(log, &self);
+    while ((log->turn != NULL || log->first != &self) && status == STATUS_OK) {
         struct timespec until;
         (void)clock_gettime(CLOCK_REALTIME, &until);
         until.tv_nsec += WAIT_STEP_MS * 1000000L;
@@ -151,6 +180,8 @@ static Status wait_for_turn(const HubWriter *writer, Error *err)
         }
     }
     log->turn = status == STATUS_OK ? writer : log->turn;
+    leave_queue(log, &self);
+    (void)pthread_cond_broadcast(&log->is_free); // one that has given up may have been the first
     (void)pthread_mutex_unlock(&log->lock);
     return status;
 }
@@ -170,7 +201,7 @@ static void give_back(const HubWriter *writer)
     (void)pthread_mutex_lock(&log->lock);
     assert(log->turn == writer);
     log->turn = NULL;
-    (void)pthread_cond_signal(&log->is_free);
+    (void)pthread_cond_broadcast(&log->is_free);
     (void)pthread_mutex_unlock(&log->lock);
 }
 

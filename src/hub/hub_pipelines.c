@@ -50,6 +50,12 @@ static Str log_directory(Arena *arena, Str name, const Pipeline *like)
                                  STR_ARG(name)));
 }
 
+static const char *stage_directory(Arena *arena, Str pipeline, const Pipeline *like)
+{
+    return arena_printf(arena, "%" STR_FMT "/%" STR_FMT ".stage", STR_ARG(like->state_dir),
+                        STR_ARG(pipeline));
+}
+
 static Str memory_path(Arena *arena, Str name, const Pipeline *like)
 {
     return str_from(arena_printf(arena, "%" STR_FMT "/%" STR_FMT ".memory.db",
@@ -126,6 +132,7 @@ static void add_receiving(HubPipelines *made, Str name, HubEnd *end, const Pipel
     Pipeline *pipeline = &made->receiving[made->receiving_count++];
     *pipeline = *like;
     pipeline->name = name_of(&made->arena, name, "from", system);
+    end->stage = stage_directory(&made->arena, pipeline->name, like);
     if (system->type != SYSTEM_POSTGRESQL) {
         pipeline->source = system->type == SYSTEM_STRIPE ? &hub_stripe_source : &hub_webhook_source;
         pipeline->source_settings = new_settings(&made->arena, 1, system->origin);

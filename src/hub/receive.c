@@ -1,17 +1,23 @@
 #include "hub/receive.h"
 
+#include "base/crash_point.h"
 #include "base/limits.h"
 #include "hub/hub_echo.h"
 #include "hub/hub_end.h"
 #include "hub/hub_event.h"
 #include "hub/hub_given.h"
 #include "hub/hub_push.h"
+#include "hub/hub_stage.h"
 #include "model/object.h"
 #include "model/receiver.h"
 #include "pg/connection.h"
 
-// So much is kept before others have to wait until all of it is committed.
+// So much is kept in memory until the commit. It is also what is written into the hub's log in one
+// turn, which others wait for.
 enum { KEPT_BYTES = 4 << 20 };
+
+// In the checkpoint: what of the stage is the hub's, and not in its log yet; empty: nothing.
+#define STAGE_KEY STR("sink:stage")
 
 // Of each value of a key in a message.
 enum { KEY_SHOWN = 100 };
@@ -29,6 +35,7 @@ typedef struct ReceiveSink {
     Sink base;
     const HubEnd *end;
     HubWriter writer;
+    HubStage *stage;
     Receiver *receiver;
     HubEcho echo;   // recall NULL: echoes are known by their origin
     Batch *batch;   // objects that are not in the log yet; NULL: none
@@ -53,6 +60,7 @@ static Status receive_open(Sink *base, Error *err)
                                .system = sink->end->system->name,
                                .cancel = base->context.cancel,
                                .notice = base->context.notice};
+    sink->stage = hub_stage_new(sink->end->stage, &base->context);
     sink->receiver = receiver_new(sink->end->hub, sink->end->system);
     sink->echo = (HubEcho){.hub = sink->end->hub, .system = sink->end->system};
     if (sink->end->memory != NULL) {
@@ -69,16 +77,6 @@ static Status receive_prepare(Sink *base, const Relation *was, const Relation *n
     (void)now;
     (void)err;
     return STATUS_OK; // rules are bound where the first row comes
-}
-
-static Status receive_resume(Sink *base, Checkpoint *checkpoint, Error *err)
-{
-    ReceiveSink *sink = self(base);
-    Lsn end;
-    if (hub_log_restore(&sink->writer, checkpoint, &end, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    return sink->echo.recall == NULL ? STATUS_OK : hub_recall_begin(sink->echo.recall, end, err);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -119,19 +117,18 @@ static Status is_invalid(ReceiveSink *sink, const Change *change, const Received
     return STATUS_FAIL;
 }
 
-// Those of one transaction of the source share theirs. Its LSN is known when it is the system's
-// turn.
-static const Transaction *transaction_of(ReceiveSink *sink, const Change *change)
+// Those of one transaction of the source, which committed at @made, share theirs. Its LSN is known
+// when it is the system's turn.
+static const Transaction *transaction_of(ReceiveSink *sink, const Transaction *from, Lsn made)
 {
     Origin *last = sink->origin;
-    const Transaction *from = change->transaction;
-    if (last == NULL || last->from != from || last->transaction.origin_lsn != from->commit_lsn) {
+    if (last == NULL || last->from != from || last->transaction.origin_lsn != made) {
         sink->origin = arena_alloc_zero(&sink->batch->arena, sizeof(*sink->origin));
         sink->origin->from = from;
         sink->origin->before = last;
         sink->origin->transaction = (Transaction){.commit_time_us = from->commit_time_us,
                                                   .origin = sink->end->system->name,
-                                                  .origin_lsn = from->commit_lsn};
+                                                  .origin_lsn = made};
     }
     return &sink->origin->transaction;
 }
@@ -152,7 +149,7 @@ static Status take_object(ReceiveSink *sink, const Change *change, Str request, 
     if (object_put(sink->batch, object, &made, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    made->transaction = transaction_of(sink, change);
+    made->transaction = transaction_of(sink, change->transaction, change->transaction->commit_lsn);
     return STATUS_OK;
 }
 
@@ -322,7 +319,22 @@ static Status drop_late(ReceiveSink *sink, Error *err)
     return STATUS_OK;
 }
 
-static Status flush(ReceiveSink *sink, Error *err)
+static void set_lsn(ReceiveSink *sink, Lsn lsn)
+{
+    for (Origin *origin = sink->origin; origin != NULL; origin = origin->before) {
+        origin->transaction.commit_lsn = lsn;
+    }
+}
+
+static void drop_batch(ReceiveSink *sink)
+{
+    batch_unref(sink->batch);
+    sink->batch = NULL;
+    sink->origin = NULL;
+}
+
+// Takes the log's turn, which the commit gives back.
+static Status write_log(ReceiveSink *sink, Error *err)
 {
     if (sink->batch == NULL || sink->batch->count == 0) {
         return STATUS_OK;
@@ -333,15 +345,160 @@ static Status flush(ReceiveSink *sink, Error *err)
         (sink->echo.recall != NULL && hub_recall_save(sink->echo.recall, lsn, err) != STATUS_OK)) {
         return STATUS_FAIL;
     }
-    for (Origin *origin = sink->origin; origin != NULL; origin = origin->before) {
-        origin->transaction.commit_lsn = lsn;
-    }
+    set_lsn(sink, lsn);
     Status status = hub_log_write(&sink->writer, sink->batch->changes, sink->batch->count, err);
-    batch_unref(sink->batch);
-    sink->batch = NULL;
-    sink->origin = NULL;
+    drop_batch(sink);
     return status;
 }
+
+// ---------------------------------------------------------------------------------------------
+// The stage
+// ---------------------------------------------------------------------------------------------
+
+static Status write_stage(ReceiveSink *sink, Error *err)
+{
+    if (sink->batch == NULL || sink->batch->count == 0) {
+        return STATUS_OK;
+    }
+    Lsn lsn;
+    if (hub_stage_begin(sink->stage, &lsn, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    set_lsn(sink, lsn);
+    Status status = hub_stage_write(sink->stage, sink->batch->changes, sink->batch->count, err);
+    drop_batch(sink);
+    return status;
+}
+
+// Where others are waited for, nothing is known of when the rest comes. What is remembered of a
+// system's echoes belongs to the log's own LSNs; its events are small, and committed soon.
+static Status put_aside(ReceiveSink *sink, Error *err)
+{
+    return sink->echo.recall == NULL ? write_stage(sink, err) : write_log(sink, err);
+}
+
+// The model may have changed since it was staged: the hub was ended in between.
+static Status take_staged(ReceiveSink *sink, const Change *change, Error *err)
+{
+    const Model *model = hub_find_model(sink->end->hub, change->relation->name);
+    Object object;
+    Change *made;
+    arena_reset(&sink->scratch);
+    if (model == NULL) {
+        error_set(err, ERROR_CONFIG, "the hub has no model \"%" STR_FMT "\", which was received",
+                  STR_ARG(change->relation->name));
+        return error_hint(err, "Give the hub its model back.");
+    }
+    if (object_take(model, change, &sink->scratch, &object, err) != STATUS_OK ||
+        object_put(sink->batch, &object, &made, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    made->transaction = transaction_of(sink, change->transaction, change->transaction->origin_lsn);
+    return STATUS_OK;
+}
+
+// STATUS_AGAIN: there is nothing more.
+static Status read_stage(ReceiveSink *sink, HubStageRange *range, Error *err)
+{
+    Batch *staged = batch_new();
+    Status status = STATUS_OK;
+    while (status == STATUS_OK && staged->bytes < KEPT_BYTES) {
+        status = hub_stage_next(sink->stage, range, staged, err);
+    }
+    status = status == STATUS_AGAIN && staged->count > 0 ? STATUS_OK : status;
+    sink->batch = status == STATUS_OK ? batch_new() : NULL;
+    for (size_t i = 0; i < staged->count && status == STATUS_OK; i++) {
+        status = take_staged(sink, &staged->changes[i], err);
+    }
+    batch_unref(staged);
+    return status;
+}
+
+static Status note_range(ReceiveSink *sink, const HubStageRange *range, Checkpoint *changed,
+                         Error *err)
+{
+    char text[HUB_STAGE_TEXT] = "";
+    if (position_compare(range->from, range->to) < 0) {
+        hub_stage_format(range, text);
+    }
+    checkpoint_set(changed, STAGE_KEY, str_from(text));
+    return hub_log_commit(&sink->writer, changed, err);
+}
+
+// A part at a time, between which others have their turn.
+static Status move_stage(ReceiveSink *sink, HubStageRange range, Error *err)
+{
+    for (;;) {
+        if (cancel_is_set(sink->base.context.cancel)) {
+            return error_set(err, ERROR_CANCELLED, "cancelled");
+        }
+        Status status = read_stage(sink, &range, err);
+        if (status == STATUS_AGAIN) {
+            return STATUS_OK;
+        }
+        Checkpoint changed = {0};
+        if (status == STATUS_OK) {
+            status = write_log(sink, err);
+        }
+        if (status == STATUS_OK) {
+            status = note_range(sink, &range, &changed, err);
+        }
+        checkpoint_done(&changed);
+        if (status != STATUS_OK) {
+            return STATUS_FAIL;
+        }
+        CRASH_POINT("stage-part-moved");
+    }
+}
+
+// From note_range() on it counts, and is not asked for again.
+static Status commit_stage(ReceiveSink *sink, Checkpoint *changed, Error *err)
+{
+    HubStageRange range;
+    if (write_stage(sink, err) != STATUS_OK ||
+        hub_stage_commit(sink->stage, &range, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    CRASH_POINT("stage-durable");
+    if (note_range(sink, &range, changed, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    CRASH_POINT("stage-counts");
+    return move_stage(sink, range, err);
+}
+
+// What somebody who was ended has not moved.
+static Status finish_stage(ReceiveSink *sink, Error *err)
+{
+    Checkpoint stored = {0};
+    Lsn end;
+    HubStageRange range;
+    Status status = hub_log_restore(&sink->writer, &stored, &end, err);
+    const CheckpointEntry *entry = checkpoint_get(&stored, STAGE_KEY);
+    if (status == STATUS_OK && entry != NULL && entry->value.len > 0) {
+        status = hub_stage_parse(entry->value, &range)
+                     ? move_stage(sink, range, err)
+                     : error_set(err, ERROR_FATAL, "the stage's range \"%" STR_FMT "\" is damaged",
+                                 STR_ARG(entry->value));
+    }
+    checkpoint_done(&stored);
+    return status;
+}
+
+static Status receive_resume(Sink *base, Checkpoint *checkpoint, Error *err)
+{
+    ReceiveSink *sink = self(base);
+    Lsn end;
+    if (finish_stage(sink, err) != STATUS_OK ||
+        hub_log_restore(&sink->writer, checkpoint, &end, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    return sink->echo.recall == NULL ? STATUS_OK : hub_recall_begin(sink->echo.recall, end, err);
+}
+
+// ---------------------------------------------------------------------------------------------
+// What is called
+// ---------------------------------------------------------------------------------------------
 
 // Of a run that is refused nothing is kept.
 static Status receive_try_write(Sink *base, const Change *changes, size_t count,
@@ -362,7 +519,7 @@ static Status receive_try_write(Sink *base, const Change *changes, size_t count,
         return STATUS_FAIL;
     }
     *ret_is_intact = false;
-    return sink->batch->bytes < KEPT_BYTES ? STATUS_OK : flush(sink, err);
+    return sink->batch->bytes < KEPT_BYTES ? STATUS_OK : put_aside(sink, err);
 }
 
 static Status receive_write(Sink *base, const Change *changes, size_t count, Error *err)
@@ -374,8 +531,11 @@ static Status receive_write(Sink *base, const Change *changes, size_t count, Err
 static Status receive_commit(Sink *base, Checkpoint *changed, Error *err)
 {
     ReceiveSink *sink = self(base);
-    return flush(sink, err) == STATUS_OK ? hub_log_commit(&sink->writer, changed, err)
-                                         : STATUS_FAIL;
+    if (hub_stage_is_open(sink->stage)) {
+        return commit_stage(sink, changed, err);
+    }
+    return write_log(sink, err) == STATUS_OK ? hub_log_commit(&sink->writer, changed, err)
+                                             : STATUS_FAIL;
 }
 
 static void receive_close(Sink *base)
@@ -385,6 +545,7 @@ static void receive_close(Sink *base)
         hub_log_end(&sink->writer);
     }
     batch_unref(sink->batch);
+    hub_stage_free(sink->stage);
     receiver_free(sink->receiver);
     hub_recall_free(sink->echo.recall);
     map_done(&sink->told);
