@@ -47,6 +47,11 @@ MUST_CHECK Status disk_sink_look(Str directory, const char *pipeline, Checkpoint
 /** Options: dir, segment, keep, max_size, max_age, patience, full, readers. */
 extern const SinkOps disk_sink;
 
+/** Among what a log's writer has it remember: with the name behind it, a reader that was there when
+ *  the log began. Where some were named, any other begins with what comes from now on; otherwise
+ *  every reader begins with all that there is. */
+#define DISK_FIRST_READERS "reader:"
+
 /** Options: dir, reader, source. */
 extern const SourceOps disk_source;
 

@@ -389,12 +389,34 @@ static Status look_at_copies(DiskSource *source, const Checkpoint *checkpoint, E
     return STATUS_OK;
 }
 
+// What is left of the time before it is no beginning: the oldest segment is as old as it happens to
+// be.
+static bool joins_late(const DiskSource *source)
+{
+    Checkpoint entries = {0};
+    bool are_named = false;
+    bool is_named = false;
+    segment_log_entries(source->log, &entries);
+    for (size_t i = 0; i < entries.count; i++) {
+        Str key = entries.entries[i].key;
+        Str prefix = STR(DISK_FIRST_READERS);
+        if (str_starts_with(key, prefix)) {
+            are_named = true;
+            is_named = is_named || str_equal((Str){key.ptr + prefix.len, key.len - prefix.len},
+                                             source->reader_name);
+        }
+    }
+    checkpoint_done(&entries);
+    return are_named && !is_named;
+}
+
 // With copies a snapshot will have everything up to now, and the stream goes on from here. Without
 // them everything that the log has is news.
 static Position first_position(const DiskSource *source, const SegmentLogRange *range,
                                Checkpoint *changed)
 {
-    Position start = source->base.copies ? range->last : range->first;
+    bool has_past = !source->base.copies && !joins_late(source);
+    Position start = has_past ? range->first : range->last;
     char text[POSITION_TEXT_SIZE];
     position_format(start, text);
     checkpoint_set(changed, CHECKPOINT_POSITION, str_from(text));

@@ -87,6 +87,21 @@ static Status commit_sink(HubLog *log, Lsn end, Checkpoint *changed, Error *err)
     return STATUS_OK;
 }
 
+// Whoever is pushed to from the first start on gets everything, however late it is reached.
+static void name_readers(const HubLog *log, Checkpoint *changed)
+{
+    Arena scratch = {0};
+    for (size_t i = 0; i < log->settings->count; i++) {
+        const Setting *setting = &log->settings->items[i];
+        for (size_t n = 0; str_is(setting->key, "readers") && n < setting->list.count; n++) {
+            Str key = str_from(arena_printf(&scratch, DISK_FIRST_READERS "%" STR_FMT,
+                                            STR_ARG(setting->list.items[n])));
+            checkpoint_set(changed, key, STR("first"));
+        }
+    }
+    arena_done(&scratch);
+}
+
 // A target knows by its name that it was filled from this log and no other.
 static Status begin_log(HubLog *log, Error *err)
 {
@@ -98,6 +113,7 @@ static Status begin_log(HubLog *log, Error *err)
     (void)snprintf(name, sizeof(name), "hub %016" PRIx64, number);
     Checkpoint changed = {0};
     checkpoint_set(&changed, CHECKPOINT_SOURCE, str_from(name));
+    name_readers(log, &changed);
     Status status = commit_sink(log, 1, &changed, err);
     checkpoint_set(&log->stored, CHECKPOINT_SOURCE, str_from(name));
     checkpoint_done(&changed);

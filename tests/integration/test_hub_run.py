@@ -368,3 +368,27 @@ def test_kills(hub, keys):
     time.sleep(1)
     hub.check()
     assert process.stop().code == 0
+
+
+def test_a_system_that_is_added_later(weir, make_database, tmp_path):
+    """It gets what is received from then on; one that was there gets everything, however late it is reached."""
+    hub, third = Hub(weir, make_database(), make_database(), tmp_path / "hub"), make_database()
+    there = hub.names() | {"THERE": third.url.replace(third.name, "nowhere")}
+    hub.weir.run("run", hub.folder, "--until", "now", code=None, **there)
+    hub.here.sql("INSERT INTO products VALUES (1, 'one', 1, NULL), (2, 'two', 1, NULL)")
+    hub.weir.run("run", hub.folder, "--until", "now", code=None, **there)
+    assert hub.rows()[1] == []
+    hub.drain()
+    hub.drain()
+    assert [row[0] for row in hub.rows()[1]] == [1, 2]
+    third.sql(HERE)
+    (hub.folder / "systems/third.yml").write_text(SYSTEMS.split("there:")[0].replace("here:", "third:").replace("HERE", "THIRD"))
+    hub.names = lambda: {"HERE": hub.here.url, "THERE": hub.there.url, "THIRD": third.url}
+    hub.drain()
+    assert third.sql("SELECT id FROM products") == []
+    hub.here.sql("UPDATE products SET price = 2 WHERE id = 2; INSERT INTO products VALUES (3, 'three', 1, NULL)")
+    hub.drain()
+    assert third.sql("SELECT id FROM products ORDER BY id") == [(2,), (3,)]
+    hub.here.sql("UPDATE products SET id = id")
+    hub.drain()
+    assert third.sql("SELECT id, product_name FROM products ORDER BY id") == [(1, "one"), (2, "two"), (3, "three")]
