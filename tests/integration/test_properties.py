@@ -92,16 +92,10 @@ def groups(*versions):
     return pytest.mark.parametrize("group, version", list(enumerate(versions)), indirect=["version"])
 
 
-@pytest.mark.timeout(600)
-@groups(15, 14, 16, 18)
-def test_cases(tmp_path, make_database, seed, group):
-    play_group(tmp_path, make_database, seed, group, schemas=10, count=15)
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(900)
 @groups(*[14, 15, 16, 17, 18, 15, 16, 17] * 2)
-def test_ten_thousand_cases(tmp_path, make_database, seed, group):
+def test_cases(tmp_path, make_database, seed, group):
+    """Ten thousand of them."""
     play_group(tmp_path, make_database, seed, group, schemas=25, count=25)
 
 
