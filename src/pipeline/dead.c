@@ -344,11 +344,12 @@ static RowKey key_of(Dead *dead, Sink *sink, const Change *change)
     return key;
 }
 
-static Status is_letter_covered(Dead *dead, int64_t id, const Change *change, bool *ret, Error *err)
+static Status standing_of(Dead *dead, int64_t id, const Change *change, DeadStanding *ret,
+                          Error *err)
 {
     DeadLetter letter;
     bool is_there;
-    *ret = true;
+    *ret = DEAD_COVERED;
     if (dead_store_get(dead->store, id, &dead->scratch, &letter, &is_there, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
@@ -356,29 +357,33 @@ static Status is_letter_covered(Dead *dead, int64_t id, const Change *change, bo
         return STATUS_OK; // dropped by hand
     }
     if (letter.new_key.len > 0) {
-        *ret = false; // whoever says more of the row does not say what it was called
+        *ret = DEAD_AGAINST; // whoever says more of the row does not say what it was called
         return STATUS_OK;
     }
     Unpacker unpacker = {0};
     Batch *batch = batch_new();
     Status status = dead_unpack(letter.record, &unpacker, batch, err);
-    *ret = status == STATUS_OK && dead_is_covered(&batch->changes[0], change);
+    if (status == STATUS_OK) {
+        *ret = dead_standing(&batch->changes[0], change);
+    }
     batch_unref(batch);
     unpacker_done(&unpacker);
     return status;
 }
 
-// Whether @change says all that letters say which its row has by one of @names.
-static Status are_covered(Dead *dead, const Change *change, Str names, bool *ret, Error *err)
+// Whether a letter that has one of @names is against @change.
+static Status is_against(Dead *dead, const Change *change, Str names, bool *ret, Error *err)
 {
     Str name;
-    *ret = true;
+    *ret = false;
     while (row_name_next(&names, &name)) {
         const RowSetItem *item = row_set_get(&dead->rows, change->relation->oid, name);
-        for (; item != NULL && *ret; item = item->next) {
-            if (is_letter_covered(dead, item->id, change, ret, err) != STATUS_OK) {
+        for (; item != NULL && !*ret; item = item->next) {
+            DeadStanding standing;
+            if (standing_of(dead, item->id, change, &standing, err) != STATUS_OK) {
                 return STATUS_FAIL;
             }
+            *ret = standing == DEAD_AGAINST;
         }
     }
     return STATUS_OK;
@@ -394,11 +399,11 @@ static Status has_to_wait(Dead *dead, Sink *sink, const Change *change, bool *re
     }
     bool is_before;
     bool is_after;
-    if (are_covered(dead, change, key.before, &is_before, err) != STATUS_OK ||
-        are_covered(dead, change, key.after, &is_after, err) != STATUS_OK) {
+    if (is_against(dead, change, key.before, &is_before, err) != STATUS_OK ||
+        is_against(dead, change, key.after, &is_after, err) != STATUS_OK) {
         return STATUS_FAIL;
     }
-    *ret = !is_before || !is_after;
+    *ret = is_before || is_after;
     return STATUS_OK;
 }
 
@@ -518,11 +523,11 @@ int64_t dead_untold(const Dead *dead)
 }
 
 // ---------------------------------------------------------------------------------------------
-// What makes letters void
+// What ends letters
 // ---------------------------------------------------------------------------------------------
 
-// Whether the letter is void behind @change, which has been written.
-static bool is_voided(Dead *dead, const DeadLetter *letter, const Change *change, const RowKey *key)
+// Whether the letter is of what @change, which has been written, is about, and stands before it.
+static bool is_ended(Dead *dead, const DeadLetter *letter, const Change *change, const RowKey *key)
 {
     if (letter->oid != change->relation->oid ||
         position_compare(dead_stands(letter), change_position(change)) >= 0 ||
@@ -536,8 +541,28 @@ static bool is_voided(Dead *dead, const DeadLetter *letter, const Change *change
     return row_keys_meet(&its, key);
 }
 
+// What is not void may have been refused for what @change has told: a row that was not there, or
+// did not have that name.
+static Status end_letter(Dead *dead, const DeadLetter *letter, const Change *change, int64_t *count,
+                         Error *err)
+{
+    DeadStanding standing = DEAD_COVERED;
+    bool was_there;
+    if (change->op != CHANGE_TRUNCATE &&
+        standing_of(dead, letter->id, change, &standing, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    if (standing == DEAD_COVERED) {
+        note_done(dead, letter->id);
+        ++*count;
+        return STATUS_OK;
+    }
+    dead->is_due = true;
+    return dead_store_retry(dead->store, letter->id, &was_there, err);
+}
+
 // With the change: when it has to come again, what waits behind them has to wait again.
-static Status void_letters(Dead *dead, Sink *sink, const Change *change, Error *err)
+static Status end_letters(Dead *dead, Sink *sink, const Change *change, Error *err)
 {
     Arena scratch = {0};
     DeadLetters letters;
@@ -545,9 +570,8 @@ static Status void_letters(Dead *dead, Sink *sink, const Change *change, Error *
     const RowKey key = is_row(change) ? key_of(dead, sink, change) : (RowKey){0};
     Status status = dead_store_list(dead->store, &scratch, &letters, err);
     for (size_t i = 0; status == STATUS_OK && i < letters.count; i++) {
-        if (is_voided(dead, &letters.items[i], change, &key)) {
-            note_done(dead, letters.items[i].id);
-            count++;
+        if (is_ended(dead, &letters.items[i], change, &key)) {
+            status = end_letter(dead, &letters.items[i], change, &count, err);
         }
     }
     if (status == STATUS_OK && count > 0) {
@@ -579,7 +603,7 @@ static Status after_run(Dead *dead, Sink *sink, const Change *changes, size_t co
 {
     for (size_t i = 0; dead_count(dead) > 0 && i < count; i++) {
         if (ends_letters(dead, sink, &changes[i]) &&
-            void_letters(dead, sink, &changes[i], err) != STATUS_OK) {
+            end_letters(dead, sink, &changes[i], err) != STATUS_OK) {
             return STATUS_FAIL;
         }
     }

@@ -130,14 +130,22 @@ void dead_reshape(const Change *change, const Relation *now, Arena *arena, Chang
     ret->new_row = reshape_row(change, change->new_row, now, arena);
 }
 
-static bool is_known_where(const Change *later, const Value *row)
+static bool is_same(Value value, Value other)
 {
-    for (uint16_t i = 0; i < later->relation->column_count; i++) {
-        if (value_is_known(row[i]) && !value_is_known(later->new_row[i])) {
-            return false;
-        }
+    return value.state == other.state &&
+           (!value_is_data(value) || str_equal(value_str(value), value_str(other)));
+}
+
+static DeadStanding compare_rows(const Value *was, const Value *later, uint16_t count)
+{
+    bool is_covered = true;
+    bool is_apart = true;
+    for (uint16_t i = 0; i < count; i++) {
+        bool says_it = value_is_known(later[i]);
+        is_covered = is_covered && (says_it || !value_is_known(was[i]));
+        is_apart = is_apart && (!says_it || !value_is_known(was[i]) || is_same(was[i], later[i]));
     }
-    return true;
+    return is_covered ? DEAD_COVERED : is_apart ? DEAD_APART : DEAD_AGAINST;
 }
 
 // Of a row that is gone nothing is left, so that only a whole one is like it.
@@ -151,20 +159,21 @@ static bool is_whole(const Change *change)
     return true;
 }
 
-bool dead_is_covered(const Change *was, const Change *later)
+DeadStanding dead_standing(const Change *was, const Change *later)
 {
     if (later->op == CHANGE_DELETE) {
-        return true;
+        return DEAD_COVERED;
     }
     if (was->op == CHANGE_DELETE) {
-        return is_whole(later);
+        return is_whole(later) ? DEAD_COVERED : DEAD_AGAINST;
     }
     Arena arena = {0};
     Change now;
     dead_reshape(was, later->relation, &arena, &now);
-    bool is_covered = is_known_where(later, now.new_row);
+    DeadStanding standing =
+        compare_rows(now.new_row, later->new_row, later->relation->column_count);
     arena_done(&arena);
-    return is_covered;
+    return standing;
 }
 
 const char *dead_reason(const Error *why, Arena *arena)

@@ -31,11 +31,15 @@ MUST_CHECK Status dead_unpack(Str record, Unpacker *unpacker, Batch *batch, Erro
  */
 void dead_reshape(const Change *change, const Relation *now, Arena *arena, Change *ret);
 
-/**
- * Whether a letter's change @was says nothing of its row that @later, a change of the same row,
- * does not say as well: with the later one alone the row comes out the same.
- */
-bool dead_is_covered(const Change *was, const Change *later);
+// What a letter's change is to a later one of the same row, where changes stand alone.
+typedef enum DeadStanding {
+    DEAD_AGAINST, // both count, in their order
+    DEAD_APART,   // neither undoes what the other says: in either order the row comes out the same
+    DEAD_COVERED, // it says nothing that the later one does not say: with that alone it does, too
+} DeadStanding;
+
+/** @was does not change what the row is called. */
+DeadStanding dead_standing(const Change *was, const Change *later);
 
 /** What a refused letter says about it: the message, and what to do. In @arena. */
 const char *dead_reason(const Error *why, Arena *arena);

@@ -76,7 +76,8 @@ typedef struct SinkOps {
     // Gets every change as the source tells it, CHANGE_SCHEMA included; nothing is prepared.
     bool takes_all;
     // A change says what its row is to be, whatever it is before. So one that was refused holds up
-    // no later one that says all that it did, and is void when that is written.
+    // no later one that says all that it did, and is void when that is written; nor one that undoes
+    // nothing of it, behind which it is tried again.
     bool changes_stand_alone;
 
     /** Look at the parsed options before anything is opened. NULL: nothing to look at. */

@@ -137,6 +137,21 @@ def test_webhooks_become_rows(hub):
     assert process.stop().code == 0
 
 
+def test_a_price_that_is_told_before_its_product(hub):
+    """The table takes no product without a name. What is refused for that is written behind the product, and holds up no other one meanwhile."""
+    hub.shop.sql("ALTER TABLE products ALTER product_name SET NOT NULL")
+    process = hub.start()
+    assert hub.tell("price.created", id="price_1", product="prod_1", unit_amount=250)[0] == 200
+    process.expect("is set aside")
+    assert hub.tell("product.created", id="prod_2", name="two", metadata={})[0] == 200
+    assert hub.tell("price.updated", id="price_1", product="prod_1", unit_amount=300)[0] == 200
+    hub.expect(("prod_2", "two", None, None))
+    assert hub.tell("product.created", id="prod_1", name="one", metadata={"id": "7"})[0] == 200
+    hub.expect(("prod_1", "one", 300, 7), ("prod_2", "two", None, None))
+    wait_for(lambda: hub.weir.run("dead", "list").out == "no dead letters\n", 30, lambda: hub.weir.run("dead", "list").out)
+    assert process.stop().code == 0
+
+
 def test_nothing_else_gets_in(hub):
     """A webhook with a bad signature, an old one or none changes nothing."""
     process = hub.start()

@@ -403,6 +403,21 @@ Status dead_store_refused(DeadStore *store, int64_t id, Str why, int64_t now_us,
     return STATUS_OK;
 }
 
+Status dead_store_retry(DeadStore *store, int64_t id, bool *ret_found, Error *err)
+{
+    if (call("letter retry", err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    begin(store->letters);
+    Letter *letter = find(store, id);
+    *ret_found = letter != NULL && letter->now.is_refused;
+    if (*ret_found) {
+        sim_trace("  letter %" PRId64 " is to be tried again", id);
+        letter->now.wants_retry = true;
+    }
+    return STATUS_OK;
+}
+
 Status dead_store_remove(DeadStore *store, int64_t id, bool *ret_found, Error *err)
 {
     if (call("letter remove", err) != STATUS_OK) {

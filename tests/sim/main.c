@@ -116,13 +116,14 @@ static int run_all(const Arguments *arguments, const char *program)
            " beside the stream, %" PRIu64 " too late, %" PRIu64 " held on disk, %" PRIu64
            " redelivered, %" PRIu64 " names that waited for a row, %" PRIu64
            " commits in between, %" PRIu64 " refusals, %" PRIu64 " letters, %" PRIu64
-           " tried again, %" PRIu64 " dropped, %" PRIu64 " void\n",
+           " tried again, %" PRIu64 " dropped, %" PRIu64 " void, %" PRIu64
+           " that others overtook\n",
            sum.schedules,
            (double)(ended.tv_sec - began.tv_sec) + (double)(ended.tv_nsec - began.tv_nsec) / 1e9,
            sum.buffered, sum.steps, sum.lives, sum.verifications, sum.crashes, sum.faults,
            sum.changes, sum.commits, sum.copies, sum.side_copies, sum.vain_copies, sum.spilled,
            sum.redelivered, sum.asides, sum.cut, sum.refusals, sum.letters, sum.retried, sum.drops,
-           sum.voided);
+           sum.voided, sum.overtook);
     return has_seen_all(&sum) && good ? 0 : 1;
 }
 

@@ -171,15 +171,19 @@ MUTANTS = {
     "a retry looks at the old key only": (
         "dead.c", "key_of_letter(letter);\n    return row_set_find(", "{.before = letter->old_key};\n    return row_set_find("),
     "whoever says less than a letter goes on": (
-        "dead_letter.c", "    bool is_covered = is_known_where(later, now.new_row);", "    bool is_covered = true;"),
+        "dead_letter.c", "is_covered = is_covered && (says_it || !value_is_known(was[i]));", "is_covered = true;"),
+    "whoever says otherwise goes on": (
+        "dead_letter.c", "is_apart = is_apart && (!says_it", "is_apart = true || (!says_it"),
+    "what is overtaken is void": (
+        "dead.c", "    if (standing == DEAD_COVERED) {\n        note_done(", "    if (true) {\n        note_done("),
     "part of a row covers a delete": (
-        "dead_letter.c", "        return is_whole(later);", "        return true || is_whole(later);"),
+        "dead_letter.c", "return is_whole(later) ?", "return true || is_whole(later) ?"),
     "whoever comes behind a new key goes on": (
-        "dead.c", "    if (letter.new_key.len > 0) {\n        *ret = false;", "    if (letter.new_key.len > 0) {\n        *ret = true;"),
+        "dead.c", "        *ret = DEAD_AGAINST; // whoever", "        *ret = DEAD_COVERED; // whoever"),
     "what is covered is not void": (
         "dead.c", "change->relation->oid, &key) == ROW_FOUND;", "change->relation->oid, &key) == ROW_UNKNOWN;"),
     "only the first letter of a row is looked at": (
-        "dead.c", "        for (; item != NULL && *ret; item = item->next) {", "        for (; item != NULL && *ret; item = NULL) {"),
+        "dead.c", "        for (; item != NULL && !*ret; item = item->next) {", "        for (; item != NULL && !*ret; item = NULL) {"),
     "a retry goes beyond the position": (
         "dead.c", "position_compare(dead_stands(&letters.items[at]), pass->durable) <= 0", "true"),
     "a retry before its position is forgotten": (
@@ -191,8 +195,8 @@ MUTANTS = {
     "letters outlive a truncate": (
         "dead.c", "        return change->op == CHANGE_TRUNCATE;\n    }\n    const RowKey key", "        return false;\n    }\n    const RowKey key"),
     "letters are void before the truncate is there": (
-        "dead.c", "            note_done(dead, letters.items[i].id);\n            count",
-        "            status = remove_letter(dead, letters.items[i].id, err);\n            count"),
+        "dead.c", "        note_done(dead, letter->id);\n        ++*count;\n        return STATUS_OK;",
+        "        ++*count;\n        return remove_letter(dead, letter->id, err);"),
     "a truncate ends letters behind it": (
         "dead.c", "        position_compare(dead_stands(letter), change_position(change)) >= 0 ||\n", ""),
     "letters outlive a copy": (

@@ -69,6 +69,7 @@ typedef struct Seen {
     uint64_t retried;     // of them, written later
     uint64_t drops;       // of them, thrown away by the user
     uint64_t voided;      // of them, as a later change said all that they did
+    uint64_t overtook;    // changes that did not wait for one of them, as they undo nothing of it
 } Seen;
 
 extern Seen sim_seen;
@@ -239,6 +240,10 @@ bool world_wants(const WorldTable *table);
 const Relation *world_relation(const WorldTable *table, int copy);
 WorldTable *world_find(uint32_t oid);
 Position world_position(const WorldChange *change);
+/** Whether @later says all of the row that @was said. */
+bool world_is_covered(const WorldTable *table, const WorldChange *was, const WorldChange *later);
+/** Whether neither undoes what the other says. */
+bool world_is_apart(const WorldTable *table, const WorldChange *was, const WorldChange *later);
 /** Index in the table's list of its first change at or behind @lsn. */
 uint32_t world_first(const WorldTable *table, Lsn lsn);
 /** Note that a snapshot is taken now. */

@@ -508,3 +508,40 @@ const WorldSnapshot *world_snapshot_at(Lsn lsn)
     }
     return NULL;
 }
+
+// Bits: columns of which @change says what they are.
+static uint8_t said_by(const WorldTable *table, const WorldChange *change)
+{
+    const Relation *relation = &table->version_list[change->version].relations[0][0];
+    uint8_t said = 0;
+    for (uint16_t i = 0; i < relation->column_count; i++) {
+        said = (uint8_t)(said | (1u << relation->columns[i].attnum));
+    }
+    return (uint8_t)(said & ~change->unchanged);
+}
+
+bool world_is_covered(const WorldTable *table, const WorldChange *was, const WorldChange *later)
+{
+    if (was->old_key != was->new_key) {
+        return false;
+    }
+    if (later->op != CHANGE_UPDATE || was->op == CHANGE_DELETE) {
+        return later->op != CHANGE_UPDATE || later->unchanged == 0;
+    }
+    return (later->unchanged & said_by(table, was)) == 0;
+}
+
+bool world_is_apart(const WorldTable *table, const WorldChange *was, const WorldChange *later)
+{
+    if (was->op == CHANGE_DELETE || later->op == CHANGE_DELETE || was->old_key != was->new_key ||
+        later->old_key != later->new_key) {
+        return false;
+    }
+    uint8_t both = said_by(table, was) & said_by(table, later);
+    for (int attnum = 1; attnum <= ATTNUMS; attnum++) {
+        if ((both & (1u << attnum)) != 0 && was->values[attnum] != later->values[attnum]) {
+            return false;
+        }
+    }
+    return true;
+}

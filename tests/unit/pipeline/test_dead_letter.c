@@ -1,4 +1,4 @@
-// Which later change of a row says all that an earlier one did.
+// Which later change of a row says all that an earlier one did, and which undoes nothing of it.
 #include "arena_fixture.h"
 #include "pipeline/dead_letter.h"
 #include "relations.h"
@@ -15,7 +15,12 @@ static Change change(ChangeOp op, const Value *row)
 
 static bool is_covered(Change was, Change later)
 {
-    return dead_is_covered(&was, &later);
+    return dead_standing(&was, &later) == DEAD_COVERED;
+}
+
+static DeadStanding standing(Change was, Change later)
+{
+    return dead_standing(&was, &later);
 }
 
 static void a_whole_row_covers_all(void **context)
@@ -48,6 +53,23 @@ static void a_delete_covers_all(void **context)
     assert_true(is_covered(gone, gone));
 }
 
+static void what_says_nothing_else_is_apart(void **context)
+{
+    (void)context;
+    const Change was = change(CHANGE_UPDATE, ROW(T("1"), T("a"), SAME));
+    assert_int_equal(standing(was, change(CHANGE_UPDATE, ROW(T("1"), SAME, T("b")))), DEAD_APART);
+    assert_int_equal(standing(was, change(CHANGE_UPDATE, ROW(SAME, SAME, T("b")))), DEAD_APART);
+    assert_int_equal(standing(was, change(CHANGE_UPDATE, ROW(T("1"), SAME, SAME))), DEAD_APART);
+    // What both say is the same, or it matters which comes last.
+    const Change two = change(CHANGE_INSERT, ROW(T("1"), T("a"), T("b")));
+    assert_int_equal(standing(two, change(CHANGE_UPDATE, ROW(T("1"), T("a"), SAME))), DEAD_APART);
+    assert_int_equal(standing(two, change(CHANGE_UPDATE, ROW(T("1"), T("x"), SAME))), DEAD_AGAINST);
+    assert_int_equal(standing(two, change(CHANGE_UPDATE, ROW(T("1"), NIL, SAME))), DEAD_AGAINST);
+    assert_int_equal(standing(two, change(CHANGE_UPDATE, ROW(T("2"), T("a"), SAME))), DEAD_AGAINST);
+    const Change gone = change(CHANGE_DELETE, ROW(T("1"), NONE, NONE));
+    assert_int_equal(standing(gone, change(CHANGE_UPDATE, ROW(T("1"), SAME, SAME))), DEAD_AGAINST);
+}
+
 static void columns_are_found_in_another_shape(void **context)
 {
     (void)context;
@@ -68,6 +90,7 @@ int main(void)
         cmocka_unit_test(a_whole_row_covers_all),
         cmocka_unit_test(what_is_not_said_again_is_not_covered),
         cmocka_unit_test(a_delete_covers_all),
+        cmocka_unit_test(what_says_nothing_else_is_apart),
         cmocka_unit_test(columns_are_found_in_another_shape),
     };
     return cmocka_run_group_tests(tests, NULL, free_arena);
