@@ -317,6 +317,23 @@ void mixer_push_delete(const MixerRule *rule, const Object *object, Arena *arena
     *ret = row;
 }
 
+// Whether @object says nothing but search keys of any system, although its model has more.
+static bool has_keys_alone(const Object *object)
+{
+    const Model *model = object->model;
+    bool model_has_more = false;
+    for (uint32_t i = 0; i < model->property_count; i++) {
+        model_has_more = model_has_more || !model->is_search_key[i];
+    }
+    for (uint32_t i = 0; i < object->value.count; i++) {
+        int property = model_find_property(model, object->value.members[i].name);
+        if (property < 0 || !model->is_search_key[property]) {
+            return false;
+        }
+    }
+    return model_has_more;
+}
+
 Status mixer_push(const MixerRule *rule, const Object *object, Arena *arena, PushedRow *ret,
                   Error *err)
 {
@@ -347,7 +364,8 @@ Status mixer_push(const MixerRule *rule, const Object *object, Arena *arena, Pus
     }
     // Constants alone would make rows of nothing.
     row.count = says_something ? row.count : 0;
-    row.only_if_there = takes_more && !says_more && row.search_key_count > 1;
+    row.only_if_there =
+        row.search_key_count > 1 && ((takes_more && !says_more) || has_keys_alone(object));
     add_changed_key(&row, object, arena);
     *ret = row;
     return STATUS_OK;

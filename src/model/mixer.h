@@ -147,8 +147,8 @@ typedef struct PushedRow {
     size_t count;            // 0: the object says nothing about this location
     size_t search_key_count; // of them; 0, of an upsert: there is nothing to find it by
     PushedKey *changed;      // of an upsert: its first search key; NULL: it was the same before
-    // An upsert only says which search keys go together, of a location that takes more: it changes
-    // a row that is there, and makes none.
+    // An upsert only says which search keys go together, of a location that takes more, or of a
+    // model that has more: it changes a row that is there, and makes none.
     bool only_if_there;
 } PushedRow;
 

@@ -37,7 +37,11 @@ static const char systems_text[] =
     "        name: { field: name }\n        metadata.id: { field: id }\n"
     "        live: { hardcode: true }\n"
     "  push_mixer:\n    product:\n      products:\n        id: { field: 'metadata[id]' }\n"
-    "        stripe_id: { field: id, search_key: true }\n        name: { field: name }\n";
+    "        stripe_id: { field: id, search_key: true }\n        name: { field: name }\n"
+    "links:\n  type: postgresql\n  dsn: postgres://h/links\n"
+    "  push_mixer:\n    product:\n      public.links:\n"
+    "        id: { field: id, search_key: true }\n"
+    "        stripe_id: { field: stripe_id, search_key: true }\n";
 
 static Error err;
 static Hub *hub;
@@ -337,6 +341,12 @@ static void keys_alone_make_no_row(void **context)
     assert_false(is_only_if_there(db, object));
     object = object_of(OBJECT_DELETE, "{\"id\":3,\"stripe_id\":\"p_1\"}");
     assert_false(is_only_if_there(db, object));
+    // A table that takes nothing else: whoever says more of the object makes a row.
+    const MixerRule *links = pushed("links");
+    object = object_of(OBJECT_UPSERT, "{\"id\":3,\"stripe_id\":\"p_1\"}");
+    assert_true(is_only_if_there(links, object));
+    object = object_of(OBJECT_UPSERT, "{\"id\":3,\"stripe_id\":\"p_1\",\"name\":\"a\"}");
+    assert_false(is_only_if_there(links, object));
 }
 
 static void an_upsert_has_what_the_object_has(void **context)
