@@ -434,12 +434,41 @@ static void note_not_there(StripeSink *sink, const Push *push)
     }
 }
 
+// By which it is remembered that @push has made what @row is.
+static Str made_name(StripeSink *sink, const Push *push, const PushedRow *row)
+{
+    char place[POSITION_TEXT_SIZE];
+    position_format(change_position(push->change), place);
+    Str identity = hub_log_identity(sink->end->log);
+    return str_from(arena_printf(&sink->scratch, "m%" STR_FMT " %s %" STR_FMT, STR_ARG(identity),
+                                 place, STR_ARG(row->rule->location)));
+}
+
+// The change comes again: it would change what it has made, and what a new object says may not be
+// said to one that is there.
+static Status has_made(StripeSink *sink, const Push *push, const PushedRow *row, bool *ret,
+                       Error *err)
+{
+    Str known;
+    if (hub_recall_get(sink->echo.recall, made_name(sink, push, row), &sink->scratch, &known,
+                       err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    *ret = known.ptr != NULL;
+    return STATUS_OK;
+}
+
 static Status take_new(StripeSink *sink, Push *push, const PushedRow *row, const JsonValue *said,
                        Error *err)
 {
     Object *object = push->object;
-    if (take_id(sink, row->rule, said, object, err) != STATUS_OK ||
-        hub_echo_pushed(&sink->echo, object, push->at_s, err) != STATUS_OK ||
+    if (take_id(sink, row->rule, said, object, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    hub_recall_put(sink->echo.recall, &(HubFact){.what = made_name(sink, push, row),
+                                                 .value = STR(""),
+                                                 .until = change_position(push->change).lsn});
+    if (hub_echo_pushed(&sink->echo, object, push->at_s, err) != STATUS_OK ||
         hub_echo_push(&sink->echo, object, STR(""), err) != STATUS_OK) {
         return STATUS_FAIL;
     }
@@ -483,6 +512,9 @@ static Status push_row(StripeSink *sink, Push *push, const PushedRow *row, Error
         return STATUS_FAIL;
     }
     bool is_there = is_empty;
+    if (!is_there && request.id.len > 0 && has_made(sink, push, row, &is_there, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
     if (!is_there && push->is_own && request.id.len > 0 &&
         has_it(sink, row, &request, &is_there, err) != STATUS_OK) {
         return STATUS_FAIL;
