@@ -27,6 +27,7 @@ struct HubLog {
     Arena arena;
     const char *name;
     Settings *settings;
+    HubMemory *memory;
     pthread_mutex_t lock; // of `turn` and `first`
     pthread_cond_t is_free;
     const HubWriter *turn; // who writes; NULL: nobody
@@ -39,11 +40,12 @@ struct HubLog {
     char identity[64]; // "": not known yet
 };
 
-HubLog *hub_log_new(Str name, Settings *settings)
+HubLog *hub_log_new(Str name, Settings *settings, HubMemory *memory)
 {
     HubLog *log = mem_alloc_zero(sizeof(*log));
     log->name = str_to_cstr(&log->arena, name);
     log->settings = settings;
+    log->memory = memory;
     (void)pthread_mutex_init(&log->lock, NULL);
     (void)pthread_cond_init(&log->is_free, NULL);
     return log;
@@ -147,7 +149,9 @@ static Status open_sink(HubLog *log, Error *err)
     sink->context.notice = log->turn->notice;
     if (sink->ops->open(sink, err) != STATUS_OK ||
         sink->ops->resume(sink, &log->stored, err) != STATUS_OK ||
-        continue_log(log, err) != STATUS_OK) {
+        continue_log(log, err) != STATUS_OK ||
+        // Before the LSN of what was remembered, and did not get here, is given again.
+        hub_memory_begin(log->memory, log->lsn, err) != STATUS_OK) {
         close_sink(log);
         return STATUS_FAIL;
     }
@@ -278,7 +282,7 @@ static Str writer_keys(const HubWriter *writer, Arena *arena)
     return str_from(arena_printf(arena, WRITER_KEYS "%" STR_FMT ":", STR_ARG(writer->system)));
 }
 
-Status hub_log_restore(const HubWriter *writer, Checkpoint *ret, Lsn *ret_end, Error *err)
+Status hub_log_restore(const HubWriter *writer, Checkpoint *ret, Error *err)
 {
     if (take_turn(writer, err) != STATUS_OK) {
         return STATUS_FAIL;
@@ -286,7 +290,6 @@ Status hub_log_restore(const HubWriter *writer, Checkpoint *ret, Lsn *ret_end, E
     Arena scratch = {0};
     Str keys = writer_keys(writer, &scratch);
     const Checkpoint *stored = &writer->log->stored;
-    *ret_end = writer->log->lsn;
     keep_identity(writer->log);
     for (size_t i = 0; ret != NULL && i < stored->count; i++) {
         const CheckpointEntry *entry = &stored->entries[i];

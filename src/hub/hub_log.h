@@ -10,6 +10,7 @@
 #include "base/notice.h"
 #include "change/change.h"
 #include "config/option.h"
+#include "hub/hub_memory.h"
 #include "io/cancel.h"
 #include "pipeline/checkpoint.h"
 
@@ -23,17 +24,17 @@ typedef struct HubWriter {
     Notice notice;
 } HubWriter;
 
-/** @name: the hub's, copied. @settings: those of the disk sink (buffers/disk.h), borrowed. Nothing
- * is opened yet. */
-RETURNS_NONNULL HubLog *hub_log_new(Str name, Settings *settings);
+/** @name: the hub's, copied. @settings: those of the disk sink (buffers/disk.h), borrowed. @memory:
+ *  what is remembered of what is in the log, told where that ends whenever it is opened; outlives
+ *  it. Nothing is opened yet. */
+RETURNS_NONNULL HubLog *hub_log_new(Str name, Settings *settings, HubMemory *memory);
 
 /** No writer has its turn. Accepts NULL. */
 void hub_log_free(HubLog *log);
 
-/** What the writer's commits have stored, and the LSN that the log ends with; makes the log when it
- *  is missing. Waits for its turn, and gives it back. @ret may be NULL. */
-MUST_CHECK Status hub_log_restore(const HubWriter *writer, Checkpoint *ret, Lsn *ret_end,
-                                  Error *err);
+/** What the writer's commits have stored; makes the log when it is missing. Waits for its turn, and
+ *  gives it back. @ret may be NULL. */
+MUST_CHECK Status hub_log_restore(const HubWriter *writer, Checkpoint *ret, Error *err);
 
 /** Which log it is, behind hub_log_restore(): no two logs have one name. It lives as long as
  *  @log. */

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <sqlite3.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/map.h"
@@ -40,7 +41,6 @@ struct HubRecall {
     HubMemory *memory;
     Arena arena; // as long as it
     Str system;
-    Str writer;
     Lsn passed;
     Arena facts; // until they are saved
     Map by_name; // the last Pending of each
@@ -109,7 +109,7 @@ static Status prepare(HubMemory *memory, const char *sql, sqlite3_stmt **ret, Er
 #define SETUP_SQL                                                                      \
     "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"                                \
     "CREATE TABLE IF NOT EXISTS fact (id INTEGER PRIMARY KEY, system TEXT, what BLOB," \
-    " value BLOB, writer TEXT, lsn INTEGER, at_us INTEGER);"                           \
+    " value BLOB, lsn INTEGER, at_us INTEGER);"                                        \
     "CREATE INDEX IF NOT EXISTS fact_what ON fact (system, what);"
 
 // Each is for one way in which facts go, and has only those that it is about.
@@ -144,12 +144,11 @@ static Status prepare_all(HubMemory *memory, Error *err)
         const char *sql;
     } all[] = {
         {&memory->find, "SELECT value, at_us FROM fact WHERE " OF_FACT " ORDER BY id DESC LIMIT 1"},
-        {&memory->add, "INSERT INTO fact (system, what, value, writer, lsn, at_us, until)"
-                       " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"},
+        {&memory->add, "INSERT INTO fact (system, what, value, lsn, at_us, until)"
+                       " VALUES (?1, ?2, ?3, ?4, ?5, ?6)"},
         {&memory->pass, "DELETE FROM fact WHERE " OF_FACT " AND id < (SELECT max(id) FROM fact"
                         " WHERE " OF_FACT " AND lsn < ?3)"},
-        {&memory->drop, "DELETE FROM fact INDEXED BY fact_lsn WHERE lsn >= ?3 AND lsn > 0"
-                        " AND system = ?1 AND writer = ?2"},
+        {&memory->drop, "DELETE FROM fact INDEXED BY fact_lsn WHERE lsn >= ?1 AND lsn > 0"},
         {&memory->clean_old, "DELETE FROM fact WHERE id IN (SELECT id FROM fact"
                              " WHERE at_us < ?1 AND at_us < " NEVER " ORDER BY at_us LIMIT ?2)"},
         {&memory->clean_passed, "DELETE FROM fact WHERE id IN (SELECT id FROM fact"
@@ -204,16 +203,37 @@ static Status run(HubMemory *memory, sqlite3_stmt *statement, Error *err)
     return status;
 }
 
+static Status drop(HubMemory *memory, Lsn end, Error *err)
+{
+    (void)sqlite3_bind_int64(memory->drop, 1, (int64_t)end);
+    if (run(memory, memory->drop, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    memory->end = MAX(memory->end, end);
+    return STATUS_OK;
+}
+
+Status hub_memory_begin(HubMemory *memory, Lsn end, Error *err)
+{
+    Status status = STATUS_OK;
+    (void)pthread_mutex_lock(&memory->lock);
+    // A hub that has nothing to remember has no such file.
+    if (memory->db != NULL || access(memory->path, F_OK) == 0) {
+        status = open_file(memory, err) == STATUS_OK ? drop(memory, end, err) : STATUS_FAIL;
+    }
+    (void)pthread_mutex_unlock(&memory->lock);
+    return status;
+}
+
 // ---------------------------------------------------------------------------------------------
 // Who remembers
 // ---------------------------------------------------------------------------------------------
 
-HubRecall *hub_recall_new(HubMemory *memory, Str system, Str writer)
+HubRecall *hub_recall_new(HubMemory *memory, Str system)
 {
     HubRecall *recall = mem_alloc_zero(sizeof(*recall));
     recall->memory = memory;
     recall->system = str_copy(&recall->arena, system);
-    recall->writer = str_copy(&recall->arena, writer);
     return recall;
 }
 
@@ -226,31 +246,6 @@ void hub_recall_free(HubRecall *recall)
         arena_done(&recall->arena);
         mem_free(recall);
     }
-}
-
-static Status drop(const HubRecall *recall, Lsn end, Error *err)
-{
-    HubMemory *memory = recall->memory;
-    bind(memory->drop, 1, recall->system);
-    bind(memory->drop, 2, recall->writer);
-    (void)sqlite3_bind_int64(memory->drop, 3, (int64_t)end);
-    if (run(memory, memory->drop, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    memory->end = MAX(memory->end, end);
-    return STATUS_OK;
-}
-
-Status hub_recall_begin(HubRecall *recall, Lsn end, Error *err)
-{
-    HubMemory *memory = recall->memory;
-    (void)pthread_mutex_lock(&memory->lock);
-    Status status = open_file(memory, err);
-    if (status == STATUS_OK) {
-        status = drop(recall, end, err);
-    }
-    (void)pthread_mutex_unlock(&memory->lock);
-    return status;
 }
 
 // What is forgotten takes no room for ever. More goes than comes in, so it never piles up; and not
@@ -359,14 +354,13 @@ static Status save(const HubRecall *recall, const HubFact *fact, Lsn lsn, int64_
     bind(memory->add, 1, recall->system);
     bind(memory->add, 2, fact->what);
     bind(memory->add, 3, fact->value);
-    bind(memory->add, 4, recall->writer);
-    (void)sqlite3_bind_int64(memory->add, 5, (int64_t)lsn);
+    (void)sqlite3_bind_int64(memory->add, 4, (int64_t)lsn);
     bool times_out = !fact->stays && fact->until == LSN_NONE;
-    (void)sqlite3_bind_int64(memory->add, 6, times_out ? now_us : INT64_MAX);
+    (void)sqlite3_bind_int64(memory->add, 5, times_out ? now_us : INT64_MAX);
     if (fact->until == LSN_NONE) {
-        (void)sqlite3_bind_null(memory->add, 7);
+        (void)sqlite3_bind_null(memory->add, 6);
     } else {
-        (void)sqlite3_bind_int64(memory->add, 7, (int64_t)fact->until);
+        (void)sqlite3_bind_int64(memory->add, 6, (int64_t)fact->until);
     }
     // What holds at once makes all before it void, and what does not, what is void by now.
     sqlite3_stmt *first = lsn == LSN_NONE ? memory->add : memory->pass;

@@ -2,9 +2,9 @@
 // the state directory.
 //
 // What a push tells holds at once. What is received holds when the objects that it is about are in
-// the log: a fact is written in front of them, with their LSN, and one whose objects did not get
-// there is not believed. So a crash forgets no push that was made, and remembers nothing that was
-// not received.
+// the log: a fact is written in front of them, with their LSN, by whose turn it is there, and one
+// whose objects did not get there is forgotten before anybody else has that LSN. So a crash forgets
+// no push that was made, and remembers nothing that was not received.
 #pragma once
 
 #include "base/arena.h"
@@ -28,18 +28,18 @@ RETURNS_NONNULL HubMemory *hub_memory_new(Str path, int64_t keep_ms);
 /** Accepts NULL. */
 void hub_memory_free(HubMemory *memory);
 
+/** Forget what was saved for objects that did not get into the log, which ends with @end: others
+ *  will have their LSNs. Nobody saves anything meanwhile. */
+MUST_CHECK Status hub_memory_begin(HubMemory *memory, Lsn end, Error *err);
+
 /** One who remembers things of @system. Thread: one at a time. */
 typedef struct HubRecall HubRecall;
 
-/** @writer, its name, tells it from others who remember things of the same system. Both are copied;
- *  @memory outlives it. */
-RETURNS_NONNULL HubRecall *hub_recall_new(HubMemory *memory, Str system, Str writer);
+/** @system is copied; @memory outlives it. */
+RETURNS_NONNULL HubRecall *hub_recall_new(HubMemory *memory, Str system);
 
 /** What was not saved is forgotten. Accepts NULL. */
 void hub_recall_free(HubRecall *recall);
-
-/** Forget what the writer saved for objects that did not get into the log, which ends with @end. */
-MUST_CHECK Status hub_recall_begin(HubRecall *recall, Lsn end, Error *err);
 
 /** What is known now, in @arena; ptr NULL: nothing. What is not saved yet counts. */
 MUST_CHECK Status hub_recall_get(HubRecall *recall, Str what, Arena *arena, Str *ret, Error *err);

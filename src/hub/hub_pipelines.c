@@ -73,7 +73,7 @@ static void make_log(HubPipelines *made, const Hub *hub, Str name, Str directory
             readers->list.items[readers->list.count++] = hub->systems[i].name;
         }
     }
-    made->log = hub_log_new(name, settings);
+    made->log = hub_log_new(name, settings, made->memory);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -213,8 +213,8 @@ Status hub_pipelines_new(const Hub *hub, Str name, Str listen, const Pipeline *l
     made->receiving = ARENA_ARRAY(arena, Pipeline, hub->system_count);
     made->pushing = ARENA_ARRAY(arena, Pipeline, hub->system_count);
     Str directory = log_directory(arena, name, like);
-    make_log(made, hub, name, directory);
     made->memory = hub_memory_new(memory_path(arena, name, like), hub->keep_duplicates_ms);
+    make_log(made, hub, name, directory);
     made->end_count = hub->system_count;
     for (size_t i = 0; i < hub->system_count; i++) {
         made->ends[i] = (HubEnd){.hub = hub, .system = &hub->systems[i], .log = made->log};

@@ -67,8 +67,7 @@ static Status push_open(Sink *base, Error *err)
     rate_limit_init(&sink->limit, system->rate_limit, system->rate_bucket_size,
                     clock_monotonic_us());
     sink->api = stripe_api_new(&system->stripe, &sink->pause);
-    sink->echo = (HubEcho){sink->end->hub, system,
-                           hub_recall_new(sink->end->memory, system->name, STR("push"))};
+    sink->echo = (HubEcho){sink->end->hub, system, hub_recall_new(sink->end->memory, system->name)};
     sink->writer = (HubWriter){.log = sink->end->log,
                                .system = system->name,
                                .cancel = context->cancel,
@@ -89,11 +88,8 @@ static Lsn passed_by(const Checkpoint *checkpoint)
 static Status push_resume(Sink *base, Checkpoint *checkpoint, Error *err)
 {
     StripeSink *sink = self(base);
-    Lsn end;
     hub_recall_pass(sink->echo.recall, passed_by(checkpoint));
-    return hub_log_restore(&sink->writer, NULL, &end, err) == STATUS_OK
-               ? hub_recall_begin(sink->echo.recall, end, err)
-               : STATUS_FAIL;
+    return hub_log_restore(&sink->writer, NULL, err);
 }
 
 static Status push_prepare(Sink *base, const Relation *was, const Relation *now, Error *err)
@@ -145,8 +141,11 @@ static Status tell_by(StripeSink *sink, const Object *object, Batch *batch, Erro
     if (object->op == OBJECT_UPSERT) {
         hub_echo_tell(&sink->echo, object, transaction.commit_lsn, &sink->scratch);
     }
-    return hub_recall_save(sink->echo.recall, transaction.commit_lsn, err) == STATUS_OK &&
-                   hub_log_write(&sink->writer, batch->changes, batch->count, err) == STATUS_OK
+    if (hub_recall_save(sink->echo.recall, transaction.commit_lsn, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    CRASH_POINT("stripe-id-telling");
+    return hub_log_write(&sink->writer, batch->changes, batch->count, err) == STATUS_OK
                ? hub_log_commit(&sink->writer, &nothing, err)
                : STATUS_FAIL;
 }
@@ -170,6 +169,7 @@ static Status tell(StripeSink *sink, const Object *object, Error *err)
 {
     Batch *batch = batch_new();
     Status status = tell_by(sink, object, batch, err);
+    hub_log_end(&sink->writer); // where it failed
     batch_unref(batch);
     CRASH_POINT("stripe-id-told");
     return status;

@@ -64,8 +64,7 @@ static Status receive_open(Sink *base, Error *err)
     sink->receiver = receiver_new(sink->end->hub, sink->end->system);
     sink->echo = (HubEcho){.hub = sink->end->hub, .system = sink->end->system};
     if (sink->end->memory != NULL) {
-        sink->echo.recall =
-            hub_recall_new(sink->end->memory, sink->end->system->name, STR("receive"));
+        sink->echo.recall = hub_recall_new(sink->end->memory, sink->end->system->name);
     }
     return STATUS_OK;
 }
@@ -471,9 +470,8 @@ static Status commit_stage(ReceiveSink *sink, Checkpoint *changed, Error *err)
 static Status finish_stage(ReceiveSink *sink, Error *err)
 {
     Checkpoint stored = {0};
-    Lsn end;
     HubStageRange range;
-    Status status = hub_log_restore(&sink->writer, &stored, &end, err);
+    Status status = hub_log_restore(&sink->writer, &stored, err);
     const CheckpointEntry *entry = checkpoint_get(&stored, STAGE_KEY);
     if (status == STATUS_OK && entry != NULL && entry->value.len > 0) {
         status = hub_stage_parse(entry->value, &range)
@@ -488,12 +486,8 @@ static Status finish_stage(ReceiveSink *sink, Error *err)
 static Status receive_resume(Sink *base, Checkpoint *checkpoint, Error *err)
 {
     ReceiveSink *sink = self(base);
-    Lsn end;
-    if (finish_stage(sink, err) != STATUS_OK ||
-        hub_log_restore(&sink->writer, checkpoint, &end, err) != STATUS_OK) {
-        return STATUS_FAIL;
-    }
-    return sink->echo.recall == NULL ? STATUS_OK : hub_recall_begin(sink->echo.recall, end, err);
+    return finish_stage(sink, err) == STATUS_OK ? hub_log_restore(&sink->writer, checkpoint, err)
+                                                : STATUS_FAIL;
 }
 
 // ---------------------------------------------------------------------------------------------

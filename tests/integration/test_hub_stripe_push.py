@@ -282,7 +282,7 @@ def test_its_rate_limit(shop):
     assert times[-1] - times[0] >= 0.9
 
 
-@pytest.mark.parametrize("place", ["stripe-asked", "stripe-id-kept", "stripe-id-told"])
+@pytest.mark.parametrize("place", ["stripe-asked", "stripe-id-kept", "stripe-id-telling", "stripe-id-told"])
 def test_ids_come_back_when_it_is_killed(shop, place):
     """What was not remembered yet is the same request by the same key."""
     shop.database.sql("INSERT INTO products (product_name) VALUES ('a'), ('b')")
@@ -293,6 +293,19 @@ def test_ids_come_back_when_it_is_killed(shop, place):
     keys = [a.key for a in shop.stripe.asked]
     assert len(shop.products()) == 2 and len(set(keys)) == 2
     assert place == "stripe-asked" or len(keys) == 2  # what is known to be made is not asked for again, and not changed
+
+
+def test_an_id_that_was_not_told_is_told_behind_what_others_said(shop):
+    """It is remembered as told, and killed before it is: meanwhile somebody else has the place in the log that it was to have."""
+    shop.database.sql("INSERT INTO products (product_name) VALUES ('a')")
+    shop.weir.run("run", shop.folder, "--until", "now", code=-9, WEIR_CRASH_POINT="stripe-id-telling:1", **shop.names())
+    shop.database.sql("INSERT INTO products (product_name) VALUES ('b')")
+    shop.write(SYSTEMS[SYSTEMS.index("prod-db:"):])
+    shop.drain()
+    shop.write(SYSTEMS)
+    shop.drain()
+    shop.check()
+    assert len(shop.products()) == 2
 
 
 @pytest.mark.kill

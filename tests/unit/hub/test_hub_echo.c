@@ -39,9 +39,9 @@ static int set_up(void **context)
     new_path(path);
     memory = hub_memory_new(str_from(path), 3600000);
     received = (HubEcho){hub, hub_find_system(hub, STR("gateway")),
-                         hub_recall_new(memory, STR("gateway"), STR("from"))};
+                         hub_recall_new(memory, STR("gateway"))};
     pushed = received;
-    pushed.recall = hub_recall_new(memory, STR("gateway"), STR("to"));
+    pushed.recall = hub_recall_new(memory, STR("gateway"));
     return 0;
 }
 

@@ -15,8 +15,8 @@ static Error err;
 static void start(int64_t keep_ms)
 {
     memory = hub_memory_new(str_from(path), keep_ms);
-    receiver = hub_recall_new(memory, STR("gateway"), STR("from"));
-    pusher = hub_recall_new(memory, STR("gateway"), STR("to"));
+    receiver = hub_recall_new(memory, STR("gateway"));
+    pusher = hub_recall_new(memory, STR("gateway"));
 }
 
 static void stop(void)
@@ -31,8 +31,7 @@ static void crash(Lsn end)
 {
     stop();
     start(3600000);
-    assert_int_equal(hub_recall_begin(receiver, end, &err), STATUS_OK);
-    assert_int_equal(hub_recall_begin(pusher, end, &err), STATUS_OK);
+    assert_int_equal(hub_memory_begin(memory, end, &err), STATUS_OK);
 }
 
 static int set_up(void **context)
@@ -114,7 +113,7 @@ static void what_waits_is_the_callers_once_it_is_got(void **context)
 static void systems_are_apart(void **context)
 {
     (void)context;
-    HubRecall *other = hub_recall_new(memory, STR("other"), STR("from"));
+    HubRecall *other = hub_recall_new(memory, STR("other"));
     put(receiver, "name", "a");
     save(receiver, LSN_NONE);
     assert_known(other, "name", NULL);
@@ -170,9 +169,25 @@ static void what_was_pushed_is_remembered(void **context)
     assert_known(receiver, "name", "pushed");
     put(receiver, "name", "again");
     save(receiver, 7);
-    put(pusher, "other", "x");
-    assert_int_equal(hub_recall_begin(pusher, 7, &err), STATUS_OK); // it begins anew, alone
+    crash(8);
     assert_known(receiver, "name", "again");
+}
+
+// Whoever is next has the LSN that it was to have, whichever system that is of.
+static void what_others_were_to_have_is_forgotten_with_it(void **context)
+{
+    (void)context;
+    HubRecall *other = hub_recall_new(memory, STR("other"));
+    put(receiver, "name", "received");
+    save(receiver, 7);
+    put(other, "name", "of another");
+    save(other, 8);
+    assert_int_equal(hub_memory_begin(memory, 8, &err), STATUS_OK);
+    assert_known(receiver, "name", "received");
+    assert_known(other, "name", NULL);
+    assert_int_equal(hub_memory_begin(memory, 7, &err), STATUS_OK);
+    assert_known(receiver, "name", NULL);
+    hub_recall_free(other);
 }
 
 static void it_is_forgotten_after_a_while(void **context)
@@ -331,7 +346,9 @@ static void its_file_is_for_its_owner_only(void **context)
     (void)context;
     struct stat info;
     mode_t was = umask(022);
-    assert_int_equal(hub_recall_begin(receiver, 1, &err), STATUS_OK);
+    assert_int_equal(hub_memory_begin(memory, 1, &err), STATUS_OK);
+    assert_int_equal(stat(path, &info), -1); // there is nothing to remember
+    assert_known(receiver, "name", NULL);
     (void)umask(was);
     assert_int_equal(stat(path, &info), 0);
     assert_int_equal(info.st_mode & 0777, 0600);
@@ -341,8 +358,9 @@ static void a_file_that_cannot_be_is_an_error(void **context)
 {
     (void)context;
     HubMemory *none = hub_memory_new(STR("/nowhere/at/all"), 1000);
-    HubRecall *recall = hub_recall_new(none, STR("a"), STR("b"));
-    assert_int_equal(hub_recall_begin(recall, 1, &err), STATUS_FAIL);
+    HubRecall *recall = hub_recall_new(none, STR("a"));
+    Str got;
+    assert_int_equal(hub_recall_get(recall, STR("b"), &arena, &got, &err), STATUS_FAIL);
     assert_int_equal(err.kind, ERROR_CONFIG);
     assert_non_null(strstr(err.message, "/nowhere/at/all"));
     hub_recall_free(recall);
@@ -352,6 +370,8 @@ static void a_file_that_cannot_be_is_an_error(void **context)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(what_others_were_to_have_is_forgotten_with_it, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(what_waits_is_known_to_its_writer_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_waits_is_the_callers_once_it_is_got, set_up,
                                         tear_down),
