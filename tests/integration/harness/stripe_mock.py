@@ -54,7 +54,7 @@ class Mock:
         self.port = free_port()
         code = f"require('{MOCK}').createExpressApp().listen({self.port}, '127.0.0.1')"
         self.node = subprocess.Popen([shutil.which("node"), "-e", code], stdin=subprocess.DEVNULL, env={"LOG_LEVEL": "silent"})
-        self.asked, self.events, self.told, self.answers = [], [], queue.Queue(), []
+        self.asked, self.events, self.listeners, self.answers = [], [], [], []
         self.numbers = itertools.count(1)
         self.is_listening = threading.Event()
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
@@ -70,7 +70,8 @@ class Mock:
             return False
 
     def close(self):
-        self.told.put(None)
+        for told in list(self.listeners):
+            told.put(None)
         self.server.shutdown()
         self.server.server_close()
         self.node.terminate()
@@ -81,21 +82,28 @@ class Mock:
         try:
             to.request(method, path, body, headers)
             answer = to.getresponse()
-            return answer.status, answer.read()
+            return answer.status, answer.read(), {name.title(): value for name, value in answer.getheaders()}
         finally:
             to.close()
 
     def get(self, path):
         """What the mock itself says, as JSON."""
-        status, body = self.forward("GET", path, b"", {"Authorization": "Bearer sk_test_1"})
+        status, body, _ = self.forward("GET", path, b"", {"Authorization": "Bearer sk_test_1"})
         assert status == 200, (path, body)
         return json.loads(body)
 
-    def happens(self, kind, thing):
+    def happens(self, kind, thing, key=None):
+        """@key: of the request by which it came about."""
         event = {"id": f"evt_{next(self.numbers)}", "object": "event", "type": kind, "livemode": False, "created": int(time.time()),
-                 "data": {"object": thing}}
+                 "data": {"object": thing}, "request": {"id": None, "idempotency_key": key}}
         self.events.append(event)
-        self.told.put(event)
+        self.tell(event)
+        return event
+
+    def tell(self, event):
+        """All who listen now."""
+        for told in list(self.listeners):
+            told.put(event)
 
     def answer(self, method, path, body, headers):
         if path.startswith("/v1/stripecli/sessions"):
@@ -105,25 +113,28 @@ class Mock:
         if path.startswith("/v1/events"):
             return 200, page(self.events, dict(urllib.parse.parse_qsl(urllib.parse.urlparse(path).query)))
         self.asked.append((method, path, body.decode()))
-        status, said = self.forward(method, path, body, headers)
+        status, said, more = self.forward(method, path, body, headers)
         said = json.loads(said)
-        if method != "GET" and status == 200:
+        if method != "GET" and status == 200 and "Idempotent-Replayed" not in more:
             done = "deleted" if method == "DELETE" else "updated" if path.count("/") > 2 else "created"
-            self.happens(f"{said.get('object', 'account')}.{done}", said)
+            self.happens(f"{said.get('object', 'account')}.{done}", said, headers.get("Idempotency-Key"))
         return status, said
 
     # -----------------------------------------------------------------------------------------
     # What the CLI listens to: frames of RFC 6455, those that are needed
     # -----------------------------------------------------------------------------------------
 
-    def tell_all(self, connection):
-        while (event := self.told.get()) is not None:
+    def tell_all(self, connection, told):
+        while (event := told.get()) is not None:
             body = json.dumps(event)
             text = json.dumps({"type": "webhook_event", "event_payload": body, "http_headers": {"Stripe-Signature": sign(body.encode(), SECRET)},
                                "webhook_conversation_id": f"wc_{event['id']}", "webhook_id": f"wh_{event['id']}",
                                "endpoint": {"api_version": None}}).encode()
             size = bytes([len(text)]) if len(text) < 126 else b"\x7e" + len(text).to_bytes(2, "big")
-            connection.sendall(b"\x81" + size + text)
+            try:
+                connection.sendall(b"\x81" + size + text)
+            except OSError:
+                return  # it was killed
 
     def listen(self, request):
         key = request.headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -133,8 +144,17 @@ class Mock:
             request.send_header(name, value)
         request.end_headers()
         request.wfile.flush()
-        threading.Thread(target=self.tell_all, args=(request.connection,), daemon=True).start()
+        told = queue.Queue()
+        threading.Thread(target=self.tell_all, args=(request.connection, told), daemon=True).start()
+        self.listeners.append(told)
         self.is_listening.set()
+        try:
+            self.hear(request)
+        finally:
+            self.listeners.remove(told)
+            told.put(None)
+
+    def hear(self, request):
         while len(head := request.rfile.read(2)) == 2:
             size = head[1] & 127
             size = int.from_bytes(request.rfile.read({126: 2, 127: 8}[size]), "big") if size > 125 else size
@@ -162,9 +182,14 @@ class Mock:
                     return
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 keep = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection", "content-length")}
-                status, said = mock.answer(self.command, self.path, body, keep)
+                status, said, *more = mock.answer(self.command, self.path, body, keep)
+                if status is None:  # it hangs up
+                    self.close_connection = True
+                    return
                 out = json.dumps(said).encode()
                 self.send_response(status)
+                for name, value in (more[0] if more else {}).items():
+                    self.send_header(name, value)
                 self.send_header("Content-Length", str(len(out)))
                 self.end_headers()
                 self.wfile.write(out)
