@@ -1,6 +1,7 @@
 #include "hub/hub_stage.h"
 
 #include <assert.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "buffers/disk.h"
@@ -196,9 +197,6 @@ Status hub_stage_next(HubStage *stage, HubStageRange *range, Batch *batch, Error
 {
     size_t before = batch->count;
     if (position_compare(range->from, range->to) >= 0) {
-        if (stage->log != NULL) {
-            segment_log_passed(stage->log, READER, range->to);
-        }
         stage->is_read = true;
         return STATUS_AGAIN;
     }
@@ -218,5 +216,28 @@ Status hub_stage_next(HubStage *stage, HubStageRange *range, Batch *batch, Error
         batch->bytes += record.payload.len;
     }
     range->from = change_position(&batch->changes[batch->count - 1]);
+    return STATUS_OK;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Removing
+// ---------------------------------------------------------------------------------------------
+
+void hub_stage_passed(HubStage *stage, Position to)
+{
+    if (stage->log != NULL) {
+        segment_log_passed(stage->log, READER, to);
+    }
+}
+
+Status hub_stage_forget(HubStage *stage, Error *err)
+{
+    if (stage->sink == NULL && access(stage->directory, F_OK) != 0) {
+        return STATUS_OK;
+    }
+    if (open_stage(stage, err) != STATUS_OK) {
+        return STATUS_FAIL;
+    }
+    hub_stage_passed(stage, stage->end);
     return STATUS_OK;
 }

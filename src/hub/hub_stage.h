@@ -48,3 +48,10 @@ MUST_CHECK Status hub_stage_commit(HubStage *stage, HubStageRange *ret, Error *e
  * range is the same from call to call, until it is empty.
  */
 MUST_CHECK Status hub_stage_next(HubStage *stage, HubStageRange *range, Batch *batch, Error *err);
+
+/** What is up to @to is read by nobody any more: the hub's log has noted that. Whole segments of it
+ *  are removed. */
+void hub_stage_passed(HubStage *stage, Position to);
+
+/** Nothing that is in it counts: likewise, of all of it. */
+MUST_CHECK Status hub_stage_forget(HubStage *stage, Error *err);

@@ -390,7 +390,11 @@ static Status take_staged(ReceiveSink *sink, const Change *change, Error *err)
     }
     if (object_take(model, change, &sink->scratch, &object, err) != STATUS_OK ||
         object_put(sink->batch, &object, &made, err) != STATUS_OK) {
-        return STATUS_FAIL;
+        return error_hint(err,
+                          "It was received before the hub was ended, from \"%s\". If the model "
+                          "has changed since, give the hub the one that it had until that is "
+                          "in its log.",
+                          sink->end->stage);
     }
     made->transaction = transaction_of(sink, change->transaction, change->transaction->origin_lsn);
     return STATUS_OK;
@@ -435,6 +439,7 @@ static Status move_stage(ReceiveSink *sink, HubStageRange range, Error *err)
         if (status == STATUS_AGAIN) {
             return STATUS_OK;
         }
+        CRASH_POINT("stage-part-read");
         Checkpoint changed = {0};
         if (status == STATUS_OK) {
             status = write_log(sink, err);
@@ -447,6 +452,7 @@ static Status move_stage(ReceiveSink *sink, HubStageRange range, Error *err)
             return STATUS_FAIL;
         }
         CRASH_POINT("stage-part-moved");
+        hub_stage_passed(sink->stage, range.from);
     }
 }
 
@@ -480,7 +486,8 @@ static Status finish_stage(ReceiveSink *sink, Error *err)
                                  STR_ARG(entry->value));
     }
     checkpoint_done(&stored);
-    return status;
+    // Behind it may be what was staged and never noted.
+    return status == STATUS_OK ? hub_stage_forget(sink->stage, err) : STATUS_FAIL;
 }
 
 static Status receive_resume(Sink *base, Checkpoint *checkpoint, Error *err)

@@ -98,7 +98,7 @@ def test_webhooks_while_a_copy_stands_still(hub):
     process.kill()
 
 
-POINTS = ["stage-durable:1", "stage-counts:1", "stage-part-moved:1", "stage-part-moved:3", "commit-in-sink:2", "commit-in-sink:3"]
+POINTS = ["stage-durable:1", "stage-counts:1", "stage-part-read:1", "stage-part-moved:1", "stage-part-moved:3", "commit-in-sink:2", "commit-in-sink:3"]
 
 
 @pytest.mark.parametrize("point", [None, *POINTS])
@@ -135,3 +135,35 @@ def test_two_of_them_one_after_the_other(hub):
         made.drain()
     assert made.right.one("SELECT count(*) FROM items WHERE name LIKE '%b'") == SOME
     assert written() == 5 * SOME
+
+
+def test_what_is_removed_is_in_the_log(hub):
+    """A part may begin in the segment before the one in which it ends: that goes when the hub's log has noted the part."""
+    made = hub(False)
+    made.drain()
+    killed = 0
+    for rows in (5340, 5360, 5380, 5400):
+        made.left.sql("DELETE FROM things")
+        made.drain()
+        fill(made, rows, 3000)
+        killed += made.weir.run("run", made.folder, "--until", "now", code=None, WEIR_CRASH_POINT="buffer-segment-removed:1").code == -9
+        made.drain()
+        assert made.right.one("SELECT count(*) FROM items") == rows
+    assert killed > 0
+
+
+def staged(made):
+    return sum(file.stat().st_size for file in (made.folder.parent / "state").rglob("*.stage/*"))
+
+
+def test_what_was_never_noted_does_not_pile_up(hub):
+    made = hub(False)
+    made.drain()
+    fill(made, 10_000, 3000)
+    sizes = []
+    for _ in range(3):
+        made.weir.run("run", made.folder, "--until", "now", code=-9, WEIR_CRASH_POINT="stage-durable:1")
+        sizes.append(staged(made))
+    assert 28e6 < sizes[0] and max(sizes) < sizes[0] + 17 * 1024 * 1024, sizes
+    made.drain()
+    assert made.right.one("SELECT count(*) FROM items") == 10_000 and staged(made) < 17 * 1024 * 1024
